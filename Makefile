@@ -1,0 +1,50 @@
+# make demo   install, train on the embedded images, write the report
+# make test   install what the tests need and run them all
+# make lint   style, types, import directions
+# make bench  every benchmark, one after the other (hours; see benchmarks/README.md for single ones)
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Absolute, so that pip's isolated build environments find it as well.
+CONSTRAINTS := $(CURDIR)/constraints.txt
+DEMO := runs/demo
+
+.PHONY: demo test lint bench clean
+.DELETE_ON_ERROR:
+
+demo: .venv/installed
+	@rm -rf $(DEMO)
+	$(BIN)/twofold train --recipe demo --name demo
+	@echo "open $(CURDIR)/$(DEMO)/report.html"
+
+test: .venv/installed-test
+	$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term
+
+lint: .venv/installed-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: .venv/installed
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Twofold needs Python 3.11 or later")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable .
+	@touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group test
+	@touch $@
+
+.venv/installed-lint: .venv/installed-test
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --group lint
+	@touch $@
+
+clean:
+	rm -rf .venv runs .pytest_cache .ruff_cache .hypothesis htmlcov .coverage*

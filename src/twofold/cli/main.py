@@ -1,0 +1,87 @@
+"""`twofold VERB …`: finds the verb, runs it, and turns errors into one line and an exit code.
+
+Only the verb's own file is imported, and none of them imports torch before its arguments have been read, so that
+help and mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import twofold
+from twofold.errors import TwofoldError, nearest
+
+VERBS: dict[str, str] = {
+    "train": "train a network, or resume a run",
+    "eval": "measure a run's weights over every image once",
+    "predict": "classify images, folders or standard input",
+    "report": "write a run's report.html again",
+    "runs": "compare runs in a table",
+    "models": "list the networks: parameters, multiply-adds, source",
+    "recipes": "list the named recipes",
+    "completion": "print a shell completion script",
+}
+
+_EXAMPLES = (
+    ("twofold train lenet-bn", "train on the embedded images, no network needed"),
+    ("twofold train resnet18 --data photos/", "train on a folder with one sub-folder a class"),
+    ("twofold predict runs/RUN picture.png", "use what was trained"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 for work that failed, 2 for wrong use, 128 + n for signal n."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        return _dispatch(arguments)
+    except TwofoldError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt as interrupt:
+        if debug:
+            raise
+        message = str(interrupt) or "stopped"
+        print(f"\n{message}", file=sys.stderr)
+        return 128 + getattr(interrupt, "signal_number", signal.SIGINT)
+    except BrokenPipeError:
+        # Whoever read our output has gone (`twofold runs | head`); pointing stdout elsewhere keeps the exit quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in {"-h", "--help", "help"}:
+        print(_help())
+        return 0
+    if arguments[0] in {"-V", "--version"}:
+        print(f"twofold {twofold.__version__}")
+        return 0
+    verb, *rest = arguments
+    if verb not in VERBS:
+        raise TwofoldError(f"unknown command {verb!r}: {nearest(verb, VERBS)}")
+    code: int = importlib.import_module(f"twofold.cli.{verb}").run(rest)
+    return code
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {summary}" for verb, summary in VERBS.items())
+    wide = max(len(command) for command, _ in _EXAMPLES)
+    examples = "\n".join(f"  {command:<{wide}}  {summary}" for command, summary in _EXAMPLES)
+    return (
+        f"twofold {twofold.__version__}: hands-on deep learning for vision\n\n"
+        f"usage: twofold COMMAND [OPTIONS]\n\ncommands:\n{verbs}\n\nexamples:\n{examples}\n\n"
+        "twofold COMMAND --help lists a command's options; --debug adds the traceback to an error."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

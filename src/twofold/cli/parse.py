@@ -1,0 +1,75 @@
+"""Arguments by tyro, errors as one line.
+
+tyro draws its errors as a box of several paragraphs. Ours are one line (DESIGN rule 8), so the box is caught and its
+first paragraph kept, together with the option it suggests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import tyro
+
+from twofold.errors import TwofoldError
+
+T = TypeVar("T")
+
+_RULE = re.compile(r"^[\s─]{8,}$")
+
+
+def parse(form: type[T], arguments: Sequence[str], *, verb: str, default: Any = None) -> T:
+    """Return the `arguments` as a `form`; `--help` prints the options and leaves.
+
+    Raises:
+        TwofoldError: the arguments don't fit the form.
+    """
+    caught = io.StringIO()
+    options: dict[str, Any] = {} if default is None else {"default": default}
+    with _wide_terminal(), contextlib.redirect_stderr(caught):
+        try:
+            return tyro.cli(form, args=list(arguments), prog=f"twofold {verb}", **options)
+        except SystemExit as leaving:
+            if leaving.code in (0, None):
+                raise
+            message = _first_paragraph(caught.getvalue())
+    raise TwofoldError(f"{message}; see twofold {verb} --help")
+
+
+@contextlib.contextmanager
+def _wide_terminal() -> Any:
+    """Have tyro lay out its box without breaking lines, unless it is help for a person at a terminal."""
+    if {"-h", "--help"} & set(sys.argv):
+        yield
+        return
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "2000"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
+
+
+def _first_paragraph(box: str) -> str:
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯ ") for line in box.splitlines()]
+    paragraphs: list[list[str]] = [[]]
+    for line in lines[1:]:
+        if _RULE.match(line) or set(line) <= {"─"}:
+            paragraphs.append([])
+        elif line:
+            paragraphs[-1].append(line)
+    message = " ".join(paragraphs[0][:1]) or "wrong arguments"
+    for paragraph in paragraphs[1:]:
+        if paragraph and paragraph[0].startswith("Perhaps you meant"):
+            options = [line.split()[0] for line in paragraph[1:] if line.startswith("--")]
+            if options:
+                message += f": did you mean {' or '.join(options[:3])}?"
+    return message[0].lower() + message[1:].rstrip(".")

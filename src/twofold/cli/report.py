@@ -1,0 +1,29 @@
+"""`twofold report RUN`: write the run's page again, from the files in its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from twofold.cli.parse import parse
+
+
+@dataclasses.dataclass(kw_only=True)
+class ReportArguments:
+    """Write the report.html of a run again, from the files in its folder."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """The run folder."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out `twofold report`."""
+    parsed = parse(ReportArguments, arguments, verb="report")
+    from twofold.report import write_report
+
+    print(write_report(parsed.run))
+    return 0

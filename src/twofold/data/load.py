@@ -1,0 +1,340 @@
+"""A name or a path to images that are ready to train on, or to evaluate a trained network with.
+
+    data = load_data("fashion-mini")               # embedded: needs no network
+    data = load_data("photos", image_size=96)      # a folder with one folder per class
+    data.train.load(torch.arange(64))              # uint8 (64, channels, height, width)
+
+Validation images come from the data's own val/ folder, or are split off the training images class by class. The
+draw is keyed by the seed (DESIGN rule 2), so every process and every later start finds the same split. The test
+images are never touched by training.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int64
+from pydantic import ValidationError
+from torch import Tensor
+
+from twofold.data.folder import DataError, FolderScan, Split, scan_folder
+from twofold.data.named import load_named
+from twofold.data.names import NAMED_DATA, check_data_name
+from twofold.data.parallel import available_memory
+from twofold.data.source import Images, MemoryImages, ResizedImages, StreamedImages
+from twofold.data.spec import PixelSpec, PreprocessingSpec
+from twofold.errors import TwofoldError
+from twofold.keyed import derive_key, permutation
+from twofold.terminal import track
+
+_SPLITS = ("train", "val", "test")
+_SHARE_OF_MEMORY = 4
+_FILL_BATCH = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Labelled images to train on.
+
+    `spec` says how their pixels were made. `val` and `test` are None where there are none or they were not asked
+    for; `train` has no images where it was not asked for. `fingerprint` is a digest of the data's content and
+    `notes` are lines that a person should see, such as what was skipped.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    spec: PixelSpec
+    train: Images
+    val: Images | None
+    test: Images | None
+    fingerprint: str
+    notes: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalData:
+    """Labelled images to evaluate a trained network with; labels are indices into the network's `class_names`."""
+
+    name: str
+    split: str
+    class_names: tuple[str, ...]
+    spec: PixelSpec
+    images: Images
+    fingerprint: str
+    notes: tuple[str, ...]
+
+
+def load_data(
+    name_or_path: str,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
+    resize: str = "crop",
+    val_fraction: float = 0.1,
+    seed: int = 0,
+    skip_broken: bool = False,
+    memory_limit: int | None = None,
+    splits: tuple[str, ...] = _SPLITS,
+    show_progress: bool = True,
+) -> Data:
+    """Return the images of a named data set or a folder, split for training.
+
+    Without `image_size` (one side, or height and width, in pixels) a named set keeps its own and a folder gets 224,
+    or for smaller images the multiple of 32 at or below the median of their shorter sides. Without `channels` they
+    are 1 if every image is grey, else 3; 1 for colour images turns them to grey. `val_fraction` of each class is
+    split off for validation unless the data bring their own, at least one image of each class, and never the last;
+    0 leaves `val` None. Images lie in memory where all splits together need at most `memory_limit` bytes (a quarter
+    of what is available, by default), else are decoded as they are asked for; the pixels are the same.
+
+    Raises:
+        TwofoldError: an unknown name, a value out of range, data that cannot be had; DataError for a folder with
+            problems (those that `skip_broken` covers are left out and noted).
+    """
+    check_data_name(name_or_path)
+    if not 0 <= val_fraction < 1:
+        raise TwofoldError(f"val_fraction must be at least 0 and below 1, got {val_fraction}; 0.1 is usual")
+    if unknown := [split for split in splits if split not in _SPLITS]:
+        raise TwofoldError(f"unknown split {unknown[0]!r}; known are {', '.join(_SPLITS)}")
+    options = {"image_size": image_size, "channels": channels, "resize": resize}
+    if name_or_path in NAMED_DATA:
+        info = NAMED_DATA[name_or_path]
+        spec = _pixel_spec(options, channels=info.channels, image_size=info.size)
+        named = load_named(name_or_path, show_progress=show_progress)
+        train_at, val_at = split_indices(named.train.labels, val_fraction, seed)
+        parts = {"train": named.train.select(train_at), "test": named.test}
+        if len(val_at):
+            parts["val"] = named.train.select(val_at)
+        chosen = {split: parts[split] for split in splits if split in parts}
+        loaded, notes = _place_named(chosen, spec, memory_limit, show_progress)
+        return _data(name_or_path, named.class_names, spec, loaded, named.fingerprint, notes)
+    root = Path(name_or_path).expanduser()
+    scan = scan_folder(root, skip_broken=skip_broken, show_progress=show_progress)
+    spec = _pixel_spec(options, channels=scan.channels, image_size=_folder_size(scan))
+    folder_parts = _split_folder(scan, val_fraction, seed)
+    folder_chosen = {split: folder_parts[split] for split in splits if split in folder_parts}
+    loaded, notes = _place_folder(folder_chosen, spec, memory_limit, show_progress)
+    return _data(root.resolve().name, scan.class_names, spec, loaded, scan.fingerprint, _scan_notes(scan) + notes)
+
+
+def load_eval_images(
+    name_or_path: str,
+    spec: PreprocessingSpec,
+    *,
+    split: str | None = None,
+    skip_broken: bool = False,
+    memory_limit: int | None = None,
+    show_progress: bool = True,
+) -> EvalData:
+    """Return the images of a named data set or a folder, prepared as a trained network's `spec` says, each once.
+
+    Without `split`, the test images; a folder without them gives val, then train; a folder of classes without
+    splits gives all. Classes are matched with the network's by name; the data may lack some of them.
+
+    Raises:
+        TwofoldError: the data cannot be had, lack the split, or have classes that the network does not know.
+    """
+    check_data_name(name_or_path)
+    pixels = PixelSpec.model_validate(spec.model_dump(include=set(PixelSpec.model_fields)))
+    if name_or_path in NAMED_DATA:
+        split = split or "test"
+        if split not in ("train", "test"):
+            raise TwofoldError(f"{name_or_path} has no split {split!r} of its own; it has train and test")
+        _check_channels(name_or_path, NAMED_DATA[name_or_path].channels, pixels)
+        named = load_named(name_or_path, show_progress=show_progress)
+        base = {"train": named.train, "test": named.test}[split]
+        labels = _match_classes(name_or_path, base.labels, named.class_names, spec.class_names)
+        part = MemoryImages(base.images, labels, base.origin, base.numbers)
+        loaded, notes = _place_named({split: part}, pixels, memory_limit, show_progress)
+        name, fingerprint = name_or_path, named.fingerprint
+    else:
+        root = Path(name_or_path).expanduser()
+        scan = scan_folder(root, skip_broken=skip_broken, for_training=False, show_progress=show_progress)
+        split = _eval_split(scan, split)
+        _check_channels(name_or_path, scan.channels, pixels)
+        labels = _match_classes(name_or_path, scan.splits[split].labels, scan.class_names, spec.class_names)
+        folder_part = {split: Split(scan.splits[split].paths, labels)}
+        loaded, notes = _place_folder(folder_part, pixels, memory_limit, show_progress)
+        name, fingerprint, notes = root.resolve().name, scan.fingerprint, _scan_notes(scan) + notes
+    return EvalData(
+        name=name,
+        split=split,
+        class_names=spec.class_names,
+        spec=pixels,
+        images=loaded[split],
+        fingerprint=fingerprint,
+        notes=notes,
+    )
+
+
+def split_indices(
+    labels: Int64[Tensor, " n"], val_fraction: float, seed: int
+) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " val"]]:
+    """Return the indices of training and validation images, each ascending: the same fraction of every class.
+
+    All images are put in one keyed random order, and the first of each class in that order are for validation. A
+    class of one image stays in training.
+    """
+    n = len(labels)
+    is_val = torch.zeros(n, dtype=torch.bool)
+    if val_fraction > 0:
+        order = permutation(derive_key(seed, "split"), n)
+        for label in labels.unique().tolist():
+            members = order[labels[order] == label]
+            wanted = max(1, round(len(members) * val_fraction))
+            is_val[members[: min(wanted, len(members) - 1)]] = True
+    return torch.nonzero(~is_val).flatten(), torch.nonzero(is_val).flatten()
+
+
+def _data(
+    name: str,
+    class_names: tuple[str, ...],
+    spec: PixelSpec,
+    loaded: dict[str, Images],
+    fingerprint: str,
+    notes: tuple[str, ...],
+) -> Data:
+    none = MemoryImages(
+        torch.empty(0, spec.channels, *spec.image_size, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), name
+    )
+    return Data(
+        name=name,
+        class_names=class_names,
+        spec=spec,
+        train=loaded.get("train", none),
+        val=loaded.get("val"),
+        test=loaded.get("test"),
+        fingerprint=fingerprint,
+        notes=notes,
+    )
+
+
+def _pixel_spec(options: dict[str, Any], *, channels: int, image_size: tuple[int, int]) -> PixelSpec:
+    """Return the spec that the user's options and the data's own `channels` and `image_size` give together."""
+    wanted = image_size if options["image_size"] is None else options["image_size"]
+    chosen = channels if options["channels"] is None else options["channels"]
+    try:
+        return PixelSpec.model_validate(
+            {
+                "channels": chosen,
+                "image_size": (wanted, wanted) if isinstance(wanted, int) else wanted,
+                "resize": options["resize"],
+                "convert_colour": chosen == 1 and channels == 3,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise TwofoldError(f"{name} is {options[name]!r}: {first['msg'].lower()}") from error
+
+
+def _folder_size(scan: FolderScan) -> tuple[int, int]:
+    side = 224 if scan.median_side >= 224 else max(32, scan.median_side // 32 * 32)
+    return (side, side)
+
+
+def _scan_notes(scan: FolderScan) -> tuple[str, ...]:
+    skipped = tuple(f"skipped {problem.path}: {problem.message}" for problem in scan.problems)
+    return scan.notes + skipped
+
+
+def _split_folder(scan: FolderScan, val_fraction: float, seed: int) -> dict[str, Split]:
+    """Return the folder's own splits, with validation images split off where it has none."""
+    parts = dict(scan.splits)
+    whole = parts.pop("all", None) or parts["train"]
+    if "val" not in parts and val_fraction > 0:
+        counts = torch.bincount(whole.labels, minlength=len(scan.class_names))
+        single = [name for name, count in zip(scan.class_names, counts.tolist(), strict=True) if count == 1]
+        if single:
+            raise DataError(
+                f"{scan.root}: {'classes' if len(single) > 1 else 'class'} {', '.join(single[:20])} with one image "
+                "cannot be split into training and validation; add images, or set val_fraction to 0"
+            )
+        train_at, val_at = split_indices(whole.labels, val_fraction, seed)
+        parts["val"] = _select(whole, val_at)
+        whole = _select(whole, train_at)
+    return {**parts, "train": whole}
+
+
+def _select(split: Split, indices: Int64[Tensor, " m"]) -> Split:
+    return Split([split.paths[index] for index in indices.tolist()], split.labels[indices])
+
+
+def _eval_split(scan: FolderScan, split: str | None) -> str:
+    if split is None:
+        return next(name for name in ("all", "test", "val", "train") if name in scan.splits)
+    if split in scan.splits:
+        return split
+    if "all" in scan.splits:
+        raise TwofoldError(f"{scan.root} has no splits, so split={split!r} cannot be chosen; leave it out")
+    raise TwofoldError(f"{scan.root} has no split {split!r}; it has {', '.join(scan.splits)}")
+
+
+def _check_channels(name: str, channels: int, spec: PixelSpec) -> None:
+    if channels == 3 and spec.channels == 1 and not spec.convert_colour:
+        raise TwofoldError(
+            f"{name} has colour images but the network was trained on grey ones; "
+            "train with 3 channels, or with 1 channel set explicitly so that colour is turned to grey"
+        )
+
+
+def _match_classes(
+    name: str, labels: Int64[Tensor, " n"], from_names: tuple[str, ...], to_names: tuple[str, ...]
+) -> Int64[Tensor, " n"]:
+    """Return `labels` (indices into `from_names`) as indices into `to_names`."""
+    present = {from_names[label] for label in labels.unique().tolist()}
+    if unknown := sorted(present - set(to_names)):
+        raise TwofoldError(
+            f"{name} has classes that the network was not trained on: {', '.join(unknown[:20])}"
+            f"{f' and {len(unknown) - 20} more' if len(unknown) > 20 else ''}; it knows {', '.join(to_names[:20])}"
+        )
+    places = {class_name: place for place, class_name in enumerate(to_names)}
+    return torch.tensor([places.get(class_name, -1) for class_name in from_names])[labels]
+
+
+def _place_named(
+    parts: dict[str, MemoryImages], spec: PixelSpec, memory_limit: int | None, show_progress: bool
+) -> tuple[dict[str, Images], tuple[str, ...]]:
+    native = {tuple(part.images.shape[1:]) for part in parts.values()}
+    if native <= {(spec.channels, *spec.image_size)}:
+        return dict(parts), ()
+    return _place({split: ResizedImages(part, spec) for split, part in parts.items()}, memory_limit, show_progress)
+
+
+def _place_folder(
+    parts: dict[str, Split], spec: PixelSpec, memory_limit: int | None, show_progress: bool
+) -> tuple[dict[str, Images], tuple[str, ...]]:
+    decoded = {split: StreamedImages(part.paths, part.labels, spec) for split, part in parts.items()}
+    return _place(decoded, memory_limit, show_progress)
+
+
+def _place(
+    parts: dict[str, StreamedImages] | dict[str, ResizedImages], memory_limit: int | None, show_progress: bool
+) -> tuple[dict[str, Images], tuple[str, ...]]:
+    """Return the parts in memory if all of them fit into the limit, else as they are, with a note that says so."""
+    num_bytes = sum(
+        len(part) * part.spec.channels * part.spec.image_size[0] * part.spec.image_size[1] for part in parts.values()
+    )
+    limit = available_memory() // _SHARE_OF_MEMORY if memory_limit is None else memory_limit
+    if num_bytes > limit:
+        size = f"{num_bytes / 2**30:.1f} GiB over the limit of {limit / 2**30:.1f} GiB"
+        return dict(parts), (f"images are prepared as they are needed, because in memory they would take {size}",)
+    return {split: _fill(part, split, show_progress) for split, part in parts.items()}, ()
+
+
+def _fill(images: StreamedImages | ResizedImages, split: str, show_progress: bool) -> MemoryImages:
+    n = len(images)
+    pixels = torch.empty(n, images.spec.channels, *images.spec.image_size, dtype=torch.uint8)
+    chunks = torch.arange(n).split(_FILL_BATCH)
+    for chunk in track(chunks, total=len(chunks), label=f"preparing {split} images", enabled=show_progress):
+        pixels[chunk] = images.load(chunk)
+    if isinstance(images, ResizedImages):
+        return MemoryImages(pixels, images.labels, images.base.origin, images.base.numbers)
+    return MemoryImages(pixels, images.labels, images.paths)

@@ -1,0 +1,150 @@
+"""The named data sets, and whether a text names one or a folder. Imports neither torch nor numpy."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from twofold.errors import TwofoldError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedData:
+    """What is known about a named data set before it is read.
+
+    `size` is height and width in pixels. `class_names` is None where the names come with the data. `offline` is
+    True where the images are inside the package.
+    """
+
+    title: str
+    channels: int
+    size: tuple[int, int]
+    num_classes: int
+    num_train: int
+    num_test: int
+    class_names: tuple[str, ...] | None
+    licence: str
+    source: str
+    offline: bool = False
+
+
+_CLOTHES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+_DIGITS = tuple("0123456789")
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_FASHION_LICENCE = "MIT, Copyright © 2017 Zalando SE"
+_FASHION_SOURCE = "Xiao, Rasul and Vollgraf, Fashion-MNIST, 2017 (arXiv:1708.07747)"
+_CIFAR_SOURCE = "Krizhevsky, Learning multiple layers of features from tiny images, 2009"
+
+NAMED_DATA: dict[str, NamedData] = {
+    "fashion-mini": NamedData(
+        title="a fifth of Fashion-MNIST, inside the package: needs no network",
+        channels=1,
+        size=(28, 28),
+        num_classes=10,
+        num_train=10_000,
+        num_test=2_000,
+        class_names=_CLOTHES,
+        licence=_FASHION_LICENCE,
+        source=_FASHION_SOURCE,
+        offline=True,
+    ),
+    "fashion-mnist": NamedData(
+        title="grey pictures of clothes",
+        channels=1,
+        size=(28, 28),
+        num_classes=10,
+        num_train=60_000,
+        num_test=10_000,
+        class_names=_CLOTHES,
+        licence=_FASHION_LICENCE,
+        source=_FASHION_SOURCE,
+    ),
+    "mnist": NamedData(
+        title="handwritten digits",
+        channels=1,
+        size=(28, 28),
+        num_classes=10,
+        num_train=60_000,
+        num_test=10_000,
+        class_names=_DIGITS,
+        licence="CC BY-SA 3.0",
+        source="LeCun, Cortes and Burges, The MNIST database of handwritten digits, 1998",
+    ),
+    "cifar10": NamedData(
+        title="small colour photographs, 10 classes",
+        channels=3,
+        size=(32, 32),
+        num_classes=10,
+        num_train=50_000,
+        num_test=10_000,
+        class_names=_CIFAR10,
+        licence="no licence stated by its authors; commonly used for research",
+        source=_CIFAR_SOURCE,
+    ),
+    "cifar100": NamedData(
+        title="small colour photographs, 100 classes",
+        channels=3,
+        size=(32, 32),
+        num_classes=100,
+        num_train=50_000,
+        num_test=10_000,
+        class_names=None,
+        licence="no licence stated by its authors; commonly used for research",
+        source=_CIFAR_SOURCE,
+    ),
+    "svhn": NamedData(
+        title="house numbers in street photographs, cropped to one digit",
+        channels=3,
+        size=(32, 32),
+        num_classes=10,
+        num_train=73_257,
+        num_test=26_032,
+        class_names=_DIGITS,
+        licence="for non-commercial use only",
+        source="Netzer et al., Reading digits in natural images with unsupervised feature learning, 2011",
+    ),
+}
+
+
+def looks_like_path(text: str) -> bool:
+    """Return whether `text` means a folder rather than a named data set.
+
+    A known name is never a path (write ./mnist for a folder called mnist); of the rest, a text with a separator,
+    one that starts with a dot or ~, and the name of an existing folder or file are.
+
+    >>> looks_like_path("mnist"), looks_like_path("./mnist"), looks_like_path("photos/train")
+    (False, True, True)
+    """
+    if text in NAMED_DATA:
+        return False
+    separators = {"/", os.sep, os.altsep or "/"}
+    return any(mark in text for mark in separators) or text.startswith((".", "~")) or os.path.exists(text)
+
+
+def check_data_name(text: str) -> None:
+    """Check that `text` is a named data set or an existing folder.
+
+    Raises:
+        TwofoldError: it is neither; the message offers the nearest names.
+    """
+    if text in NAMED_DATA:
+        return
+    if not looks_like_path(text):
+        raise TwofoldError(f"unknown data set {text!r}, and no folder of that name here; {nearest(text, NAMED_DATA)}")
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise TwofoldError(f"no such folder: {text}; give a folder of images or one of {', '.join(NAMED_DATA)}")
+    if not path.is_dir():
+        raise TwofoldError(f"{text} is a file, not a folder; give the folder that holds one folder per class")

@@ -1,0 +1,115 @@
+"""An upright image to the uint8 tensor of a `PixelSpec`: one function, so that every verb sees the same pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from twofold.data.decode import open_image
+from twofold.data.spec import PixelSpec
+from twofold.errors import TwofoldError
+
+
+class ChannelMismatchError(TwofoldError):
+    """A colour image for a network that takes grey ones."""
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Return whether an "L" or "RGB" image has no colour: red, green and blue equal everywhere."""
+    if image.mode == "L":
+        return True
+    values = np.asarray(image)
+    red = values[..., 0]
+    return np.array_equal(red, values[..., 1]) and np.array_equal(red, values[..., 2])
+
+
+def to_pixels(image: Image.Image, spec: PixelSpec) -> UInt8[Tensor, "channels height width"]:
+    """Return the pixels of an "L" or "RGB" image (as from `open_image`) in the size and channels of `spec`.
+
+    Resizing is Pillow's bilinear filter, which averages over the area that a pixel covers, so a small version has
+    no aliasing. Grey becomes colour by repetition; colour becomes grey by luma if `spec.convert_colour` is set or
+    if it was grey in truth.
+
+    Raises:
+        ChannelMismatchError: a colour image, where the spec has one channel and does not convert.
+    """
+    if spec.channels == 1 and image.mode != "L" and not spec.convert_colour and not is_grey(image):
+        raise ChannelMismatchError(
+            "the image is in colour but the network takes one grey channel; "
+            "train with 3 channels, or with 1 channel set explicitly so that colour is turned to grey"
+        )
+    resized = _resized(image.convert("L") if spec.channels == 1 else image, spec)
+    array = np.array(resized)
+    if array.ndim == 2:
+        return torch.from_numpy(array).repeat(spec.channels, 1, 1)
+    return torch.from_numpy(array).permute(2, 0, 1).contiguous()
+
+
+def _resized(image: Image.Image, spec: PixelSpec) -> Image.Image:
+    height, width = spec.image_size
+    if image.size == (width, height):
+        return image
+    if spec.resize == "stretch":
+        return image.resize((width, height), Image.Resampling.BILINEAR)
+    if spec.resize == "crop":
+        # Cutting from the source and scaling in one step keeps the centre exact to a fraction of a pixel.
+        scale = min(image.width / width, image.height / height)
+        left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
+        box = (left, top, min(left + width * scale, image.width), min(top + height * scale, image.height))
+        return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    scale = min(width / image.width, height / image.height)
+    inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    canvas = Image.new(image.mode, (width, height))
+    canvas.paste(image.resize(inner, Image.Resampling.BILINEAR), ((width - inner[0]) // 2, (height - inner[1]) // 2))
+    return canvas
+
+
+def image_to_pil(value: Any) -> Image.Image:
+    """Return an upright "L" or "RGB" image from a PIL image, a path, a numpy array or a torch tensor.
+
+    Arrays are (height, width) or (height, width, 1 or 3), tensors (height, width) or (1 or 3, height, width); both
+    are uint8, or floats from 0 to 1.
+
+    Raises:
+        TwofoldError: another type, shape, dtype or range; BrokenImageError for a file that cannot be read.
+    """
+    if isinstance(value, Image.Image | str | Path):
+        return open_image(value)
+    if isinstance(value, Tensor):
+        if value.ndim not in (2, 3) or (value.ndim == 3 and value.shape[0] not in (1, 3)):
+            raise TwofoldError(
+                f"an image tensor is (height, width) or (1 or 3, height, width), got shape {tuple(value.shape)}"
+            )
+        planes = value.detach().cpu()
+        if planes.is_floating_point():
+            planes = planes.to(torch.float32)  # numpy has no bfloat16
+        return _from_array((planes if planes.ndim == 2 else planes.permute(1, 2, 0)).numpy())
+    if isinstance(value, np.ndarray):
+        if value.ndim not in (2, 3) or (value.ndim == 3 and value.shape[2] not in (1, 3)):
+            raise TwofoldError(f"an image array is (height, width) or (height, width, 1 or 3), got shape {value.shape}")
+        return _from_array(value)
+    raise TwofoldError(f"an image is a PIL image, a path, a numpy array or a torch tensor, got {type(value).__name__}")
+
+
+def _from_array(values: np.ndarray) -> Image.Image:
+    if values.size == 0:
+        raise TwofoldError(f"the image has no pixels: shape {values.shape}")
+    if np.issubdtype(values.dtype, np.floating):
+        # Written so that NaN, which fails every comparison, is refused as well.
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise TwofoldError(
+                f"a float image has values from 0 to 1, got {values.min():g} to {values.max():g}; "
+                "divide by 255, or pass uint8"
+            )
+        values = np.round(values * 255).astype(np.uint8)
+    if values.dtype != np.uint8:
+        raise TwofoldError(f"an image is uint8, or float from 0 to 1, got {values.dtype}")
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    return Image.fromarray(np.ascontiguousarray(values))

@@ -1,0 +1,59 @@
+"""What can be wrong with a folder of images, and the one error that lists all of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from twofold.errors import TwofoldError
+
+_MOST_LISTED = 20
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in an image folder.
+
+    `kind` is a short name such as "broken image", `path` is relative to the folder, and `skippable` says whether
+    the work can go on without what it is about.
+    """
+
+    kind: str
+    path: str
+    message: str
+    skippable: bool
+
+
+class DataError(TwofoldError):
+    """An image folder that cannot be used as it is; `problems` holds every reason."""
+
+    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+def single_error(kind: str, path: str, message: str) -> DataError:
+    """Return the error for a folder with one problem that nothing can be done without."""
+    return DataError(message, [Problem(kind, path, message, skippable=False)])
+
+
+def summary_error(root: str, problems: Sequence[Problem]) -> DataError:
+    """Return the error for `problems`: a line that sums up, a list of at most 20, and the remedy."""
+    counts = Counter(problem.kind for problem in problems)
+    parts = ", ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in counts.items())
+    blocking = [problem for problem in problems if not problem.skippable]
+    if not blocking:
+        remedy = "repair or remove them, or go on without them with --skip-broken"
+    elif len(blocking) == len(problems):
+        remedy = "this has to be put right in the folder; --skip-broken does not help"
+    else:
+        remedy = f"put the first {len(blocking)} right in the folder; the others can be left out with --skip-broken"
+    # What blocks stands first: it is what the user has to act on.
+    ordered = blocking + [problem for problem in problems if problem.skippable]
+    listed = [f"  {problem.path}: {problem.message}" for problem in ordered[:_MOST_LISTED]]
+    if len(ordered) > _MOST_LISTED:
+        listed.append(f"  and {len(ordered) - _MOST_LISTED} more")
+    noun = "problem" if len(problems) == 1 else "problems"
+    lines = [f"{root} has {len(problems)} {noun}: {parts}", *listed, remedy]
+    return DataError("\n".join(lines), ordered)

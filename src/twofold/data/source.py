@@ -1,0 +1,211 @@
+"""Labelled images that can be had by index, whether they lie in memory or are decoded from files as needed.
+
+Everything that trains or evaluates asks an `Images` for a batch of uint8 pixels and does the rest on the device.
+Data that fit are a `MemoryImages`: one tensor, a batch is an index. Data that do not are decoded in threads, batch
+by batch (`StreamedImages`), and `prefetch` does so while the device computes. Which of the two it is shows in speed
+alone: both go through `to_pixels`, so the pixels are the same.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, final, runtime_checkable
+
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from twofold.data.decode import BrokenImageError, open_image
+from twofold.data.parallel import num_workers, ordered_map
+from twofold.data.pixels import ChannelMismatchError, image_to_pil, to_pixels
+from twofold.data.spec import PixelSpec
+from twofold.errors import RunError
+
+_TASK_SIZE = 8
+
+
+@runtime_checkable
+class Images(Protocol):
+    """Labelled images by index; `in_memory` says whether a batch costs no decoding."""
+
+    @property
+    def labels(self) -> Int64[Tensor, " n"]:
+        """The class of each image."""
+        ...
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pixels are held in a tensor."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def load(self, indices: Int64[Tensor, " batch"]) -> UInt8[Tensor, "batch channels height width"]:
+        """Return the pixels of the images at `indices`, in their order."""
+        ...
+
+    def describe(self, index: int) -> str:
+        """Return a path, or words such as "fashion-mini test #17", by which a person finds the image."""
+        ...
+
+
+@final
+class MemoryImages:
+    """Images held as one uint8 tensor, on any device.
+
+    `origin` is one description per image (paths), or one name for all; then `numbers` are the images' numbers in
+    the set of that name, by default 0, 1, 2 …
+    """
+
+    in_memory = True
+
+    def __init__(
+        self,
+        images: UInt8[Tensor, "n channels height width"],
+        labels: Int64[Tensor, " n"],
+        origin: str | list[str],
+        numbers: Int64[Tensor, " n"] | None = None,
+    ) -> None:
+        self.images = images
+        self.labels = labels
+        self.origin = origin
+        self.numbers = torch.arange(len(labels)) if numbers is None else numbers
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def load(self, indices: Int64[Tensor, " batch"]) -> UInt8[Tensor, "batch channels height width"]:
+        """Return the pixels at `indices`, on the device of the images."""
+        return self.images[indices.to(self.images.device)]
+
+    def describe(self, index: int) -> str:
+        """Return the path of an image, or the name of the set and the number in it."""
+        return f"{self.origin} #{int(self.numbers[index])}" if isinstance(self.origin, str) else self.origin[index]
+
+    def to(self, device: torch.device | str) -> MemoryImages:
+        """Return the same images and labels on `device`."""
+        return MemoryImages(self.images.to(device), self.labels.to(device), self.origin, self.numbers)
+
+    def select(self, indices: Int64[Tensor, " m"]) -> MemoryImages:
+        """Return a copy of the images at `indices`; unlike a `Subset` it does not keep the rest alive."""
+        origin = self.origin if isinstance(self.origin, str) else [self.origin[index] for index in indices.tolist()]
+        return MemoryImages(self.images[indices], self.labels[indices], origin, self.numbers[indices.cpu()])
+
+
+class _DecodedImages(abc.ABC):
+    """Images that are made when asked for, by a pool of threads."""
+
+    in_memory = False
+
+    def __init__(self, labels: Int64[Tensor, " n"], spec: PixelSpec) -> None:
+        self.labels = labels
+        self.spec = spec
+        self._pool = ThreadPoolExecutor(num_workers(), thread_name_prefix="twofold-decode")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def load(self, indices: Int64[Tensor, " batch"]) -> UInt8[Tensor, "batch channels height width"]:
+        """Return the pixels at `indices`, decoded in parallel.
+
+        Raises:
+            RunError: a file that was readable when the data were checked no longer is; the message names it.
+        """
+        batch = torch.empty(len(indices), self.spec.channels, *self.spec.image_size, dtype=torch.uint8)
+
+        def fill(places: range) -> None:
+            for place in places:
+                batch[place] = self._pixels(int(indices[place]))
+
+        n = len(indices)
+        # Several images a task: for small ones, handing out the task costs as much as the work.
+        tasks = [range(start, min(start + _TASK_SIZE, n)) for start in range(0, n, _TASK_SIZE)]
+        # list() waits for all and re-raises the first failure.
+        list(self._pool.map(fill, tasks))
+        return batch
+
+    @abc.abstractmethod
+    def describe(self, index: int) -> str:
+        """Return words by which a person finds the image."""
+
+    @abc.abstractmethod
+    def _pixels(self, index: int) -> UInt8[Tensor, "channels height width"]: ...
+
+
+@final
+class StreamedImages(_DecodedImages):
+    """Images decoded from their files whenever they are asked for; memory does not grow with their number."""
+
+    def __init__(self, paths: list[str], labels: Int64[Tensor, " n"], spec: PixelSpec) -> None:
+        super().__init__(labels, spec)
+        self.paths = paths
+
+    def describe(self, index: int) -> str:
+        """Return the path of an image."""
+        return self.paths[index]
+
+    def _pixels(self, index: int) -> UInt8[Tensor, "channels height width"]:
+        try:
+            return to_pixels(open_image(self.paths[index]), self.spec)
+        except BrokenImageError as error:
+            raise RunError(f"{error}; it was readable when the data were checked, or was not checked") from error
+        except ChannelMismatchError as error:
+            raise ChannelMismatchError(f"{self.paths[index]}: {error}") from error
+
+
+@final
+class ResizedImages(_DecodedImages):
+    """Images in memory at another size or number of channels, resized whenever they are asked for."""
+
+    def __init__(self, base: MemoryImages, spec: PixelSpec) -> None:
+        super().__init__(base.labels, spec)
+        self.base = base
+
+    def describe(self, index: int) -> str:
+        """Return the description of the image that is resized."""
+        return self.base.describe(index)
+
+    def _pixels(self, index: int) -> UInt8[Tensor, "channels height width"]:
+        return to_pixels(image_to_pil(self.base.images[index]), self.spec)
+
+
+@final
+class Subset:
+    """The images of another set at `indices`, in that order; nothing is copied."""
+
+    def __init__(self, images: Images, indices: Int64[Tensor, " n"]) -> None:
+        self.images = images
+        self.indices = indices
+        self.labels = images.labels[indices.to(images.labels.device)]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the set that this is part of is in memory."""
+        return self.images.in_memory
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def load(self, indices: Int64[Tensor, " batch"]) -> UInt8[Tensor, "batch channels height width"]:
+        """Return the pixels at `indices` of the subset."""
+        return self.images.load(self.indices[indices.to(self.indices.device)])
+
+    def describe(self, index: int) -> str:
+        """Return the description that the whole set gives."""
+        return self.images.describe(int(self.indices[index]))
+
+
+def prefetch(
+    batches: Iterable[Int64[Tensor, " batch"]], images: Images, *, depth: int = 2
+) -> Iterator[UInt8[Tensor, "batch channels height width"]]:
+    """Yield the pixels of each batch of indices in order, loading up to `depth` batches ahead in a thread.
+
+    Images in memory are indexed without a thread. What loading raises is raised here, at the batch it belongs to;
+    a consumer that stops early ends the thread.
+    """
+    if images.in_memory:
+        yield from map(images.load, batches)
+    else:
+        yield from ordered_map(images.load, batches, workers=1, ahead=depth)

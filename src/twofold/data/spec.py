@@ -1,0 +1,117 @@
+"""What turns an image into a network's input, in one frozen value that travels with the weights (DESIGN rule 3).
+
+`PixelSpec` decides the uint8 pixels: size, channels, how an image of another shape is made to fit. With the
+architecture, the class names and the mean and standard deviation it is a `PreprocessingSpec`, saved beside the
+weights; evaluation, prediction, export and serving read it and nothing else, so they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import torch
+from jaxtyping import Float32, UInt8
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor
+
+from twofold.errors import TwofoldError
+from twofold.files import write_text
+
+Side = Annotated[int, Field(ge=1, le=4096)]
+
+
+class PixelSpec(BaseModel):
+    """What decides the uint8 pixels of an image.
+
+    `image_size` is height and width in pixels. `resize` says how an image of another shape fits: "crop" brings the
+    shorter side to size and cuts the centre out, "stretch" ignores the aspect ratio, "pad" brings the longer side
+    to size and centres it on black. `convert_colour` lets colour images be turned to grey for a one-channel network.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: Literal[1, 3]
+    image_size: tuple[Side, Side]
+    resize: Literal["crop", "stretch", "pad"] = "crop"
+    convert_colour: bool = False
+
+
+class PreprocessingSpec(PixelSpec):
+    """All that a trained network needs to be given its input and to have its output read.
+
+    `mean` and `std` are per channel, of pixel values in 0..1. `format` is the version of this file.
+    """
+
+    format: Literal[1] = 1
+    architecture: str
+    architecture_options: dict[str, str | int | float | bool]
+    class_names: tuple[str, ...] = Field(min_length=1)
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ValueError(
+                f"mean and std need one value per channel ({self.channels}), got {len(self.mean)} and {len(self.std)}"
+            )
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive, got {self.std}")
+        if len(set(self.class_names)) != len(self.class_names):
+            raise ValueError("class_names must differ from one another")
+        return self
+
+    def to_json(self) -> str:
+        """Return the spec as indented JSON."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, origin: str = "the preprocessing spec") -> PreprocessingSpec:
+        """Return the spec in `text`; `origin` names it in an error.
+
+        Raises:
+            TwofoldError: the text is not JSON, or not a spec of this format.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "content"
+            raise TwofoldError(
+                f"{origin} is not a valid preprocessing spec: {field}: {first['msg']}; "
+                "use the file that training wrote beside the weights"
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Write the spec to `path` as JSON, atomically."""
+        write_text(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> PreprocessingSpec:
+        """Return the spec in the file at `path`.
+
+        Raises:
+            TwofoldError: the file cannot be read or holds no valid spec.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise TwofoldError(f"cannot read {path}: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise TwofoldError(f"{path} is not a preprocessing spec: it is not text") from error
+        return cls.from_json(text, origin=str(path))
+
+
+def normalise(
+    pixels: UInt8[Tensor, "batch channels height width"], mean: Sequence[float], std: Sequence[float]
+) -> Float32[Tensor, "batch channels height width"]:
+    """Return (pixels / 255 - mean) / std in float32, on the device and in the memory format of `pixels`.
+
+    Written as pixels · a + b with a = 1 / (255 std) and b = -mean / std: one multiplication and one addition a
+    pixel, in place. `mean` and `std` are per channel, of values in 0..1.
+    """
+    scale = torch.tensor([1.0 / (255.0 * s) for s in std], device=pixels.device).view(-1, 1, 1)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=pixels.device).view(-1, 1, 1)
+    return pixels.to(torch.float32).mul_(scale).add_(shift)

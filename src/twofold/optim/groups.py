@@ -1,0 +1,73 @@
+"""Parameter groups: which parameters decay, and which learn faster or slower.
+
+Weight decay shrinks weights towards zero to keep the function simple. Biases and the scale and shift of a
+normalisation layer don't make it less simple, and shrinking them hurts, so by default they are left alone (Goyal et
+al., "Accurate, large minibatch SGD", 2017; He et al., "Bag of tricks", 2019). A scaled learning rate per part of
+the network is what fine-tuning needs: a fresh head learns ten times faster than the body.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from typing import TypedDict
+
+from torch import nn
+
+from twofold.errors import TwofoldError
+
+
+class Group(TypedDict):
+    """One group as torch's optimisers take it; `lr_scale` multiplies the schedule's learning rate."""
+
+    params: list[nn.Parameter]
+    names: list[str]
+    weight_decay: float
+    lr_scale: float
+
+
+def parameter_groups(
+    model: nn.Module,
+    *,
+    weight_decay: float,
+    decay_norm_and_bias: bool = False,
+    lr_scale: Mapping[str, float] | None = None,
+    decay_scale: Mapping[str, float] | None = None,
+) -> list[Group]:
+    """Sort the trainable parameters of `model` into groups of equal settings, in the order of the network.
+
+    Args:
+        model: the network.
+        weight_decay: for weights of convolutions and dense layers.
+        decay_norm_and_bias: decay every other parameter as well.
+        lr_scale: shell-style pattern of parameter names (`"fc.*"`) to a factor on the learning rate; where several
+            match, the last one counts.
+        decay_scale: the same for a factor on the weight decay.
+
+    Raises:
+        TwofoldError: a pattern that no parameter's name matches.
+    """
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    for setting, patterns in (("lr_scale", lr_scale or {}), ("decay_scale", decay_scale or {})):
+        for pattern in patterns:
+            if not any(fnmatch.fnmatchcase(name, pattern) for name, _ in named):
+                example = named[-1][0] if named else "none"
+                raise TwofoldError(f"{setting}: no parameter matches {pattern!r}; the last one is named {example!r}")
+
+    groups: dict[tuple[float, float], Group] = {}
+    for name, parameter in named:
+        decays = decay_norm_and_bias or parameter.ndim > 1
+        decay = weight_decay * _last_match(name, decay_scale or {}) if decays else 0.0
+        scale = _last_match(name, lr_scale or {})
+        group = groups.setdefault((scale, decay), Group(params=[], names=[], weight_decay=decay, lr_scale=scale))
+        group["params"].append(parameter)
+        group["names"].append(name)
+    return list(groups.values())
+
+
+def _last_match(name: str, patterns: Mapping[str, float]) -> float:
+    factor = 1.0
+    for pattern, value in patterns.items():
+        if fnmatch.fnmatchcase(name, pattern):
+            factor = value
+    return factor

@@ -1,0 +1,60 @@
+"""What a person sees while waiting: one console, progress bars on a terminal, plain lines elsewhere.
+
+Everything that may take more than two seconds reports through `track`. Messages go to standard error, results to
+standard output, so that `twofold predict --json | jq` works.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+T = TypeVar("T")
+
+_PLAIN_EVERY_SECONDS = 10.0
+
+
+def console() -> Console:
+    """Return a console on standard error, made anew so that a redirected stream is seen."""
+    from rich.console import Console
+
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def output() -> Console:
+    """Return a console on standard output, for results such as tables."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def note(message: str) -> None:
+    """Print one plain line to standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def track(items: Iterable[T], *, total: int, label: str, enabled: bool = True) -> Iterator[T]:
+    """Yield `items` and show how far along we are: a bar on a terminal, a line every ten seconds elsewhere."""
+    if not enabled:
+        yield from items
+    elif sys.stderr.isatty():
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console(), transient=True) as bar:
+            task = bar.add_task(label, total=total)
+            for item in items:
+                yield item
+                bar.advance(task)
+    else:
+        last = time.monotonic()
+        for done, item in enumerate(items, 1):
+            yield item
+            if time.monotonic() - last >= _PLAIN_EVERY_SECONDS:
+                last = time.monotonic()
+                note(f"{label}: {done} of {total}")

@@ -1,0 +1,255 @@
+"""The five steps of training, top to bottom: data, model, loss, optimiser, training.
+
+`fit` is the whole engine and `train_step` its heart. What decides the run is the recipe; the book-keeping around a
+step (learning rate, progress, saving, stopping) is in `session`; what remains is the run folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from twofold.augment.flip_crop import FlipCrop
+from twofold.augment.policies import create_policy
+from twofold.data import Data, Images, channel_statistics, load_data, normalise, prefetch
+from twofold.data.spec import PreprocessingSpec
+from twofold.errors import RunError, TwofoldError
+from twofold.keyed import torch_generator_seed
+from twofold.models.measure import count_parameters
+from twofold.models.registry import create_model, resolve_options
+from twofold.optim.groups import parameter_groups
+from twofold.train.batches import BatchPlan
+from twofold.train.evaluate import quick_metrics
+from twofold.train.hardware import Hardware, pick_hardware
+from twofold.train.options import Options
+from twofold.train.recipe import Recipe
+from twofold.train.run import RunFolder
+from twofold.train.session import Session
+from twofold.train.state import Counters, TrainState, moving_average
+
+Batch = tuple[Tensor, Tensor]  # sample indices (batch,), uint8 pixels (batch, channels, height, width)
+
+
+def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = False) -> tuple[nn.Module, Data]:
+    """Train as the recipe says, into the run folder; return the trained network and the data.
+
+    Args:
+        recipe: what decides the run.
+        run: its folder, locked by the caller.
+        options: what does not decide it.
+        resume: go on from the newest good checkpoint of the run.
+
+    Raises:
+        TwofoldError: the data, the device or the network's input cannot be used.
+        RunError: the loss is no longer finite, or memory or disk ran out.
+        Interrupted: Ctrl-C or SIGTERM came; the state is saved.
+    """
+    with _reproducible(), _explained_memory_errors(recipe):
+        # 1. data: images in the order and the shape that the recipe asks for
+        hardware = pick_hardware(recipe.device, recipe.precision)
+        run.log(f"computing on {hardware.describe()}", show=options.show)
+        data = load_recipe_data(recipe, options)
+        plan = BatchPlan(len(data.train), recipe.batch_size, recipe.accumulate, recipe.seed)
+        augmentation = create_policy(recipe.augment, data.spec.image_size)
+
+        # 2. model: a function from pixels to one number a class, with random weights
+        spec = preprocessing_spec(recipe, data)
+        torch.manual_seed(torch_generator_seed(recipe.seed, "init"))
+        model = build_model(spec, hardware)
+        _require_batches(recipe, model)
+
+        # 3. loss: how wrong those numbers are
+        loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+
+        # 4. optimiser: how the weights follow the gradient of the loss
+        optimizer = create_optimizer(recipe, model)
+        average = moving_average(model, recipe.ema_decay) if recipe.ema_decay is not None else None
+
+        # 5. training: forward, backward, update, again and again
+        state = TrainState(model, average, optimizer, Counters())
+        session = Session(recipe, run, options, data=data, spec=spec, state=state, plan=plan)
+        if resume:
+            session.restore()
+        else:
+            session.describe(hardware, count_parameters(model))
+        network = torch.compile(model) if recipe.compile else model
+        with session:
+            while not session.finished():
+                count = state.counters
+                for batches in feed(plan, data.train, epoch=count.epoch, first_step=count.step_in_epoch):
+                    session.set_learning_rate()
+                    torch.manual_seed(torch_generator_seed(recipe.seed, count.step, "torch"))
+                    batches = [
+                        prepare(batch, data.train, spec, augmentation, hardware, seed=recipe.seed, epoch=count.epoch)
+                        for batch in batches
+                    ]
+                    loss, correct, num_samples = forward_backward(network, loss_function, batches, hardware)
+                    session.require_finite(loss)
+                    if recipe.grad_clip is not None:
+                        nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+                    if average is not None:
+                        average.update_parameters(model)
+                    session.after_step(loss=loss, correct=correct, num_samples=num_samples)
+                    if session.out_of_time():
+                        break
+                judged = quick_metrics(state.evaluated, data.val, spec, hardware) if data.val is not None else None
+                session.after_epoch(judged)
+            session.save()
+            session.finish()
+    return state.evaluated, data
+
+
+def feed(plan: BatchPlan, images: Images, *, epoch: int, first_step: int) -> Iterator[list[Batch]]:
+    """Yield each step of an epoch as its batches of indices and uint8 pixels; files are read ahead of their use."""
+    steps = list(plan.epoch(epoch, first_step=first_step))
+    pixels = prefetch([indices for step in steps for indices in step], images)
+    with contextlib.closing(pixels):
+        for step in steps:
+            yield [(indices, next(pixels)) for indices in step]
+
+
+def prepare(
+    batch: Batch,
+    images: Images,
+    spec: PreprocessingSpec,
+    augmentation: FlipCrop | None,
+    hardware: Hardware,
+    *,
+    seed: int,
+    epoch: int,
+) -> tuple[Tensor, Tensor]:
+    """Return a batch as the network takes it: augmented, normalised float32 inputs and their labels, on the device."""
+    indices, pixels = batch
+    pixels = pixels.to(hardware.device)
+    if augmentation is not None:
+        drawn = augmentation.draw(seed=seed, epoch=epoch, indices=indices.to(hardware.device))
+        pixels = augmentation.apply(pixels, drawn)
+    inputs = normalise(pixels, spec.mean, spec.std).contiguous(memory_format=torch.channels_last)
+    return inputs, images.labels[indices].to(hardware.device)
+
+
+def forward_backward(
+    network: nn.Module, loss_function: nn.Module, batches: list[tuple[Tensor, Tensor]], hardware: Hardware
+) -> tuple[float, int, int]:
+    """Add the gradient of the mean loss over all `batches` to the parameters; return (loss, correct, images)."""
+    network.train()
+    num_samples = sum(len(labels) for _, labels in batches)
+    total = torch.zeros((), device=hardware.device)
+    correct = torch.zeros((), device=hardware.device, dtype=torch.int64)
+    for inputs, labels in batches:
+        with hardware.autocast():
+            logits = network(inputs)
+            loss = loss_function(logits, labels) * (len(labels) / num_samples)
+        loss.backward()
+        total += loss.detach()
+        correct += (logits.detach().argmax(dim=1) == labels).sum()
+    return float(total), int(correct), num_samples
+
+
+def load_recipe_data(recipe: Recipe, options: Options, *, splits: tuple[str, ...] = ("train", "val", "test")) -> Data:
+    """Return the images that `recipe` names, prepared as it says."""
+    return load_data(
+        recipe.data,
+        image_size=recipe.image_size,
+        channels=recipe.channels,
+        resize=recipe.resize,
+        val_fraction=recipe.val_fraction,
+        seed=recipe.seed,
+        skip_broken=options.skip_broken,
+        memory_limit=options.memory_limit,
+        splits=splits,
+        show_progress=options.show,
+    )
+
+
+def preprocessing_spec(recipe: Recipe, data: Data) -> PreprocessingSpec:
+    """Return what must travel with the weights: architecture, classes, and how pixels become inputs."""
+    mean, std = channel_statistics(data.train)
+    return PreprocessingSpec(
+        **data.spec.model_dump(),
+        architecture=recipe.model,
+        architecture_options=resolve_options(recipe.model, recipe.model_options, data.spec.image_size),
+        class_names=data.class_names,
+        mean=mean,
+        std=std,
+    )
+
+
+def build_model(spec: PreprocessingSpec, hardware: Hardware) -> nn.Module:
+    """Return the network that `spec` describes, with random weights, on the device, its convolutions channels-last."""
+    model = create_model(
+        spec.architecture,
+        in_channels=spec.channels,
+        num_classes=len(spec.class_names),
+        image_size=spec.image_size,
+        options=spec.architecture_options,
+    )
+    return model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def create_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser over the parameter groups of `model`, in torch's fused form."""
+    assert recipe.lr is not None
+    assert recipe.weight_decay is not None
+    groups = parameter_groups(
+        model,
+        weight_decay=recipe.weight_decay,
+        decay_norm_and_bias=recipe.decay_norm_and_bias,
+        lr_scale=recipe.lr_scale,
+        decay_scale=recipe.decay_scale,
+    )
+    params = [{name: value for name, value in group.items() if name != "names"} for group in groups]
+    if recipe.optimizer == "sgd":
+        assert recipe.momentum is not None
+        assert recipe.nesterov is not None
+        return torch.optim.SGD(params, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)
+    assert recipe.beta1 is not None
+    assert recipe.beta2 is not None
+    assert recipe.epsilon is not None
+    form = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    return form(params, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=recipe.epsilon, fused=True)
+
+
+def _require_batches(recipe: Recipe, model: nn.Module) -> None:
+    """Refuse a batch of one where batch normalisation would have nothing to average."""
+    if recipe.batch_size == 1 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        raise TwofoldError(f"{recipe.model} normalises over the batch: batch_size must be 2 or more, got 1")
+
+
+@contextlib.contextmanager
+def _reproducible() -> Iterator[None]:
+    """Leave torch's generators as they were, and have torch choose algorithms that repeat bit for bit."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    with torch.random.fork_rng(devices=devices):
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+
+
+@contextlib.contextmanager
+def _explained_memory_errors(recipe: Recipe) -> Iterator[None]:
+    """Turn torch's out-of-memory errors into one line that says which batch size to try."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        out_of_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
+        if not out_of_memory:
+            raise
+        raise RunError(f"out of memory with batches of {recipe.batch_size} images; {_smaller(recipe)}") from error
+
+
+def _smaller(recipe: Recipe) -> str:
+    if recipe.batch_size == 1:
+        return "try a smaller --image-size or model"
+    half = recipe.batch_size // 2
+    accumulate = -(-recipe.batch_size * recipe.accumulate // half)
+    return f"try --batch-size {half} --accumulate {accumulate}, which makes the same step"
