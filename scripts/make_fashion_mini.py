@@ -29,7 +29,8 @@ CONTENT_SHA256 = {
 }
 NUM_CLASSES = 10
 PIXELS = 28 * 28
-# Images do not repeat byte sequences across rows, so literal context (lc) matters more than match alignment.
+# Measured on these bytes: other literal contexts, a predictor for the pixels before xz, and lossless WebP mosaics
+# differ by 5 % at most, so the plainest way is taken.
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME}]
 
 
@@ -59,7 +60,7 @@ def choose(images: bytes, labels: bytes, per_class: int) -> tuple[bytes, bytes]:
 
 def main() -> None:
     """Write fashion-mini.xz and CHECKSUMS."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Make the asset fashion-mini from the files of Fashion-MNIST.")
     parser.add_argument("--originals", type=Path, default=ORIGINALS)
     parser.add_argument("--output", type=Path, default=OUTPUT)
     arguments = parser.parse_args()

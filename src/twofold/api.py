@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twofold.data import load_eval_images
+from twofold.data import Images, load_eval_images
 from twofold.errors import RunError, TwofoldError
 from twofold.files import write_json
 from twofold.report import write_report
@@ -16,6 +17,7 @@ from twofold.train.options import Options
 from twofold.train.predictor import Predictor
 from twofold.train.recipe import Recipe
 from twofold.train.run import RunFolder
+from twofold.train.stopping import Interrupted
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,7 @@ def evaluate(
     predictor = Predictor.load(folder, device=device)
     options = options or Options(skip_broken=run.record().get("skip_broken", False))
     if data is None:
-        recipe = run.recipe()
-        own = load_recipe_data(recipe, options)
-        available = {"test": own.test, "val": own.val, "train": own.train}
-        chosen = split or next(name for name, images in available.items() if images is not None)
-        if available.get(chosen) is None:
-            there = ", ".join(name for name, images in available.items() if images is not None)
-            raise TwofoldError(f"{recipe.data} has no {chosen!r} images; it has {there}")
-        return _evaluate(run, predictor, available[chosen], data=own.name, split=chosen, options=options, own=True)
+        return _evaluate_own(run, predictor, split, options)
     other = load_eval_images(
         data,
         predictor.spec,
@@ -115,13 +110,34 @@ def evaluate(
         memory_limit=options.memory_limit,
         show_progress=options.show,
     )
-    return _evaluate(run, predictor, other.images, data=other.name, split=other.split, options=options, own=False)
+    stem = f"evaluation-{other.name}-{other.split}"
+    return _measure(run, predictor, other.images, data=other.name, split=other.split, options=options, stem=stem)
+
+
+def _evaluate_own(run: RunFolder, predictor: Predictor, split: str | None, options: Options) -> dict[str, Any]:
+    """Measure on the run's own images, prepared by its own recipe."""
+    recipe = run.recipe()
+    own = load_recipe_data(recipe, options)
+    if own.class_names != predictor.spec.class_names:
+        raise TwofoldError(f"the classes of {recipe.data} are not those that {run.path} was trained on; restore them")
+    splits = {"test": own.test, "val": own.val, "train": own.train}
+    there = {name: images for name, images in splits.items() if images is not None}
+    chosen = split or next(iter(there))
+    if chosen not in there:
+        raise TwofoldError(f"{recipe.data} has no {chosen!r} images; it has {', '.join(there)}")
+    # The result on what a finished run is judged by is the run's own; any other stands beside it.
+    default = chosen == next(iter(there)) and chosen != "train"
+    stem = "evaluation" if default else f"evaluation-{own.name}-{chosen}"
+    return _measure(run, predictor, there[chosen], data=own.name, split=chosen, options=options, stem=stem)
 
 
 def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) -> Run:
     run.log(f"run folder {run.path}", show=options.show)
     try:
         _, data = fit(recipe, run, options, resume=resume)
+    except Interrupted:
+        write_report(run.path)
+        raise
     except RunError as error:
         _record_failure(run, str(error))
         raise
@@ -129,37 +145,33 @@ def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) ->
     metrics = None
     if images is not None:
         predictor = Predictor.load(run.path, device=recipe.device)
-        metrics = _evaluate(run, predictor, images, data=data.name, split=split, options=options, own=True)
+        metrics = _measure(run, predictor, images, data=data.name, split=split, options=options, stem="evaluation")
     write_report(run.path)
     return Run(run.path, metrics)
 
 
 def _record_failure(run: RunFolder, message: str) -> None:
-    """Leave the reason in the run folder and draw what there is; the disk may be what failed, so try only."""
-    try:
+    """Leave the reason in the run folder and draw what there is; the disk may be what failed, so only try."""
+    with contextlib.suppress(TwofoldError):
         run.update_record(status="failed", error=message)
         run.log(f"error: {message}", show=False)
         write_report(run.path)
-    except TwofoldError:
-        return
 
 
-def _evaluate(
-    run: RunFolder, predictor: Predictor, images: Any, *, data: str, split: str, options: Options, own: bool
+def _measure(
+    run: RunFolder, predictor: Predictor, images: Images, *, data: str, split: str, options: Options, stem: str
 ) -> dict[str, Any]:
-    """Measure, and write the result beside the run: `evaluation.json` for its own test images, else under their name."""
-    default = own and split in {"test", "val"} 
-    stem = "evaluation" if default else f"evaluation-{Path(data).name}-{split}"
+    """Measure, write the result to `stem`.json in the run folder, and return it."""
     metrics = evaluate_images(
         predictor.model,
         images,
         predictor.spec,
         predictor.hardware,
         show=options.show,
-        mistakes_folder=run.path / ("mistakes" if default else f"{stem}-mistakes"),
+        mistakes_folder=run.path / stem.replace("evaluation", "mistakes", 1),
     )
     metrics = {"data": data, "split": split, "weights": "best", "precision": predictor.hardware.precision} | metrics
-    target = run.path / f"{stem}.json"
-    write_json(target, metrics)
-    run.log(f"{split} accuracy {metrics['accuracy']:.4f} over {metrics['num_images']:,} images", show=options.show)
+    write_json(run.path / f"{stem}.json", metrics)
+    accuracy, count = metrics["accuracy"], metrics["num_images"]
+    run.log(f"{data} {split} accuracy {accuracy:.4f} over {count:,} images; {stem}.json", show=options.show)
     return metrics

@@ -36,7 +36,5 @@ def run(arguments: Sequence[str]) -> int:
         "recipes": recipes.RecipesArguments,
         "completion": CompletionArguments,
     }
-    tyro.extras.subcommand_cli_from_dict(
-        forms, prog="twofold", args=["--tyro-print-completion", parsed.shell]
-    )
+    tyro.extras.subcommand_cli_from_dict(forms, prog="twofold", args=["--tyro-print-completion", parsed.shell])
     return 0

@@ -19,7 +19,7 @@ from twofold.train.options import Options
 class EvalArguments:
     """Measure the best weights of a run over every image once."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run folder."""
     data: str | None = None
     """Other images with the same classes: a named data set or a folder. The run's own if left out."""

@@ -20,7 +20,15 @@ from twofold.errors import TwofoldError
 
 T = TypeVar("T")
 
-_RULE = re.compile(r"^[\s─]{8,}$")
+# tyro's words for a value of the wrong type, with one type or with several to choose from.
+_UNREADABLE = re.compile(r"Error parsing (?P<flag>--\S+): (?P<what>.*?)(?:: | from \[)(?P<got>'[^']*')")
+_FORMS = (
+    ("float", "a number"),
+    ("FLOAT", "a number"),
+    ("int", "a whole number"),
+    ("INT", "a whole number"),
+    ("", "another value"),
+)
 
 
 def parse(form: type[T], arguments: Sequence[str], *, verb: str, default: Any = None) -> T:
@@ -37,7 +45,7 @@ def parse(form: type[T], arguments: Sequence[str], *, verb: str, default: Any = 
         except SystemExit as leaving:
             if leaving.code in (0, None):
                 raise
-            message = _first_paragraph(caught.getvalue())
+            message = _one_line(caught.getvalue())
     raise TwofoldError(f"{message}; see twofold {verb} --help")
 
 
@@ -58,18 +66,26 @@ def _wide_terminal() -> Any:
             os.environ["COLUMNS"] = before
 
 
-def _first_paragraph(box: str) -> str:
+def _one_line(box: str) -> str:
+    """Return the gist of an error that tyro drew as a box."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯ ") for line in box.splitlines()]
     paragraphs: list[list[str]] = [[]]
     for line in lines[1:]:
-        if _RULE.match(line) or set(line) <= {"─"}:
+        if line and set(line) == {"─"}:
             paragraphs.append([])
         elif line:
             paragraphs[-1].append(line)
-    message = " ".join(paragraphs[0][:1]) or "wrong arguments"
-    for paragraph in paragraphs[1:]:
+    first, *others = paragraphs
+    if not first:
+        return "wrong arguments"
+    if first[0].startswith("Missing from"):
+        return f"missing {' and '.join(line for line in first[1:] if line.isupper() or line.startswith('--'))}"
+    if match := _UNREADABLE.match(first[0]):
+        form = next(name for word, name in _FORMS if word in match["what"])
+        return f"{match['flag']} takes {form}, got {match['got']}"
+    message = first[0][0].lower() + first[0][1:].rstrip(".")
+    for paragraph in others:
         if paragraph and paragraph[0].startswith("Perhaps you meant"):
-            options = [line.split()[0] for line in paragraph[1:] if line.startswith("--")]
-            if options:
-                message += f": did you mean {' or '.join(options[:3])}?"
-    return message[0].lower() + message[1:].rstrip(".")
+            options = [line.split()[0].rstrip(",") for line in paragraph[1:] if line.startswith("--")]
+            message += f": did you mean {' or '.join(options[:3])}?" if options else ""
+    return message

@@ -26,9 +26,9 @@ _STDIN = "-"
 class PredictArguments:
     """Classify images with a trained network, preprocessed exactly as in training."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run folder."""
-    paths: Annotated[list[str], tyro.conf.Positional]
+    paths: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
     """Image files, folders of them, or - for an image on standard input."""
     top: int = 1
     """How many classes to print for each image."""

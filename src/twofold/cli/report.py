@@ -16,7 +16,7 @@ from twofold.cli.parse import parse
 class ReportArguments:
     """Write the report.html of a run again, from the files in its folder."""
 
-    run: Annotated[Path, tyro.conf.Positional]
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """The run folder."""
 
 

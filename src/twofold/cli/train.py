@@ -26,7 +26,7 @@ class _RunArguments:
     optimizer or schedule would ignore is an error.
     """
 
-    model: Annotated[str | None, tyro.conf.Positional] = None
+    model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = None
     """The network: see `twofold models`."""
     recipe: str | None = None
     """A named recipe (see `twofold recipes`) or a .json file, such as a run's recipe.json."""

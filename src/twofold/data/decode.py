@@ -13,7 +13,7 @@ import io
 import re
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Protocol, cast, runtime_checkable
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
@@ -38,6 +38,23 @@ _TRANSPOSE = {
 _PIL_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
+@runtime_checkable
+class ByteStream(Protocol):
+    """What an image is read from: an open binary file, `io.BytesIO`, an upload."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next `size` bytes, or all."""
+        ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a place."""
+        ...
+
+    def tell(self) -> int:
+        """Return the place."""
+        ...
+
+
 class BrokenImageError(TwofoldError):
     """An image that cannot be read: `path` names it (None for an unnamed stream) and `reason` says why."""
 
@@ -47,7 +64,7 @@ class BrokenImageError(TwofoldError):
         self.reason = reason
 
 
-def open_image(source: str | Path | bytes | BinaryIO | Image.Image, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(source: str | Path | bytes | ByteStream | Image.Image, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Return a PNG, JPEG, WebP, BMP or TIFF image fully decoded, upright, in mode "L" or "RGB".
 
     EXIF orientation is applied, transparency is composited on white, 16 bits become 8 by dropping the lower byte,
@@ -81,9 +98,9 @@ def _quiet_pillow() -> None:
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _open_stream(stream: BinaryIO, path: str | None, max_pixels: int) -> Image.Image:
+def _open_stream(stream: ByteStream, path: str | None, max_pixels: int) -> Image.Image:
     try:
-        image = Image.open(stream, formats=FORMATS)
+        image = Image.open(cast(IO[bytes], stream), formats=FORMATS)
     except Image.DecompressionBombError as error:
         reason = f"its header declares more than the limit of {max_pixels:,} px; it may be a decompression bomb"
         raise BrokenImageError(path, reason) from error

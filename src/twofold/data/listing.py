@@ -20,7 +20,7 @@ _SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "v
 _NEVER_DATA = frozenset({"__MACOSX"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
     """A file that claims to be an image; `relative` is its path below the root with forward slashes."""
 
@@ -143,7 +143,9 @@ def _walk_class(folder: Path, listing: Listing, above: set[tuple[int, int]]) -> 
     seen.add(_identity(folder))
     waiting = [folder]
     while waiting:
-        for entry in _entries(waiting.pop(), listing):
+        current = waiting.pop()
+        prefix = Path(os.path.relpath(current, listing.root)).as_posix()
+        for entry in _entries(current, listing):
             info = _status(entry, listing)
             if info is None:
                 continue
@@ -156,8 +158,7 @@ def _walk_class(folder: Path, listing: Listing, above: set[tuple[int, int]]) -> 
                     seen.add(identity)
                     waiting.append(Path(entry.path))
             elif stat.S_ISREG(info.st_mode) and _is_image_name(entry.name):
-                relative = Path(os.path.relpath(entry.path, listing.root)).as_posix()
-                files.append(ImageFile(entry.path, relative, info.st_size, info.st_mtime_ns))
+                files.append(ImageFile(entry.path, f"{prefix}/{entry.name}", info.st_size, info.st_mtime_ns))
             else:
                 listing.num_ignored += 1
     return sorted(files, key=lambda file: file.relative)

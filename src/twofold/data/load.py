@@ -186,8 +186,9 @@ def split_indices(
     is_val = torch.zeros(n, dtype=torch.bool)
     if val_fraction > 0:
         order = permutation(derive_key(seed, "split"), n)
-        for label in labels.unique().tolist():
-            members = order[labels[order] == label]
+        # A stable sort by class keeps the random order inside each class.
+        by_class = order[torch.argsort(labels[order], stable=True)]
+        for members in by_class.split(torch.bincount(labels).tolist()):
             wanted = max(1, round(len(members) * val_fraction))
             is_val[members[: min(wanted, len(members) - 1)]] = True
     return torch.nonzero(~is_val).flatten(), torch.nonzero(is_val).flatten()

@@ -1,6 +1,7 @@
 """A named data set: embedded, prepared before, found on the system, or downloaded; in that order.
 
-What was downloaded is kept as one safetensors file in Twofold's cache; a damaged one is reported and made anew.
+What was downloaded is prepared as one safetensors file in Twofold's cache; a damaged one is reported and made anew
+from the published files, which stay beside it, so that this needs no network.
 Addresses and checksums are torchvision's, so they are kept up to date in one place, outside this package.
 """
 
@@ -141,11 +142,10 @@ def _system_copy(name: str) -> Path | None:
 
 
 def _obtain(name: str, resources: Sequence[Resource] | None, patience: Patience | None, show_progress: bool) -> Arrays:
-    """Return the data from the published files: those the user has put in place, the others downloaded."""
+    """Return the data from the published files: those in place if their checksum is right, the others downloaded."""
     folder = cache_folder() / "downloads" / name
     folder.mkdir(parents=True, exist_ok=True)
     resources = resources or official_resources(name)
-    downloaded = []
     for resource in resources:
         path = folder / resource.filename
         for left_over in folder.glob(f".{resource.filename}.*.tmp"):
@@ -162,8 +162,4 @@ def _obtain(name: str, resources: Sequence[Resource] | None, patience: Patience 
                 f"{error}; use fashion-mini, which needs no network, or run once with a network, "
                 f"or put {wanted} into {folder}"
             ) from error
-        downloaded.append(path)
-    arrays = read_archives(name, folder)
-    for path in downloaded:
-        path.unlink()  # the prepared file takes their place; what the user put there stays
-    return arrays
+    return read_archives(name, folder)

@@ -60,8 +60,10 @@ def _resized(image: Image.Image, spec: PixelSpec) -> Image.Image:
     if spec.resize == "crop":
         # Cutting from the source and scaling in one step keeps the centre exact to a fraction of a pixel.
         scale = min(image.width / width, image.height / height)
-        left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
-        box = (left, top, min(left + width * scale, image.width), min(top + height * scale, image.height))
+        # min() because width * (image.width / width) may round to a hair above image.width.
+        cut_width, cut_height = min(width * scale, image.width), min(height * scale, image.height)
+        left, top = (image.width - cut_width) / 2, (image.height - cut_height) / 2
+        box = (left, top, left + cut_width, top + cut_height)
         return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
     scale = min(width / image.width, height / image.height)
     inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

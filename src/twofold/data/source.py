@@ -198,8 +198,8 @@ class Subset:
 
 
 def prefetch(
-    batches: Iterable[Int64[Tensor, " batch"]], images: Images, *, depth: int = 2
-) -> Iterator[UInt8[Tensor, "batch channels height width"]]:
+    batches: Iterable[Int64[Tensor, " _"]], images: Images, *, depth: int = 2
+) -> Iterator[UInt8[Tensor, "_ channels height width"]]:
     """Yield the pixels of each batch of indices in order, loading up to `depth` batches ahead in a thread.
 
     Images in memory are indexed without a thread. What loading raises is raised here, at the batch it belongs to;

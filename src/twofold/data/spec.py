@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float32, UInt8
@@ -52,7 +52,7 @@ class PreprocessingSpec(PixelSpec):
     std: tuple[float, ...]
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> PreprocessingSpec:
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(
                 f"mean and std need one value per channel ({self.channels}), got {len(self.mean)} and {len(self.std)}"

@@ -41,7 +41,7 @@ class Schedule:
     step_factor: float = 1.0
 
     def at(self, progress: float, epoch: float) -> float:
-        """Return the learning rate at `progress` (0..1, share of training done) and `epoch` (from 0, may be a fraction)."""
+        """Return the learning rate at `progress` (0..1, share of training done) and `epoch` (from 0, in parts)."""
         if self.name == "constant":
             return self.lr
         if self.name == "step":

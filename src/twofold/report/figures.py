@@ -351,7 +351,8 @@ def reliability(bins: Sequence[CalibrationBin]) -> Reliability | None:
     if not bins:
         return None
     frame = Frame(width=300, height=292, left=46, right=16, top=14, bottom=40)
-    low = max(0.0, math.floor(10 * min(min(one.confidence, one.accuracy) for one in bins) - 0.5) / 10)
+    lowest = min(min(one.confidence, one.accuracy) for one in bins)
+    low = max(0.0, math.floor(5 * lowest - 0.1) / 5)
     span = 1.0 - low if low < 1 else 1.0
 
     def x_of(share: float) -> float:

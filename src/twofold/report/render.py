@@ -20,8 +20,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twofold.files import write_bytes
+from twofold.report.facts import (
+    Fact,
+    Setting,
+    data_facts,
+    environment_facts,
+    headline_facts,
+    preprocessing_facts,
+    recipe_settings,
+)
 from twofold.report.figures import Chart, Reliability, charts, percent, reliability, significant
-from twofold.report.read import Environment, Evaluation, Mistake, Picture, Run, RunFiles, Spec, read_run
+from twofold.report.read import Evaluation, Mistake, Picture, Run, RunFiles, read_run
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -62,25 +71,6 @@ class Headline:
     measured_on: str
     interval: tuple[float, float] | None
     remarks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A label and a value, with a smaller line under it; a command has `words`, which lines break between."""
-
-    label: str
-    value: str
-    detail: str | None = None
-    words: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting of the recipe; `default` is its default in words where it differs from that."""
-
-    name: str
-    value: str
-    default: str | None
 
 
 @dataclass(frozen=True)
@@ -217,13 +207,13 @@ def _page(files: RunFiles) -> Page:
         status=status,
         date=None if run is None else run.finished or run.started,
         headline=_headline(files),
-        facts=_facts(files),
+        facts=headline_facts(files),
         error=None if run is None else run.error,
         notes=(*(run.notes if run else ()), *files.problems),
         charts=charts(
             files.steps,
             files.epochs,
-            float(planned) if isinstance(planned, int | float) else None,
+            float(planned) if isinstance(planned, int) else None,
             None if run is None else run.best_epoch,
         ),
         curves_remark=_curves_remark(files.recipe),
@@ -233,10 +223,10 @@ def _page(files: RunFiles) -> Page:
         mistakes=() if evaluation is None else tuple(_shown(one) for one in evaluation.mistakes[:_MOST_MISTAKES]),
         reliability=None if evaluation is None else reliability(evaluation.calibration),
         calibration_remark=None if evaluation is None else _calibration_remark(evaluation),
-        settings=_settings(files.recipe),
-        environment=_environment_facts(files.environment),
-        data_facts=_data_facts(files),
-        preprocessing=_preprocessing_facts(files.spec),
+        settings=recipe_settings(files.recipe),
+        environment=environment_facts(files.environment),
+        data_facts=data_facts(files),
+        preprocessing=preprocessing_facts(files.spec),
         evaluation_missing=(
             "The model was not evaluated yet. This measures it on held-out images and fills this report:"
             if has_weights
@@ -304,7 +294,7 @@ def _evaluation_remarks(evaluation: Evaluation, run: Run | None) -> Iterator[str
     if evaluation.split == "train":
         yield "the model was trained on these images"
     if evaluation.weights == "best" and run is not None and run.best_epoch is not None:
-        yield f"weights of the best epoch, {run.best_epoch}"
+        yield f"weights of epoch {run.best_epoch}, the best"
     elif evaluation.weights is not None:
         yield f"{evaluation.weights} weights"
     largest = max((one.count or 0 for one in evaluation.classes), default=0)
@@ -312,68 +302,10 @@ def _evaluation_remarks(evaluation: Evaluation, run: Run | None) -> Iterator[str
         yield f"always guessing the largest class: {percent(largest / evaluation.num_images)}"
 
 
-def _facts(files: RunFiles) -> tuple[Fact, ...]:
-    run, environment = files.run, files.environment
-    facts: list[Fact] = []
-    if run is not None and run.train_seconds is not None:
-        planned = files.recipe.get("epochs")
-        of_planned = f" of {planned}" if isinstance(planned, int) and run.epochs_done != planned else ""
-        epochs = None if run.epochs_done is None else f"{run.epochs_done}{of_planned} epochs"
-        if run.epochs_done == 1 and not of_planned:
-            epochs = "1 epoch"
-        facts.append(Fact("Training time", duration(run.train_seconds), epochs))
-    if (speed := _typical_speed(files)) is not None:
-        facts.append(Fact("Images a second", significant(speed), "in training, median"))
-    if run is not None and run.num_parameters is not None:
-        facts.append(Fact("Parameters", _short_count(run.num_parameters), f"{run.num_parameters:,}"))
-    if environment is not None and (environment.device or environment.device_name):
-        name = environment.device_name or environment.device or ""
-        threads = f"{environment.threads} threads" if environment.threads and environment.device == "cpu" else None
-        detail = " · ".join(part for part in (environment.device if environment.device_name else None, threads) if part)
-        facts.append(Fact("Device", name, detail or None))
-    if environment is not None and environment.precision:
-        layout = "channels-last" if environment.channels_last else None
-        facts.append(Fact("Precision", environment.precision, layout))
-    if run is not None and (when := run.started or run.finished) is not None:
-        facts.append(Fact("Date", f"{when.day} {when:%b %Y}", f"{when:%H:%M} {when.tzname() or ''}".strip()))
-    return tuple(facts)
-
-
-def _typical_speed(files: RunFiles) -> float | None:
-    """Return the median over epochs, or over steps where no epoch was finished."""
-    speeds = [one.images_per_second for one in files.epochs] or [one.images_per_second for one in files.steps]
-    known = sorted(speed for speed in speeds if speed is not None)
-    return known[len(known) // 2] if known else None
-
-
-def duration(seconds: float) -> str:
-    """Return a time span in the two largest units that say something.
-
-    >>> duration(8.25), duration(41.2), duration(192), duration(7500)
-    ('8.2\\xa0s', '41\\xa0s', '3\\xa0min 12\\xa0s', '2\\xa0h 05\\xa0min')
-    """
-    if seconds < 10:
-        return f"{seconds:.1f}\u00a0s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}\u00a0s"
-    if whole < 3600:
-        return f"{whole // 60}\u00a0min {whole % 60:02}\u00a0s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60}\u00a0h {minutes % 60:02}\u00a0min"
-
-
-def _short_count(count: int) -> str:
-    for size, unit in ((1_000_000_000, "billion"), (1_000_000, "M"), (1_000, "k")):
-        if count >= size:
-            return f"{count / size:.3g}\u00a0{unit}"
-    return str(count)
-
-
 def _curves_remark(recipe: Mapping[str, Any]) -> str | None:
     """Say why the training curve may lie below the validation curve, which puzzles everyone once."""
     harder: list[str] = []
-    if recipe.get("augment") not in {None, "none", False, ""}:
+    if recipe.get("augment") not in (None, "none", False, ""):
         harder.append("on augmented images")
     if recipe.get("label_smoothing"):
         harder.append("with label smoothing")
@@ -468,92 +400,6 @@ def _calibration_remark(evaluation: Evaluation) -> str | None:
     if abs(gap) >= 1:
         verdict = f"{'over' if gap > 0 else 'under'}confident by {abs(gap):.1f} points"
     return f"The model is {percent(confidence)} sure on average and {percent(accuracy)} right: {verdict}."
-
-
-def _settings(recipe: Mapping[str, Any]) -> tuple[Setting, ...]:
-    defaults = _default_settings(recipe)
-    return tuple(
-        Setting(name, _words(value), _words(defaults[name]) if name in defaults and defaults[name] != value else None)
-        for name, value in recipe.items()
-    )
-
-
-def _default_settings(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the defaults; for a setting that belongs to a choice, such as momentum, those of the run's choice."""
-    from twofold.train.recipe import DEPENDENT_SETTINGS, Recipe
-
-    defaults = Recipe().model_dump()
-    for name, (chooser, by_choice) in DEPENDENT_SETTINGS.items():
-        choice = recipe.get(chooser, defaults[chooser])
-        defaults[name] = by_choice.get(choice) if isinstance(choice, str) else None
-    return defaults
-
-
-def _words(value: Any) -> str:
-    """Return a value of a JSON file as a person would write it."""
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return f"{value:g}"
-        case dict():
-            return ", ".join(f"{key}={_words(part)}" for key, part in value.items()) or "none"
-        case list() | tuple():
-            return ", ".join(_words(part) for part in value) or "none"
-        case _:
-            return str(value)
-
-
-def _environment_facts(environment: Environment | None) -> tuple[Fact, ...]:
-    if environment is None:
-        return ()
-    memory_format = {True: "channels-last", False: "contiguous", None: None}[environment.channels_last]
-    device = " · ".join(part for part in (environment.device, environment.device_name) if part)
-    command = tuple(shlex.quote(word) for word in environment.command)
-    facts = _known_facts(
-        ("Twofold", environment.twofold, None),
-        ("PyTorch", environment.torch, None),
-        ("torchvision", environment.torchvision, None),
-        ("Python", environment.python, None),
-        ("Operating system", environment.platform, None),
-        ("Device", device, None),
-        ("Threads", environment.threads, None),
-        ("Precision", environment.precision, environment.precision_reason),
-        ("Memory format", memory_format, None),
-        ("Git commit", environment.git_commit, None),
-    )
-    return (*facts, Fact("Command", " ".join(command), words=command)) if command else facts
-
-
-def _data_facts(files: RunFiles) -> tuple[Fact, ...]:
-    run = files.run
-    splits = {"train": "Training images", "val": "Validation images", "test": "Test images"}
-    counts = dict(run.num_images) if run else {}
-    num_classes = len(files.spec.class_names) if files.spec else 0
-    return _known_facts(
-        ("Data", files.recipe.get("data"), None),
-        ("Classes", num_classes or None, None),
-        *((splits.get(split, split), f"{count:,}", None) for split, count in counts.items()),
-        ("Fingerprint", run.data_fingerprint if run else None, None),
-    )
-
-
-def _preprocessing_facts(spec: Spec | None) -> tuple[Fact, ...]:
-    if spec is None:
-        return ()
-    return tuple(Fact(key.replace("_", " ").capitalize(), _spec_words(key, value)) for key, value in spec.settings)
-
-
-def _spec_words(key: str, value: Any) -> str:
-    if key == "image_size" and isinstance(value, list):
-        return " × ".join(_words(side) for side in value)
-    return _words(value)
-
-
-def _known_facts(*facts: tuple[str, Any, str | None]) -> tuple[Fact, ...]:
-    return tuple(Fact(label, str(value), detail) for label, value, detail in facts if value not in (None, ""))
 
 
 def _evaluate_command(run_folder: Path) -> str:

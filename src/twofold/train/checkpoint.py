@@ -28,7 +28,9 @@ class BrokenCheckpointError(RunError):
     """A checkpoint that is missing, truncated or altered."""
 
 
-def save_checkpoint(target: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any], *, keep: Path | None = None) -> None:
+def save_checkpoint(
+    target: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any], *, keep: Path | None = None
+) -> None:
     """Write `tensors` and the JSON-able `record` to `target`, durably; the file replaced stays under the name `keep`.
 
     Raises:

@@ -40,9 +40,7 @@ def forward(model: nn.Module, pixels: Tensor, spec: PreprocessingSpec, hardware:
     return logits.float().cpu()
 
 
-def quick_metrics(
-    model: nn.Module, images: Images, spec: PreprocessingSpec, hardware: Hardware
-) -> tuple[float, float]:
+def quick_metrics(model: nn.Module, images: Images, spec: PreprocessingSpec, hardware: Hardware) -> tuple[float, float]:
     """Return (cross-entropy, accuracy) over all `images`: what each epoch is judged by."""
     from torchmetrics import MeanMetric
     from torchmetrics.classification import MulticlassAccuracy

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -80,12 +79,13 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         with session:
             while not session.finished():
                 count = state.counters
-                for batches in feed(plan, data.train, epoch=count.epoch, first_step=count.step_in_epoch):
+                for step in feed(plan, data.train, epoch=count.epoch, first_step=count.step_in_epoch):
                     session.set_learning_rate()
+                    # Dropout draws from torch's own generator: keyed by the step, it has no past to restore.
                     torch.manual_seed(torch_generator_seed(recipe.seed, count.step, "torch"))
                     batches = [
                         prepare(batch, data.train, spec, augmentation, hardware, seed=recipe.seed, epoch=count.epoch)
-                        for batch in batches
+                        for batch in step
                     ]
                     loss, correct, num_samples = forward_backward(network, loss_function, batches, hardware)
                     session.require_finite(loss)
@@ -218,7 +218,9 @@ def create_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
 
 def _require_batches(recipe: Recipe, model: nn.Module) -> None:
     """Refuse a batch of one where batch normalisation would have nothing to average."""
-    if recipe.batch_size == 1 and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+    if recipe.batch_size == 1 and any(
+        isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
+    ):
         raise TwofoldError(f"{recipe.model} normalises over the batch: batch_size must be 2 or more, got 1")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
+from PIL import Image
 from torch import Tensor, nn
 
 from twofold.data import image_to_pil, to_pixels
@@ -20,11 +21,7 @@ from twofold.train.hardware import Hardware, pick_hardware
 from twofold.train.loop import build_model
 from twofold.train.run import RunFolder
 
-if TYPE_CHECKING:
-    import numpy as np
-    from PIL import Image
-
-    ImageLike = str | Path | Image.Image | np.ndarray | Tensor
+ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 
 
 @dataclass(frozen=True)
@@ -74,14 +71,17 @@ class Predictor:
             precision = run.recipe().precision
             weights_path = run.checkpoints.best
             if not weights_path.is_file():
-                raise TwofoldError(f"{path} has no weights yet: no epoch was finished; go on with: "
-                                   f"twofold train --resume {path}")
+                raise TwofoldError(
+                    f"{path} has no weights yet: no epoch was finished; go on with: twofold train --resume {path}"
+                )
         weights, record = load_checkpoint(weights_path)
         if record.get("kind") != "weights":
             raise TwofoldError(f"{weights_path} is the state of a run, not its weights; give the run folder")
         spec = PreprocessingSpec.model_validate(record["spec"])
         hardware = pick_hardware(device, precision)
-        model = build_model(spec, hardware)
+        # The random weights are overwritten at once; drawing them should not disturb the caller's generator.
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(spec, hardware)
         load_weights(model, weights, source=str(weights_path))
         return cls(model, spec, hardware)
 
@@ -97,9 +97,7 @@ class Predictor:
         """
         return to_pixels(image_to_pil(image), self.spec)
 
-    def probabilities(
-        self, pixels: UInt8[Tensor, "batch channels height width"]
-    ) -> Float32[Tensor, "batch classes"]:
+    def probabilities(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Float32[Tensor, "batch classes"]:
         """Return the class probabilities of a batch of preprocessed images."""
         return forward(self.model, pixels, self.spec, self.hardware).softmax(dim=1)
 
@@ -125,5 +123,3 @@ class Predictor:
     def __repr__(self) -> str:
         spec = self.spec
         return f"Predictor({spec.architecture}, {len(spec.class_names)} classes, {self.hardware.device.type})"
-
-

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -121,7 +121,7 @@ class Recipe(BaseModel):
         return filled
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> Recipe:
         check_data_name(self.data)
         check_model_name(self.model)
         check_model_options(self.model, self.model_options)

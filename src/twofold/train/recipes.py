@@ -11,9 +11,7 @@ from twofold.train.recipe import Recipe
 
 def demo() -> Recipe:
     """A small network on the embedded images: what `make demo` runs, under a minute on two cores."""
-    return Recipe(
-        model="lenet-bn", data="fashion-mini", augment="flip", label_smoothing=0.1, epochs=12, batch_size=64
-    )
+    return Recipe(model="lenet-bn", data="fashion-mini", augment="flip", label_smoothing=0.1, epochs=12, batch_size=64)
 
 
 def book_lenet() -> Recipe:

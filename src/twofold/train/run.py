@@ -1,10 +1,10 @@
 """The run folder: everything that a run leaves, each part in a file that other tools can read.
 
-    recipe.json       what decides the run          metrics.jsonl     a line a step logged and a line an epoch
-    spec.json         preprocessing and classes     tensorboard/      the same curves, for TensorBoard
-    environment.json  on what it ran                checkpoints/      last, previous, best
-    run.json          how far it came               evaluation.json   metrics over the test images
-    log.txt           what was printed              report.html       the page to look at
+recipe.json       what decides the run          metrics.jsonl     a line a step logged and a line an epoch
+spec.json         preprocessing and classes     tensorboard/      the same curves, for TensorBoard
+environment.json  on what it ran                checkpoints/      last, previous, best
+run.json          how far it came               evaluation.json   metrics over the test images
+log.txt           what was printed              report.html       the page to look at
 """
 
 from __future__ import annotations

@@ -252,9 +252,7 @@ class Session:
             )
         self.state.restore(tensors, record["counters"], source=str(self._run.checkpoints.last))
         self._run.rewind_metrics(self.state.counters.step)
-        self._run.log(
-            f"resuming at step {self.state.counters.step} (epoch {self.epoch:.2f})", show=self._options.show
-        )
+        self._run.log(f"resuming at step {self.state.counters.step} (epoch {self.epoch:.2f})", show=self._options.show)
         self._run.update_record(status="running", finished=None, error=None)
 
     def describe(self, hardware: Hardware, num_parameters: int) -> None:

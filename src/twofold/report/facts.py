@@ -1,0 +1,186 @@
+"""What the report says in words and numbers: the facts of the run, its recipe, its environment, its data."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twofold.report.figures import significant
+from twofold.report.read import Environment, RunFiles, Spec
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A label and a value, with a smaller line under it; a command has `words`, which lines break between."""
+
+    label: str
+    value: str
+    detail: str | None = None
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of the recipe; `default` is its default in words where it differs from that."""
+
+    name: str
+    value: str
+    default: str | None
+
+
+def headline_facts(files: RunFiles) -> tuple[Fact, ...]:
+    """Return what one wants to know first: time, speed, size, device, precision, date."""
+    run, environment = files.run, files.environment
+    facts: list[Fact] = []
+    if run is not None and run.train_seconds is not None:
+        done, planned = run.epochs_done, files.recipe.get("epochs")
+        epochs = None if done is None else _counted(done, "epoch")
+        if done is not None and isinstance(planned, int) and planned != done:
+            epochs = f"{done} of {_counted(planned, 'epoch')}"
+        facts.append(Fact("Training time", duration(run.train_seconds), epochs))
+    if (speed := _typical_speed(files)) is not None:
+        facts.append(Fact("Images a second", significant(speed), "in training, median"))
+    if run is not None and run.num_parameters is not None:
+        facts.append(Fact("Parameters", _short_count(run.num_parameters), f"{run.num_parameters:,}"))
+    if environment is not None and (environment.device or environment.device_name):
+        name = environment.device_name or environment.device or ""
+        details = [environment.device] if environment.device and environment.device_name else []
+        # On a GPU the processor's threads say little.
+        if environment.device == "cpu" and environment.threads:
+            details.append(_counted(environment.threads, "thread"))
+        facts.append(Fact("Device", name, " · ".join(details) or None))
+    if environment is not None and environment.precision:
+        layout = "channels-last" if environment.channels_last else None
+        facts.append(Fact("Precision", environment.precision, layout))
+    if run is not None and (when := run.started or run.finished) is not None:
+        facts.append(Fact("Date", f"{when.day} {when:%b %Y}", f"{when:%H:%M} {when.tzname() or ''}".strip()))
+    return tuple(facts)
+
+
+def _typical_speed(files: RunFiles) -> float | None:
+    """Return the median over epochs, or over steps where no epoch was finished."""
+    speeds = [one.images_per_second for one in files.epochs] or [one.images_per_second for one in files.steps]
+    known = sorted(speed for speed in speeds if speed is not None)
+    return known[len(known) // 2] if known else None
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in the two largest units that say something.
+
+    >>> duration(8.25), duration(41.2), duration(192), duration(7500)
+    ('8.2\\xa0s', '41\\xa0s', '3\\xa0min 12\\xa0s', '2\\xa0h 05\\xa0min')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f}\u00a0s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}\u00a0s"
+    if whole < 3600:
+        return f"{whole // 60}\u00a0min {whole % 60:02}\u00a0s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}\u00a0h {minutes % 60:02}\u00a0min"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _short_count(count: int) -> str:
+    for size, unit in ((1_000_000_000, "billion"), (1_000_000, "M"), (1_000, "k")):
+        if count >= size:
+            return f"{count / size:.3g}\u00a0{unit}"
+    return str(count)
+
+
+def recipe_settings(recipe: Mapping[str, Any]) -> tuple[Setting, ...]:
+    """Return the recipe's settings in its own order, those that differ from their defaults marked."""
+    defaults = _default_settings(recipe)
+    return tuple(
+        Setting(name, _words(value), _words(defaults[name]) if name in defaults and defaults[name] != value else None)
+        for name, value in recipe.items()
+    )
+
+
+def _default_settings(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the defaults; for a setting that belongs to a choice, such as momentum, those of the run's choice."""
+    from twofold.train.recipe import DEPENDENT_SETTINGS, Recipe
+
+    defaults = Recipe().model_dump()
+    for name, (chooser, by_choice) in DEPENDENT_SETTINGS.items():
+        choice = recipe.get(chooser, defaults[chooser])
+        defaults[name] = by_choice.get(choice) if isinstance(choice, str) else None
+    return defaults
+
+
+def _words(value: Any) -> str:
+    """Return a value of a JSON file as a person would write it."""
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case dict():
+            return ", ".join(f"{key}={_words(part)}" for key, part in value.items()) or "none"
+        case list() | tuple():
+            return ", ".join(_words(part) for part in value) or "none"
+        case _:
+            return str(value)
+
+
+def environment_facts(environment: Environment | None) -> tuple[Fact, ...]:
+    """Return on what the run was computed, or nothing where that is not known."""
+    if environment is None:
+        return ()
+    memory_format = {True: "channels-last", False: "contiguous", None: None}[environment.channels_last]
+    device = " · ".join(part for part in (environment.device, environment.device_name) if part)
+    command = tuple(shlex.quote(word) for word in environment.command)
+    facts = _known_facts(
+        ("Twofold", environment.twofold, None),
+        ("PyTorch", environment.torch, None),
+        ("torchvision", environment.torchvision, None),
+        ("Python", environment.python, None),
+        ("Operating system", environment.platform, None),
+        ("Device", device, None),
+        ("Threads", environment.threads, None),
+        ("Precision", environment.precision, environment.precision_reason),
+        ("Memory format", memory_format, None),
+        ("Git commit", environment.git_commit, None),
+    )
+    return (*facts, Fact("Command", " ".join(command), words=command)) if command else facts
+
+
+def data_facts(files: RunFiles) -> tuple[Fact, ...]:
+    """Return which images, and how many of each split, or nothing where only the recipe is known."""
+    run = files.run
+    if run is None and files.spec is None:
+        return ()
+    splits = {"train": "Training images", "val": "Validation images", "test": "Test images"}
+    counts = dict(run.num_images) if run else {}
+    num_classes = len(files.spec.class_names) if files.spec else 0
+    return _known_facts(
+        ("Data", files.recipe.get("data"), None),
+        ("Classes", num_classes or None, None),
+        *((splits.get(split, split), f"{count:,}", None) for split, count in counts.items()),
+        ("Fingerprint", run.data_fingerprint if run else None, None),
+    )
+
+
+def preprocessing_facts(spec: Spec | None) -> tuple[Fact, ...]:
+    """Return the preprocessing spec in the order of its file."""
+    if spec is None:
+        return ()
+    return tuple(Fact(key.replace("_", " ").capitalize(), _spec_words(key, value)) for key, value in spec.settings)
+
+
+def _spec_words(key: str, value: Any) -> str:
+    if key == "image_size" and isinstance(value, list):
+        return " × ".join(_words(side) for side in value)
+    return _words(value)
+
+
+def _known_facts(*facts: tuple[str, Any, str | None]) -> tuple[Fact, ...]:
+    return tuple(Fact(label, str(value), detail) for label, value, detail in facts if value not in (None, ""))

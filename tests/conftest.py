@@ -1,0 +1,96 @@
+"""Shared by all tests: real images in folders, small recipes, and a way to run the command line as a user does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hypothesis
+import pytest
+from PIL import Image
+
+# No deadline: these machines are shared, and a slow example says nothing. Fewer examples: CI runs often.
+hypothesis.settings.register_profile("twofold", deadline=None, max_examples=30, print_blob=True)
+hypothesis.settings.load_profile("twofold")
+
+CLASSES = ("bag", "boot", "shirt")
+_LABEL_OF_CLASS = {"bag": 8, "boot": 9, "shirt": 6}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tests out of the user's cache, for this process and the ones it starts."""
+    os.environ["TWOFOLD_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of real pictures: three classes of Fashion-MNIST, 40 PNG files each."""
+    from twofold.data import load_data
+
+    folder = tmp_path_factory.mktemp("images") / "clothes"
+    test = load_data("fashion-mini", val_fraction=0.0, show_progress=False).test
+    assert test is not None
+    for name in CLASSES:
+        (folder / name).mkdir(parents=True)
+        for index in (test.labels == _LABEL_OF_CLASS[name]).nonzero().flatten()[:40]:
+            picture = Image.fromarray(test.load(index[None])[0, 0].numpy())
+            picture.save(folder / name / f"{int(index):05d}.png")
+    return folder
+
+
+class CommandLine:
+    """Runs `twofold` in a process of its own."""
+
+    def start(self, *arguments: str | Path, **options: object) -> subprocess.Popen[str]:
+        """Start a command; its output is captured."""
+        return subprocess.Popen(
+            self.words(*arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,  # type: ignore[call-overload]
+        )
+
+    def __call__(self, *arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            self.words(*arguments),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+            **options,  # type: ignore[call-overload]
+        )
+
+    @staticmethod
+    def words(*arguments: str | Path) -> list[str]:
+        """Return the command as words."""
+        return [sys.executable, "-m", "twofold.cli.main", *map(str, arguments)]
+
+
+@pytest.fixture(scope="session")
+def twofold_command() -> CommandLine:
+    """The command line in a real process."""
+    return CommandLine()
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run the command line in this process, expect one clear line and an exit code, and return the line."""
+    from twofold.cli.main import main
+
+    def run(arguments: Sequence[str | Path], *, code: int = 2) -> str:
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == code
+        captured = capsys.readouterr()
+        lines = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, captured.err
+        assert "Traceback" not in captured.err
+        assert captured.out == ""
+        return lines[0]
+
+    return run

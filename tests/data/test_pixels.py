@@ -1,0 +1,135 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from twofold.data import BrokenImageError, ChannelMismatchError, PixelSpec, image_to_pil, to_pixels
+from twofold.errors import TwofoldError
+
+RANDOM = np.random.default_rng(0)
+COLOUR = Image.fromarray(RANDOM.integers(0, 256, (30, 50, 3), dtype=np.uint8))
+GREY = COLOUR.convert("L")
+
+
+def spec(channels=3, size=(30, 50), **options) -> PixelSpec:
+    return PixelSpec(channels=channels, image_size=size, **options)
+
+
+def test_the_same_size_keeps_every_pixel():
+    pixels = to_pixels(COLOUR, spec())
+    assert pixels.dtype == torch.uint8
+    assert pixels.is_contiguous()
+    assert np.array_equal(pixels.permute(1, 2, 0).numpy(), np.asarray(COLOUR))
+
+
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    source=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    channels=st.sampled_from([1, 3]),
+    resize=st.sampled_from(["crop", "stretch", "pad"]),
+    value=st.integers(0, 255),
+)
+@settings(max_examples=100)
+def test_any_size_to_any_size(size, source, channels, resize, value):
+    image = Image.fromarray(np.full(source, value, dtype=np.uint8))
+    pixels = to_pixels(image, spec(channels, size, resize=resize))
+    assert pixels.shape == (channels, *size)
+    allowed = {value, 0} if resize == "pad" else {value}
+    assert set(pixels.unique().tolist()) <= allowed
+    assert value in pixels
+
+
+def test_crop_cuts_the_centre():
+    wide = np.zeros((10, 30), dtype=np.uint8)
+    wide[:, 10:20] = 200
+    assert (to_pixels(Image.fromarray(wide), spec(1, (10, 10))) == 200).all()
+    assert (to_pixels(Image.fromarray(wide.T.copy()), spec(1, (10, 10))) == 200).all()
+    # To half the size, all but the border of the cut is untouched by what lies outside it.
+    half = to_pixels(Image.fromarray(wide), spec(1, (5, 5)))
+    assert (half[0, :, 1:4] == 200).all()
+
+
+def test_pad_keeps_the_whole_image_on_black():
+    pixels = to_pixels(Image.fromarray(np.full((10, 30), 200, dtype=np.uint8)), spec(1, (30, 30), resize="pad"))
+    assert (pixels[0, 10:20] == 200).all()
+    assert (pixels[0, :10] == 0).all()
+    assert (pixels[0, 20:] == 0).all()
+
+
+def test_stretch_uses_all_of_the_image():
+    wide = np.zeros((10, 30), dtype=np.uint8)
+    wide[:, 15:] = 200
+    pixels = to_pixels(Image.fromarray(wide), spec(1, (10, 10), resize="stretch"))
+    assert (pixels[0, :, :4] == 0).all()
+    assert (pixels[0, :, 6:] == 200).all()
+
+
+def test_a_small_version_has_no_aliasing():
+    stripes = np.zeros((64, 64), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    pixels = to_pixels(Image.fromarray(stripes), spec(1, (8, 8)))
+    assert (pixels.int() - 127).abs().max() < 10
+
+
+def test_grey_to_colour_is_repetition():
+    for size in ((30, 50), (16, 16)):
+        pixels = to_pixels(GREY, spec(3, size))
+        assert torch.equal(pixels[0], pixels[1])
+        assert torch.equal(pixels[0], pixels[2])
+        # The same whether the file says grey or colour.
+        assert torch.equal(pixels, to_pixels(GREY.convert("RGB"), spec(3, size)))
+        assert torch.equal(pixels[:1], to_pixels(GREY.convert("RGB"), spec(1, size)))
+
+
+def test_colour_to_grey_only_when_wanted():
+    with pytest.raises(ChannelMismatchError, match="in colour but the network takes one grey channel; train with 3"):
+        to_pixels(COLOUR, spec(1))
+    pixels = to_pixels(COLOUR, spec(1, convert_colour=True))
+    assert np.array_equal(pixels[0].numpy(), np.asarray(GREY))
+
+
+def test_image_to_pil_takes_every_kind(tmp_path: Path):
+    path = tmp_path / "a.png"
+    COLOUR.save(path)
+    array = np.asarray(COLOUR)
+    tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
+    for value in (COLOUR, path, str(path), array, array / 255, (array / 255).astype(np.float32), tensor, tensor / 255):
+        image = image_to_pil(value)
+        assert image.mode == "RGB"
+        assert np.array_equal(np.asarray(image), array)
+    grey = np.asarray(GREY)
+    for value in (GREY, grey, grey[..., None], torch.tensor(grey), torch.tensor(grey)[None], torch.tensor(grey / 255)):
+        image = image_to_pil(value)
+        assert image.mode == "L"
+        assert np.array_equal(np.asarray(image), grey)
+    half = image_to_pil(torch.tensor([[0.0, 1.0]], dtype=torch.bfloat16, requires_grad=True))
+    assert np.asarray(half).tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.zeros((2, 3, 4), np.uint8), r"\(height, width, 1 or 3\), got shape \(2, 3, 4\)"),
+        (torch.zeros(2, 3, 4), r"\(1 or 3, height, width\), got shape \(2, 3, 4\)"),
+        (torch.zeros(1, 3, 4, 4), r"got shape \(1, 3, 4, 4\)"),
+        (np.zeros((4, 4), np.int64), "uint8, or float from 0 to 1, got int64"),
+        (np.full((4, 4), 255.0), "from 0 to 1, got 255 to 255; divide by 255"),
+        (np.full((4, 4), np.nan), "from 0 to 1, got nan"),
+        (torch.full((4, 4), -1.0), "got -1 to -1"),
+        (np.zeros((0, 4), np.uint8), "no pixels"),
+        ([[1, 2]], "got list"),
+    ],
+)
+def test_image_to_pil_refuses(value, message):
+    with pytest.raises(TwofoldError, match=message):
+        image_to_pil(value)
+
+
+def test_image_to_pil_of_a_broken_file(tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(b"no")
+    with pytest.raises(BrokenImageError, match=r"a\.png"):
+        image_to_pil(tmp_path / "a.png")

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import twofold
+from twofold import Recipe, RunError, TwofoldError
+from twofold.data import load_data, normalise
+from twofold.keyed import derive_key, permutation, torch_generator_seed
+from twofold.models import create_model
+from twofold.train.checkpoint import load_checkpoint
+from twofold.train.options import Options
+
+QUIET = Options(show=False)
+
+
+def small(folder: Path, **settings: Any) -> Recipe:
+    base: dict[str, Any] = {
+        "model": "lenet-bn",
+        "data": str(folder),
+        "image_size": 28,
+        "val_fraction": 0.2,
+        "epochs": 2,
+        "batch_size": 16,
+        "precision": "float32",
+        "device": "cpu",
+    }
+    return Recipe(**(base | settings))
+
+
+def weights(run: twofold.api.Run, name: str = "last") -> dict[str, torch.Tensor]:  # type: ignore[name-defined]
+    tensors, _ = load_checkpoint(run.folder / "checkpoints" / f"{name}.safetensors")
+    return tensors
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_equals_a_plain_torch_loop(optimizer: str, image_folder: Path, tmp_path: Path) -> None:
+    """The oracle: the same five steps in plain torch, with nothing of ours but the order of the images."""
+    settings: dict[str, Any] = {"optimizer": optimizer, "lr": 0.01, "weight_decay": 0.1, "decay_norm_and_bias": True}
+    recipe = small(image_folder, augment="none", schedule="constant", label_smoothing=0.1, seed=3, **settings)
+    run = twofold.train(recipe, out=tmp_path, options=QUIET)
+
+    data = load_data(str(image_folder), image_size=28, val_fraction=0.2, seed=3, show_progress=False)
+    pixels = data.train.load(torch.arange(len(data.train)))
+    mean, std = (pixels.double() / 255).mean().item(), (pixels.double() / 255).std(correction=0).item()
+    torch.manual_seed(torch_generator_seed(3, "init"))
+    model = create_model("lenet-bn", in_channels=1, num_classes=3, image_size=(28, 28))
+    model = model.to(memory_format=torch.channels_last)
+    forms: dict[str, Any] = {
+        "sgd": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.1, fused=True),
+        "adam": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1, fused=True),
+        "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, fused=True),
+    }
+    plain = forms[optimizer](model.parameters())
+    for epoch in range(2):
+        order = permutation(derive_key(3, epoch, "order"), len(pixels))
+        for start in range(0, len(order) - 15, 16):
+            batch = order[start : start + 16]
+            inputs = normalise(pixels[batch], (mean,), (std,)).contiguous(memory_format=torch.channels_last)
+            loss = nn.functional.cross_entropy(model(inputs), data.train.labels[batch], label_smoothing=0.1)
+            plain.zero_grad()
+            loss.backward()
+            plain.step()
+    # Where rounding differs by one bit, ReLU and max pooling soon make more of it; so the tolerance is no tighter.
+    ours = weights(run)
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(ours[f"model.{name}"], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_float32_repeats_bit_for_bit_and_another_seed_does_not(image_folder: Path, tmp_path: Path) -> None:
+    recipe = small(image_folder, augment="flip-crop", ema_decay=0.9)
+    first, second = (weights(twofold.train(recipe, out=tmp_path, options=QUIET)) for _ in range(2))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = weights(twofold.train(recipe.override(seed=1), out=tmp_path, options=QUIET))
+    assert not torch.equal(first["model.classifier.7.weight"], other["model.classifier.7.weight"])
+
+
+def test_the_callers_generator_is_left_alone(image_folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    twofold.train(small(image_folder, epochs=1), out=tmp_path, options=QUIET)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_accumulating_two_batches_equals_one_of_twice_the_size(image_folder: Path, tmp_path: Path) -> None:
+    """Without batch normalisation the mean gradient of two halves is that of the whole."""
+    common = {"model": "lenet", "optimizer": "sgd", "lr": 0.1, "augment": "none"}
+    whole = weights(twofold.train(small(image_folder, batch_size=16, **common), out=tmp_path, options=QUIET))
+    halves = weights(
+        twofold.train(small(image_folder, batch_size=8, accumulate=2, **common), out=tmp_path, options=QUIET)
+    )
+    for name in whole:
+        torch.testing.assert_close(whole[name], halves[name], rtol=1e-4, atol=1e-6)
+
+
+def test_streamed_images_train_to_the_same_bits(image_folder: Path, tmp_path: Path) -> None:
+    recipe = small(image_folder, augment="flip-crop")
+    memory = weights(twofold.train(recipe, out=tmp_path, options=QUIET))
+    streamed = weights(twofold.train(recipe, out=tmp_path, options=Options(show=False, memory_limit=0)))
+    assert all(torch.equal(memory[name], streamed[name]) for name in memory)
+
+
+def test_gradient_clipping_and_scaled_groups_change_the_run(image_folder: Path, tmp_path: Path) -> None:
+    base = small(image_folder, epochs=1, optimizer="sgd", lr=0.5)
+    plain = weights(twofold.train(base, out=tmp_path, options=QUIET))
+    clipped = weights(twofold.train(base.override(grad_clip=1e-9), out=tmp_path, options=QUIET))
+    frozen = weights(twofold.train(base.override(lr_scale={"features.*": 0.0}), out=tmp_path, options=QUIET))
+    torch.manual_seed(torch_generator_seed(0, "init"))
+    start = create_model("lenet-bn", in_channels=1, num_classes=3, image_size=(28, 28)).state_dict()
+    assert (plain["model.features.0.weight"] - start["features.0.weight"]).abs().max() > 1e-3
+    torch.testing.assert_close(clipped["model.features.0.weight"], start["features.0.weight"], rtol=0, atol=1e-3)
+    assert torch.equal(frozen["model.features.0.weight"], start["features.0.weight"])
+    assert not torch.equal(frozen["model.classifier.7.weight"], start["classifier.7.weight"])
+
+
+def test_run_folder_holds_what_it_promises(image_folder: Path, tmp_path: Path) -> None:
+    run = twofold.train(small(image_folder, epochs=3, patience=3), out=tmp_path, name="mine", options=QUIET)
+    assert run.folder == tmp_path / "mine"
+    for name in (
+        "recipe.json",
+        "spec.json",
+        "environment.json",
+        "run.json",
+        "metrics.jsonl",
+        "log.txt",
+        "evaluation.json",
+        "report.html",
+        "checkpoints/last.safetensors",
+        "checkpoints/best.safetensors",
+    ):
+        assert (run.folder / name).stat().st_size > 0, name
+    assert any((run.folder / "tensorboard").iterdir())
+    entries = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    epochs = [entry for entry in entries if entry["kind"] == "epoch"]
+    assert [entry["epoch"] for entry in epochs] == [1, 2, 3]
+    assert all(0 <= entry["val_accuracy"] <= 1 and entry["images_per_second"] > 0 for entry in epochs)
+    record = json.loads((run.folder / "run.json").read_text())
+    assert (record["status"], record["epochs_done"], record["num_images"]) == ("finished", 3, {"train": 96, "val": 24})
+    best = max(epochs, key=lambda entry: entry["val_accuracy"])
+    assert (record["best_epoch"], record["best_metric"]["value"]) == (best["epoch"], best["val_accuracy"])
+    evaluation = json.loads((run.folder / "evaluation.json").read_text())
+    assert evaluation["split"] == "val"
+    assert evaluation["accuracy"] == pytest.approx(best["val_accuracy"])
+    assert sum(map(sum, evaluation["confusion"])) == 24
+
+
+def test_time_budget_ends_the_run(image_folder: Path, tmp_path: Path) -> None:
+    run = twofold.train(small(image_folder, epochs=None, minutes=0.05), out=tmp_path, options=QUIET)
+    record = json.loads((run.folder / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["train_seconds"] >= 3.0
+    assert record["steps_done"] > 1
+    learning_rates = [json.loads(line)["lr"] for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert learning_rates[-1] < Recipe().lr
+
+
+def test_early_stopping(image_folder: Path, tmp_path: Path) -> None:
+    # A learning rate this small never improves the validation accuracy after the first epoch.
+    recipe = small(image_folder, epochs=50, patience=2, optimizer="sgd", lr=1e-12, schedule="constant")
+    run = twofold.train(recipe, out=tmp_path, options=QUIET)
+    record = json.loads((run.folder / "run.json").read_text())
+    assert (record["status"], record["epochs_done"]) == ("stopped-early", record["best_epoch"] + 2)
+    assert record["epochs_done"] < 50
+    with pytest.raises(TwofoldError, match="is finished after"):
+        twofold.resume(run.folder, options=QUIET)
+
+
+def test_loss_that_is_not_finite_stops_and_says_why(image_folder: Path, tmp_path: Path) -> None:
+    recipe = small(image_folder, model="lenet", optimizer="sgd", lr=1e30, schedule="constant", epochs=5)
+    with pytest.raises(RunError, match=r"the loss became nan at step \d+ .*learning rate 1e\+30 is too high"):
+        twofold.train(recipe, out=tmp_path, name="diverged", options=QUIET)
+    record = json.loads((tmp_path / "diverged" / "run.json").read_text())
+    assert record["status"] == "failed"
+    assert "likely causes" in record["error"]
+    assert (tmp_path / "diverged" / "report.html").stat().st_size > 0
+    with pytest.raises(RunError, match=r"the weights are no longer finite .*the last good state is kept"):
+        twofold.train(recipe, out=tmp_path, name="saving", options=Options(show=False, checkpoint_seconds=0))
+    states = list((tmp_path / "saving" / "checkpoints").glob("*.safetensors"))
+    assert states
+    for path in states:
+        tensors, _ = load_checkpoint(path)
+        assert all(bool(value.isfinite().all()) for value in tensors.values())
+
+
+def test_no_validation_and_no_test_keeps_the_last_weights(image_folder: Path, tmp_path: Path) -> None:
+    run = twofold.train(small(image_folder, val_fraction=0.0), out=tmp_path, options=QUIET)
+    assert run.metrics is None
+    assert run.accuracy is None
+    best, last = weights(run, "best"), weights(run)
+    assert all(torch.equal(value, last[f"model.{name}"]) for name, value in best.items())
+
+
+def test_moving_average_is_what_is_judged_and_kept(image_folder: Path, tmp_path: Path) -> None:
+    run = twofold.train(small(image_folder, val_fraction=0.0, ema_decay=0.5), out=tmp_path, options=QUIET)
+    best, last = weights(run, "best"), weights(run)
+    for name, value in best.items():
+        assert torch.equal(value, last[f"average.module.{name}"])
+    assert not torch.equal(best["classifier.7.weight"], last["model.classifier.7.weight"])
+
+
+def test_batch_of_one_is_refused_where_it_cannot_be_normalised(image_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TwofoldError, match="batch_size must be 2 or more, got 1"):
+        twofold.train(small(image_folder, batch_size=1), out=tmp_path, options=QUIET)
+
+
+def test_a_pattern_for_no_parameter_is_refused(image_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TwofoldError, match="no parameter matches 'fc"):
+        twofold.train(small(image_folder, lr_scale={"fc.*": 10.0}), out=tmp_path, options=QUIET)
