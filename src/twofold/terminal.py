@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PLAIN_EVERY_SECONDS = 10.0
+_FILE_WIDTH = 200
 
 
 def console() -> Console:
@@ -27,10 +28,10 @@ def console() -> Console:
 
 
 def output() -> Console:
-    """Return a console on standard output, for results such as tables."""
+    """Return a console on standard output, for results such as tables; wide where it is no terminal."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 
 
 def note(message: str) -> None:

@@ -67,17 +67,15 @@ def _wide_terminal() -> Any:
 
 
 def _one_line(box: str) -> str:
-    """Return the gist of an error that tyro drew as a box."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│╭╮╰╯ ") for line in box.splitlines()]
+    """Return the gist of an error that tyro drew as a box, of line characters or of plain ones."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│|╭╮╰╯+ ") for line in box.splitlines()]
     paragraphs: list[list[str]] = [[]]
     for line in lines[1:]:
-        if line and set(line) == {"─"}:
+        if line and set(line) in ({"─"}, {"-"}):
             paragraphs.append([])
         elif line:
             paragraphs[-1].append(line)
-    first, *others = paragraphs
-    if not first:
-        return "wrong arguments"
+    first, *others = [paragraph for paragraph in paragraphs if paragraph] or [["wrong arguments"]]
     if first[0].startswith("Missing from"):
         return f"missing {' and '.join(line for line in first[1:] if line.isupper() or line.startswith('--'))}"
     if match := _UNREADABLE.match(first[0]):

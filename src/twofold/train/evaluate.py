@@ -34,7 +34,7 @@ def predict_batches(
 @torch.inference_mode()
 def forward(model: nn.Module, pixels: Tensor, spec: PreprocessingSpec, hardware: Hardware) -> Tensor:
     """Return the float32 logits of a batch of uint8 `pixels`, on the CPU."""
-    inputs = normalise(pixels.to(hardware.device), spec.mean, spec.std).contiguous(memory_format=torch.channels_last)
+    inputs = normalise(pixels.to(hardware.device, memory_format=torch.channels_last), spec.mean, spec.std)
     with hardware.autocast():
         logits = model(inputs)
     return logits.float().cpu()
@@ -86,7 +86,6 @@ def evaluate(
     num_classes = len(spec.class_names)
     metrics = MetricCollection(
         {
-            "accuracy": MulticlassAccuracy(num_classes, average="micro"),
             "top5_accuracy": MulticlassAccuracy(num_classes, average="micro", top_k=min(5, num_classes)),
             "precision": MulticlassPrecision(num_classes, average=None),
             "recall": MulticlassRecall(num_classes, average=None),
@@ -128,7 +127,8 @@ def evaluate(
     return {
         "num_images": len(images),
         "loss": float(loss.compute()),
-        "accuracy": float(values["accuracy"]),
+        # From the counts rather than a float32 mean: 0.889 and not 0.8889999985694885.
+        "accuracy": sum(row[index] for index, row in enumerate(confusion)) / len(images),
         "top5_accuracy": float(values["top5_accuracy"]),
         "calibration_error": float(values["calibration_error"]),
         "calibration": _reliability(torch.cat(confidences), torch.cat(hits)),

@@ -130,7 +130,8 @@ def prepare(
     if augmentation is not None:
         drawn = augmentation.draw(seed=seed, epoch=epoch, indices=indices.to(hardware.device))
         pixels = augmentation.apply(pixels, drawn)
-    inputs = normalise(pixels, spec.mean, spec.std).contiguous(memory_format=torch.channels_last)
+    # Channels-last while the pixels are still bytes: a quarter of the memory to move.
+    inputs = normalise(pixels.contiguous(memory_format=torch.channels_last), spec.mean, spec.std)
     return inputs, images.labels[indices].to(hardware.device)
 
 
