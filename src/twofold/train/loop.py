@@ -49,7 +49,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
     """
     with _reproducible(), _explained_memory_errors(recipe):
         # 1. data: images in the order and the shape that the recipe asks for
-        hardware = pick_hardware(recipe.device, recipe.precision)
+        hardware = pick_hardware(recipe.device, run.precision() if resume else recipe.precision)
         run.log(f"computing on {hardware.describe()}", show=options.show)
         data = load_recipe_data(recipe, options)
         plan = BatchPlan(len(data.train), recipe.batch_size, recipe.accumulate, recipe.seed)

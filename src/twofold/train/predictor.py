@@ -68,7 +68,7 @@ class Predictor:
             weights_path = path
         else:
             run = RunFolder.open(path)
-            precision = run.recipe().precision
+            precision = run.precision()
             weights_path = run.checkpoints.best
             if not weights_path.is_file():
                 raise TwofoldError(

@@ -84,6 +84,11 @@ class RunFolder:
         """Return the recipe of the run."""
         return Recipe.load(self.path / "recipe.json")
 
+    def precision(self) -> str:
+        """Return the precision in which the run was begun: one that is resumed keeps it, also where it was "auto"."""
+        path = self.path / "environment.json"
+        return read_json(path)["precision"] if path.is_file() else self.recipe().precision
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run for this process; the system lets go of it when the process ends, however it ends.

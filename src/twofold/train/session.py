@@ -200,7 +200,7 @@ class Session:
         causes = [f"the learning rate {self.lr:.3g} is too high (try --lr {self._recipe.lr / 3:.2g})"]  # type: ignore[operator]
         if self._recipe.grad_clip is None:
             causes.append("a single large gradient (try --grad-clip 1)")
-        if self._recipe.precision != "float32":
+        if self._run.precision() != "float32":
             causes.append("the precision (try --precision float32)")
         count = self.state.counters
         raise RunError(

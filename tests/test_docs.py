@@ -1,0 +1,114 @@
+"""What the documents say is true: paths exist, code runs, commands parse, the package knows its own files."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import twofold
+from twofold.cli.main import VERBS
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ["README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/log.md", "docs/measurements.md",
+             "benchmarks/README.md"]  # fmt: skip
+
+
+def blocks(document: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_exists(document: str) -> None:
+    text = (ROOT / document).read_text()
+    links = [target for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) if "://" not in target]
+    named = re.findall(r"`((?:src|tests|benchmarks|docs|scripts)/[\w./-]+)`", text)
+    for target in links:
+        assert (ROOT / document).parent.joinpath(target).exists(), target
+    for target in named:
+        assert (ROOT / target).exists(), target
+    assert links or named or document in {"CHANGELOG.md", "CONTRIBUTING.md", "docs/log.md"}
+
+
+def test_the_map_names_every_public_file_of_the_engine() -> None:
+    mapped = set(re.findall(r"\| `(src/twofold/[\w/.]+)`", (ROOT / "README.md").read_text()))
+    engine = {str(path.relative_to(ROOT)) for path in (ROOT / "src/twofold/train").glob("[a-z]*.py")}
+    assert (
+        engine - {"src/twofold/train/options.py", "src/twofold/train/progress.py", "src/twofold/train/stopping.py"}
+        <= mapped
+    )
+
+
+@pytest.mark.parametrize("document", ["README.md", "README.zh.md"])
+def test_python_blocks_run(document: str, tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    shutil.copytree(ROOT / "tests/pictures", tmp_path / "tests/pictures")
+    (code,) = blocks(document, "python")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    name, probability = done.stdout.splitlines()[-1].rsplit(" ", 1)
+    assert name == "Ankle boot"
+    assert 0.1 < float(probability) <= 1.0
+
+
+def commands(document: str) -> list[list[str]]:
+    lines = [line for block in blocks(document, "sh") for line in block.splitlines()]
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [command[1:] for command in words if command and command[0] == "twofold"]
+
+
+@pytest.mark.parametrize("document", ["README.md", "README.zh.md"])
+def test_commands_are_what_the_command_line_takes(document: str) -> None:
+    """Each command with `--help` added must be understood up to the help: unknown verbs and options are not."""
+    found = commands(document)
+    assert {command[0] for command in found} >= {"train", "predict", "eval", "runs", "report"}
+    for verb, *rest in found:
+        assert verb in VERBS
+        done = subprocess.run(
+            [sys.executable, "-m", "twofold.cli.main", verb, "--help"], capture_output=True, text=True, check=False
+        )
+        for option in (word for word in rest if word.startswith("--")):
+            assert option in done.stdout, (verb, option)
+
+
+def test_versions_agree_and_constraints_are_exact() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert twofold.__version__ in (ROOT / "CHANGELOG.md").read_text()
+    pins = (ROOT / "constraints.txt").read_text().splitlines()
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!]+", pin) for pin in pins)
+    pinned = {re.sub(r"[-_.]+", "-", pin.split("==")[0]).lower() for pin in pins}
+    needed = [
+        *project["project"]["dependencies"],
+        *project["dependency-groups"]["test"],
+        *project["dependency-groups"]["lint"],
+    ]
+    for requirement in needed:
+        name = re.match(r"[\w.-]+", requirement)
+        assert name is not None
+        assert re.sub(r"[-_.]+", "-", name[0]).lower() in pinned, requirement
+
+
+def test_no_file_names_a_host_or_a_folder_of_a_machine() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    files = [ROOT / name for name in listed]
+    assert files
+    pattern = re.compile(r"pypi\.org|files\.pythonhosted|registry\.npmjs|deb\.debian\.org|/root/|/home/\w+/")
+    for path in files:
+        if (
+            path.suffix in {".py", ".md", ".toml", ".txt", ".jinja", ".js", ".css", ""}
+            and path.is_file()
+            and path != Path(__file__)
+        ):
+            assert not pattern.search(path.read_text(errors="replace")), path
+
+
+def test_makefile_has_the_promised_targets() -> None:
+    for target in ("demo", "test", "lint", "bench"):
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
