@@ -39,7 +39,7 @@ class Settings:
 
 
 SETTINGS = {
-    "resnet18": Settings(data="fashion-mini", image_size=96, epochs=2, goal=1.9),
+    "resnet18": Settings(data="fashion-mini", image_size=96, epochs=1, goal=1.9),
     "lenet": Settings(data="fashion-mnist", image_size=None, epochs=3, goal=1.5),
 }
 

@@ -49,7 +49,7 @@ _CIFAR_SOURCE = "Krizhevsky, Learning multiple layers of features from tiny imag
 
 NAMED_DATA: dict[str, NamedData] = {
     "fashion-mini": NamedData(
-        title="a fifth of Fashion-MNIST, inside the package: needs no network",
+        title="a sixth of Fashion-MNIST, inside the package: needs no network",
         channels=1,
         size=(28, 28),
         num_classes=10,

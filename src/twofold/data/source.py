@@ -9,7 +9,7 @@ alone: both go through `to_pixels`, so the pixels are the same.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, final, runtime_checkable
 
@@ -199,7 +199,7 @@ class Subset:
 
 def prefetch(
     batches: Iterable[Int64[Tensor, " _"]], images: Images, *, depth: int = 2
-) -> Iterator[UInt8[Tensor, "_ channels height width"]]:
+) -> Generator[UInt8[Tensor, "_ channels height width"], None, None]:
     """Yield the pixels of each batch of indices in order, loading up to `depth` batches ahead in a thread.
 
     Images in memory are indexed without a thread. What loading raises is raised here, at the batch it belongs to;

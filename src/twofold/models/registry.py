@@ -72,6 +72,13 @@ MODELS: dict[str, ModelEntry] = {
             summary="sixteen residual blocks of two 3x3 convolutions",
             options=_STEM,
         ),
+        ModelEntry(
+            name="sprint",
+            factory="twofold.models.sprint:sprint",
+            source="Twofold, for the recipe speedrun",
+            input_shape=(1, 28, 28),
+            summary="two pooled convolutions, a residual one and a dense head: small pictures in a minute",
+        ),
     )
 }
 

@@ -75,7 +75,8 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
             session.restore()
         else:
             session.describe(hardware, count_parameters(model))
-        network = torch.compile(model) if recipe.compile else model
+        if recipe.compile:
+            model.compile()
         with session:
             while not session.finished():
                 count = state.counters
@@ -87,7 +88,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
                         prepare(batch, data.train, spec, augmentation, hardware, seed=recipe.seed, epoch=count.epoch)
                         for batch in step
                     ]
-                    loss, correct, num_samples = forward_backward(network, loss_function, batches, hardware)
+                    loss, correct, num_samples = forward_backward(model, loss_function, batches, hardware)
                     session.require_finite(loss)
                     if recipe.grad_clip is not None:
                         nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
@@ -136,16 +137,16 @@ def prepare(
 
 
 def forward_backward(
-    network: nn.Module, loss_function: nn.Module, batches: list[tuple[Tensor, Tensor]], hardware: Hardware
+    model: nn.Module, loss_function: nn.Module, batches: list[tuple[Tensor, Tensor]], hardware: Hardware
 ) -> tuple[float, int, int]:
     """Add the gradient of the mean loss over all `batches` to the parameters; return (loss, correct, images)."""
-    network.train()
+    model.train()
     num_samples = sum(len(labels) for _, labels in batches)
     total = torch.zeros((), device=hardware.device)
     correct = torch.zeros((), device=hardware.device, dtype=torch.int64)
     for inputs, labels in batches:
         with hardware.autocast():
-            logits = network(inputs)
+            logits = model(inputs)
             loss = loss_function(logits, labels) * (len(labels) / num_samples)
         loss.backward()
         total += loss.detach()

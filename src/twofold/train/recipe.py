@@ -198,7 +198,7 @@ def _has_own_validation(data: str) -> bool:
 def _one_line(error: ValidationError) -> str:
     """Return the first mistake in a pydantic error as one line: the setting, what is wrong, what it got."""
     first = error.errors(include_url=False)[0]
-    if first["type"] == "value_error":
+    if "ctx" in first and "error" in first["ctx"]:
         return str(first["ctx"]["error"])
     setting = ".".join(str(part) for part in first["loc"][:1])
     message = first["msg"].replace("Input should be", "must be", 1).replace("Input", "it", 1)

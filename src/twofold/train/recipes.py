@@ -38,10 +38,35 @@ def _book(*, model: str, batch_size: int) -> Recipe:
     )
 
 
+def speedrun() -> Recipe:
+    """Fashion-MNIST as fast as we know how: about a minute and a half of training on two cores."""
+    return Recipe(
+        model="sprint",
+        data="fashion-mnist",
+        augment="flip",
+        val_fraction=0.0,
+        label_smoothing=0.1,
+        optimizer="sgd",
+        lr=0.12,
+        weight_decay=0.0005,
+        schedule="one-cycle",
+        warmup=0.2,
+        epochs=4,
+        batch_size=128,
+    )
+
+
+def speedrun_180() -> Recipe:
+    """The same network with twice the time: about three minutes of training on two cores."""
+    return speedrun().override(epochs=8, augment="flip-crop")
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "book-lenet": book_lenet,
     "book-resnet18": book_resnet18,
     "demo": demo,
+    "speedrun": speedrun,
+    "speedrun-180": speedrun_180,
 }
 
 

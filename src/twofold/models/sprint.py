@@ -1,0 +1,74 @@
+"""Sprint: the smallest network we know that classifies Fashion-MNIST well in about a minute on two cores.
+
+Ours, built for the recipe `speedrun`; what was tried on the way is in `docs/log.md`. Three choices make it quick
+without costing accuracy:
+
+- Pooling comes right after the convolution, before normalisation and ReLU. Taking a maximum and applying an
+  increasing function give the same in either order, so with a positive scale nothing changes but the price:
+  normalisation and ReLU see a quarter of the elements.
+- One residual convolution (He et al., 2016) at a quarter of the side, where convolutions are cheap.
+- The dense head looks at the whole 7x7 feature map rather than at its average. Clothes are centred, so where a
+  feature lies says what it is; that was worth most of all, at no cost in time.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from twofold.errors import TwofoldError
+
+_CHANNELS = (32, 64)
+
+
+class PooledConv(nn.Module):
+    """3x3 convolution, 2x2 max pooling, then batch normalisation and ReLU of what is left."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.pool = nn.MaxPool2d(2)
+        self.bn = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Float[Tensor, "batch in_channels height width"]) -> Float[Tensor, "batch channels h w"]:
+        """Return a feature map of half the side."""
+        return self.relu(self.bn(self.pool(self.conv(x))))
+
+
+class Sprint(nn.Module):
+    """Two pooled convolutions, one residual convolution, one dense layer.
+
+    Args:
+        in_channels: channels of the images.
+        num_classes: number of logits.
+        image_size: (height, width) in pixels; decides the dense layer.
+
+    Raises:
+        TwofoldError: an image side below 4 px.
+    """
+
+    def __init__(self, *, in_channels: int = 1, num_classes: int = 10, image_size: tuple[int, int] = (28, 28)) -> None:
+        super().__init__()
+        height, width = image_size[0] // 4, image_size[1] // 4
+        if min(height, width) < 1:
+            raise TwofoldError(f"sprint needs images of at least 4x4 px, got {image_size[0]}x{image_size[1]}")
+        narrow, wide = _CHANNELS
+        self.layer1 = PooledConv(in_channels, narrow)
+        self.layer2 = PooledConv(narrow, wide)
+        self.residual = nn.Sequential(
+            nn.Conv2d(wide, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(inplace=True)
+        )
+        self.fc = nn.Linear(wide * height * width, num_classes)
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of a batch of images."""
+        x = self.layer2(self.layer1(images))
+        x = x + self.residual(x)
+        # Channels last, as they lie in memory: flattening needs no copy, forward or backward.
+        return self.fc(x.permute(0, 2, 3, 1).flatten(1))
+
+
+def sprint(*, in_channels: int = 1, num_classes: int = 10, image_size: tuple[int, int] = (28, 28)) -> Sprint:
+    """Build Sprint."""
+    return Sprint(in_channels=in_channels, num_classes=num_classes, image_size=image_size)
