@@ -6,6 +6,7 @@ standard output, so that `twofold predict --json | jq` works.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -32,6 +33,16 @@ def output() -> Console:
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+
+
+@contextlib.contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Show a spinner on a terminal while `what` is loaded: importing torch takes seconds on a cold start."""
+    if sys.stderr.isatty():
+        with console().status(f"loading {what}"):
+            yield
+    else:
+        yield
 
 
 def note(message: str) -> None:

@@ -4,6 +4,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import scipy.io
 import torch
 
 from twofold.data.archives import read_archives, read_members
@@ -127,11 +128,10 @@ def test_cifar100_without_all_its_names(tmp_path: Path):
 
 
 def test_svhn(tmp_path: Path):
-    io_module = pytest.importorskip("scipy.io")
     for split, labels in (("train", [1, 10, 9]), ("test", [10])):
         pixels = torch.arange(len(labels), dtype=torch.uint8).expand(32, 32, 3, -1).numpy()
         columns = torch.tensor(labels, dtype=torch.uint8)[:, None].numpy()
-        io_module.savemat(tmp_path / f"{split}_32x32.mat", {"X": pixels, "y": columns})
+        scipy.io.savemat(tmp_path / f"{split}_32x32.mat", {"X": pixels, "y": columns})
     arrays = read_archives("svhn", tmp_path)
     assert arrays.train_labels.tolist() == [1, 0, 9]  # the digit 0 is stored as 10
     assert arrays.train_images.shape == (3, 3, 32, 32)
@@ -139,6 +139,6 @@ def test_svhn(tmp_path: Path):
     (tmp_path / "train_32x32.mat").write_bytes(b"no mat file")
     with pytest.raises(TwofoldError, match=r"cannot read .*train_32x32"):
         read_archives("svhn", tmp_path)
-    io_module.savemat(tmp_path / "train_32x32.mat", {"X": pixels[:8], "y": columns})
+    scipy.io.savemat(tmp_path / "train_32x32.mat", {"X": pixels[:8], "y": columns})
     with pytest.raises(TwofoldError, match="images of shape"):
         read_archives("svhn", tmp_path)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
+import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -213,3 +217,45 @@ def test_batch_of_one_is_refused_where_it_cannot_be_normalised(image_folder: Pat
 def test_a_pattern_for_no_parameter_is_refused(image_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TwofoldError, match="no parameter matches 'fc"):
         twofold.train(small(image_folder, lr_scale={"fc.*": 10.0}), out=tmp_path, options=QUIET)
+
+
+def test_an_image_lost_in_mid_epoch_costs_nothing_that_was_learnt(image_folder: Path, tmp_path: Path) -> None:
+    """Streamed images: one is truncated while the run goes; restored, the run goes on to the same bits."""
+    folder = tmp_path / "images"
+    shutil.copytree(image_folder, folder)
+    victim = next((folder / "bag").iterdir())
+    whole = victim.read_bytes()
+    options = Options(show=False, memory_limit=0)
+    recipe = small(folder, epochs=20, schedule="constant")
+
+    def truncate() -> None:
+        metrics = tmp_path / "lost" / "metrics.jsonl"
+        while not metrics.exists():
+            time.sleep(0.01)
+        victim.write_bytes(whole[:80])
+
+    thread = threading.Thread(target=truncate)
+    thread.start()
+    with pytest.raises(RunError, match=f"{victim.name}.*it was readable when the data were checked"):
+        twofold.train(recipe, out=tmp_path, name="lost", options=options)
+    thread.join()
+    victim.write_bytes(whole)
+    _, record = load_checkpoint(tmp_path / "lost" / "checkpoints" / "last.safetensors")
+    assert 0 < record["counters"]["step"] < 20 * 6
+    assert json.loads((tmp_path / "lost" / "run.json").read_text())["status"] == "failed"
+    run = twofold.resume(tmp_path / "lost", options=Options(show=False))
+    assert json.loads((run.folder / "run.json").read_text())["status"] == "finished"
+    uninterrupted = twofold.train(recipe, out=tmp_path, options=QUIET)
+    ours, theirs = weights(run), weights(uninterrupted)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_compiled_it_learns_the_same(image_folder: Path, tmp_path: Path) -> None:
+    recipe = small(image_folder, epochs=1, augment="none", optimizer="sgd", lr=0.01)
+    plain = weights(twofold.train(recipe, out=tmp_path, options=QUIET))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's compiler warns about itself
+        compiled = weights(twofold.train(recipe.override(compile=True), out=tmp_path, options=QUIET))
+    assert plain.keys() == compiled.keys()
+    for name in plain:
+        torch.testing.assert_close(plain[name], compiled[name], rtol=1e-2, atol=1e-3, msg=name)

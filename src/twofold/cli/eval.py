@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from twofold.cli.parse import parse
-from twofold.terminal import output
+from twofold.terminal import loading, output
 from twofold.train.options import Options
 
 
@@ -38,7 +38,8 @@ class EvalArguments:
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold eval`."""
     parsed = parse(EvalArguments, arguments, verb="eval")
-    from twofold import api
+    with loading("torch"):
+        from twofold import api
 
     metrics = api.evaluate(
         parsed.run,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from twofold.cli.parse import parse
 from twofold.errors import TwofoldError
 from twofold.models.registry import MODELS
-from twofold.terminal import note, output
+from twofold.terminal import loading, note, output
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -30,7 +30,8 @@ def run(arguments: Sequence[str]) -> int:
         raise TwofoldError(f"--classes must be 1 or more, got {parsed.classes}")
     from rich.table import Table
 
-    from twofold.models.measure import measure
+    with loading("torch"):
+        from twofold.models.measure import measure
 
     table = Table(caption="a multiply-add is one multiplication and one addition, counted for one image")
     for column in ("model", "input", "parameters", "multiply-adds", "options", "source"):

@@ -13,7 +13,7 @@ import tyro
 
 from twofold.cli.parse import parse
 from twofold.errors import TwofoldError
-from twofold.terminal import note, track
+from twofold.terminal import loading, note, track
 
 if TYPE_CHECKING:
     from twofold.train.predictor import Prediction, Predictor
@@ -47,7 +47,8 @@ def run(arguments: Sequence[str]) -> int:
         raise TwofoldError("say what to classify: image files, folders, or - for standard input")
     sources = list(_expand(parsed.paths))
 
-    from twofold import api
+    with loading("torch"):
+        from twofold import api
 
     predictor = api.load(parsed.run, device=parsed.device)
     failed = 0

@@ -12,7 +12,7 @@ import tyro
 
 from twofold.cli.parse import parse
 from twofold.errors import TwofoldError
-from twofold.terminal import note
+from twofold.terminal import loading, note
 from twofold.train.options import Options
 from twofold.train.recipe import Recipe
 from twofold.train.recipes import RECIPES, find_recipe
@@ -87,7 +87,8 @@ def run(arguments: Sequence[str]) -> int:
         raise TwofoldError("say what to train: twofold train MODEL, or twofold train --recipe NAME; see twofold models")
     recipe = base.override(**changes)
 
-    from twofold import api
+    with loading("torch"):
+        from twofold import api
 
     return _tell(api.train(recipe, out=parsed.out, name=parsed.name, options=options))
 
@@ -107,7 +108,8 @@ def _resume(parsed: Any, changes: dict[str, Any], recipe_name: str | None, optio
                 f"a resumed run keeps its recipe: {setting} is {getattr(stored, setting)!r}, not {value!r}; "
                 f"start a new run with --recipe {folder}/recipe.json --{setting.replace('_', '-')} {value}"
             )
-    from twofold import api
+    with loading("torch"):
+        from twofold import api
 
     return _tell(api.resume(parsed.resume, options=options))
 

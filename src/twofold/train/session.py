@@ -6,6 +6,7 @@ rate for the next step, takes each step's loss, judges each epoch, saves the sta
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from datetime import UTC, datetime
@@ -28,6 +29,14 @@ from twofold.train.stopping import Interrupted, StopRequest
 
 _LOGGED_STEPS = 200
 _LOG_EVERY_WITH_BUDGET = 20
+
+
+class SaveError(RunError):
+    """A state that could not be written."""
+
+
+class DivergedError(RunError):
+    """Loss or weights that are no longer finite: a state that must not replace a good one."""
 
 
 class Session:
@@ -84,10 +93,14 @@ class Session:
         self._clock = self._saved_at = time.perf_counter()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._stop.__exit__(*exception)
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._stop.__exit__(kind, error, trace)
         if self._reporter is not None:
-            self._reporter.__exit__(*exception)
+            self._reporter.__exit__(kind, error, trace)
+        # An image that vanished, a log that cannot be written: what was learnt so far is good, so it is kept.
+        if isinstance(error, RunError) and not isinstance(error, DivergedError | SaveError):
+            with contextlib.suppress(RunError):
+                self.save()
 
     # How far we are
 
@@ -203,7 +216,7 @@ class Session:
         if self._run.precision() != "float32":
             causes.append("the precision (try --precision float32)")
         count = self.state.counters
-        raise RunError(
+        raise DivergedError(
             f"the loss became {loss} at step {count.step + 1} (epoch {self.epoch:.2f}); likely causes: "
             f"{', or '.join(causes)}; {self._what_is_left()}"
         )
@@ -214,14 +227,14 @@ class Session:
         """Save the state, unless it holds numbers that are not finite: those must not replace a good one."""
         tensors = self.state.tensors()
         if not all(bool(value.isfinite().all()) for value in tensors.values()):
-            raise RunError(
+            raise DivergedError(
                 f"the weights are no longer finite at step {self.state.counters.step}: the learning rate "
                 f"{self.lr:.3g} is probably too high; {self._what_is_left()}"
             )
         try:
             self._run.checkpoints.save_last(tensors, self._record())
         except RunError as error:
-            raise RunError(f"{error}; {self._what_is_left()}") from error
+            raise SaveError(f"{error}; {self._what_is_left()}") from error
         self._saved_at = time.perf_counter()
 
     def restore(self) -> None:
@@ -288,7 +301,9 @@ class Session:
         record = {"kind": "weights", "spec": self._spec.model_dump(mode="json"), "epoch": entry["epoch"]}
         weights = self.state.evaluated.state_dict()
         if not all(bool(value.isfinite().all()) for value in weights.values()):
-            raise RunError(f"the weights are no longer finite after epoch {entry['epoch']}; {self._what_is_left()}")
+            raise DivergedError(
+                f"the weights are no longer finite after epoch {entry['epoch']}; {self._what_is_left()}"
+            )
         save_checkpoint(self._run.checkpoints.best, weights, record)
 
     def _record(self) -> dict[str, Any]:
