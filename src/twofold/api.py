@@ -128,7 +128,10 @@ def _evaluate_own(run: RunFolder, predictor: Predictor, split: str | None, optio
     # The result on what a finished run is judged by is the run's own; any other stands beside it.
     default = chosen == next(iter(there)) and chosen != "train"
     stem = "evaluation" if default else f"evaluation-{own.name}-{chosen}"
-    return _measure(run, predictor, there[chosen], data=own.name, split=chosen, options=options, stem=stem)
+    metrics = _measure(run, predictor, there[chosen], data=own.name, split=chosen, options=options, stem=stem)
+    if default:
+        write_report(run.path)
+    return metrics
 
 
 def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) -> Run:

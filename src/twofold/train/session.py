@@ -77,7 +77,6 @@ class Session:
         self._stop = StopRequest()
         self._reporter: Reporter | None = None
         self._clock = self._saved_at = time.perf_counter()
-        self.status = "finished"
         self.lr = 0.0
 
     def __enter__(self) -> Session:
@@ -110,10 +109,20 @@ class Session:
         return self.state.counters.epoch + self.state.counters.step_in_epoch / self._plan.steps_per_epoch
 
     def finished(self) -> bool:
-        """Tell whether no further epoch is due."""
-        if self.status == "stopped-early":
-            return True
-        return self.out_of_time() or (self._budget is None and self.state.counters.step >= self._total_steps)
+        """Tell whether no further epoch is due.
+
+        Read off the counters alone, so that a resumed run ends where the one that was never stopped does. An epoch
+        counts when it has been judged: a run killed between its last step and that still has this to do.
+        """
+        count = self.state.counters
+        if self._budget is not None:
+            return self.out_of_time() and count.step_in_epoch == 0
+        return count.epoch >= (self._recipe.epochs or 0) or self._out_of_patience()
+
+    def _out_of_patience(self) -> bool:
+        count = self.state.counters
+        patience = self._recipe.patience
+        return patience is not None and count.epoch - (count.best_epoch or 0) >= patience
 
     def out_of_time(self) -> bool:
         """Tell whether a budget of minutes is used up."""
@@ -196,9 +205,6 @@ class Session:
             count.best_value, count.best_epoch = value, entry["epoch"]
             self._save_best(entry)
         count.start_epoch()
-        waited = count.epoch - (count.best_epoch or 0)
-        if self._recipe.patience is not None and waited >= self._recipe.patience:
-            self.status = "stopped-early"
         self._run.update_record(**self._progress())
         self._clock = time.perf_counter()
 
@@ -295,7 +301,8 @@ class Session:
 
     def finish(self) -> None:
         """Record that the run has ended as it should."""
-        self._run.update_record(status=self.status, finished=now(), **self._progress())
+        early = self._out_of_patience() and self.state.counters.epoch != self._recipe.epochs
+        self._run.update_record(status="stopped-early" if early else "finished", finished=now(), **self._progress())
 
     def _save_best(self, entry: dict[str, Any]) -> None:
         record = {"kind": "weights", "spec": self._spec.model_dump(mode="json"), "epoch": entry["epoch"]}
