@@ -17,8 +17,9 @@ demo: .venv/installed
 	$(BIN)/twofold train --recipe demo --name demo
 	@echo "open $(CURDIR)/$(DEMO)/report.html"
 
+# Two test processes: one thread each, or torch's threads wait for one another.
 test: .venv/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check

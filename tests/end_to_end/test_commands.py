@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pty
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,14 +20,12 @@ import torch
 from PIL import Image
 
 import twofold
+from conftest import CommandLine
 from twofold import TwofoldError
 from twofold.cli.main import VERBS, main
 from twofold.data import load_data
 from twofold.train.options import Options
 from twofold.train.recipes import named_recipe
-
-if TYPE_CHECKING:
-    from conftest import CommandLine
 
 
 @pytest.fixture(scope="module")
@@ -268,6 +269,54 @@ def test_training_from_the_command_line(image_folder: Path, tmp_path: Path, twof
     for words in ("computing on cpu", "epoch   1", "images/s", str(folder / "report.html")):
         assert words in done.stderr
     assert "\x1b[" not in done.stderr
+
+
+def test_on_a_terminal_there_is_a_bar_with_speed_and_time_left(image_folder: Path, tmp_path: Path) -> None:
+    """A real pseudo-terminal: rich draws only where there is one."""
+    leader, follower = pty.openpty()
+    words = CommandLine.words("train", "lenet", "--data", image_folder, "--epochs", "4", "--out", tmp_path)
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "160"}
+    process = subprocess.Popen(words, stdout=follower, stderr=follower, env=environment)
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(leader, 65536)
+        except OSError:  # the other end was closed: the process has ended
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(leader)
+    assert process.wait() == 0, shown
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert re.search(r"training .*%.*epoch \d\.\d  loss \d\.\d+ .*images/s .*left", text)
+    assert "epoch   4" in text
+    assert "Traceback" not in text
+
+
+def test_stopped_while_the_data_are_loaded(twofold_command: CommandLine, tmp_path: Path) -> None:
+    process = twofold_command.start(
+        "train", "lenet", "--data", "fashion-mini", "--image-size", "512", "--out", tmp_path
+    )
+    assert process.stderr is not None
+    assert "run folder" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+
+
+def test_tensorboard_has_the_curves_of_the_metrics(demo) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(demo.folder / "tensorboard"))
+    events.Reload()
+    entries = [json.loads(line) for line in (demo.folder / "metrics.jsonl").read_text().splitlines()]
+    for kind, name in (("epoch", "val_accuracy"), ("epoch", "train_loss"), ("step", "loss"), ("step", "lr")):
+        drawn = [(event.step, event.value) for event in events.Scalars(f"{kind}/{name}")]
+        written = [(entry["step"], pytest.approx(entry[name])) for entry in entries if entry["kind"] == kind]
+        assert drawn == written
 
 
 def test_wrong_use_of_train(fails, image_folder: Path, tmp_path: Path) -> None:
