@@ -36,3 +36,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"known are {', '.join(names)}"
+
+
+def check_known(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return `name` if it is one of the `known` names of its `kind`.
+
+    Raises:
+        TwofoldError: it is not; the message has the nearest names.
+    """
+    names = list(known)
+    if name not in names:
+        raise TwofoldError(f"unknown {kind} {name!r}: {nearest(name, names)}")
+    return name

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as oracle
 
 from twofold.augment.flip_crop import FlipCrop, FlipCropParams
-from twofold.augment.names import POLICIES, check_policy_name
+from twofold.augment.names import POLICIES
 from twofold.augment.policies import create_policy
 from twofold.errors import TwofoldError
 
@@ -71,4 +71,4 @@ def test_wrong_values_are_refused() -> None:
     with pytest.raises(TwofoldError, match="padding must be 0 px or more, got -1"):
         FlipCrop(padding=-1)
     with pytest.raises(TwofoldError, match="did you mean flip-crop"):
-        check_policy_name("flipcrop")
+        create_policy("flipcrop", (28, 28))

@@ -7,6 +7,6 @@ function of (seed, epoch, sample index): see `twofold.keyed`. The names of the p
 
 from __future__ import annotations
 
-from twofold.augment.names import POLICIES, check_policy_name
+from twofold.augment.names import POLICIES
 
-__all__ = ["POLICIES", "check_policy_name"]
+__all__ = ["POLICIES"]

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 import twofold
-from twofold.errors import TwofoldError, nearest
+from twofold.errors import TwofoldError, check_known
 
 VERBS: dict[str, str] = {
     "train": "train a network, or resume a run",
@@ -65,8 +65,7 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"twofold {twofold.__version__}")
         return 0
     verb, *rest = arguments
-    if verb not in VERBS:
-        raise TwofoldError(f"unknown command {verb!r}: {nearest(verb, VERBS)}")
+    check_known("command", verb, VERBS)
     code: int = importlib.import_module(f"twofold.cli.{verb}").run(rest)
     return code
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from twofold.models.registry import (
     MODELS,
     ModelEntry,
-    check_model_name,
     check_model_options,
     create_model,
     resolve_options,
 )
 
-__all__ = ["MODELS", "ModelEntry", "check_model_name", "check_model_options", "create_model", "resolve_options"]
+__all__ = ["MODELS", "ModelEntry", "check_model_options", "create_model", "resolve_options"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from twofold.errors import TwofoldError, nearest
+from twofold.errors import TwofoldError, check_known, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -83,24 +83,13 @@ MODELS: dict[str, ModelEntry] = {
 }
 
 
-def check_model_name(name: str) -> str:
-    """Return `name` if it is a known network.
-
-    Raises:
-        TwofoldError: it is not; the message has the nearest names.
-    """
-    if name not in MODELS:
-        raise TwofoldError(f"unknown model {name!r}: {nearest(name, MODELS)}")
-    return name
-
-
 def check_model_options(name: str, options: Mapping[str, Option]) -> None:
     """Check that the network takes each option and its value.
 
     Raises:
         TwofoldError: it does not; the message has what it takes.
     """
-    allowed = MODELS[check_model_name(name)].options
+    allowed = MODELS[check_known("model", name, MODELS)].options
     for option, value in options.items():
         if option not in allowed:
             takes = nearest(option, allowed) if allowed else "it takes none"
@@ -141,7 +130,7 @@ def create_model(
     Raises:
         TwofoldError: unknown name or option, or images too small for the network.
     """
-    entry = MODELS[check_model_name(name)]
+    entry = MODELS[check_known("model", name, MODELS)]
     check_model_options(name, options or {})
     channels, height, width = entry.input_shape
     if num_classes < 1 or (in_channels is not None and in_channels < 1):

@@ -16,11 +16,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from twofold.augment.names import check_policy_name
+from twofold.augment.names import POLICIES
 from twofold.data.names import check_data_name
-from twofold.errors import TwofoldError, nearest
+from twofold.errors import TwofoldError, check_known, nearest
 from twofold.files import read_json
-from twofold.models.registry import Option, check_model_name, check_model_options
+from twofold.models.registry import MODELS, Option, check_model_options
 from twofold.optim.schedule import Schedule, ScheduleName
 
 OptimizerName = Literal["sgd", "adam", "adamw"]
@@ -123,9 +123,9 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Recipe:
         check_data_name(self.data)
-        check_model_name(self.model)
+        check_known("model", self.model, MODELS)
         check_model_options(self.model, self.model_options)
-        check_policy_name(self.augment)
+        check_known("augmentation", self.augment, POLICIES)
         if self.epochs is not None and self.minutes is not None:
             raise ValueError(f"epochs={self.epochs} and minutes={self.minutes} exclude each other; leave one out")
         if self.nesterov and self.momentum == 0.0:
