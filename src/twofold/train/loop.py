@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from twofold.augment.flip_crop import FlipCrop
 from twofold.augment.policies import create_policy
-from twofold.data import Data, Images, channel_statistics, load_data, normalise, prefetch
+from twofold.data import Data, Images, MemoryImages, channel_statistics, load_data, normalise, prefetch
 from twofold.data.spec import PreprocessingSpec
 from twofold.errors import RunError, TwofoldError
 from twofold.keyed import torch_generator_seed
@@ -57,6 +57,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
 
         # 2. model: a function from pixels to one number a class, with random weights
         spec = preprocessing_spec(recipe, data)
+        train_images = on_device(data.train, hardware)
         torch.manual_seed(torch_generator_seed(recipe.seed, "init"))
         model = build_model(spec, hardware)
         _require_batches(recipe, model)
@@ -80,12 +81,12 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         with session:
             while not session.finished():
                 count = state.counters
-                for step in feed(plan, data.train, epoch=count.epoch, first_step=count.step_in_epoch):
+                for step in feed(plan, train_images, epoch=count.epoch, first_step=count.step_in_epoch):
                     session.set_learning_rate()
                     # Dropout draws from torch's own generator: keyed by the step, it has no past to restore.
                     torch.manual_seed(torch_generator_seed(recipe.seed, count.step, "torch"))
                     batches = [
-                        prepare(batch, data.train, spec, augmentation, hardware, seed=recipe.seed, epoch=count.epoch)
+                        prepare(batch, train_images, spec, augmentation, hardware, seed=recipe.seed, epoch=count.epoch)
                         for batch in step
                     ]
                     loss, correct, num_samples = forward_backward(model, loss_function, batches, hardware)
@@ -133,7 +134,7 @@ def prepare(
         pixels = augmentation.apply(pixels, drawn)
     # Channels-last while the pixels are still bytes: a quarter of the memory to move.
     inputs = normalise(pixels.contiguous(memory_format=torch.channels_last), spec.mean, spec.std)
-    return inputs, images.labels[indices].to(hardware.device)
+    return inputs, images.labels[indices.to(images.labels.device)].to(hardware.device)
 
 
 def forward_backward(
@@ -168,6 +169,14 @@ def load_recipe_data(recipe: Recipe, options: Options, *, splits: tuple[str, ...
         splits=splits,
         show_progress=options.show,
     )
+
+
+def on_device(images: Images, hardware: Hardware) -> Images:
+    """Return images that lie in memory on the GPU, if that leaves half of its free memory; others as they are."""
+    if hardware.device.type != "cuda" or not isinstance(images, MemoryImages):
+        return images
+    free, _ = torch.cuda.mem_get_info(hardware.device)
+    return images.to(hardware.device) if images.images.numel() <= free // 2 else images
 
 
 def preprocessing_spec(recipe: Recipe, data: Data) -> PreprocessingSpec:
