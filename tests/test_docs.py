@@ -33,7 +33,8 @@ def test_every_path_exists(document: str) -> None:
         assert (ROOT / document).parent.joinpath(target).exists(), target
     for target in named:
         assert (ROOT / target).exists(), target
-    assert links or named or document in {"CHANGELOG.md", "CONTRIBUTING.md", "docs/log.md"}
+    if document.startswith("README"):
+        assert len(links) + len(named) > 10
 
 
 def test_the_map_names_every_public_file_of_the_engine() -> None:
@@ -46,10 +47,11 @@ def test_the_map_names_every_public_file_of_the_engine() -> None:
 
 
 @pytest.mark.parametrize("document", ["README.md", "README.zh.md"])
-def test_python_blocks_run(document: str, tmp_path: Path) -> None:
+def test_python_blocks_run(document: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tests").mkdir()
     shutil.copytree(ROOT / "tests/pictures", tmp_path / "tests/pictures")
     (code,) = blocks(document, "python")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     name, probability = done.stdout.splitlines()[-1].rsplit(" ", 1)

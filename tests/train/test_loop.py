@@ -266,22 +266,21 @@ def test_killed_between_the_last_step_and_its_judgement(
     patience: int | None, image_folder: Path, tmp_path: Path
 ) -> None:
     """The state before the last is that after the last step, with the last epoch not yet judged."""
-    learning_rate = 1e-12 if patience else 0.01
-    recipe = small(image_folder, epochs=3, patience=patience, optimizer="sgd", lr=learning_rate, schedule="constant")
+    settings = {"epochs": 50, "patience": 1, "lr": 1e-12} if patience else {"epochs": 3, "lr": 0.01}
+    recipe = small(image_folder, optimizer="sgd", schedule="constant", **settings)
     run = twofold.train(recipe, out=tmp_path, name="run", options=Options(show=False, checkpoint_seconds=0))
     expected, metrics = weights(run, "best"), (run.folder / "metrics.jsonl").read_text().splitlines()
     record = json.loads((run.folder / "run.json").read_text())
-    assert record["epochs_done"] == (2 if patience else 3)
+    assert record["epochs_done"] == (record["best_epoch"] + 1 if patience else 3)
 
     (run.folder / "checkpoints" / "last.safetensors").unlink()
     (run.folder / "run.json").write_text(json.dumps(record | {"status": "running"}))
     before = load_checkpoint(run.folder / "checkpoints" / "previous.safetensors")[1]["counters"]
     assert before["step_in_epoch"] == 6
     again = twofold.resume(run.folder, options=QUIET)
-    assert (again.folder / "metrics.jsonl").read_text().count("epoch") == "".join(metrics).count("epoch")
+    assert len((again.folder / "metrics.jsonl").read_text().splitlines()) == len(metrics)
     resumed = json.loads((run.folder / "run.json").read_text())
     assert {key: resumed[key] for key in ("status", "epochs_done", "steps_done", "best_epoch")} == {
         key: record[key] for key in ("status", "epochs_done", "steps_done", "best_epoch")
     }
-    if not patience:
-        assert all(torch.equal(value, expected[name]) for name, value in weights(again, "best").items())
+    assert all(torch.equal(value, expected[name]) for name, value in weights(again, "best").items())

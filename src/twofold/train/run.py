@@ -164,9 +164,14 @@ class RunFolder:
                 entries.append(json.loads(line))
         return entries
 
-    def rewind_metrics(self, step: int) -> None:
-        """Drop what was logged after `step`: a resumed run computes and logs it again."""
-        kept = [json.dumps(entry) + "\n" for entry in self.metrics() if entry["step"] <= step]
+    def rewind_metrics(self, *, step: int, epoch: int) -> None:
+        """Drop what was logged after `step` steps and `epoch` judged epochs: a resumed run logs it again."""
+
+        def stays(entry: dict[str, Any]) -> bool:
+            judged = entry["kind"] != "epoch" or entry["epoch"] <= epoch
+            return entry["step"] <= step and judged
+
+        kept = [json.dumps(entry) + "\n" for entry in self.metrics() if stays(entry)]
         write_text(self.path / "metrics.jsonl", "".join(kept))
 
 

@@ -270,7 +270,7 @@ class Session:
                 f"restore them, or start a new run"
             )
         self.state.restore(tensors, record["counters"], source=str(self._run.checkpoints.last))
-        self._run.rewind_metrics(self.state.counters.step)
+        self._run.rewind_metrics(step=self.state.counters.step, epoch=self.state.counters.epoch)
         self._run.log(f"resuming at step {self.state.counters.step} (epoch {self.epoch:.2f})", show=self._options.show)
         self._run.update_record(status="running", finished=None, error=None)
 
