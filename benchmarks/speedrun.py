@@ -6,7 +6,7 @@ before and after ours. Seconds are of training alone on both sides. The test ima
 end; the recipe was chosen on a validation split of the training images.
 
     python benchmarks/speedrun.py                     # five seeds
-    python benchmarks/speedrun.py --recipe speedrun-180 --seeds 3
+    python benchmarks/speedrun.py --recipe book-lenet --seeds 3
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Recipe(BaseModel):
     val_fraction: float = Field(
         0.1, ge=0.0, lt=1.0, description="share of the training images held out to choose the best epoch"
     )
-    augment: str = Field("crop", description="augmentation: none, flip, crop, flip-crop")
+    augment: str = Field("crop", description=f"augmentation: {', '.join(POLICIES)}")
     # 2. model
     model: str = Field("lenet-bn", description="a network: see `twofold models`")
     model_options: dict[str, Option] = Field(default_factory=dict, description="its options, e.g. stem small")
