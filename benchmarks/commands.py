@@ -19,8 +19,8 @@ from common import print_conditions
 from twofold.data import load_data
 from twofold.train.options import Options
 
-# Starts the command and waits for it. A process of its own, and a small one: the peak memory that the system reports for a
-# child begins with that of the process it was forked from.
+# Starts the command and waits for it. A process of its own, and a small one: the peak memory that the system reports
+# for a child begins with that of the process it was forked from.
 _WAITER = """
 import os, subprocess, sys, time
 start = time.perf_counter()
