@@ -271,6 +271,14 @@ def test_training_from_the_command_line(image_folder: Path, tmp_path: Path, twof
     assert "\x1b[" not in done.stderr
 
 
+def test_quiet_prints_the_result_alone(image_folder: Path, tmp_path: Path, twofold_command: CommandLine) -> None:
+    done = twofold_command(
+        "train", "lenet", "--data", image_folder, "--epochs", "1", "--out", tmp_path, "--name", "run", "--quiet"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(rf"{re.escape(str(tmp_path))}/run\taccuracy [01]\.\d{{4}}\n", done.stdout)
+
+
 def test_on_a_terminal_there_is_a_bar_with_speed_and_time_left(image_folder: Path, tmp_path: Path) -> None:
     """A real pseudo-terminal: rich draws only where there is one."""
     leader, follower = pty.openpty()

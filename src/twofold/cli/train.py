@@ -90,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
     with loading("torch"):
         from twofold import api
 
-    return _tell(api.train(recipe, out=parsed.out, name=parsed.name, options=options))
+    return _tell(api.train(recipe, out=parsed.out, name=parsed.name, options=options), show=options.show)
 
 
 def _resume(parsed: Any, changes: dict[str, Any], recipe_name: str | None, options: Options) -> int:
@@ -111,13 +111,13 @@ def _resume(parsed: Any, changes: dict[str, Any], recipe_name: str | None, optio
     with loading("torch"):
         from twofold import api
 
-    return _tell(api.resume(parsed.resume, options=options))
+    return _tell(api.resume(parsed.resume, options=options), show=options.show)
 
 
-def _tell(finished: Any) -> int:
-    folder = shlex.quote(str(finished.folder))
-    note(f"report   {finished.report}")
-    note(f"use it   twofold predict {folder} IMAGE")
+def _tell(finished: Any, *, show: bool) -> int:
+    if show:
+        note(f"report   {finished.report}")
+        note(f"use it   twofold predict {shlex.quote(str(finished.folder))} IMAGE")
     accuracy = "" if finished.accuracy is None else f"\taccuracy {finished.accuracy:.4f}"
     print(f"{finished.folder}{accuracy}")
     return 0
