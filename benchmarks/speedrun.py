@@ -3,7 +3,7 @@
 The book's recipe (ResNet-18 at 96 px, Adam at 0.001, batches of 256, five epochs) printed 0.926. Its time here is
 computed: five epochs of 60,000 images at the throughput that its loop, in plain torch, shows in this run, measured
 before and after ours. Seconds are of training alone on both sides. The test images are looked at once a seed, at the
-end; the recipe was chosen on a validation split of the training images.
+end; its settings were compared on a validation split of the training images (docs/log.md).
 
     python benchmarks/speedrun.py                     # five seeds
     python benchmarks/speedrun.py --recipe book-lenet --seeds 3
