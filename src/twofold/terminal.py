@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PLAIN_EVERY_SECONDS = 10.0
+PLAIN_EVERY_SECONDS = 10.0
 _FILE_WIDTH = 200
 
 
@@ -67,6 +67,6 @@ def track(items: Iterable[T], *, total: int, label: str, enabled: bool = True) -
         last = time.monotonic()
         for done, item in enumerate(items, 1):
             yield item
-            if time.monotonic() - last >= _PLAIN_EVERY_SECONDS:
+            if time.monotonic() - last >= PLAIN_EVERY_SECONDS:
                 last = time.monotonic()
                 note(f"{label}: {done} of {total}")

@@ -6,13 +6,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from twofold.terminal import console
+from twofold.terminal import PLAIN_EVERY_SECONDS, console
 from twofold.train.run import RunFolder
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-
-_PLAIN_EVERY_SECONDS = 10.0
 
 
 class Reporter:
@@ -65,7 +63,7 @@ class Reporter:
         status = f"epoch {epoch:.1f}  loss {loss:.3f}  {images_per_second:,.0f} images/s"
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=done, status=status)
-        elif self._show and time.monotonic() - self._last_line >= _PLAIN_EVERY_SECONDS:
+        elif self._show and time.monotonic() - self._last_line >= PLAIN_EVERY_SECONDS:
             self._last_line = time.monotonic()
             print(f"{done / self._total:4.0%}  {status}", file=sys.stderr, flush=True)
 

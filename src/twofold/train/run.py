@@ -137,7 +137,7 @@ class RunFolder:
 
     def log(self, message: str, *, show: bool = True) -> None:
         """Append a line to log.txt, and print it if `show`."""
-        self._append("log.txt", f"{_now()} {message}\n")
+        self._append("log.txt", f"{now()} {message}\n")
         if show:
             note(message)
 
@@ -180,7 +180,8 @@ def _short(data: str) -> str:
     return re.sub(r"[^\w.-]+", "-", Path(data).resolve().name if os.sep in data else data)[:40].strip("-.") or "data"
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time in UTC, to the second, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from twofold.train.hardware import Hardware
 from twofold.train.options import Options
 from twofold.train.progress import Reporter
 from twofold.train.recipe import Recipe
-from twofold.train.run import RunFolder
+from twofold.train.run import RunFolder, now
 from twofold.train.state import TrainState
 from twofold.train.stopping import Interrupted, StopRequest
 
@@ -340,8 +339,3 @@ class Session:
         if checkpoints.best.is_file():
             return f"the best weights are kept: twofold predict {self._run.path} IMAGE"
         return f"no state had been saved yet; what was logged is in {self._run.path}"
-
-
-def now() -> str:
-    """Return the time in UTC, to the second, as ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
