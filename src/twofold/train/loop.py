@@ -20,7 +20,9 @@ from twofold.errors import RunError, TwofoldError
 from twofold.keyed import torch_generator_seed
 from twofold.models.measure import count_parameters
 from twofold.models.registry import create_model, resolve_options
+from twofold.models.scratch_form import to_scratch
 from twofold.optim.groups import parameter_groups
+from twofold.optim.scratch_form import ScratchOptimizer
 from twofold.train.batches import BatchPlan
 from twofold.train.evaluate import quick_metrics
 from twofold.train.hardware import Hardware, pick_hardware
@@ -49,7 +51,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
     """
     with _reproducible(), _explained_memory_errors(recipe):
         # 1. data: images in the order and the shape that the recipe asks for
-        hardware = pick_hardware(recipe.device, run.precision() if resume else recipe.precision)
+        hardware = pick_hardware(recipe.device, run.precision() if resume else requested_precision(recipe))
         run.log(f"computing on {hardware.describe()}", show=options.show)
         data = load_recipe_data(recipe, options)
         plan = BatchPlan(len(data.train), recipe.batch_size, recipe.accumulate, recipe.seed)
@@ -59,11 +61,11 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         spec = preprocessing_spec(recipe, data)
         train_images = on_device(data.train, hardware)
         torch.manual_seed(torch_generator_seed(recipe.seed, "init"))
-        model = build_model(spec, hardware)
+        model = in_form(recipe, build_model(spec, hardware))
         _require_batches(recipe, model)
 
         # 3. loss: how wrong those numbers are
-        loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        loss_function = in_form(recipe, nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing))
 
         # 4. optimiser: how the weights follow the gradient of the loss
         optimizer = create_optimizer(recipe, model)
@@ -204,8 +206,21 @@ def build_model(spec: PreprocessingSpec, hardware: Hardware) -> nn.Module:
     return model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def requested_precision(recipe: Recipe) -> str:
+    """Return the precision to ask of the hardware: the scratch form computes in float32."""
+    return "float32" if recipe.form == "scratch" else recipe.precision
+
+
+def in_form(recipe: Recipe, module: nn.Module) -> nn.Module:
+    """Return `module` in the recipe's form: as it is, or running on the operations of `twofold.scratch`."""
+    if recipe.form == "fast":
+        return module
+    # Row-major: the scratch form lays out its own windows, and gains nothing from channels-last.
+    return to_scratch(module.to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
+
+
 def create_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser over the parameter groups of `model`, in torch's fused form."""
+    """Return the recipe's optimiser over the parameter groups of `model`: torch's fused form, or the scratch form."""
     assert recipe.lr is not None
     assert recipe.weight_decay is not None
     groups = parameter_groups(
@@ -219,10 +234,17 @@ def create_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
         assert recipe.momentum is not None
         assert recipe.nesterov is not None
+        if recipe.form == "scratch":
+            rule = ("nesterov" if recipe.nesterov else "momentum") if recipe.momentum else "sgd"
+            settings = {"momentum": recipe.momentum} if recipe.momentum else {}
+            return ScratchOptimizer(params, rule, lr=recipe.lr, **settings)
         return torch.optim.SGD(params, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)
     assert recipe.beta1 is not None
     assert recipe.beta2 is not None
     assert recipe.epsilon is not None
+    if recipe.form == "scratch":
+        moments = {"beta1": recipe.beta1, "beta2": recipe.beta2, "eps": recipe.epsilon}
+        return ScratchOptimizer(params, recipe.optimizer, lr=recipe.lr, **moments)
     form = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
     return form(params, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=recipe.epsilon, fused=True)
 

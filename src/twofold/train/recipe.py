@@ -90,6 +90,9 @@ class Recipe(BaseModel):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to compute")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of the arithmetic")
     compile: bool = Field(False, description="compile the network with torch.compile")
+    form: Literal["fast", "scratch"] = Field(
+        "fast", description="what computes: torch's operations, or those written out in twofold.scratch"
+    )
 
     def __init__(self, **settings: Any) -> None:
         unknown = [name for name in settings if name not in type(self).model_fields]
@@ -132,6 +135,10 @@ class Recipe(BaseModel):
             raise ValueError("nesterov=True needs a momentum above 0; set nesterov=False or a momentum such as 0.9")
         if self.patience is not None and self.val_fraction == 0.0 and not _has_own_validation(self.data):
             raise ValueError(f"patience={self.patience} needs validation images; set val_fraction, e.g. to 0.1")
+        if self.form == "scratch" and self.precision == "bfloat16":
+            raise ValueError("form='scratch' computes in float32; leave precision='bfloat16' out")
+        if self.form == "scratch" and self.compile:
+            raise ValueError("form='scratch' is there to be read, not compiled; leave compile=True out")
         for setting in ("lr_scale", "decay_scale"):
             for pattern, factor in getattr(self, setting).items():
                 if factor < 0.0:

@@ -1,0 +1,1 @@
+"""The one table of ideas, and the proof that their two forms are equal."""

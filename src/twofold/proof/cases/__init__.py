@@ -1,0 +1,1 @@
+"""The parity cases of the ideas, a file for each room of `scratch`."""

@@ -1,0 +1,148 @@
+"""Cases of `scratch.conv` against torch's convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from twofold.proof.parity import Case, Choose, KeyedChoose, Parity, Refusal, Results, normal, pick, with_gradients
+from twofold.scratch import conv
+
+
+def _conv_case(
+    choose: Choose,
+    *,
+    batch: int,
+    channels: tuple[int, int],
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    bias: bool = True,
+    covers: tuple[str, ...] = (),
+    **options: Any,
+) -> Case:
+    """Return conv2d and its gradients on an input of `size`, scratch against torch."""
+    groups = options.get("groups", 1)
+    padding = options.get("padding", 0)
+    x = normal(choose, batch, channels[0], *size)
+    weight = normal(choose, channels[1], channels[0] // groups, *kernel)
+
+    def fast(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        fast_options = dict(options)
+        if isinstance(padding, tuple) and isinstance(padding[0], tuple):
+            (top, bottom), (left, right) = padding
+            x, fast_options["padding"] = functional.pad(x, (left, right, top, bottom)), 0
+        return functional.conv2d(x, weight, bias, **fast_options)
+
+    def read(x: Tensor, weight: Tensor, grad: Tensor, bias: Tensor | None = None) -> Results:
+        grad_x, grad_weight, grad_bias = conv.conv2d_backward(grad, x, weight, **options)
+        results = {
+            "value": conv.conv2d(x, weight, bias, **options),
+            "gradient x": grad_x,
+            "gradient weight": grad_weight,
+        }
+        return results | ({} if bias is None else {"gradient bias": grad_bias})
+
+    def run(grad: Tensor, **tensors: Tensor) -> Results:
+        return with_gradients(fast, grad, tensors)
+
+    inputs = {"x": x, "weight": weight} | ({"bias": normal(choose, channels[1])} if bias else {})
+    inputs["grad"] = normal(choose, *fast(**inputs).shape)
+    said = [f"{name} {value}" for name, value in options.items() if value not in (0, 1)]
+    return Case(inputs, read, run, covers=(*covers, *said))
+
+
+def _draw_conv2d(choose: Choose) -> Case:
+    groups = pick(choose, (1, 1, 1, 2, 3))
+    kernel = choose.integer(1, 4), choose.integer(1, 4)
+    dilation = choose.integer(1, 2), choose.integer(1, 2)
+    stride = choose.integer(1, 3), choose.integer(1, 3)
+    padding = pick(
+        choose,
+        (
+            0,
+            (choose.integer(0, 2), choose.integer(0, 2)),
+            ((choose.integer(0, 2), choose.integer(0, 2)), (choose.integer(0, 2), choose.integer(0, 2))),
+            "same",
+        ),
+    )
+    # At least as large as the spread kernel; sometimes just that.
+    size = tuple(d * (k - 1) + 1 + choose.integer(0, 5) for k, d in zip(kernel, dilation, strict=True))
+    return _conv_case(
+        choose,
+        batch=choose.integer(1, 3),
+        channels=(groups * choose.integer(1, 3), groups * choose.integer(1, 3)),
+        size=(size[0], size[1]),
+        kernel=kernel,
+        bias=bool(choose.integer(0, 1)),
+        stride=1 if padding == "same" else stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+
+
+def _edges_conv2d() -> Iterator[Case]:
+    choose = KeyedChoose("conv2d edges", 0)
+    yield _conv_case(choose, batch=0, channels=(2, 3), size=(5, 5), kernel=(3, 3), covers=("empty batch",))
+    yield _conv_case(choose, batch=1, channels=(2, 3), size=(5, 4), kernel=(5, 4), covers=("kernel as large as input",))
+    yield _conv_case(choose, batch=2, channels=(1, 1), size=(1, 1), kernel=(1, 1), covers=("one pixel",))
+    yield _conv_case(choose, batch=2, channels=(4, 8), size=(6, 6), kernel=(3, 3), groups=4, covers=("depthwise",))
+    yield _conv_case(choose, batch=1, channels=(1, 1), size=(2, 2), kernel=(3, 3), padding=1, covers=("padding",))
+    # More images than fit in the cache at once: the loop over a few at a time goes round.
+    yield _conv_case(choose, batch=9, channels=(16, 4), size=(40, 40), kernel=(3, 3), covers=("many images",))
+
+
+def _refused_conv2d() -> Iterator[Refusal]:
+    x, weight, bias = torch.zeros(2, 4, 5, 5), torch.zeros(6, 4, 3, 3), torch.zeros(6)
+    wrong: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+        "channels that differ": ((x[:, :3], weight, bias), {}),
+        "a bias of the wrong length": ((x, weight, bias[:5]), {}),
+        "groups that don't divide": ((x, weight, bias), {"groups": 3}),
+        "a kernel larger than the input": ((x[:, :, :2, :2], weight, bias), {}),
+        "negative padding": ((x, weight, bias), {"padding": -1}),
+        "stride 0": ((x, weight, bias), {"stride": 0}),
+        "dilation 0": ((x, weight, bias), {"dilation": 0}),
+        "padding 'same' with a stride": ((x, weight, bias), {"padding": "same", "stride": 2}),
+        "a flat input": ((x[0, 0], weight, bias), {}),
+    }
+    for what, (tensors, options) in wrong.items():
+        yield Refusal(
+            what,
+            lambda tensors=tensors, options=options: conv.conv2d(*tensors, **options),
+            lambda tensors=tensors, options=options: functional.conv2d(*tensors, **options),
+        )
+
+
+def _typical_conv2d() -> Case:
+    choose = KeyedChoose("conv2d typical", 0)
+    return _conv_case(choose, batch=32, channels=(64, 64), size=(24, 24), kernel=(3, 3), padding=1, bias=False)
+
+
+conv2d = Parity(draw=_draw_conv2d, edges=_edges_conv2d, refusals=_refused_conv2d, typical=_typical_conv2d)
+
+
+def _draw_cross_correlation(choose: Choose) -> Case:
+    kernel = choose.integer(1, 4), choose.integer(1, 4)
+    size = kernel[0] + choose.integer(0, 5), kernel[1] + choose.integer(0, 5)
+    return Case(
+        {"x": normal(choose, *size), "kernel": normal(choose, *kernel)},
+        read=lambda x, kernel: {"value": conv.cross_correlation(x, kernel)},
+        run=lambda x, kernel: {"value": functional.conv2d(x[None, None], kernel[None, None])[0, 0]},
+        covers=("kernel as large as input",) if kernel == size else (),
+    )
+
+
+def _refused_cross_correlation() -> Iterator[Refusal]:
+    small, kernel = torch.zeros(2, 2), torch.zeros(3, 3)
+    yield Refusal(
+        "a kernel larger than the input",
+        lambda: conv.cross_correlation(small, kernel),
+        lambda: functional.conv2d(small[None, None], kernel[None, None]),
+    )
+
+
+cross_correlation = Parity(draw=_draw_cross_correlation, refusals=_refused_cross_correlation)

@@ -1,0 +1,216 @@
+"""What it takes to show that two forms are equal, and the one helper that compares them.
+
+A `Parity` belongs to an idea. It draws cases: inputs, and the two forms as functions from these inputs to named
+results. `compare` runs both in float64 and in float32 and measures how far apart they are; `refuses` checks that both
+turn down what they should. Where the shapes and options of a case come from is left open (`Choose`): the test suite
+lets hypothesis search, `twofold verify` takes them from keyed random numbers, the same on every machine.
+
+Names of results say what they prove: `value…`, `gradient…` or `update…`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from twofold.keyed import derive_key, integers
+
+T = TypeVar("T")
+Results = dict[str, Tensor]
+
+KINDS = ("value", "gradient", "update")
+# Largest error allowed, relative to the largest number in the result.
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
+# Below this size a result counts as zero: an error is then measured against it.
+_ZERO = 1e-3
+_REFUSALS = (ValueError, TypeError, RuntimeError, IndexError)
+
+
+class Choose(Protocol):
+    """Where a case takes its shapes, options and numbers from."""
+
+    def integer(self, low: int, high: int) -> int:
+        """Return a whole number in low..high, both included."""
+        ...
+
+
+@dataclass
+class KeyedChoose:
+    """Choices from keyed random numbers: a pure function of (name, index)."""
+
+    name: str
+    index: int
+    _drawn: int = 0
+
+    def integer(self, low: int, high: int) -> int:
+        """Return a whole number in low..high, both included."""
+        self._drawn += 1
+        return int(integers(derive_key(0, self.name, self.index), torch.tensor([self._drawn]), low, high + 1))
+
+
+def pick(choose: Choose, options: Sequence[T]) -> T:
+    """Return one of `options`; the first is the simplest."""
+    return options[choose.integer(0, len(options) - 1)]
+
+
+def generator(choose: Choose) -> torch.Generator:
+    """Return a torch generator with a chosen seed."""
+    return torch.Generator().manual_seed(choose.integer(0, 2**31 - 1))
+
+
+def normal(choose: Choose, *shape: int) -> Tensor:
+    """Return standard normal float64 numbers."""
+    return torch.randn(shape, generator=generator(choose), dtype=torch.float64)
+
+
+def tied(choose: Choose, *shape: int) -> Tensor:
+    """Return float64 numbers of which many are equal: -2, -1, 0, 1 or 2."""
+    return torch.randint(-2, 3, shape, generator=generator(choose)).double()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison.
+
+    Attributes:
+        inputs: what both forms are called with, by name. Floating tensors are given in each dtype in turn, as copies.
+        read: the readable form: inputs to named results.
+        run: the fast form, the same.
+        covers: what this case shows, in words for a reader: "stride 2", "empty batch".
+        tolerance: the largest error allowed in every dtype, where it is not a matter of rounding alone.
+        dtypes: the dtypes to compare in.
+    """
+
+    inputs: dict[str, Any]
+    read: Callable[..., Results]
+    run: Callable[..., Results]
+    covers: tuple[str, ...] = ()
+    tolerance: float | None = None
+    dtypes: tuple[torch.dtype, ...] = (torch.float64, torch.float32)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that both forms must turn down."""
+
+    what: str
+    read: Callable[[], object]
+    run: Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How an idea is proved.
+
+    Attributes:
+        draw: a case from chosen shapes and options.
+        edges: the cases that must not be left to chance: a batch of one, an empty one, ties.
+        refusals: what both forms turn down.
+        typical: a case of realistic size, for `twofold cost`; none where the cost says nothing.
+    """
+
+    draw: Callable[[Choose], Case]
+    edges: Callable[[], Iterable[Case]] = field(default=lambda: ())
+    refusals: Callable[[], Iterable[Refusal]] = field(default=lambda: ())
+    typical: Callable[[], Case] | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far one result of the readable form is from the fast one's."""
+
+    result: str
+    dtype: torch.dtype
+    error: float
+    allowed: float
+    note: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What was compared: value, gradient or update."""
+        return self.result.split()[0]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the two are equal as far as rounding allows."""
+        return not self.note and self.error <= self.allowed
+
+    def __str__(self) -> str:
+        said = self.note or f"error {self.error:.2e}, allowed {self.allowed:.0e}"
+        return f"{self.result} in {str(self.dtype).removeprefix('torch.')}: {said}"
+
+
+def with_gradients(
+    function: Callable[..., Tensor], grad: Tensor | None, inputs: dict[str, Tensor], wrt: Sequence[str] | None = None
+) -> Results:
+    """Return the value of `function(**inputs)` and its gradients by autograd in `wrt` (all inputs if left out)."""
+    names = list(inputs if wrt is None else wrt)
+    leaves = {name: value.detach().requires_grad_(name in names) for name, value in inputs.items()}
+    value = function(**leaves)
+    gradients = torch.autograd.grad(value, [leaves[name] for name in names], grad)
+    return {"value": value.detach()} | {
+        f"gradient {name}": gradient for name, gradient in zip(names, gradients, strict=True)
+    }
+
+
+def compare(case: Case) -> Iterator[Difference]:
+    """Yield the difference in every result, in every dtype of the case."""
+    for dtype in case.dtypes:
+        ours, theirs = (form(**_cast(case.inputs, dtype)) for form in (case.read, case.run))
+        if ours.keys() != theirs.keys() or not ours:
+            raise AssertionError(f"the forms return different results: {list(ours)} and {list(theirs)}")
+        for result, mine in ours.items():
+            if result.split()[0] not in KINDS:
+                raise AssertionError(f"a result's name must start with one of {KINDS}, got {result!r}")
+            allowed = TOLERANCE[dtype] if case.tolerance is None else case.tolerance
+            yield _difference(result, dtype, mine, theirs[result], allowed)
+
+
+def refuses(call: Callable[[], object]) -> bool:
+    """Return whether `call` turns its arguments down with an error that is meant for people."""
+    try:
+        call()
+    except _REFUSALS:
+        return True
+    return False
+
+
+def cases(name: str, parity: Parity, num_drawn: int) -> Iterator[Case]:
+    """Yield an idea's edge cases and `num_drawn` drawn ones, the same every time."""
+    yield from parity.edges()
+    for index in range(num_drawn):
+        yield parity.draw(KeyedChoose(name, index))
+
+
+def _cast(inputs: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """Return copies of the inputs, floating tensors (also inside lists) in `dtype`."""
+
+    def cast(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(dtype, copy=True) if value.is_floating_point() else value.clone()
+        return [cast(item) for item in value] if isinstance(value, list) else value
+
+    return {name: cast(value) for name, value in inputs.items()}
+
+
+def _difference(result: str, dtype: torch.dtype, mine: Tensor, other: Tensor, allowed: float) -> Difference:
+    if mine.shape != other.shape:
+        return Difference(result, dtype, float("inf"), allowed, f"shape {tuple(mine.shape)}, not {tuple(other.shape)}")
+    if mine.dtype != other.dtype:
+        return Difference(result, dtype, float("inf"), allowed, f"dtype {mine.dtype}, not {other.dtype}")
+    if mine.numel() == 0:
+        return Difference(result, dtype, 0.0, allowed)
+    a, b = mine.detach().double(), other.detach().double()
+    special = ~b.isfinite()
+    if not torch.equal(a[special].nan_to_num(nan=7e77), b[special].nan_to_num(nan=7e77)) or not bool(
+        a[~special].isfinite().all()
+    ):
+        return Difference(result, dtype, float("inf"), allowed, "infinite or undefined numbers in different places")
+    gap, size = (a - b)[~special].abs(), b[~special].abs()
+    if gap.numel() == 0:
+        return Difference(result, dtype, 0.0, allowed)
+    return Difference(result, dtype, float(gap.max() / size.max().clamp(min=_ZERO)), allowed)

@@ -1,0 +1,50 @@
+"""Dropout: in training, switch off a random part of the numbers, so that none can be relied upon alone.
+
+Hinton et al., "Improving neural networks by preventing co-adaptation of feature detectors", 2012; Srivastava et al.,
+2014. Each number is dropped with probability p, and the others are divided by 1 − p, so that the mean stays what it was:
+
+    y = m x,    m = 0 with probability p, else 1 / (1 − p),    E[m] = 1
+
+In prediction nothing is dropped and nothing needs to be rescaled. Drawing the mask and applying it are two functions:
+backward must use the mask of forward.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+
+def dropout_mask(
+    x: Float[Tensor, "*shape"], p: float = 0.5, *, generator: Generator | None = None
+) -> Float[Tensor, "*shape"]:
+    """Return a mask for `x`: 0 with probability p, 1 / (1 − p) otherwise.
+
+    >>> mask = dropout_mask(torch.ones(1000), 0.75)
+    >>> sorted(set(mask.tolist()))
+    [0.0, 4.0]
+    """
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"p must lie in 0..1, got {p}")
+    if p == 1.0:
+        return torch.zeros_like(x)
+    return torch.empty_like(x).bernoulli_(1 - p, generator=generator) / (1 - p)
+
+
+def dropout(x: Float[Tensor, "*shape"], mask: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return m x.
+
+    >>> dropout(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 0.0, 2.0]))
+    tensor([2., 0., 6.])
+    """
+    return x * mask
+
+
+def dropout_backward(grad: Float[Tensor, "*shape"], mask: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return m g: y = m x is linear, and m its slope.
+
+    >>> dropout_backward(torch.tensor([1.0, 1.0, 1.0]), torch.tensor([2.0, 0.0, 2.0]))
+    tensor([2., 0., 2.])
+    """
+    return grad * mask

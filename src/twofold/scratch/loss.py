@@ -1,0 +1,169 @@
+"""Losses: one number that says how wrong the outputs are.
+
+**Squared loss** for a number to predict: ½(ŷ − y)² an example (the notes' form; the ½ cancels in the gradient). torch's
+`mse_loss` leaves out the ½ and takes the mean. Both are here.
+
+**Softmax and cross-entropy** for a class to predict. The network gives one *logit* a class, any number at all; softmax
+turns them into probabilities, and the loss is how surprised these are by the true class:
+
+    p_k = exp(z_k) / Σ_j exp(z_j),    L = −log p_label
+
+exp overflows above about 88 in float32. Subtracting the largest logit first changes nothing, since the factor cancels,
+and leaves exponents at or below 0. The logarithm is taken before anything is divided: log p_k = z_k − log Σ_j exp(z_j).
+
+**Label smoothing** (Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016): a target of
+exactly 1 asks for infinite logits. Give the true class 1 − ε and spread ε over all classes: q = (1 − ε) onehot + ε/K.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+def squared_loss(prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return ½(ŷ − y)² for each element: the notes' form.
+
+    >>> squared_loss(torch.tensor([3.0]), torch.tensor([1.0]))
+    tensor([2.])
+    """
+    _same_shape(prediction, target)
+    return (prediction - target) ** 2 / 2
+
+
+def squared_loss_backward(
+    grad: Float[Tensor, "*shape"], prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """Return g (ŷ − y): d/dŷ ½(ŷ − y)² = ŷ − y, the error itself."""
+    return grad * (prediction - target)
+
+
+def mse_loss(prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """Return the mean of (ŷ − y)² over all elements: torch's form, twice the mean of `squared_loss`.
+
+    >>> mse_loss(torch.tensor([3.0, 1.0]), torch.tensor([1.0, 1.0]))
+    tensor(2.)
+    """
+    _same_shape(prediction, target)
+    return ((prediction - target) ** 2).mean()
+
+
+def mse_loss_backward(
+    grad: Float[Tensor, ""], prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """Return g · 2(ŷ − y)/n, n the number of elements."""
+    return grad * 2 * (prediction - target) / prediction.numel()
+
+
+def softmax(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
+    """Return exp(z_k) / Σ_j exp(z_j) for each row.
+
+    >>> softmax(torch.tensor([[1000.0, 1000.0]]))
+    tensor([[0.5000, 0.5000]])
+    """
+    return log_softmax(logits).exp()
+
+
+def softmax_backward(
+    grad: Float[Tensor, "batch classes"], y: Float[Tensor, "batch classes"]
+) -> Float[Tensor, "batch classes"]:
+    """Return y (g − Σ_k g_k y_k), y the probabilities.
+
+    ∂p_k/∂z_j = p_k(δ_kj − p_j), δ_kj = 1 where k = j: raising a logit lifts its own class and takes from all.
+    Then ∂L/∂z_j = Σ_k g_k p_k (δ_kj − p_j) = p_j (g_j − Σ_k g_k p_k).
+    """
+    return y * (grad - (grad * y).sum(dim=1, keepdim=True))
+
+
+def log_softmax(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
+    """Return z_k − log Σ_j exp(z_j) for each row, with the row's largest logit taken off first.
+
+    >>> log_softmax(torch.tensor([[0.0, 0.0, 0.0, 0.0]])).exp()
+    tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
+    """
+    if logits.dim() != 2 or logits.shape[1] == 0:
+        raise ValueError(f"logits must be (batch, classes) with at least one class, got {tuple(logits.shape)}")
+    shifted = logits - logits.amax(dim=1, keepdim=True)
+    return shifted - shifted.exp().sum(dim=1, keepdim=True).log()
+
+
+def log_softmax_backward(
+    grad: Float[Tensor, "batch classes"], y: Float[Tensor, "batch classes"]
+) -> Float[Tensor, "batch classes"]:
+    """Return g − softmax(z) Σ_k g_k, given y = log_softmax(z).
+
+    ∂y_k/∂z_j = δ_kj − p_j, so ∂L/∂z_j = g_j − p_j Σ_k g_k.
+    """
+    return grad - y.exp() * grad.sum(dim=1, keepdim=True)
+
+
+def smooth_targets(
+    labels: Int64[Tensor, " batch"], num_classes: int, label_smoothing: float = 0.0, *, dtype: torch.dtype
+) -> Float[Tensor, "batch classes"]:
+    """Return each label as a row of probabilities: 1 − ε at its class, and ε/K more at every class.
+
+    >>> smooth_targets(torch.tensor([1]), 4, 0.2, dtype=torch.float32)
+    tensor([[0.0500, 0.8500, 0.0500, 0.0500]])
+    """
+    if not 0.0 <= label_smoothing < 1.0:
+        raise ValueError(f"label_smoothing must lie in 0..1, got {label_smoothing}")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        raise ValueError(f"labels must lie in 0..{num_classes - 1}, got {int(labels.min())}..{int(labels.max())}")
+    one_hot = (labels[:, None] == torch.arange(num_classes, device=labels.device)).to(dtype)
+    return (1 - label_smoothing) * one_hot + label_smoothing / num_classes
+
+
+def cross_entropy(
+    logits: Float[Tensor, "batch classes"],
+    labels: Int64[Tensor, " batch"],
+    *,
+    label_smoothing: float = 0.0,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Return −Σ_k q_k log p_k: its mean or sum over the batch, or (with "none") one number an example.
+
+    >>> cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))  # -log(1/2)
+    tensor(0.6931)
+    """
+    if len(labels) != len(logits):
+        raise ValueError(f"as many labels as rows of logits are needed, got {len(labels)} for {len(logits)}")
+    targets = smooth_targets(labels, logits.shape[1], label_smoothing, dtype=logits.dtype)
+    losses = -(targets * log_softmax(logits)).sum(dim=1)
+    if reduction == "none":
+        return losses
+    return losses.mean() if reduction == "mean" else losses.sum()
+
+
+def cross_entropy_backward(
+    grad: Tensor,
+    logits: Float[Tensor, "batch classes"],
+    labels: Int64[Tensor, " batch"],
+    *,
+    label_smoothing: float = 0.0,
+    reduction: Reduction = "mean",
+) -> Float[Tensor, "batch classes"]:
+    """Return the gradient in the logits: (p − q) · g, over n for the mean.
+
+    L = −Σ_k q_k (z_k − log Σ_j exp z_j) and Σ_k q_k = 1, so ∂L/∂z_j = −q_j + p_j: what was said less what is true.
+
+    >>> cross_entropy_backward(torch.tensor(1.0), torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
+    tensor([[ 0.5000, -0.5000]])
+    """
+    targets = smooth_targets(labels, logits.shape[1], label_smoothing, dtype=logits.dtype)
+    difference = softmax(logits) - targets
+    if reduction == "none":
+        return grad[:, None] * difference
+    return grad * difference / (len(logits) if reduction == "mean" else 1)
+
+
+def _same_shape(prediction: Tensor, target: Tensor) -> None:
+    # Broadcasting (n, 1) against (n,) would silently make an n x n table of losses.
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"prediction and target need one shape, got {tuple(prediction.shape)} and {tuple(target.shape)}"
+        )
