@@ -42,7 +42,7 @@ class ScratchOptimizer(torch.optim.Optimizer):
                 loss = closure()
         update, kept = optim.RULES[self.rule]
         for group in self.param_groups:
-            settings = {name: value for name, value in group.items() if name not in ("params", "weight_decay")}
+            settings = {name: group[name] for name in self.defaults if name != "weight_decay"}
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue

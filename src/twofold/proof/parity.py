@@ -10,6 +10,7 @@ Names of results say what they prove: `value…`, `gradient…` or `update…`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -144,11 +145,37 @@ class Difference:
         return f"{self.result} in {str(self.dtype).removeprefix('torch.')}: {said}"
 
 
+def differentiable(
+    choose: Choose,
+    inputs: dict[str, Tensor],
+    *,
+    read: Callable[..., Results],
+    run: Callable[..., Tensor],
+    covers: Sequence[str] = (),
+) -> Case:
+    """Return a case of one operation, forward and backward.
+
+    Args:
+        choose: where the gradient of the loss in the output comes from.
+        inputs: what both forms take, by name; gradients are compared in every floating one.
+        read: `read(grad, **inputs)` returns the value and each gradient, by hand.
+        run: `run(**inputs)` returns the value; its gradients are autograd's.
+        covers: what the case shows.
+    """
+    grad = normal(choose, *run(**inputs).shape)
+    return Case(
+        {"grad": grad, **inputs},
+        read=read,
+        run=lambda grad, **tensors: with_gradients(run, grad, tensors),
+        covers=tuple(covers),
+    )
+
+
 def with_gradients(
     function: Callable[..., Tensor], grad: Tensor | None, inputs: dict[str, Tensor], wrt: Sequence[str] | None = None
 ) -> Results:
-    """Return the value of `function(**inputs)` and its gradients by autograd in `wrt` (all inputs if left out)."""
-    names = list(inputs if wrt is None else wrt)
+    """Return the value of `function(**inputs)` and its gradients by autograd in `wrt` (all floating if left out)."""
+    names = [name for name, value in inputs.items() if value.is_floating_point()] if wrt is None else list(wrt)
     leaves = {name: value.detach().requires_grad_(name in names) for name, value in inputs.items()}
     value = function(**leaves)
     gradients = torch.autograd.grad(value, [leaves[name] for name in names], grad)
@@ -172,10 +199,12 @@ def compare(case: Case) -> Iterator[Difference]:
 
 def refuses(call: Callable[[], object]) -> bool:
     """Return whether `call` turns its arguments down with an error that is meant for people."""
-    try:
-        call()
-    except _REFUSALS:
-        return True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            call()
+        except _REFUSALS:
+            return True
     return False
 
 

@@ -23,7 +23,14 @@ from jaxtyping import Float, Int64, Shaped
 from torch import Generator, Tensor
 
 
-def normal(mean: float, std: float, shape: tuple[int, ...], *, generator: Generator | None = None) -> Tensor:
+def normal(
+    mean: float,
+    std: float,
+    shape: tuple[int, ...],
+    *,
+    dtype: torch.dtype | None = None,
+    generator: Generator | None = None,
+) -> Tensor:
     """Return a tensor of `shape` drawn from N(mean, std²), by stretching and moving the standard normal: μ + σ z.
 
     >>> normal(3.0, 0.0, (2,))
@@ -31,7 +38,7 @@ def normal(mean: float, std: float, shape: tuple[int, ...], *, generator: Genera
     """
     if std < 0:
         raise ValueError(f"std must be 0 or more, got {std}")
-    return mean + std * torch.randn(shape, generator=generator)
+    return mean + std * torch.randn(shape, dtype=dtype, generator=generator)
 
 
 def synthetic_regression(
@@ -50,9 +57,9 @@ def synthetic_regression(
     >>> bool((2.0 * X[:, 0] - 3.4 * X[:, 1] + 4.2 - y[:, 0]).abs().max() < 1e-5)
     True
     """
-    features = normal(0.0, 1.0, (num_examples, len(weight)), generator=generator).to(weight.dtype)
+    features = normal(0.0, 1.0, (num_examples, len(weight)), dtype=weight.dtype, generator=generator)
     labels = features @ weight[:, None] + bias
-    return features, labels + normal(0.0, noise, (num_examples, 1), generator=generator).to(weight.dtype)
+    return features, labels + normal(0.0, noise, (num_examples, 1), dtype=weight.dtype, generator=generator)
 
 
 def batches(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from twofold.proof.parity import Case, Choose, KeyedChoose, Parity, Refusal, Results, normal, pick, with_gradients
+from twofold.proof.parity import Case, Choose, KeyedChoose, Parity, Refusal, Results, differentiable, normal, pick
 from twofold.scratch import conv
 
 
@@ -35,9 +36,12 @@ def _conv_case(
         if isinstance(padding, tuple) and isinstance(padding[0], tuple):
             (top, bottom), (left, right) = padding
             x, fast_options["padding"] = functional.pad(x, (left, right, top, bottom)), 0
-        return functional.conv2d(x, weight, bias, **fast_options)
+        with warnings.catch_warnings():
+            # torch says that "same" with an even kernel costs it a copy of the input.
+            warnings.filterwarnings("ignore", message="Using padding='same'")
+            return functional.conv2d(x, weight, bias, **fast_options)
 
-    def read(x: Tensor, weight: Tensor, grad: Tensor, bias: Tensor | None = None) -> Results:
+    def read(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Results:
         grad_x, grad_weight, grad_bias = conv.conv2d_backward(grad, x, weight, **options)
         results = {
             "value": conv.conv2d(x, weight, bias, **options),
@@ -46,13 +50,9 @@ def _conv_case(
         }
         return results | ({} if bias is None else {"gradient bias": grad_bias})
 
-    def run(grad: Tensor, **tensors: Tensor) -> Results:
-        return with_gradients(fast, grad, tensors)
-
     inputs = {"x": x, "weight": weight} | ({"bias": normal(choose, channels[1])} if bias else {})
-    inputs["grad"] = normal(choose, *fast(**inputs).shape)
-    said = [f"{name} {value}" for name, value in options.items() if value not in (0, 1)]
-    return Case(inputs, read, run, covers=(*covers, *said))
+    said = [name for name, value in options.items() if value not in (0, 1, (0, 0), (1, 1))]
+    return differentiable(choose, inputs, read=read, run=fast, covers=(*covers, *said))
 
 
 def _draw_conv2d(choose: Choose) -> Case:
@@ -146,3 +146,73 @@ def _refused_cross_correlation() -> Iterator[Refusal]:
 
 
 cross_correlation = Parity(draw=_draw_cross_correlation, refusals=_refused_cross_correlation)
+
+
+def _draw_conv1x1(choose: Choose) -> Case:
+    batch, channels, out, side = (choose.integer(low, 4) for low in (0, 1, 1, 1))
+    inputs = {
+        "x": normal(choose, batch, channels, side, side + 1),
+        "weight": normal(choose, out, channels),
+        "bias": normal(choose, out),
+    }
+    return Case(
+        inputs,
+        read=lambda x, weight, bias: {
+            "value": conv.conv1x1(x, weight, bias),
+            "value of conv2d": conv.conv2d(x, weight[:, :, None, None], bias),
+        },
+        run=lambda x, weight, bias: dict.fromkeys(
+            ("value", "value of conv2d"),
+            functional.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2),
+        ),
+        covers=("empty batch",) if batch == 0 else (),
+    )
+
+
+def _refused_conv1x1() -> Iterator[Refusal]:
+    x, weight = torch.zeros(1, 3, 2, 2), torch.zeros(5, 4)
+    yield Refusal(
+        "channels that differ",
+        lambda: conv.conv1x1(x, weight),
+        lambda: functional.linear(x.permute(0, 2, 3, 1), weight),
+    )
+
+
+conv1x1 = Parity(draw=_draw_conv1x1, refusals=_refused_conv1x1)
+
+
+def _draw_receptive_field(choose: Choose) -> Case:
+    """A few convolutions, and how far a single output's gradient reaches into the picture."""
+    layers = [
+        (choose.integer(1, 4), choose.integer(1, 2), choose.integer(1, 2)) for _ in range(choose.integer(1, 3))
+    ]
+
+    def reach() -> tuple[int, int]:
+        # Large enough for two outputs; weights of one, so that nothing cancels.
+        x = torch.zeros(1, 1, 1, 200, requires_grad=True)
+        y = x
+        for kernel, stride, dilation in layers:
+            weight = torch.ones(1, 1, 1, kernel)
+            y = functional.conv2d(y, weight, stride=(1, stride), dilation=(1, dilation))
+        starts, ends = zip(*(_touched(x, y[0, 0, 0, place]) for place in (0, 1)), strict=True)
+        return ends[0] - starts[0] + 1, starts[1] - starts[0]
+
+    return Case(
+        {},
+        read=lambda: {"value": torch.tensor(conv.receptive_field(layers))},
+        run=lambda: {"value": torch.tensor(reach())},
+        covers=tuple(
+            word for word, place in (("stride", 1), ("dilation", 2)) if any(layer[place] > 1 for layer in layers)
+        ),
+        dtypes=(torch.float64,),
+    )
+
+
+def _touched(x: Tensor, output: Tensor) -> tuple[int, int]:
+    """Return the first and last pixel of a row `x` that moves `output`."""
+    (gradient,) = torch.autograd.grad(output, x, retain_graph=True)
+    touched = gradient.flatten().nonzero().flatten()
+    return int(touched[0]), int(touched[-1])
+
+
+receptive_field = Parity(draw=_draw_receptive_field)

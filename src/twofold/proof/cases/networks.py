@@ -1,0 +1,232 @@
+"""Cases of whole networks and whole training runs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from twofold.models.lenet import LeNet
+from twofold.models.resnet import BasicBlock, ResNet
+from twofold.models.scratch_form import ScratchCrossEntropyLoss, to_scratch
+from twofold.proof.parity import Case, Choose, KeyedChoose, Parity, Refusal, Results, normal, pick
+from twofold.scratch import network, train
+from twofold.scratch.loss import cross_entropy_backward
+from twofold.scratch.optim import Optimizer
+
+_STEPS = 5
+
+
+def _torch_mlp(sizes: tuple[int, ...]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for in_features, out_features in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(in_features, out_features), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _network_case(
+    scratch: network.Sequential, fast: nn.Module, x: Tensor, labels: Tensor, covers: tuple[str, ...] = ()
+) -> Case:
+    """Return outputs, every gradient, and every weight after some steps of Adam, from the same start."""
+    start = {name: value.clone() for name, value in scratch.state_dict().items()}
+    one = torch.ones(())
+
+    def read(x: Tensor, labels: Tensor) -> Results:
+        net = copy.deepcopy(scratch).to(x.dtype)
+        net.load_state_dict(start)
+        logits = net.forward(x)
+        net.backward(cross_entropy_backward(one.to(x.dtype), logits, labels))
+        results = {"value": logits} | {f"gradient {name}": grad.clone() for name, grad in net.gradients().items()}
+        optimizer = Optimizer("adam", list(net.parameters().values()), lr=0.01)
+        losses = list(train.train_steps(net, optimizer, iter([(x, labels)] * _STEPS)))
+        return results | {
+            "update losses": torch.tensor(losses, dtype=x.dtype),
+            **{f"update {name}": value for name, value in net.parameters().items()},
+        }
+
+    def run(x: Tensor, labels: Tensor) -> Results:
+        model = copy.deepcopy(fast).to(x.dtype)
+        model.load_state_dict({name: value.to(x.dtype) for name, value in start.items()})
+        logits = model(x)
+        functional.cross_entropy(logits, labels).backward()
+        results = {"value": logits.detach()} | {
+            f"gradient {name}": parameter.grad.clone()
+            for name, parameter in model.named_parameters()
+            if parameter.grad is not None
+        }
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        losses = []
+        for _ in range(_STEPS):
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(model(x), labels)
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss))
+        return results | {
+            "update losses": torch.tensor(losses, dtype=x.dtype),
+            **{f"update {name}": parameter.detach() for name, parameter in model.named_parameters()},
+        }
+
+    # Adam divides by the size of the gradient: where that is all rounding, so is the direction of the step. Weights
+    # after several float32 steps are no proof of anything; in float64 they are.
+    return Case({"x": x, "labels": labels}, read, run, covers=covers, dtypes=(torch.float64,))
+
+
+def _draw_mlp(choose: Choose) -> Case:
+    sizes = tuple(choose.integer(1, 6) for _ in range(choose.integer(2, 4)))
+    batch = choose.integer(1, 5)
+    generator = torch.Generator().manual_seed(choose.integer(0, 1000))
+    labels = torch.randint(sizes[-1], (batch,), generator=generator)
+    covers = (f"{len(sizes) - 1} layers", *(("batch of one",) if batch == 1 else ()))
+    scratch = network.mlp(*sizes, generator=generator)
+    return _network_case(scratch, _torch_mlp(sizes), normal(choose, batch, sizes[0]), labels, covers)
+
+
+mlp = Parity(
+    draw=_draw_mlp,
+    refusals=lambda: [
+        Refusal(
+            "an input of another size",
+            lambda: network.mlp(3, 2).forward(torch.zeros(1, 4)),
+            lambda: _torch_mlp((3, 2))(torch.zeros(1, 4)),
+        )
+    ],
+)
+
+
+def _lenet_case(choose: Choose, batch: int, channels: int, classes: int) -> Case:
+    generator = torch.Generator().manual_seed(choose.integer(0, 1000))
+    labels = torch.randint(classes, (batch,), generator=generator)
+    return _network_case(
+        network.lenet(channels, classes, generator=generator),
+        LeNet(in_channels=channels, num_classes=classes),
+        normal(choose, batch, channels, 28, 28),
+        labels,
+        (f"{channels} channels",),
+    )
+
+
+def _draw_lenet(choose: Choose) -> Case:
+    return _lenet_case(choose, choose.integer(1, 3), pick(choose, (1, 3)), choose.integer(2, 10))
+
+
+lenet = Parity(
+    draw=_draw_lenet,
+    refusals=lambda: [
+        Refusal(
+            "pictures that are too small",
+            lambda: network.lenet().forward(torch.zeros(1, 1, 20, 20)),
+            lambda: LeNet()(torch.zeros(1, 1, 20, 20)),
+        )
+    ],
+    typical=lambda: _bridge_case(KeyedChoose("lenet", 0), LeNet(), (128, 1, 28, 28), 10, dtypes=(torch.float32,)),
+)
+
+
+def _bridge_case(
+    choose: Choose,
+    model: nn.Module,
+    shape: tuple[int, int, int, int],
+    classes: int,
+    *,
+    training: bool = True,
+    dtypes: tuple[torch.dtype, ...] = (torch.float64, torch.float32),
+    covers: tuple[str, ...] = (),
+) -> Case:
+    """Return one forward and backward of `model`, as it is and on scratch operations."""
+    labels = torch.arange(shape[0]) % classes
+
+    def results(model: nn.Module, loss_function: nn.Module, x: Tensor, labels: Tensor) -> Results:
+        model = model.train(training)
+        y = model(x)
+        loss_function(y.flatten(1), labels).backward()
+        gradients = {f"gradient {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
+        moved = {f"update {name}": buffer for name, buffer in model.named_buffers()}
+        return {"value": y.detach(), **gradients, **moved}
+
+    def read(x: Tensor, labels: Tensor) -> Results:
+        return results(to_scratch(copy.deepcopy(model).to(x.dtype)), ScratchCrossEntropyLoss(), x, labels)
+
+    def run(x: Tensor, labels: Tensor) -> Results:
+        return results(copy.deepcopy(model).to(x.dtype), nn.CrossEntropyLoss(), x, labels)
+
+    inputs = {"x": normal(choose, *shape), "labels": labels}
+    return Case(inputs, read, run, covers=("training" if training else "prediction", *covers), dtypes=dtypes)
+
+
+def _draw_residual(choose: Choose) -> Case:
+    stride, channels = choose.integer(1, 2), (choose.integer(1, 3), choose.integer(1, 3))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(choose.integer(0, 1000))
+        block = BasicBlock(*channels, stride)
+    shape = choose.integer(2, 3), channels[0], choose.integer(3, 6), choose.integer(3, 6)
+    plain = stride == 1 and channels[0] == channels[1]
+    return _bridge_case(
+        choose,
+        block,
+        shape,
+        channels[1],
+        training=bool(choose.integer(0, 1)),
+        # A handful of numbers a channel may lie so close together that float32 has no digits left for the gradient.
+        dtypes=(torch.float64,),
+        covers=("plain shortcut" if plain else "1x1 shortcut",),
+    )
+
+
+def _edges_residual() -> Iterator[Case]:
+    for training in (True, False):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            resnet18 = ResNet((2, 2, 2, 2), in_channels=1, num_classes=10, stem="paper")
+        yield _bridge_case(
+            KeyedChoose("resnet", 0), resnet18, (2, 1, 64, 64), 10, training=training, covers=("ResNet-18",)
+        )
+
+
+residual = Parity(draw=_draw_residual, edges=_edges_residual)
+
+
+def _draw_five_steps(choose: Choose) -> Case:
+    """Linear regression trained by hand, and with torch's data loader, layer, loss, autograd and optimiser."""
+    seed, epochs, batch_size = choose.integer(0, 1000), choose.integer(1, 3), pick(choose, (10, 32, 7))
+    lr = pick(choose, (0.03, 0.1))
+
+    def read() -> Results:
+        weight, bias, losses = train.linear_regression(num_epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
+        return {"update weight": weight, "update bias": bias, "value losses": torch.tensor(losses)}
+
+    def run() -> Results:
+        generator = torch.Generator().manual_seed(seed)
+        features = torch.randn(1000, 2, generator=generator)
+        labels = features @ torch.tensor([[2.0], [-3.4]]) + 4.2
+        labels += torch.normal(0.0, 0.01, labels.shape, generator=generator)
+        model = nn.Linear(2, 1)
+        nn.init.normal_(model.weight, 0.0, 0.01, generator=generator)
+        nn.init.zeros_(model.bias)
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+        dataset = TensorDataset(features, labels)
+        losses = []
+        for _ in range(epochs):
+            order = torch.randperm(len(dataset), generator=generator).tolist()
+            total = 0.0
+            for x, y in DataLoader(dataset, batch_size, sampler=order, generator=torch.Generator()):
+                optimizer.zero_grad()
+                loss = functional.mse_loss(model(x), y) / 2
+                loss.backward()
+                optimizer.step()
+                total += float(loss) * len(x)
+            losses.append(total / len(dataset))
+        return {
+            "update weight": model.weight.detach(),
+            "update bias": model.bias.detach(),
+            "value losses": torch.tensor(losses),
+        }
+
+    return Case({}, read, run, covers=(f"batches of {batch_size}",), dtypes=(torch.float32,))
+
+
+five_steps = Parity(draw=_draw_five_steps)

@@ -1,0 +1,334 @@
+"""Cases of update rules and schedules against torch.optim.
+
+The notes' conventions have no class in torch. Each is still checked against one, by an exact identity that is said
+where it is used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import lr_scheduler
+
+from twofold.optim.schedule import Schedule
+from twofold.proof.parity import Case, Choose, KeyedChoose, Parity, Refusal, Results, normal, pick
+from twofold.scratch import optim, schedule
+
+_STEPS = 12
+
+
+def _moving(lr: float, step: int) -> float:
+    """Return the learning rate of a step: it changes half way, since that is where conventions part."""
+    return lr if step < _STEPS // 2 else lr / 4
+
+
+def _rule_case(
+    x: Tensor,
+    grads: Tensor,
+    *,
+    rule: str,
+    lr: float,
+    settings: dict[str, Any],
+    fast: Callable[[Tensor], torch.optim.Optimizer],
+    before: Callable[[torch.optim.Optimizer, Tensor, int], None] | None = None,
+    covers: tuple[str, ...] = (),
+) -> Case:
+    """Return a case of one rule over several steps, the learning rate changing half way.
+
+    Args:
+        x: where to start.
+        grads: the gradient of each step.
+        rule: a name of `optim.RULES`.
+        lr: learning rate.
+        settings: the rule's other arguments.
+        fast: torch's optimiser for a parameter.
+        before: changes torch's optimiser and gradient before a step, for an identity; sets the learning rate if left
+            out.
+        covers: what the case shows.
+    """
+
+    def read(x: Tensor, grads: Tensor) -> Results:
+        update, kept = optim.RULES[rule]
+        # Looked up by name, so that the cases prove what the module holds now.
+        update = getattr(optim, update.__name__)
+        state = [torch.zeros_like(x) for _ in kept]
+        for step, grad in enumerate(grads):
+            counted = {"step": step + 1} if rule in optim.COUNTING else {}
+            update(x, grad, *state, lr=_moving(lr, step), **settings, **counted)
+        return {"update x": x}
+
+    def run(x: Tensor, grads: Tensor) -> Results:
+        parameter = torch.nn.Parameter(x)
+        optimizer = fast(parameter)
+        for step, grad in enumerate(grads):
+            parameter.grad = grad.clone()
+            if before is None:
+                optimizer.param_groups[0]["lr"] = _moving(lr, step)
+            else:
+                before(optimizer, parameter, step)
+            optimizer.step()
+        return {"update x": parameter.detach()}
+
+    return Case({"x": x, "grads": grads}, read, run, covers=("changing learning rate", *covers))
+
+
+def _rule(rule: str, build: Callable[[Choose], dict[str, Any]], refusals: tuple[Refusal, ...] = ()) -> Parity:
+    """Return the parity of a rule; `build` chooses settings and torch's counterpart."""
+
+    def draw(choose: Choose) -> Case:
+        shape = choose.integer(0, 4), choose.integer(1, 4)
+        covers = ("no numbers",) if 0 in shape else ()
+        chosen = build(choose)
+        covers = (*covers, *chosen.pop("covers", ()))
+        return _rule_case(
+            normal(choose, *shape), normal(choose, _STEPS, *shape), rule=rule, covers=covers, **chosen
+        )
+
+    def typical() -> Case:
+        choose = KeyedChoose(rule, 0)
+        chosen = build(KeyedChoose(rule, 1))
+        chosen.pop("covers", None)
+        return _rule_case(normal(choose, 1_000_000), normal(choose, 2, 1_000_000), rule=rule, **chosen)
+
+    return Parity(draw=draw, typical=typical, refusals=lambda: refusals)
+
+
+def _lr(choose: Choose) -> float:
+    return pick(choose, (0.1, 0.01, 0.5))
+
+
+def _sgd(choose: Choose) -> dict[str, Any]:
+    lr = _lr(choose)
+    return {"lr": lr, "settings": {}, "fast": lambda p: torch.optim.SGD([p], lr=lr)}
+
+
+def _momentum(choose: Choose) -> dict[str, Any]:
+    lr, gamma = _lr(choose), pick(choose, (0.9, 0.5, 0.0))
+    if choose.integer(0, 1) == 0:
+        return {
+            "lr": lr,
+            "settings": {"momentum": gamma, "convention": "torch"},
+            "fast": lambda p: torch.optim.SGD([p], lr=lr, momentum=gamma),
+            "covers": ("torch's convention",),
+        }
+
+    def scale(_: torch.optim.Optimizer, parameter: Tensor, step: int) -> None:
+        # v ← γv + ηg, x ← x − v is torch's rule at a learning rate of 1 for the gradient ηg.
+        assert parameter.grad is not None
+        parameter.grad *= _moving(lr, step)
+
+    return {
+        "lr": lr,
+        "settings": {"momentum": gamma, "convention": "notes"},
+        "fast": lambda p: torch.optim.SGD([p], lr=1.0, momentum=gamma),
+        "before": scale,
+        "covers": ("the notes' convention",),
+    }
+
+
+def _nesterov(choose: Choose) -> dict[str, Any]:
+    lr, gamma = _lr(choose), pick(choose, (0.9, 0.5))
+    return {
+        "lr": lr,
+        "settings": {"momentum": gamma},
+        "fast": lambda p: torch.optim.SGD([p], lr=lr, momentum=gamma, nesterov=True),
+    }
+
+
+def _adagrad(choose: Choose) -> dict[str, Any]:
+    lr, eps = _lr(choose), pick(choose, (1e-6, 1e-2))
+    if choose.integer(0, 1) == 0:
+        return {
+            "lr": lr,
+            "settings": {"eps": eps, "convention": "torch"},
+            "fast": lambda p: torch.optim.Adagrad([p], lr=lr, eps=eps),
+            "covers": ("torch's convention",),
+        }
+    return {
+        "lr": lr,
+        "settings": {"eps": eps, "convention": "notes"},
+        # √(s + ε): a sum that starts at ε instead of 0, and nothing added to the root.
+        "fast": lambda p: torch.optim.Adagrad([p], lr=lr, eps=0.0, initial_accumulator_value=eps),
+        "covers": ("the notes' convention",),
+    }
+
+
+def _rmsprop(choose: Choose) -> dict[str, Any]:
+    lr, gamma, eps = _lr(choose), pick(choose, (0.9, 0.99, 0.5)), pick(choose, (1e-6, 1e-2))
+    if choose.integer(0, 1) == 0:
+        return {
+            "lr": lr,
+            "settings": {"gamma": gamma, "eps": eps, "convention": "torch"},
+            "fast": lambda p: torch.optim.RMSprop([p], lr=lr, alpha=gamma, eps=eps),
+            "covers": ("torch's convention",),
+        }
+
+    def forget(optimizer: torch.optim.Optimizer, parameter: Tensor, step: int) -> None:
+        # AdaDelta steps by √(Δ + ε)/√(s + ε) · g. With Δ forgotten each time that is √ε/√(s + ε) · g: RMSProp with ε
+        # inside the root, at a learning rate of η/√ε.
+        optimizer.param_groups[0]["lr"] = _moving(lr, step) / math.sqrt(eps)
+        if "acc_delta" in optimizer.state[parameter]:
+            optimizer.state[parameter]["acc_delta"].zero_()
+
+    return {
+        "lr": lr,
+        "settings": {"gamma": gamma, "eps": eps, "convention": "notes"},
+        "fast": lambda p: torch.optim.Adadelta([p], lr=lr, rho=gamma, eps=eps),
+        "before": forget,
+        "covers": ("the notes' convention",),
+    }
+
+
+def _adadelta(choose: Choose) -> dict[str, Any]:
+    lr, rho, eps = pick(choose, (1.0, 0.5)), pick(choose, (0.9, 0.5)), pick(choose, (1e-6, 1e-3))
+    return {
+        "lr": lr,
+        "settings": {"rho": rho, "eps": eps},
+        "fast": lambda p: torch.optim.Adadelta([p], lr=lr, rho=rho, eps=eps),
+    }
+
+
+def _adam(choose: Choose) -> dict[str, Any]:
+    lr, betas, eps = _lr(choose), pick(choose, ((0.9, 0.999), (0.5, 0.9), (0.0, 0.99))), pick(choose, (1e-8, 1e-3))
+    return {
+        "lr": lr,
+        "settings": {"beta1": betas[0], "beta2": betas[1], "eps": eps},
+        "fast": lambda p: torch.optim.Adam([p], lr=lr, betas=betas, eps=eps),
+    }
+
+
+def _adamw(choose: Choose) -> dict[str, Any]:
+    lr, decay = _lr(choose), pick(choose, (0.01, 0.5, 0.0))
+    return {
+        "lr": lr,
+        "settings": {"weight_decay": decay},
+        "fast": lambda p: torch.optim.AdamW([p], lr=lr, weight_decay=decay),
+    }
+
+
+def _unknown_convention(rule: Callable[..., None]) -> tuple[Refusal, ...]:
+    x = torch.zeros(1)
+    return (
+        Refusal(
+            "an unknown convention",
+            lambda: rule(x, x, x.clone(), lr=0.1, convention="other"),
+            lambda: torch.optim.SGD([torch.nn.Parameter(x)], convention="other"),  # type: ignore[call-arg]
+        ),
+    )
+
+
+sgd = _rule("sgd", _sgd)
+momentum = _rule("momentum", _momentum, _unknown_convention(optim.momentum))
+nesterov = _rule("nesterov", _nesterov)
+adagrad = _rule("adagrad", _adagrad, _unknown_convention(optim.adagrad))
+rmsprop = _rule("rmsprop", _rmsprop, _unknown_convention(optim.rmsprop))
+adadelta = _rule("adadelta", _adadelta)
+adam = _rule("adam", _adam)
+adamw = _rule("adamw", _adamw)
+
+
+def _draw_groups(choose: Choose) -> Case:
+    """Two groups with their own learning rates, both changed by hand, and weight decay in one of them."""
+    rule = pick(choose, ("sgd", "momentum", "adam"))
+    first, second, decay = _lr(choose), _lr(choose), pick(choose, (0.0, 0.1))
+    settings: dict[str, Any] = {"momentum": 0.9} if rule == "momentum" else {}
+
+    def read(x: Tensor, y: Tensor, grads: Tensor) -> Results:
+        optimizer = optim.Optimizer(rule, [{"params": [x]}, {"params": [y], "lr": second}], lr=first, **settings)
+        for step, grad in enumerate(grads):
+            if step == _STEPS // 2:
+                for group in optimizer.groups:
+                    group["lr"] *= 0.1
+            optimizer.step([optim.decayed(grad, x, decay), grad])
+        return {"update x": x, "update y": y}
+
+    def run(x: Tensor, y: Tensor, grads: Tensor) -> Results:
+        parameters = torch.nn.Parameter(x), torch.nn.Parameter(y)
+        groups = [
+            {"params": [parameters[0]], "weight_decay": decay, "lr": first},
+            {"params": [parameters[1]], "lr": second},
+        ]
+        optimizer = (torch.optim.Adam if rule == "adam" else torch.optim.SGD)(groups, **settings)
+        for step, grad in enumerate(grads):
+            if step == _STEPS // 2:
+                for group in optimizer.param_groups:
+                    group["lr"] *= 0.1
+            for parameter in parameters:
+                parameter.grad = grad.clone()
+            optimizer.step()
+        return {"update x": parameters[0].detach(), "update y": parameters[1].detach()}
+
+    inputs = {"x": normal(choose, 3), "y": normal(choose, 3), "grads": normal(choose, _STEPS, 3)}
+    return Case(inputs, read, run, covers=(rule, *(("weight decay",) if decay else ())))
+
+
+parameter_groups = Parity(
+    draw=_draw_groups,
+    refusals=lambda: [
+        Refusal(
+            "an unknown setting",
+            lambda: optim.Optimizer("sgd", [torch.zeros(1)], lr=0.1, speed=2.0).step([torch.zeros(1)]),
+            lambda: torch.optim.SGD([torch.zeros(1)], lr=0.1, speed=2.0),  # type: ignore[call-arg]
+        )
+    ],
+)
+
+# schedules
+
+
+def _torch_rates(build: Callable[[torch.optim.Optimizer], Any], lr: float, num_steps: int) -> Tensor:
+    """Return the learning rate of each step as a torch scheduler sets it."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
+    scheduler = build(optimizer)
+    rates = []
+    for _ in range(num_steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return torch.tensor(rates, dtype=torch.float64)
+
+
+def _draw_schedule(choose: Choose) -> Case:
+    name = pick(choose, ("exponential", "step", "power", "cosine", "one-cycle", "warmup-cosine"))
+    lr, steps = pick(choose, (0.1, 1.0)), choose.integer(1, 40)
+    factor, period = pick(choose, (0.5, 0.95)), choose.integer(1, 5)
+    warmup, final = pick(choose, (0.0, 0.25, 1.0)), pick(choose, (0.0, 0.1))
+
+    def read() -> Results:
+        return {"value": torch.tensor([ours(t) for t in range(steps)], dtype=torch.float64)}
+
+    def ours(t: int) -> float:
+        if name == "exponential":
+            return schedule.exponential(lr, factor, t)
+        if name == "step":
+            return schedule.step(lr, factor, period, t)
+        if name == "power":
+            return schedule.power(lr, -factor, t + 1)
+        if name == "cosine":
+            return schedule.warmup_cosine(lr, t / steps, warmup=0.0, final_lr=0.0)
+        if name == "one-cycle":
+            return schedule.one_cycle(lr, t / steps, warmup=warmup, final_lr=final)
+        return schedule.warmup_cosine(lr, t / steps, warmup=warmup, final_lr=final)
+
+    def run() -> Results:
+        if name == "exponential":
+            rates = _torch_rates(lambda o: lr_scheduler.ExponentialLR(o, factor), lr, steps)
+        elif name == "step":
+            rates = _torch_rates(lambda o: lr_scheduler.StepLR(o, period, factor), lr, steps)
+        elif name == "power":
+            rates = lr * torch.arange(1, steps + 1, dtype=torch.float64).pow(-factor)
+        elif name == "cosine":
+            rates = _torch_rates(lambda o: lr_scheduler.CosineAnnealingLR(o, steps), lr, steps)
+        else:
+            fast = Schedule(name=name, lr=lr, warmup=warmup, final_lr=final)  # type: ignore[arg-type]
+            rates = torch.tensor([fast.at(t / steps, 0.0) for t in range(steps)], dtype=torch.float64)
+        return {"value": rates}
+
+    return Case({}, read, run, covers=(name,), dtypes=(torch.float64,))
+
+
+schedules = Parity(draw=_draw_schedule)
