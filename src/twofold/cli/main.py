@@ -21,6 +21,10 @@ VERBS: dict[str, str] = {
     "predict": "classify images, folders or standard input",
     "report": "write a run's report.html again",
     "runs": "compare runs in a table",
+    "ideas": "list the ideas and their two forms",
+    "show": "print an idea: formula, source code, fast form, paper",
+    "verify": "prove that the two forms of each idea agree",
+    "cost": "measure what the readable form costs on this machine",
     "models": "list the networks: parameters, multiply-adds, source",
     "recipes": "list the named recipes",
     "completion": "print a shell completion script",
@@ -30,6 +34,7 @@ _EXAMPLES = (
     ("twofold train lenet-bn", "train on the embedded images, no network needed"),
     ("twofold train resnet18 --data photos/", "train on a folder with one sub-folder a class"),
     ("twofold predict runs/RUN picture.png", "use what was trained"),
+    ("twofold show conv2d", "read how it works, forward and backward"),
 )
 
 

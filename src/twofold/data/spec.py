@@ -41,7 +41,8 @@ class PixelSpec(BaseModel):
 class PreprocessingSpec(PixelSpec):
     """All that a trained network needs to be given its input and to have its output read.
 
-    `mean` and `std` are per channel, of pixel values in 0..1. `format` is the version of this file.
+    `mean` and `std` are per channel, of pixel values in 0..1. With `flip_average` the logits are the mean of those of
+    the image and of its mirror image. `format` is the version of this file.
     """
 
     format: Literal[1] = 1
@@ -50,6 +51,7 @@ class PreprocessingSpec(PixelSpec):
     class_names: tuple[str, ...] = Field(min_length=1)
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    flip_average: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> PreprocessingSpec:

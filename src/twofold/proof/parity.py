@@ -187,7 +187,7 @@ def with_gradients(
 def compare(case: Case) -> Iterator[Difference]:
     """Yield the difference in every result, in every dtype of the case."""
     for dtype in case.dtypes:
-        ours, theirs = (form(**_cast(case.inputs, dtype)) for form in (case.read, case.run))
+        ours, theirs = (form(**cast(case.inputs, dtype)) for form in (case.read, case.run))
         if ours.keys() != theirs.keys() or not ours:
             raise AssertionError(f"the forms return different results: {list(ours)} and {list(theirs)}")
         for result, mine in ours.items():
@@ -215,15 +215,15 @@ def cases(name: str, parity: Parity, num_drawn: int) -> Iterator[Case]:
         yield parity.draw(KeyedChoose(name, index))
 
 
-def _cast(inputs: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-    """Return copies of the inputs, floating tensors (also inside lists) in `dtype`."""
+def cast(inputs: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """Return copies of the inputs, floating tensors in `dtype`."""
 
-    def cast(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.to(dtype, copy=True) if value.is_floating_point() else value.clone()
-        return [cast(item) for item in value] if isinstance(value, list) else value
+    def copied(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value.to(dtype, copy=True) if value.is_floating_point() else value.clone()
 
-    return {name: cast(value) for name, value in inputs.items()}
+    return {name: copied(value) for name, value in inputs.items()}
 
 
 def _difference(result: str, dtype: torch.dtype, mine: Tensor, other: Tensor, allowed: float) -> Difference:

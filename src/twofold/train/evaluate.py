@@ -37,6 +37,8 @@ def forward(model: nn.Module, pixels: Tensor, spec: PreprocessingSpec, hardware:
     inputs = normalise(pixels.to(hardware.device, memory_format=torch.channels_last), spec.mean, spec.std)
     with hardware.autocast():
         logits = model(inputs)
+        if spec.flip_average:
+            logits = (logits + model(inputs.flip(3))) / 2
     return logits.float().cpu()
 
 

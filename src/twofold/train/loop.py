@@ -191,6 +191,7 @@ def preprocessing_spec(recipe: Recipe, data: Data) -> PreprocessingSpec:
         class_names=data.class_names,
         mean=mean,
         std=std,
+        flip_average=recipe.flip_average,
     )
 
 

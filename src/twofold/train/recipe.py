@@ -59,6 +59,9 @@ class Recipe(BaseModel):
     # 2. model
     model: str = Field("lenet-bn", description="a network: see `twofold models`")
     model_options: dict[str, Option] = Field(default_factory=dict, description="its options, e.g. stem small")
+    flip_average: bool = Field(
+        False, description="in evaluation and prediction, average the logits of each image and its mirror image"
+    )
     # 3. loss
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="share of each label spread over all classes")
     # 4. optimiser

@@ -1,0 +1,121 @@
+"""What the abstraction costs: time, memory and largest error of both forms of an idea, on this machine.
+
+Both forms are run by turns on the same inputs, so that whatever else the machine does meets both alike. Memory is the
+most that was held at once beyond the inputs, from the records of torch's allocator; what a kernel sets aside for itself
+outside of it is not seen.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from twofold.errors import TwofoldError
+from twofold.proof.ideas import Idea
+from twofold.proof.parity import Case, Results, cast, compare
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One form: seconds (median, least, most) and peak bytes."""
+
+    seconds: float
+    least: float
+    most: float
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Both forms of an idea on the same inputs, and the largest relative error between them."""
+
+    idea: Idea
+    work: str
+    read: Measured
+    run: Measured
+    error: float
+
+    @property
+    def time_ratio(self) -> float:
+        """How many times as long the readable form takes."""
+        return self.read.seconds / self.run.seconds
+
+    @property
+    def memory_ratio(self) -> float:
+        """How many times as much memory the readable form holds at its peak."""
+        return self.read.peak_bytes / max(1, self.run.peak_bytes)
+
+
+def has_cost(idea: Idea) -> bool:
+    """Return whether the idea has a case of realistic size."""
+    return idea.parity().typical is not None
+
+
+def cost(idea: Idea, *, repeats: int = 5) -> Cost:
+    """Measure both forms of an idea in float32, `repeats` times by turns.
+
+    Raises:
+        TwofoldError: the idea has no case of realistic size.
+    """
+    typical = idea.parity().typical
+    if typical is None:
+        raise TwofoldError(f"{idea.name} has nothing to measure: its two forms differ in words, not in work")
+    case = typical()
+    dtype = torch.float32 if torch.float32 in case.dtypes else case.dtypes[0]
+    forms: dict[str, Callable[..., Results]] = {"read": case.read, "run": case.run}
+    times: dict[str, list[float]] = {name: [] for name in forms}
+    for attempt in range(repeats + 1):
+        for name, form in forms.items():
+            inputs = cast(case.inputs, dtype)
+            start = time.perf_counter()
+            form(**inputs)
+            # The first time pays for memory and for the choice of kernels.
+            if attempt:
+                times[name].append(time.perf_counter() - start)
+    measured = {
+        name: Measured(
+            statistics.median(times[name]), min(times[name]), max(times[name]), peak_bytes(form, cast(case.inputs, dtype))
+        )
+        for name, form in forms.items()
+    }
+    error = max(difference.error for difference in compare(case) if difference.dtype == dtype)
+    return Cost(idea, _describe(case), measured["read"], measured["run"], error)
+
+
+def peak_bytes(form: Callable[..., Results], inputs: dict[str, object]) -> int:
+    """Return the most bytes that `form(**inputs)` held at once, beyond its inputs."""
+    # torch's tracing library announces its start and end on standard error.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        results = form(**inputs)
+    held = most = 0
+    for event in sorted(_memory_events(record), key=lambda event: event[0]):
+        held += event[1]
+        most = max(most, held)
+    del results
+    return most
+
+
+def _memory_events(record: torch.profiler.profile) -> list[tuple[int, int]]:
+    """Return (time, bytes) of each allocation (positive) and release (negative)."""
+    assert record.profiler is not None
+    kineto = record.profiler.kineto_results
+    assert kineto is not None
+    return [(event.start_ns(), event.nbytes()) for event in kineto.events() if event.name() == "[memory]"]
+
+
+def _describe(case: Case) -> str:
+    """Return the shapes of what goes in: "x 32x64x24x24, weight 64x64x3x3"."""
+    shapes = {
+        name: "x".join(map(str, value.shape))
+        for name, value in case.inputs.items()
+        if isinstance(value, torch.Tensor) and name != "grad" and value.dim() > 0
+    }
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items())

@@ -1,0 +1,462 @@
+"""The one table of ideas: each named once, with its two forms, formula, source and proof.
+
+`twofold ideas`, `twofold show`, `twofold verify` and `twofold cost`, the parity tests and the index in the docs are all
+read from here. A new idea is one entry, and the functions that it names. The table holds names only and imports
+nothing heavy, so that it can be listed at once; `resolve` turns a name into what it stands for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twofold.errors import check_known
+
+if TYPE_CHECKING:
+    from twofold.proof.parity import Parity
+
+REGRESSION = "Regression and the training loop"
+CONVOLUTION = "Convolution"
+NETWORKS = "Networks"
+OPTIMISATION = "Optimisation"
+VISION = "Vision"
+CHAPTERS = (REGRESSION, CONVOLUTION, NETWORKS, OPTIMISATION, VISION)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idea:
+    """One idea in two forms.
+
+    Attributes:
+        name: what it is called on the command line.
+        title: what it is, in a few words.
+        chapter: one of `CHAPTERS`.
+        formula: the heart of it, in plain text.
+        source: who, and when.
+        read: the readable form: "module:function" in `twofold.scratch`, in reading order, forward before backward.
+        run: the fast form: "module:name" of what to call, first the one to use.
+        proof: "module:name" of its `Parity` in `twofold.proof.cases`.
+        lab: the lab that shows it, where there is one.
+    """
+
+    name: str
+    title: str
+    chapter: str
+    formula: str
+    source: str
+    read: tuple[str, ...]
+    run: tuple[str, ...]
+    proof: str
+    lab: str | None = None
+
+    def parity(self) -> Parity:
+        """Return how the idea is proved."""
+        found: Parity = resolve(f"twofold.proof.cases.{self.proof}")
+        return found
+
+    def functions(self) -> list[Any]:
+        """Return the functions and classes of the readable form."""
+        return [resolve(f"twofold.{name}") for name in self.read]
+
+
+def resolve(name: str) -> Any:
+    """Return what "module:attribute.attribute" stands for."""
+    module, _, path = name.partition(":")
+    found = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def find(names: Iterable[str]) -> list[Idea]:
+    """Return the ideas called `names`, or all of them if there are none.
+
+    Raises:
+        TwofoldError: an unknown name; the message has the nearest ones.
+    """
+    wanted = list(names)
+    return [IDEAS[check_known("idea", name, IDEAS)] for name in wanted] if wanted else list(IDEAS.values())
+
+
+def _scratch(module: str, *functions: str) -> tuple[str, ...]:
+    return tuple(f"scratch.{module}:{function}" for function in functions)
+
+
+_ENTRIES = (
+    # Regression and the training loop
+    Idea(
+        name="synthetic-data",
+        title="made-up points whose answer is known",
+        chapter=REGRESSION,
+        formula="y = X w + b + ε,  ε ~ N(0, σ²)",
+        source="Gauss, 1809",
+        read=_scratch("data", "normal", "synthetic_regression"),
+        run=("torch:normal", "torch.nn.functional:linear"),
+        proof="basics:synthetic_data",
+    ),
+    Idea(
+        name="minibatches",
+        title="a few random examples at a time, with and without replacement",
+        chapter=REGRESSION,
+        formula="g = 1/|B| Σ_{i in B} ∇f_i(x),  E[g] = ∇f(x)",
+        source="Robbins and Monro, 1951; Bottou, Curtis and Nocedal, 2018",
+        read=_scratch("data", "batches", "data_iter"),
+        run=("torch.utils.data:DataLoader", "torch.utils.data:RandomSampler"),
+        proof="basics:minibatches",
+    ),
+    Idea(
+        name="initialisation",
+        title="weights of the right size to start from",
+        chapter=REGRESSION,
+        formula="Xavier: Var(W) = 2/(fan_in + fan_out);  Kaiming: Var(W) = 2/fan",
+        source="Glorot and Bengio, 2010; He et al., 2015",
+        read=_scratch(
+            "init",
+            "constant",
+            "normal",
+            "uniform",
+            "fans",
+            "xavier_uniform",
+            "xavier_normal",
+            "kaiming_uniform",
+            "kaiming_normal",
+        ),
+        run=("torch.nn.init:xavier_uniform_", "torch.nn.init:kaiming_normal_"),
+        proof="basics:initialisation",
+    ),
+    Idea(
+        name="linear",
+        title="the dense layer: linear and softmax regression, and half of every perceptron",
+        chapter=REGRESSION,
+        formula="y = x Wᵀ + b;  ∂L/∂x = g W,  ∂L/∂W = gᵀ x,  ∂L/∂b = Σ g",
+        source="Legendre, 1805; Rosenblatt, 1958",
+        read=_scratch("linear", "linear", "linear_backward"),
+        run=("torch.nn.functional:linear", "torch.nn:Linear"),
+        proof="basics:dense",
+    ),
+    Idea(
+        name="sigmoid",
+        title="the S-shaped activation, to 0..1",
+        chapter=REGRESSION,
+        formula="σ(x) = 1/(1 + e⁻ˣ);  σ' = σ(1 − σ)",
+        source="Verhulst, 1838; Rumelhart, Hinton and Williams, 1986",
+        read=_scratch("activation", "sigmoid", "sigmoid_backward"),
+        run=("torch:sigmoid", "torch.nn:Sigmoid"),
+        proof="basics:sigmoid",
+    ),
+    Idea(
+        name="tanh",
+        title="the S-shaped activation, to −1..1",
+        chapter=REGRESSION,
+        formula="tanh x = 2σ(2x) − 1;  tanh' = 1 − tanh²",
+        source="LeCun et al., Efficient backprop, 1998",
+        read=_scratch("activation", "tanh", "tanh_backward"),
+        run=("torch:tanh", "torch.nn:Tanh"),
+        proof="basics:tanh",
+    ),
+    Idea(
+        name="relu",
+        title="the activation that is on or off",
+        chapter=REGRESSION,
+        formula="max(x, 0);  slope 1 where x > 0, else 0",
+        source="Nair and Hinton, 2010",
+        read=_scratch("activation", "relu", "relu_backward"),
+        run=("torch:relu", "torch.nn:ReLU"),
+        proof="basics:relu",
+    ),
+    Idea(
+        name="squared-loss",
+        title="how far off a number is",
+        chapter=REGRESSION,
+        formula="notes: ½(ŷ − y)² each;  torch: mean of (ŷ − y)²",
+        source="Legendre, 1805",
+        read=_scratch("loss", "squared_loss", "squared_loss_backward", "mse_loss", "mse_loss_backward"),
+        run=("torch.nn.functional:mse_loss", "torch.nn:MSELoss"),
+        proof="basics:squared_loss",
+    ),
+    Idea(
+        name="softmax",
+        title="numbers into probabilities",
+        chapter=REGRESSION,
+        formula="p_k = exp(z_k) / Σ_j exp(z_j);  ∂L/∂z = p (g − Σ g p)",
+        source="Bridle, 1990",
+        read=_scratch("loss", "log_softmax", "log_softmax_backward", "softmax", "softmax_backward"),
+        run=("torch.nn.functional:softmax", "torch.nn.functional:log_softmax"),
+        proof="basics:softmax",
+    ),
+    Idea(
+        name="cross-entropy",
+        title="how surprised the probabilities are by the true class, with label smoothing",
+        chapter=REGRESSION,
+        formula="L = −Σ_k q_k log p_k,  q = (1 − ε) onehot + ε/K;  ∂L/∂z = p − q",
+        source="Shannon, 1948; Szegedy et al., 2016",
+        read=_scratch("loss", "smooth_targets", "cross_entropy", "cross_entropy_backward"),
+        run=("torch.nn.functional:cross_entropy", "torch.nn:CrossEntropyLoss"),
+        proof="basics:cross_entropy",
+    ),
+    Idea(
+        name="dropout",
+        title="switch off a random part, so that none is relied upon",
+        chapter=REGRESSION,
+        formula="y = m x,  m = 0 with probability p, else 1/(1 − p)",
+        source="Hinton et al., 2012; Srivastava et al., 2014",
+        read=_scratch("dropout", "dropout_mask", "dropout", "dropout_backward"),
+        run=("torch.nn.functional:dropout", "torch.nn:Dropout"),
+        proof="basics:dropout_parity",
+    ),
+    Idea(
+        name="mlp",
+        title="the multilayer perceptron, and back-propagation through a list of layers",
+        chapter=REGRESSION,
+        formula="y = f_n(… f_1(x));  the gradient goes back through f_n, …, f_1 in turn",
+        source="Rumelhart, Hinton and Williams, 1986",
+        read=_scratch(
+            "network", "Layer", "Linear", "ReLU", "BatchNorm", "Dropout", "Sequential", "mlp"
+        ),
+        run=("torch.nn:Sequential",),
+        proof="networks:mlp",
+    ),
+    Idea(
+        name="five-steps",
+        title="data, model, loss, optimiser, training: linear regression by hand",
+        chapter=REGRESSION,
+        formula="for each batch: ŷ = f(x), L(ŷ, y), g = ∂L/∂w, w ← w − ηg",
+        source="Robbins and Monro, 1951",
+        read=_scratch("train", "linear_regression"),
+        run=("twofold.train.loop:fit", "torch.nn:Linear"),
+        proof="networks:five_steps",
+    ),
+    Idea(
+        name="parameter-groups",
+        title="weights with their own learning rates, changed by hand while training",
+        chapter=REGRESSION,
+        formula="for each group: x ← x − η_group g",
+        source="torch.optim",
+        read=_scratch("optim", "Optimizer", "decayed"),
+        run=("torch.optim:Optimizer", "twofold.optim.groups:parameter_groups"),
+        proof="optim:parameter_groups",
+    ),
+    # Convolution
+    Idea(
+        name="cross-correlation",
+        title="one kernel slid over one picture; a kernel learned from data",
+        chapter=CONVOLUTION,
+        formula="y[r, c] = Σ_i Σ_j x[r + i, c + j] w[i, j]",
+        source="Fukushima, 1980; LeCun et al., 1998",
+        read=_scratch("conv", "cross_correlation"),
+        run=("torch.nn.functional:conv2d",),
+        proof="conv:cross_correlation",
+    ),
+    Idea(
+        name="conv2d",
+        title="convolution: channels, stride, padding on each side, dilation, groups",
+        chapter=CONVOLUTION,
+        formula="y = W X, X the windows as columns;  ∂L/∂W = G Xᵀ, ∂L/∂X = Wᵀ G;  side ⌊(n − d(k − 1) − 1 + p)/s⌋ + 1",
+        source="LeCun et al., 1998; Chellapilla, Puri and Simard, 2006 (columns); Yu and Koltun, 2016 (dilation)",
+        read=_scratch(
+            "conv",
+            "conv2d",
+            "conv2d_backward",
+            "output_size",
+            "pair",
+            "pad",
+            "unpad",
+            "windows",
+            "columns",
+            "sum_columns",
+            "met",
+        ),
+        run=("torch.nn.functional:conv2d", "torch.nn:Conv2d"),
+        proof="conv:conv2d",
+    ),
+    Idea(
+        name="conv1x1",
+        title="the 1x1 convolution is a dense layer over channels",
+        chapter=CONVOLUTION,
+        formula="y[:, r, c] = W x[:, r, c] + b",
+        source="Lin, Chen and Yan, Network in network, 2014",
+        read=_scratch("conv", "conv1x1"),
+        run=("torch.nn.functional:linear", "torch.nn.functional:conv2d"),
+        proof="conv:conv1x1",
+    ),
+    Idea(
+        name="receptive-field",
+        title="how much of the picture one output sees",
+        chapter=CONVOLUTION,
+        formula="field ← field + d(k − 1) jump;  jump ← jump s",
+        source="Luo et al., 2016",
+        read=_scratch("conv", "receptive_field"),
+        run=("torch.autograd:grad",),
+        proof="conv:receptive_field",
+    ),
+    Idea(
+        name="max-pool2d",
+        title="the largest number of each window",
+        chapter=CONVOLUTION,
+        formula="y[r, c] = max_{i, j} x[s r + i, s c + j];  the gradient goes to the first largest",
+        source="Riesenhuber and Poggio, 1999",
+        read=_scratch("pool", "max_pool2d", "max_pool2d_backward"),
+        run=("torch.nn.functional:max_pool2d", "torch.nn:MaxPool2d"),
+        proof="layers:max_pool2d",
+    ),
+    Idea(
+        name="avg-pool2d",
+        title="the mean of each window",
+        chapter=CONVOLUTION,
+        formula="y[r, c] = 1/k² Σ_{i, j} x[s r + i, s c + j]",
+        source="LeCun et al., 1998",
+        read=_scratch("pool", "avg_pool2d", "avg_pool2d_backward"),
+        run=("torch.nn.functional:avg_pool2d", "torch.nn:AvgPool2d"),
+        proof="layers:avg_pool2d",
+    ),
+    Idea(
+        name="adaptive-avg-pool2d",
+        title="the means of so many parts of the picture; global average pooling",
+        chapter=CONVOLUTION,
+        formula="y = A_h x A_wᵀ, each row of A the mean of one part;  ∂L/∂x = A_hᵀ g A_w",
+        source="Lin, Chen and Yan, 2014; He et al., 2014",
+        read=_scratch("pool", "adaptive_avg_pool2d", "adaptive_avg_pool2d_backward", "averaging_matrix"),
+        run=("torch.nn.functional:adaptive_avg_pool2d", "torch.nn:AdaptiveAvgPool2d"),
+        proof="layers:adaptive_avg_pool2d",
+    ),
+    # Networks
+    Idea(
+        name="lenet",
+        title="the first convolution network, and training it by hand",
+        chapter=NETWORKS,
+        formula="conv 5×5 → σ → pool, twice; dense 120 → 84 → classes",
+        source="LeCun, Bottou, Bengio and Haffner, 1998",
+        read=_scratch(
+            "network", "Conv2d", "MaxPool2d", "Sigmoid", "Flatten", "lenet"
+        )
+        + _scratch("train", "train_steps", "lenet_on_images", "accuracy"),
+        run=("twofold.models.lenet:LeNet", "twofold.train.loop:fit"),
+        proof="networks:lenet",
+    ),
+    Idea(
+        name="batch-norm",
+        title="batch normalisation, dense and convolutional",
+        chapter=NETWORKS,
+        formula="y = γ (x − μ)/√(σ² + ε) + β;  ∂L/∂x = γ/σ (g − mean(g) − x̂ mean(g x̂))",
+        source="Ioffe and Szegedy, 2015",
+        read=_scratch("norm", "batch_norm", "batch_norm_backward"),
+        run=("torch.nn.functional:batch_norm", "torch.nn:BatchNorm2d"),
+        proof="layers:batch_norm",
+    ),
+    Idea(
+        name="local-response-norm",
+        title="divide by how loud the neighbouring channels are",
+        chapter=NETWORKS,
+        formula="y = x / (k + α mean(x²))^β over the neighbouring channels",
+        source="Krizhevsky, Sutskever and Hinton, 2012",
+        read=_scratch("norm", "local_response_norm", "local_response_norm_backward"),
+        run=("torch.nn.functional:local_response_norm", "torch.nn:LocalResponseNorm"),
+        proof="layers:local_response_norm",
+    ),
+    Idea(
+        name="resnet",
+        title="residual blocks: ResNet-18 on from-scratch operations",
+        chapter=NETWORKS,
+        formula="y = relu(x + F(x))",
+        source="He, Zhang, Ren and Sun, 2016",
+        read=("models.scratch_form:to_scratch", "models.resnet:BasicBlock"),
+        run=("twofold.models.resnet:ResNet",),
+        proof="networks:residual",
+    ),
+    # Optimisation
+    Idea(
+        name="sgd",
+        title="gradient descent, stochastic and in minibatches",
+        chapter=OPTIMISATION,
+        formula="x ← x − ηg",
+        source="Cauchy, 1847; Robbins and Monro, 1951",
+        read=_scratch("optim", "sgd"),
+        run=("torch.optim:SGD",),
+        proof="optim:sgd",
+    ),
+    Idea(
+        name="momentum",
+        title="a ball that keeps part of its speed",
+        chapter=OPTIMISATION,
+        formula="notes: v ← γv + ηg, x ← x − v;  torch: v ← γv + g, x ← x − ηv",
+        source="Polyak, 1964",
+        read=_scratch("optim", "momentum"),
+        run=("torch.optim:SGD",),
+        proof="optim:momentum",
+    ),
+    Idea(
+        name="nesterov",
+        title="momentum that looks ahead",
+        chapter=OPTIMISATION,
+        formula="v ← γv + g;  x ← x − η(g + γv)",
+        source="Nesterov, 1983; Sutskever et al., 2013",
+        read=_scratch("optim", "nesterov"),
+        run=("torch.optim:SGD",),
+        proof="optim:nesterov",
+    ),
+    Idea(
+        name="adagrad",
+        title="smaller steps where gradients have been large",
+        chapter=OPTIMISATION,
+        formula="s ← s + g²;  notes: x ← x − ηg/√(s + ε);  torch: x ← x − ηg/(√s + ε)",
+        source="Duchi, Hazan and Singer, 2011",
+        read=_scratch("optim", "adagrad"),
+        run=("torch.optim:Adagrad",),
+        proof="optim:adagrad",
+    ),
+    Idea(
+        name="rmsprop",
+        title="smaller steps where gradients have been large lately",
+        chapter=OPTIMISATION,
+        formula="s ← γs + (1 − γ)g²;  notes: x ← x − ηg/√(s + ε);  torch: x ← x − ηg/(√s + ε)",
+        source="Tieleman and Hinton, 2012",
+        read=_scratch("optim", "rmsprop"),
+        run=("torch.optim:RMSprop",),
+        proof="optim:rmsprop",
+    ),
+    Idea(
+        name="adadelta",
+        title="past steps stand in for the learning rate",
+        chapter=OPTIMISATION,
+        formula="s ← ρs + (1 − ρ)g²;  g′ = √((Δ + ε)/(s + ε)) g;  x ← x − g′;  Δ ← ρΔ + (1 − ρ)g′²",
+        source="Zeiler, 2012",
+        read=_scratch("optim", "adadelta"),
+        run=("torch.optim:Adadelta",),
+        proof="optim:adadelta",
+    ),
+    Idea(
+        name="adam",
+        title="momentum over RMSProp, both corrected for their start at zero",
+        chapter=OPTIMISATION,
+        formula="v ← β₁v + (1 − β₁)g;  s ← β₂s + (1 − β₂)g²;  x ← x − η v̂/(√ŝ + ε),  v̂ = v/(1 − β₁ᵗ), ŝ = s/(1 − β₂ᵗ)",
+        source="Kingma and Ba, 2015",
+        read=_scratch("optim", "adam"),
+        run=("torch.optim:Adam",),
+        proof="optim:adam",
+    ),
+    Idea(
+        name="adamw",
+        title="Adam with weight decay beside it",
+        chapter=OPTIMISATION,
+        formula="x ← (1 − ηλ)x, then Adam",
+        source="Loshchilov and Hutter, 2019",
+        read=_scratch("optim", "adamw"),
+        run=("torch.optim:AdamW",),
+        proof="optim:adamw",
+    ),
+    Idea(
+        name="schedules",
+        title="how the learning rate moves",
+        chapter=OPTIMISATION,
+        formula="ηt^α;  ηα^t;  ηf^⌊t/T⌋;  up and down in a line;  up, then half a cosine",
+        source="Robbins and Monro, 1951; Smith and Topin, 2018; Loshchilov and Hutter, 2017",
+        read=_scratch("schedule", "power", "exponential", "step", "one_cycle", "warmup_cosine"),
+        run=("twofold.optim.schedule:Schedule", "torch.optim.lr_scheduler:ExponentialLR"),
+        proof="optim:schedules",
+    ),
+    # Vision
+)
+
+IDEAS: dict[str, Idea] = {idea.name: idea for idea in _ENTRIES}
