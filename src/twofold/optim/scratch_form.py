@@ -32,6 +32,7 @@ class ScratchOptimizer(torch.optim.Optimizer):
         check_known("rule", rule, optim.RULES)
         super().__init__(params, {"weight_decay": weight_decay, **settings})
         self.rule = rule
+        self._settings = tuple(settings)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -42,7 +43,7 @@ class ScratchOptimizer(torch.optim.Optimizer):
                 loss = closure()
         update, kept = optim.RULES[self.rule]
         for group in self.param_groups:
-            settings = {name: group[name] for name in self.defaults if name != "weight_decay"}
+            settings = {name: group[name] for name in self._settings}
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue

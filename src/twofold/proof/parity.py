@@ -13,7 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ _ZERO = 1e-3
 _REFUSALS = (ValueError, TypeError, RuntimeError, IndexError)
 
 
+@runtime_checkable
 class Choose(Protocol):
     """Where a case takes its shapes, options and numbers from."""
 

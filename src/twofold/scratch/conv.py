@@ -41,8 +41,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 Pair = int | tuple[int, int]
-# A number for all sides, (height, width), ((top, bottom), (left, right)), or "same" for an output as large as the input.
-Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | Literal["same"]
+# A number for all sides, (height, width), ((top, bottom), (left, right)), "valid" for none, or "same" for as many as
+# make the output as large as the input.
+Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | Literal["valid", "same"]
 Sides = tuple[tuple[int, int], tuple[int, int]]
 
 _COLUMN_NUMBERS = 3 * 2**18  # 3 MiB of float32: about a processor's second-level cache
@@ -225,7 +226,11 @@ def pad(
 def unpad(
     x: Float[Tensor, "batch channels padded_h padded_w"], sides: Sides
 ) -> Float[Tensor, "batch channels height width"]:
-    """Return `x` without its sides: what `pad` added, taken off."""
+    """Return `x` without its sides: what `pad` added, taken off.
+
+    >>> unpad(pad(torch.ones(1, 1, 1, 1), ((1, 0), (0, 2))), ((1, 0), (0, 2)))
+    tensor([[[[1.]]]])
+    """
     (top, bottom), (left, right) = sides
     return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]
 
@@ -283,6 +288,13 @@ def sum_columns(
     """Add to `grad_x` what the columns hold for each of its pixels: `columns` the other way round.
 
     For each place (i, j) in the kernel, the pixels that it met lie on a grid: one slice.
+
+    >>> counts = torch.zeros(1, 1, 3, 3)
+    >>> sum_columns(torch.ones(1, 4, 4), counts, (2, 2), (2, 2))
+    >>> counts  # in how many of the four windows each pixel lies
+    tensor([[[[1., 2., 1.],
+              [2., 4., 2.],
+              [1., 2., 1.]]]])
     """
     batch, channels = grad_x.shape[:2]
     parts = grad_columns.view(channels, *kernel, batch, *size)
@@ -292,7 +304,12 @@ def sum_columns(
 
 
 def met(x: Tensor, i: int, j: int, size: tuple[int, int], stride: Pair = 1, dilation: Pair = 1) -> Tensor:
-    """Return the pixels (..., rows, cols) of `x` that kernel place (i, j) meets, one for each of `size` outputs."""
+    """Return the pixels (..., rows, cols) of `x` that kernel place (i, j) meets, one for each of `size` outputs.
+
+    >>> met(torch.arange(9.0).reshape(3, 3), 0, 1, (2, 2))
+    tensor([[1., 2.],
+            [4., 5.]])
+    """
     (s_rows, s_cols), (d_rows, d_cols) = pair(stride), pair(dilation)
     top, left = i * d_rows, j * d_cols
     return x[..., top : top + s_rows * (size[0] - 1) + 1 : s_rows, left : left + s_cols * (size[1] - 1) + 1 : s_cols]
@@ -320,7 +337,11 @@ def receptive_field(layers: list[tuple[int, int, int]]) -> tuple[int, int]:
 
 
 def pair(value: Pair) -> tuple[int, int]:
-    """Return (height, width): a single number counts for both."""
+    """Return (height, width): a single number counts for both.
+
+    >>> pair(3), pair((1, 2))
+    ((3, 3), (1, 2))
+    """
     return (value, value) if isinstance(value, int) else value
 
 
@@ -331,6 +352,8 @@ def _sides(padding: Padding, size: tuple[int, ...], kernel: tuple[int, int], str
             raise ValueError(f"padding='same' needs stride 1, got {stride}")
         total = [d * (k - 1) for k, d in zip(kernel, pair(dilation), strict=True)]
         rows, cols = ((zeros // 2, zeros - zeros // 2) for zeros in total)
+    elif padding == "valid":
+        rows = cols = (0, 0)
     elif isinstance(padding, int):
         rows = cols = (padding, padding)
     else:

@@ -39,7 +39,11 @@ def squared_loss(prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*sh
 def squared_loss_backward(
     grad: Float[Tensor, "*shape"], prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Return g (ŷ − y): d/dŷ ½(ŷ − y)² = ŷ − y, the error itself."""
+    """Return g (ŷ − y): d/dŷ ½(ŷ − y)² = ŷ − y, the error itself.
+
+    >>> squared_loss_backward(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([1.0]))
+    tensor([2.])
+    """
     return grad * (prediction - target)
 
 
@@ -56,7 +60,11 @@ def mse_loss(prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"
 def mse_loss_backward(
     grad: Float[Tensor, ""], prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """Return g · 2(ŷ − y)/n, n the number of elements."""
+    """Return g · 2(ŷ − y)/n, n the number of elements.
+
+    >>> mse_loss_backward(torch.tensor(1.0), torch.tensor([3.0, 1.0]), torch.tensor([1.0, 1.0]))
+    tensor([2., 0.])
+    """
     return grad * 2 * (prediction - target) / prediction.numel()
 
 
@@ -76,6 +84,9 @@ def softmax_backward(
 
     ∂p_k/∂z_j = p_k(δ_kj − p_j), δ_kj = 1 where k = j: raising a logit lifts its own class and takes from all.
     Then ∂L/∂z_j = Σ_k g_k p_k (δ_kj − p_j) = p_j (g_j − Σ_k g_k p_k).
+
+    >>> softmax_backward(torch.tensor([[4.0, 0.0]]), torch.tensor([[0.5, 0.5]]))
+    tensor([[ 1., -1.]])
     """
     return y * (grad - (grad * y).sum(dim=1, keepdim=True))
 
@@ -98,6 +109,9 @@ def log_softmax_backward(
     """Return g − softmax(z) Σ_k g_k, given y = log_softmax(z).
 
     ∂y_k/∂z_j = δ_kj − p_j, so ∂L/∂z_j = g_j − p_j Σ_k g_k.
+
+    >>> log_softmax_backward(torch.tensor([[4.0, 0.0]]), torch.tensor([[0.5, 0.5]]).log())
+    tensor([[ 2., -2.]])
     """
     return grad - y.exp() * grad.sum(dim=1, keepdim=True)
 

@@ -133,6 +133,11 @@ def local_response_norm_backward(
     each channel c that counts it as a neighbour:
 
         ∂L/∂x_i = g_i D_i^−β − 2αβ/size · x_i · Σ_{c: i near c} g_c x_c D_c^(−β−1)
+
+    >>> local_response_norm_backward(torch.ones(1, 1, 1), torch.tensor([[[3.0]]]), size=1, alpha=1.0, beta=0.5, k=16.0)
+    tensor([[[0.1280]]])
+
+    With y = x/√(16 + x²) the slope is 16/(16 + x²)^1.5 = 16/125.
     """
     loudness = _loudness(x, size, alpha, k)
     # i is near c when c lies as far *before* i as a neighbour lies behind: the window turned round.

@@ -207,6 +207,11 @@ def adamw(
 
     Added to the gradient instead (`decayed`), it would be divided by √ŝ too, and the weights with the largest gradients
     would decay least.
+
+    >>> x, v, s = torch.tensor([1.0]), torch.tensor([0.0]), torch.tensor([0.0])
+    >>> adamw(x, torch.tensor([0.01]), v, s, lr=0.1, weight_decay=0.5)
+    >>> x  # (1 − 0.1 · 0.5) · 1 − 0.1
+    tensor([0.8500])
     """
     x *= 1 - lr * weight_decay
     adam(x, grad, grad_avg, square_avg, lr=lr, beta1=beta1, beta2=beta2, eps=eps, step=step)

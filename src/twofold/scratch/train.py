@@ -67,7 +67,15 @@ def train_steps(
     optimizer: Optimizer,
     batches: Iterator[tuple[Float[Tensor, "batch channels height width"], Int64[Tensor, " batch"]]],
 ) -> Iterator[float]:
-    """Take one step a batch; yield the loss of each."""
+    """Take one step a batch; yield the loss of each.
+
+    >>> net = lenet(generator=torch.Generator().manual_seed(0))
+    >>> optimizer = Optimizer("sgd", list(net.parameters().values()), lr=0.5)
+    >>> batch = torch.zeros(4, 1, 28, 28), torch.tensor([3, 3, 3, 3])
+    >>> first, *_, last = train_steps(net, optimizer, iter([batch] * 10))
+    >>> last < 0.1 * first  # it learns that the answer is 3
+    True
+    """
     one = torch.ones(())
     for images, labels in batches:
         logits = net.forward(images)
@@ -89,9 +97,10 @@ def lenet_on_images(
 ) -> tuple[Sequential, list[float]]:
     """Train LeNet on pictures (numbers around 0, of size about 1); return it and the mean loss of each epoch.
 
-    >>> images = torch.zeros(64, 1, 28, 28)
+    >>> images = -torch.ones(64, 1, 28, 28)
     >>> images[32:, :, :14] = 1.0  # half of them are bright above
-    >>> net, losses = lenet_on_images(images, (torch.arange(64) >= 32).long(), num_classes=2, batch_size=8)
+    >>> labels = (torch.arange(64) >= 32).long()
+    >>> net, losses = lenet_on_images(images, labels, num_classes=2, num_epochs=8, batch_size=8)
     >>> losses[-1] < 0.1 < losses[0]
     True
     """
@@ -108,7 +117,13 @@ def lenet_on_images(
 
 
 def accuracy(net: Sequential, images: Tensor, labels: Int64[Tensor, " examples"]) -> float:
-    """Return the share of `images` whose largest logit is the label's."""
+    """Return the share of `images` whose largest logit is the label's.
+
+    >>> images = torch.zeros(4, 1, 28, 28)
+    >>> answer = int(lenet(generator=torch.Generator().manual_seed(0)).forward(images).argmax(dim=1)[0])
+    >>> accuracy(lenet(generator=torch.Generator().manual_seed(0)), images, torch.tensor([answer, answer, answer, 10]))
+    0.75
+    """
     net.train(False)
     right = sum(
         int((net.forward(x).argmax(dim=1) == y).sum())

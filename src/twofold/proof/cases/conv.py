@@ -67,6 +67,7 @@ def _draw_conv2d(choose: Choose) -> Case:
             (choose.integer(0, 2), choose.integer(0, 2)),
             ((choose.integer(0, 2), choose.integer(0, 2)), (choose.integer(0, 2), choose.integer(0, 2))),
             "same",
+            "valid",
         ),
     )
     # At least as large as the spread kernel; sometimes just that.

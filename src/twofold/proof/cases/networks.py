@@ -65,7 +65,7 @@ def _network_case(
             loss = functional.cross_entropy(model(x), labels)
             loss.backward()
             optimizer.step()
-            losses.append(float(loss))
+            losses.append(loss.item())
         return results | {
             "update losses": torch.tensor(losses, dtype=x.dtype),
             **{f"update {name}": parameter.detach() for name, parameter in model.named_parameters()},
@@ -218,7 +218,7 @@ def _draw_five_steps(choose: Choose) -> Case:
                 loss = functional.mse_loss(model(x), y) / 2
                 loss.backward()
                 optimizer.step()
-                total += float(loss) * len(x)
+                total += loss.item() * len(x)
             losses.append(total / len(dataset))
         return {
             "update weight": model.weight.detach(),

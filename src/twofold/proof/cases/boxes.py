@@ -1,0 +1,474 @@
+"""Cases of `scratch.boxes` against torchvision's operators and its SSD."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision import ops
+from torchvision.models.detection._utils import BoxCoder, SSDMatcher
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+from torchvision.models.detection.image_list import ImageList
+
+from twofold.proof.parity import Case, Choose, KeyedChoose, Parity, Refusal, Results, generator, normal, pick, tied
+from twofold.scratch import boxes
+
+# What is compared are indices: they agree or they don't.
+_EXACT = 0.0
+_THRESHOLDS = (0.5, 0.25, 0.75, 0.3, 0.7, 1.0, 0.0)
+
+
+def _boxes(choose: Choose, count: int, *, least: float = 0.05) -> Tensor:
+    """Return `count` boxes (corners) anywhere in 0..1 and beyond, with sides of `least`..1."""
+    numbers = torch.rand(count, 4, generator=generator(choose), dtype=torch.float64)
+    return torch.cat([numbers[:, :2], numbers[:, :2] + least + (1 - least) * numbers[:, 2:]], dim=1)
+
+
+def _on_grid(choose: Choose, count: int, *, least: int = 0) -> Tensor:
+    """Return `count` boxes with corners on a small grid: many are equal, touch, lie in one another or have no area."""
+    numbers = torch.randint(0, 4, (count, 4), generator=generator(choose)).double()
+    return torch.cat([numbers[:, :2], numbers[:, :2] + numbers[:, 2:].clamp(min=least)], dim=1)
+
+
+def _draw_boxes(choose: Choose, most: int) -> Tensor:
+    count = choose.integer(0, most)
+    return _on_grid(choose, count) if choose.integer(0, 1) else _boxes(choose, count)
+
+
+def _refusals(
+    wrong: dict[str, tuple[Tensor, ...]], read: Callable[..., object], run: Callable[..., object]
+) -> Iterator[Refusal]:
+    for what, tensors in wrong.items():
+        yield Refusal(what, lambda tensors=tensors: read(*tensors), lambda tensors=tensors: run(*tensors))
+
+
+# Two forms of a box
+
+
+def _box_forms_case(corners: Tensor, covers: tuple[str, ...] = ()) -> Case:
+    def read(corners: Tensor) -> Results:
+        centers = boxes.corner_to_center(corners)
+        return {
+            "value center": centers,
+            "value corner": boxes.center_to_corner(corners),
+            "value there and back": boxes.center_to_corner(centers),
+            "value area": boxes.area(corners),
+        }
+
+    def run(corners: Tensor) -> Results:
+        return {
+            "value center": ops.box_convert(corners, "xyxy", "cxcywh"),
+            "value corner": ops.box_convert(corners, "cxcywh", "xyxy"),
+            "value there and back": corners,
+            "value area": ops.box_area(corners),
+        }
+
+    return Case({"corners": corners}, read, run, covers=covers)
+
+
+def _edges_box_forms() -> Iterator[Case]:
+    yield _box_forms_case(torch.zeros(0, 4).double(), covers=("no boxes",))
+    yield _box_forms_case(torch.tensor([[3.0, 4.0, 3.0, 4.0]]).double(), covers=("a box of one point",))
+    yield _box_forms_case(torch.tensor([[-9.0, -5.0, 1e4, 0.25]]).double(), covers=("beyond the image",))
+
+
+def _refused_box_forms() -> Iterator[Refusal]:
+    wrong = {"three numbers a box": (torch.zeros(2, 3),), "five numbers a box": (torch.zeros(2, 5),)}
+    yield from _refusals(wrong, boxes.corner_to_center, lambda x: ops.box_convert(x, "xyxy", "cxcywh"))
+    yield from _refusals(wrong, boxes.center_to_corner, lambda x: ops.box_convert(x, "cxcywh", "xyxy"))
+
+
+box_forms = Parity(
+    draw=lambda choose: _box_forms_case(_draw_boxes(choose, 9)),
+    edges=_edges_box_forms,
+    refusals=_refused_box_forms,
+    typical=lambda: _box_forms_case(_boxes(KeyedChoose("box_forms typical", 0), 8732)),
+)
+
+
+# Intersection over union
+
+
+def _overlap(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+    """Return torchvision's intersection over union, with 0 where it divides 0 by 0."""
+    return ops.box_iou(boxes1, boxes2).nan_to_num(nan=0.0)
+
+
+def _iou_case(boxes1: Tensor, boxes2: Tensor, covers: tuple[str, ...] = ()) -> Case:
+    return Case(
+        {"boxes1": boxes1, "boxes2": boxes2},
+        read=lambda boxes1, boxes2: {"value": boxes.iou(boxes1, boxes2)},
+        run=lambda boxes1, boxes2: {"value": _overlap(boxes1, boxes2)},
+        covers=covers,
+    )
+
+
+def _edges_iou() -> Iterator[Case]:
+    choose = KeyedChoose("iou edges", 0)
+    none, some = torch.zeros(0, 4).double(), _boxes(choose, 5)
+    unit = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).double()
+    right, below, corner = (unit + torch.tensor(shift).double() for shift in ([1, 0, 1, 0], [0, 1, 0, 1], [1, 1, 1, 1]))
+    yield _iou_case(none, none, covers=("no boxes",))
+    yield _iou_case(some, none, covers=("no boxes on one side",))
+    yield _iou_case(some, some, covers=("identical boxes",))
+    yield _iou_case(unit, torch.cat([right, below, corner]), covers=("touching boxes",))
+    yield _iou_case(unit, unit / 4 + 0.25, covers=("a box in another",))
+    yield _iou_case(unit, unit + 7, covers=("boxes far apart",))
+    line, point = torch.tensor([[0.5, 0.0, 0.5, 1.0]]).double(), torch.tensor([[0.5, 0.5, 0.5, 0.5]]).double()
+    yield _iou_case(torch.cat([unit, line, point]), torch.cat([unit, line, point]), covers=("boxes without area",))
+
+
+def _refused_iou() -> Iterator[Refusal]:
+    some = torch.ones(2, 4)
+    wrong = {
+        "three numbers a box": (torch.ones(2, 3), some),
+        "five numbers a box": (some, torch.ones(2, 5)),
+        "three numbers on both sides": (torch.ones(2, 3), torch.ones(2, 3)),
+    }
+    return _refusals(wrong, boxes.iou, ops.box_iou)
+
+
+def _typical_iou() -> Case:
+    choose = KeyedChoose("iou typical", 0)
+    return _iou_case(_boxes(choose, 8732), _boxes(choose, 20))
+
+
+iou = Parity(
+    draw=lambda choose: _iou_case(_draw_boxes(choose, 6), _draw_boxes(choose, 6)),
+    edges=_edges_iou,
+    refusals=_refused_iou,
+    typical=_typical_iou,
+)
+
+
+# Anchors
+
+
+def _default_boxes(maps: list[tuple[int, int]], scales: list[float], ratios: list[list[float]]) -> Tensor:
+    """Return torchvision's default boxes of SSD, in parts of the image."""
+    make = DefaultBoxGenerator(ratios, scales=scales, clip=False)  # pyright: ignore[reportArgumentType]
+    image = ImageList(torch.zeros(1, 3, 1, 1), [(1, 1)])  # in an image of one pixel, pixels are parts of the image
+    return make(image, [torch.zeros(1, 1, *size) for size in maps])[0]
+
+
+def _anchors_case(
+    maps: list[tuple[int, int]], scales: list[float], ratios: list[list[float]], covers: tuple[str, ...] = ()
+) -> Case:
+    """Return the anchors of several maps. SSD's have size s_k, √(s_k s_(k+1)), and s_k with each ratio r and 1/r."""
+    sizes = [[small, math.sqrt(small * large)] for small, large in pairwise(scales)]
+    both_ways = [[1.0, *(way for ratio in some for way in (ratio, 1 / ratio))] for some in ratios]
+    return Case(
+        {},
+        read=lambda: {"value": boxes.multiscale_anchors(maps, sizes, both_ways)},
+        run=lambda: {"value": _default_boxes(maps, scales, ratios)},
+        covers=(*covers, f"{len(maps)} maps"),
+        dtypes=(torch.float32,),
+    )
+
+
+def _one_by_one(
+    height: int, width: int, sizes: list[float], ratios: list[float], image_size: tuple[int, int]
+) -> Tensor:
+    """Return the anchors of one map from their areas and ratios in pixels, box by box."""
+    image_height, image_width = image_size
+    rows = []
+    for i in range(height):
+        for j in range(width):
+            for n, size in enumerate(sizes):
+                for m, ratio in enumerate(ratios):
+                    if n == 0 or m == 0:
+                        pixels = size**2 * image_height * image_width
+                        x, y = (j + 0.5) * image_width / width, (i + 0.5) * image_height / height
+                        rows.append([n, m, x, y, (pixels * ratio) ** 0.5, (pixels / ratio) ** 0.5])
+    # A pixel's boxes of the first ratio come first, those of the first size and the other ratios then.
+    each = len(sizes) + len(ratios) - 1
+    order = sorted(range(len(rows)), key=lambda k: (k // each, rows[k][1] > 0, rows[k][0], rows[k][1]))
+    corners = ops.box_convert(torch.tensor([rows[k][2:] for k in order], dtype=torch.float64), "cxcywh", "xyxy")
+    return (corners / torch.tensor([image_width, image_height, image_width, image_height])).float()
+
+
+def _image_anchors_case(
+    size: tuple[int, int],
+    sizes: list[float],
+    ratios: list[float],
+    image_size: tuple[int, int],
+    covers: tuple[str, ...] = (),
+) -> Case:
+    """Return the anchors of one map, with ratios that hold in the pixels of an image."""
+    return Case(
+        {},
+        read=lambda: {"value": boxes.anchors(*size, sizes, ratios, image_size=image_size)},
+        run=lambda: {"value": _one_by_one(*size, sizes, ratios, image_size)},
+        covers=(*covers, "ratios in pixels"),
+        dtypes=(torch.float32,),
+    )
+
+
+def _draw_anchors(choose: Choose) -> Case:
+    def several(most: int, low: int) -> list[float]:
+        return [choose.integer(low, 1000) / 250 for _ in range(choose.integer(low > 0, most))]
+
+    if choose.integer(0, 1):
+        size = choose.integer(1, 5), choose.integer(1, 5)
+        image_size = choose.integer(1, 640), choose.integer(1, 640)
+        return _image_anchors_case(size, several(4, 10), several(4, 50), image_size)
+    maps = [(choose.integer(1, 5), choose.integer(1, 5)) for _ in range(choose.integer(1, 3))]
+    scales = [choose.integer(10, 1200) / 1000 for _ in range(len(maps) + 1)]
+    ratios = [[choose.integer(50, 400) / 100 for _ in range(choose.integer(0, 2))] for _ in maps]
+    return _anchors_case(maps, scales, ratios)
+
+
+def _edges_anchors() -> Iterator[Case]:
+    yield _anchors_case([(1, 1)], [0.5, 0.5], [[]], covers=("one pixel, one size",))
+    yield _anchors_case([(1, 7)], [0.1, 0.3], [[2.0]], covers=("one row",))
+    yield _anchors_case([(7, 1)], [0.1, 0.3], [[2.0]], covers=("one column",))
+    maps, ratios = [(4, 6), (2, 3), (1, 1)], [[2.0], [2.0, 3.0], [2.0]]
+    yield _anchors_case(maps, [0.2, 0.5, 0.9, 1.0], ratios, covers=("anchors beyond the image",))
+    yield _image_anchors_case((2, 3), [0.2, 0.4], [1.0, 2.0, 0.5], (480, 640), covers=("a wide image",))
+    yield _image_anchors_case((3, 2), [0.2, 0.4], [2.0, 1.0], (640, 480), covers=("a high image",))
+
+
+def _refused_anchors() -> Iterator[Refusal]:
+    yield Refusal(
+        "a negative size",
+        lambda: boxes.anchors(2, 2, [-0.5, 0.5], [1.0]),
+        lambda: _default_boxes([(2, 2)], [-0.5, 0.5], [[]]),
+    )
+    yield Refusal(
+        "a negative ratio",
+        lambda: boxes.anchors(2, 2, [0.5], [1.0, -2.0]),
+        lambda: _default_boxes([(2, 2)], [0.5, 0.5], [[-2.0]]),
+    )
+    yield Refusal(
+        "fewer sizes than maps",
+        lambda: boxes.multiscale_anchors([(2, 2), (1, 1)], [[0.5]], [[1.0], [1.0]]),
+        lambda: _default_boxes([(2, 2), (1, 1)], [0.5], [[], []]),
+    )
+
+
+def _typical_anchors() -> Case:
+    # SSD300: 8732 anchors.
+    maps = [(side, side) for side in (38, 19, 10, 5, 3, 1)]
+    ratios = [[2.0], [2.0, 3.0], [2.0, 3.0], [2.0, 3.0], [2.0], [2.0]]
+    return _anchors_case(maps, [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05], ratios)
+
+
+anchors = Parity(draw=_draw_anchors, edges=_edges_anchors, refusals=_refused_anchors, typical=_typical_anchors)
+
+
+# Matching
+
+
+def _match_by_hand(anchors: Tensor, truth: Tensor, threshold: float) -> Tensor:
+    """Return the match of each anchor by going through all pairs, most overlapping first."""
+    overlap = _overlap(anchors, truth).tolist()
+    pairs = [(a, t) for a in range(len(anchors)) for t in range(len(truth))]
+    pairs.sort(key=lambda pair: -overlap[pair[0]][pair[1]])  # stable: the earlier anchor and true box on a tie
+    enough = torch.tensor(threshold, dtype=anchors.dtype).item()  # rounded as the overlaps are
+    owner: dict[int, int] = {}
+    for a, t in pairs:
+        if a not in owner and t not in owner.values():
+            owner[a] = t
+    alone = set(range(len(anchors))) - set(owner)
+    for a, t in pairs:
+        if a in alone and a not in owner and overlap[a][t] >= enough:
+            owner[a] = t
+    return torch.tensor([owner.get(a, -1) for a in range(len(anchors))], dtype=torch.int64)
+
+
+def _match_by_ssd(anchors: Tensor, truth: Tensor, threshold: float) -> Tensor | None:
+    """Return torchvision's match, or None where it gives one anchor to two true boxes and one of them goes without."""
+    overlap = _overlap(truth, anchors)
+    if overlap.numel() == 0 or len(overlap.max(dim=1).indices.unique()) < len(truth):
+        return None
+    return SSDMatcher(threshold)(overlap)
+
+
+def _match_case(anchors: Tensor, truth: Tensor, threshold: float, covers: tuple[str, ...] = ()) -> Case:
+    def run(anchors: Tensor, truth: Tensor) -> Results:
+        by_ssd = _match_by_ssd(anchors, truth, threshold)
+        return {"value": _match_by_hand(anchors, truth, threshold) if by_ssd is None else by_ssd}
+
+    return Case(
+        {"anchors": anchors, "truth": truth},
+        read=lambda anchors, truth: {"value": boxes.match(anchors, truth, threshold)},
+        run=run,
+        covers=(*covers, f"threshold {threshold}"),
+        tolerance=_EXACT,
+    )
+
+
+def _draw_match(choose: Choose) -> Case:
+    return _match_case(_draw_boxes(choose, 12), _draw_boxes(choose, 5), pick(choose, _THRESHOLDS))
+
+
+def _edges_match() -> Iterator[Case]:
+    choose = KeyedChoose("match edges", 0)
+    none, some = torch.zeros(0, 4).double(), _boxes(choose, 8)
+    yield _match_case(some, none, 0.5, covers=("no true boxes",))
+    yield _match_case(none, some, 0.5, covers=("no anchors",))
+    yield _match_case(some, some, 0.5, covers=("anchors that are the true boxes",))
+    yield _match_case(some[:1].repeat(4, 1), some[:1], 0.5, covers=("identical anchors",))
+    yield _match_case(some, some[:1].repeat(3, 1), 0.5, covers=("identical true boxes",))
+    yield _match_case(some[:2], some, 0.5, covers=("more true boxes than anchors",))
+    yield _match_case(some, some[:2] + 90, 0.5, covers=("true boxes that no anchor meets",))
+    # Both true boxes overlap the first anchor most; the second has to make do with another.
+    wanted = torch.tensor([[0, 0, 4, 4], [0, 0, 4, 2], [5, 5, 6, 6]]).double()
+    both = torch.tensor([[0, 0, 4, 3], [0, 0, 4, 4]]).double()
+    yield _match_case(wanted, both, 0.5, covers=("two true boxes want one anchor",))
+    # Of ten parts three: the overlap is the threshold, as far as float32 and float64 can tell.
+    row = torch.tensor([[0, 0, 10, 1], [0, 0, 3, 1], [0, 0, 7, 1]]).double()
+    yield _match_case(row, row[:1], 0.3, covers=("an overlap of just the threshold",))
+    yield _match_case(row, row[:1], 0.7, covers=("an overlap of just the threshold",))
+
+
+def _refused_match() -> Iterator[Refusal]:
+    some = torch.ones(2, 4)
+    wrong = {
+        "three numbers an anchor": (torch.ones(2, 3), some),
+        "five numbers a true box": (some, torch.ones(2, 5)),
+    }
+    return _refusals(wrong, boxes.match, lambda anchors, truth: SSDMatcher(0.5)(ops.box_iou(truth, anchors)))
+
+
+def _typical_match() -> Case:
+    choose = KeyedChoose("match typical", 0)
+    return _match_case(_boxes(choose, 8732), _boxes(choose, 20), 0.5)
+
+
+match_anchors = Parity(draw=_draw_match, edges=_edges_match, refusals=_refused_match, typical=_typical_match)
+
+
+# Offsets
+
+
+def _box_offsets_case(
+    choose: Choose, anchors: Tensor, truth: Tensor, covers: tuple[str, ...] = (), **options: Any
+) -> Case:
+    weights = tuple(1 / variance for variance in options.get("variances", (0.1, 0.1, 0.2, 0.2)))
+    # torchvision stretches an anchor by 62.5 at most; the formula has no such limit.
+    coder = BoxCoder(weights=weights, bbox_xform_clip=math.inf)  # pyright: ignore[reportArgumentType]
+
+    def read(anchors: Tensor, truth: Tensor, change: Tensor) -> Results:
+        offsets = boxes.offsets(anchors, truth, **options)
+        return {
+            "value offsets": offsets,
+            "value there and back": boxes.apply_offsets(anchors, offsets, **options),
+            "value moved": boxes.apply_offsets(anchors, change, **options),
+        }
+
+    def run(anchors: Tensor, truth: Tensor, change: Tensor) -> Results:
+        return {
+            "value offsets": coder.encode_single(truth, anchors),
+            "value there and back": truth,
+            "value moved": coder.decode_single(change, anchors),
+        }
+
+    inputs = {"anchors": anchors, "truth": truth, "change": normal(choose, len(anchors), 4)}
+    said = [f"{name} {value}" for name, value in options.items()]
+    return Case(inputs, read, run, covers=(*covers, *said))
+
+
+def _draw_box_offsets(choose: Choose) -> Case:
+    count = choose.integer(0, 6)
+    anchors, truth = _boxes(choose, count, least=0.2), _boxes(choose, count, least=0.2)
+    if choose.integer(0, 1):
+        return _box_offsets_case(choose, anchors, truth)
+    first, second, third, fourth = (choose.integer(1, 20) / 10 for _ in range(4))
+    return _box_offsets_case(choose, anchors, truth, variances=(first, second, third, fourth))
+
+
+def _edges_box_offsets() -> Iterator[Case]:
+    choose = KeyedChoose("box_offsets edges", 0)
+    some = _boxes(choose, 5, least=0.2)
+    yield _box_offsets_case(choose, some[:0], some[:0], covers=("no boxes",))
+    yield _box_offsets_case(choose, some, some, covers=("anchors that are the true boxes",))
+    yield _box_offsets_case(choose, some * 500, some * 400 + 30, covers=("boxes in pixels",))
+    yield _box_offsets_case(choose, some, some * torch.tensor([1, 1, 9, 9]), covers=("much larger true boxes",))
+
+
+def _refused_box_offsets() -> Iterator[Refusal]:
+    some, coder = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).repeat(3, 1), BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
+    wrong = {"three numbers a box": (some[:, :3], some), "fewer true boxes than anchors": (some, some[:2])}
+    yield from _refusals(wrong, boxes.offsets, lambda anchors, truth: coder.encode_single(truth, anchors))
+    wrong = {"three numbers a box": (some[:, :3], some), "fewer offsets than anchors": (some, some[:2])}
+    yield from _refusals(wrong, boxes.apply_offsets, lambda anchors, change: coder.decode_single(change, anchors))
+
+
+def _typical_box_offsets() -> Case:
+    choose = KeyedChoose("box_offsets typical", 0)
+    return _box_offsets_case(choose, _boxes(choose, 8732, least=0.2), _boxes(choose, 8732, least=0.2))
+
+
+box_offsets = Parity(
+    draw=_draw_box_offsets, edges=_edges_box_offsets, refusals=_refused_box_offsets, typical=_typical_box_offsets
+)
+
+
+# Non-maximum suppression
+
+
+def _nms_case(corners: Tensor, scores: Tensor, threshold: float, covers: tuple[str, ...] = ()) -> Case:
+    return Case(
+        {"corners": corners, "scores": scores},
+        read=lambda corners, scores: {"value": boxes.nms(corners, scores, threshold)},
+        run=lambda corners, scores: {"value": ops.nms(corners, scores, threshold)},
+        covers=(*covers, f"threshold {threshold}"),
+        tolerance=_EXACT,
+    )
+
+
+def _draw_nms(choose: Choose) -> Case:
+    corners = _draw_boxes(choose, 30)
+    ties = choose.integer(0, 1)
+    scores = tied(choose, len(corners)) if ties else normal(choose, len(corners))
+    return _nms_case(corners, scores, pick(choose, _THRESHOLDS), covers=("ties in the scores",) if ties else ())
+
+
+def _edges_nms() -> Iterator[Case]:
+    choose = KeyedChoose("nms edges", 0)
+    some, unit = _boxes(choose, 6), torch.tensor([[0.0, 0.0, 1.0, 1.0]]).double()
+    yield _nms_case(some[:0], normal(choose, 0), 0.5, covers=("no boxes",))
+    yield _nms_case(some[:1], normal(choose, 1), 0.5, covers=("one box",))
+    yield _nms_case(some[:1].repeat(4, 1), normal(choose, 4), 0.5, covers=("identical boxes",))
+    yield _nms_case(some[:1].repeat(4, 1), torch.ones(4).double(), 0.5, covers=("identical boxes and scores",))
+    many = _boxes(choose, 40)
+    yield _nms_case(many, torch.ones(40).double(), 0.3, covers=("one score for all",))
+    touching = torch.cat([unit, unit + torch.tensor([1, 0, 1, 0]), unit + torch.tensor([0, 1, 0, 1])])
+    yield _nms_case(touching, normal(choose, 3), 0.0, covers=("touching boxes",))
+    yield _nms_case(torch.zeros(3, 4).double(), normal(choose, 3), 0.0, covers=("boxes without area",))
+    row = torch.tensor([[0, 0, 10, 1], [0, 0, 3, 1], [0, 0, 7, 1]]).double()
+    scores = torch.tensor([0.9, 0.8, 0.7]).double()
+    for threshold in (0.3, 0.7):
+        yield _nms_case(row, scores, threshold, covers=("an overlap of just the threshold",))
+    # The second is dropped for the first, so it can't drop the third, which overlaps it alone.
+    chain = torch.tensor([[0, 0, 4, 1], [1, 0, 5, 1], [2, 0, 6, 1]]).double()
+    yield _nms_case(chain, scores, 0.5, covers=("a dropped box drops none",))
+
+
+def _refused_nms() -> Iterator[Refusal]:
+    wrong = {
+        "three numbers a box": (torch.ones(2, 3), torch.ones(2)),
+        "a single box": (torch.ones(4), torch.ones(1)),
+        "more scores than boxes": (torch.ones(2, 4), torch.ones(3)),
+        "scores in a column": (torch.ones(2, 4), torch.ones(2, 1)),
+    }
+    return _refusals(
+        wrong,
+        lambda corners, scores: boxes.nms(corners, scores, 0.5),
+        lambda corners, scores: ops.nms(corners, scores, 0.5),
+    )
+
+
+def _typical_nms() -> Case:
+    choose = KeyedChoose("nms typical", 0)
+    things, noise = _boxes(choose, 50), 0.02 * normal(choose, 2000, 4)
+    found = things.repeat(40, 1) + noise.clamp(-0.024, 0.024)
+    return _nms_case(found, normal(choose, 2000), 0.45)
+
+
+nms = Parity(draw=_draw_nms, edges=_edges_nms, refusals=_refused_nms, typical=_typical_nms)

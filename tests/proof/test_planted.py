@@ -1,0 +1,97 @@
+"""The proof can fail: mistakes that people make, planted into copies of the readable forms, are each caught."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from types import ModuleType
+
+import pytest
+
+from twofold.proof.ideas import IDEAS
+from twofold.proof.verify import verify
+
+# idea, module, function, what stands there, what is planted, what kind of mistake it is
+PLANTED = [
+    ("linear", "linear", "linear_backward", "flat_grad.T @ flat_x", "(flat_x.T @ flat_grad).T * 1.001", "a factor"),
+    ("linear", "linear", "linear", "x @ weight.T", "-(x @ weight.T)", "a wrong sign"),
+    ("sigmoid", "activation", "sigmoid_backward", "(1 - y)", "(1 + y)", "a wrong sign"),
+    ("tanh", "activation", "tanh_backward", "(1 - y * y)", "(1 + y * y)", "a wrong sign"),
+    ("relu", "activation", "relu_backward", "(y > 0)", "(y >= 0)", "the gradient at zero"),
+    ("softmax", "loss", "softmax_backward", "dim=1", "dim=0", "a swapped axis"),
+    ("cross-entropy", "loss", "cross_entropy_backward", "- targets", "+ targets", "a wrong sign"),
+    ("cross-entropy", "loss", "cross_entropy_backward", "len(logits)", "logits.shape[1]", "a swapped axis"),
+    ("squared-loss", "loss", "mse_loss_backward", "grad * 2 *", "grad *", "a lost factor"),
+    ("dropout", "dropout", "dropout_mask", "/ (1 - p)", "* (1 - p)", "scaled the wrong way"),
+    ("cross-correlation", "conv", "cross_correlation", "kernel[i, j]", "kernel[height - 1 - i, j]", "a kernel turned round"),
+    ("conv2d", "conv", "pad", "top : top + height", "top + 1 : top + 1 + height", "padding off by one"),
+    ("conv2d", "conv", "windows", "row * s_rows, col * s_cols, row", "col * s_rows, row * s_cols, row", "a swapped axis"),
+    ("conv2d", "conv", "columns", "permute(1, 4, 5, 0, 2, 3)", "permute(1, 5, 4, 0, 2, 3)", "a swapped axis"),
+    ("conv2d", "conv", "met", "i * d_rows, j * d_cols", "i, j", "a forgotten dilation"),
+    ("conv2d", "conv", "conv2d_backward", "grad_weight += flat_grad", "grad_weight -= flat_grad", "a wrong sign"),
+    ("conv2d", "conv", "conv2d_backward", "dim=(0, 2, 3)", "dim=(0, 3, 2)[:2]", "a forgotten axis"),
+    ("conv2d", "conv", "output_size", "// s_rows + 1", "// s_cols + 1", "a swapped axis"),
+    ("conv1x1", "conv", "conv1x1", "x.permute(0, 2, 3, 1)", "x.permute(0, 3, 2, 1)", "a swapped axis"),
+    ("receptive-field", "conv", "receptive_field", "(kernel - 1)", "kernel", "off by one"),
+    ("max-pool2d", "pool", "max_pool2d_backward", "i * kernel[1] + j", "i * kernel[0] + j", "a swapped axis"),
+    ("max-pool2d", "pool", "max_pool2d", ", -math.inf", ", 0.0", "padding that can win"),
+    ("avg-pool2d", "pool", "avg_pool2d", "total / count", "total / (kernel[0] * kernel[1])", "the wrong count"),
+    ("adaptive-avg-pool2d", "pool", "averaging_matrix", "-(-(part + 1)", "((part + 1)", "rounded the wrong way"),
+    ("batch-norm", "norm", "batch_norm", "(count - 1)", "count", "a biased variance"),
+    ("batch-norm", "norm", "batch_norm_backward", "- centred *", "+ centred *", "a wrong sign"),
+    ("batch-norm", "norm", "batch_norm", "weight / (var + eps).sqrt()", "weight / (var.sqrt() + eps)", "ε in the wrong place"),
+    ("local-response-norm", "norm", "local_response_norm_backward", ", turned=True", "", "a window not turned round"),
+    ("sgd", "optim", "sgd", "x -= ", "x += ", "a wrong sign"),
+    ("momentum", "optim", "momentum", "velocity += lr * grad", "velocity += grad", "a lost learning rate"),
+    ("nesterov", "optim", "nesterov", "grad + momentum * velocity", "momentum * velocity", "no look ahead"),
+    ("adagrad", "optim", "_root", "(square + eps).sqrt()", "square.sqrt() + eps", "ε in the wrong place"),
+    ("rmsprop", "optim", "rmsprop", "(1 - gamma)", "gamma", "the wrong weight"),
+    ("adadelta", "optim", "adadelta", "delta_avg += (1 - rho) * (step**2", "delta_avg += (1 - rho) * (step", "a lost square"),
+    ("adam", "optim", "adam", "(1 - beta2**step)", "(1 - beta2)", "the wrong correction"),
+    ("adamw", "optim", "adamw", "1 - lr * weight_decay", "1 - weight_decay", "a lost learning rate"),
+    ("parameter-groups", "optim", "decayed", "+ weight_decay", "- weight_decay", "a wrong sign"),
+    ("schedules", "schedule", "exponential", "alpha**t", "alpha ** (t + 1)", "off by one"),
+    ("initialisation", "init", "fans", "shape[1] * kernel, shape[0] * kernel", "shape[0] * kernel, shape[1] * kernel", "swapped fans"),
+    ("minibatches", "data", "batches", "start : start + batch_size", "start + 1 : start + 1 + batch_size", "off by one"),
+    ("synthetic-data", "data", "synthetic_regression", "+ bias", "- bias", "a wrong sign"),
+    ("five-steps", "train", "linear_regression", "1 / len(x)", "1 / batch_size", "the last batch's mean"),
+]  # fmt: skip
+
+
+def plant(module: ModuleType, function: str, there: str, planted: str) -> object:
+    """Return a copy of a function with the mistake in it, in a copy of its module."""
+    source = inspect.getsource(getattr(module, function))
+    assert source.count(there) >= 1, f"{function} no longer holds {there!r}"
+    copied = dict(vars(module))
+    exec(compile(f"from __future__ import annotations\n{source.replace(there, planted)}", function, "exec"), copied)
+    return copied[function]
+
+
+@pytest.mark.parametrize(
+    ("idea", "module", "function", "there", "planted", "what"),
+    PLANTED,
+    ids=[f"{function}: {what}" for _, _, function, _, _, what in PLANTED],
+)
+def test_a_planted_mistake_is_caught(
+    idea: str,
+    module: str,
+    function: str,
+    there: str,
+    planted: str,
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    room = importlib.import_module(f"twofold.scratch.{module}")
+    monkeypatch.setattr(room, function, plant(room, function, there, planted))
+    for name in ("pad", "met", "windows", "output_size"):  # pool has its own names for these
+        if function == name:
+            monkeypatch.setattr(importlib.import_module("twofold.scratch.pool"), name, getattr(room, name))
+    try:
+        verdict = verify(IDEAS[idea])
+    except (RuntimeError, IndexError, ValueError, TypeError):
+        return  # it does not even run: caught as well
+    assert not verdict.holds, what
+
+
+def test_without_a_mistake_nothing_is_caught() -> None:
+    assert all(verify(IDEAS[name], num_drawn=5).holds for name in {idea for idea, *_ in PLANTED})
