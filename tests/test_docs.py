@@ -16,8 +16,8 @@ import twofold
 from twofold.cli.main import VERBS
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ["README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/log.md", "docs/measurements.md",
-             "benchmarks/README.md"]  # fmt: skip
+DOCUMENTS = ["README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/ideas.md", "docs/log.md",
+             "docs/measurements.md", "benchmarks/README.md", "src/twofold/scratch/README.md"]  # fmt: skip
 
 
 def blocks(document: str, language: str) -> list[str]:

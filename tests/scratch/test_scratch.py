@@ -24,15 +24,15 @@ FOLDER = Path(twofold.scratch.__file__).parent
 MODULES = sorted(module.name for module in pkgutil.iter_modules([str(FOLDER)]))
 modules = pytest.mark.parametrize("name", MODULES)
 
-ALLOWED_IMPORTS = {"__future__", "collections.abc", "dataclasses", "jaxtyping", "math", "torch", "typing"}
+ALLOWED_IMPORTS = {"__future__", "collections.abc", "dataclasses", "itertools", "jaxtyping", "math", "torch", "typing"}
 # Ready-made forms of the very ideas, under torch itself or as methods of a tensor.
 BORROWED = {
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "addmm", "avg_pool1d", "avg_pool2d", "backward", "batch_norm", "bilinear",
-    "celu", "conv1d", "conv2d", "conv3d", "conv_transpose2d", "convolution", "cosine_similarity", "cross_entropy",
-    "dropout", "elu", "fold", "functional", "gelu", "grad_fn", "group_norm", "im2col", "col2im", "interpolate",
-    "layer_norm", "log_softmax", "logsumexp", "max_pool1d", "max_pool2d", "mse_loss", "native_batch_norm", "nll_loss", "nn",
-    "autograd", "relu", "relu_", "requires_grad", "requires_grad_", "sigmoid", "sigmoid_", "silu", "softmax", "tanh",
-    "tanh_", "unfold",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "addmm", "avg_pool1d", "avg_pool2d", "backward", "batch_norm",
+    "bilinear", "celu", "conv1d", "conv2d", "conv3d", "conv_transpose2d", "convolution", "cosine_similarity",
+    "cross_entropy", "dropout", "elu", "fold", "functional", "gelu", "grad_fn", "group_norm", "im2col", "col2im",
+    "interpolate", "layer_norm", "log_softmax", "logsumexp", "max_pool1d", "max_pool2d", "mse_loss",
+    "native_batch_norm", "nll_loss", "nn", "autograd", "relu", "relu_", "requires_grad", "requires_grad_", "sigmoid",
+    "sigmoid_", "silu", "softmax", "tanh", "tanh_", "unfold",
 }  # fmt: skip
 
 
@@ -92,7 +92,7 @@ class Seen(TorchDispatchMode):
         super().__init__()
         self.names: set[str] = set()
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.names.add(func.overloadpacket.__name__)
         return func(*args, **(kwargs or {}))
 
@@ -100,13 +100,13 @@ class Seen(TorchDispatchMode):
 ELEMENTARY = {
     # tables and views of them
     "_to_copy", "_unsafe_view", "alias", "arange", "as_strided", "cat", "clone", "copy_", "detach", "empty",
-    "empty_like", "expand", "fill_", "full", "full_like", "lift_fresh", "new_empty", "new_full", "new_ones", "new_zeros",
-    "ones", "ones_like", "permute", "select", "slice", "split", "squeeze", "stack", "t", "transpose", "unsqueeze", "view",
-    "zeros", "zeros_like", "zero_", "index", "index_put_", "_local_scalar_dense", "is_same_size", "select_backward",
-    "slice_backward", "_reshape_alias", "_reshape_copy", "unbind", "item", "random_", "set_",
+    "empty_like", "expand", "fill_", "full", "full_like", "lift_fresh", "new_empty", "new_full", "new_ones",
+    "new_zeros", "ones", "ones_like", "permute", "select", "slice", "split", "squeeze", "stack", "t", "transpose",
+    "unsqueeze", "view", "zeros", "zeros_like", "zero_", "index", "index_put_", "_local_scalar_dense", "is_same_size",
+    "select_backward", "slice_backward", "_reshape_alias", "_reshape_copy", "unbind", "item", "random_", "set_",
     # arithmetic, one number at a time
-    "abs", "add", "add_", "bernoulli_", "bitwise_and", "ceil", "clamp", "div", "div_", "eq", "exp", "floor_divide", "ge",
-    "gt", "le", "log", "lt", "mul", "mul_", "neg", "pow", "reciprocal", "rsub", "sqrt", "sub", "sub_", "where",
+    "abs", "add", "add_", "bernoulli_", "bitwise_and", "ceil", "clamp", "div", "div_", "eq", "exp", "floor_divide",
+    "ge", "gt", "le", "log", "lt", "mul", "mul_", "neg", "pow", "reciprocal", "rsub", "sqrt", "sub", "sub_", "where",
     # sums and largest numbers
     "amax", "argmax", "max", "mean", "min", "sum",
     # the matrix product

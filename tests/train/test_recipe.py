@@ -109,6 +109,9 @@ def test_override_starts_a_new_choice_from_its_own_defaults() -> None:
         ({"optimizer": "sgd", "momentum": 0.0, "nesterov": True}, "nesterov=True needs a momentum above 0"),
         ({"patience": 2, "val_fraction": 0.0}, "patience=2 needs validation images"),
         ({"lr_scale": {"fc": -2.0}}, "lr_scale of 'fc' must be 0 or more"),
+        ({"form": "slow"}, "form must be 'fast' or 'scratch', got 'slow'"),
+        ({"form": "scratch", "precision": "bfloat16"}, "form='scratch' computes in float32"),
+        ({"form": "scratch", "compile": True}, "leave compile=True out"),
     ],
 )
 def test_wrong_settings_get_one_clear_line(settings: dict[str, Any], words: str) -> None:

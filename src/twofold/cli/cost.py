@@ -53,9 +53,7 @@ def run(arguments: Sequence[str]) -> int:
 
     if not parsed.names:
         ideas = [idea for idea in ideas if has_cost(idea)]
-    costs = [
-        cost(idea, repeats=parsed.repeats) for idea in track(ideas, total=len(ideas), label="measuring ideas")
-    ]
+    costs = [cost(idea, repeats=parsed.repeats) for idea in track(ideas, total=len(ideas), label="measuring ideas")]
     conditions = (
         f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32, "
         f"median of {parsed.repeats} runs by turns"

@@ -42,17 +42,23 @@ def as_markdown() -> str:
     lines = [
         "# The ideas, and their two forms",
         "",
-        "Made from `src/twofold/proof/ideas.py` by `twofold ideas --markdown`. `twofold show NAME` prints an idea's code,",
-        "`twofold verify NAME` proves that its two forms agree, `twofold cost NAME` measures both on your machine.",
+        "Made from `src/twofold/proof/ideas.py` by `twofold ideas --markdown`. `twofold show NAME` prints an idea's",
+        "code, `twofold verify NAME` proves that its two forms agree, `twofold cost NAME` measures both on your",
+        "machine.",
     ]
     for chapter in CHAPTERS:
-        lines += ["", f"## {chapter}", "", "| idea | formula | read | run | source |", "| --- | --- | --- | --- | --- |"]
+        lines += [
+            "",
+            f"## {chapter}",
+            "",
+            "| idea | formula | read | run | source |",
+            "| --- | --- | --- | --- | --- |",
+        ]
         for idea in _in(chapter):
             formula = idea.formula.replace("|", "\\|")
             link = f"[{_file(idea)}](../src/twofold/{_file(idea)})"
-            lines.append(
-                f"| **{idea.name}**: {idea.title} | {formula} | {link} | `{idea.run[0].replace(':', '.')}` | {idea.source} |"
-            )
+            run = idea.run[0].replace(":", ".")
+            lines.append(f"| **{idea.name}**: {idea.title} | {formula} | {link} | `{run}` | {idea.source} |")
     return "\n".join(lines)
 
 

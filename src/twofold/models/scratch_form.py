@@ -38,7 +38,7 @@ class _Operation(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         """Return a gradient for each of forward's tensors that was there."""
         gradients = ctx.backward_function(grads[0], *ctx.saved_tensors)
         return None, None, *(gradient if given else None for gradient, given in zip(gradients, ctx.given, strict=True))
@@ -88,6 +88,10 @@ class _ScratchBatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Return γ x̂ + β; in training, move the running statistics."""
         self._check_input_dim(input)
+        # None only without running statistics, which `to_scratch` refuses.
+        assert self.num_batches_tracked is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         if self.training:
             self.num_batches_tracked += 1
         # Without a momentum torch keeps the plain average of all batches so far.
@@ -152,7 +156,8 @@ class ScratchAdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the means of the picture's parts."""
-        sizes = (self.output_size,) * 2 if isinstance(self.output_size, int) else self.output_size
+        size: Any = self.output_size
+        sizes = size if isinstance(size, tuple) else (size, size)
         # None means "as many parts as there are pixels".
         rows, cols = (pixels if size is None else size for size, pixels in zip(sizes, input.shape[2:], strict=True))
         return _run(
@@ -299,7 +304,7 @@ def _swap(module: nn.Module, path: str) -> nn.Module:
         return module
     for option, expected in _TAKEN_FOR_GRANTED.get(type(module), {}).items():
         value = getattr(module, option)
-        if value != expected and value != (expected, expected):
+        if value not in (expected, (expected, expected)):
             raise TwofoldError(
                 f"{path or type(module).__name__} has {option}={value!r}, which its scratch form leaves out; "
                 f"it takes {expected!r}"

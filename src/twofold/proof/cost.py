@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -79,7 +80,10 @@ def cost(idea: Idea, *, repeats: int = 5) -> Cost:
                 times[name].append(time.perf_counter() - start)
     measured = {
         name: Measured(
-            statistics.median(times[name]), min(times[name]), max(times[name]), peak_bytes(form, cast(case.inputs, dtype))
+            statistics.median(times[name]),
+            min(times[name]),
+            max(times[name]),
+            peak_bytes(form, cast(case.inputs, dtype)),
         )
         for name, form in forms.items()
     }
@@ -108,7 +112,8 @@ def _memory_events(record: torch.profiler.profile) -> list[tuple[int, int]]:
     assert record.profiler is not None
     kineto = record.profiler.kineto_results
     assert kineto is not None
-    return [(event.start_ns(), event.nbytes()) for event in kineto.events() if event.name() == "[memory]"]
+    events: list[Any] = kineto.events()
+    return [(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"]
 
 
 def _describe(case: Case) -> str:

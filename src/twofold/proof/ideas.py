@@ -212,9 +212,7 @@ _ENTRIES = (
         chapter=REGRESSION,
         formula="y = f_n(… f_1(x));  the gradient goes back through f_n, …, f_1 in turn",
         source="Rumelhart, Hinton and Williams, 1986",
-        read=_scratch(
-            "network", "Layer", "Linear", "ReLU", "BatchNorm", "Dropout", "Sequential", "mlp"
-        ),
+        read=_scratch("network", "Layer", "Linear", "ReLU", "BatchNorm", "Dropout", "Sequential", "mlp"),
         run=("torch.nn:Sequential",),
         proof="networks:mlp",
     ),
@@ -328,9 +326,7 @@ _ENTRIES = (
         chapter=NETWORKS,
         formula="conv 5×5 → σ → pool, twice; dense 120 → 84 → classes",
         source="LeCun, Bottou, Bengio and Haffner, 1998",
-        read=_scratch(
-            "network", "Conv2d", "MaxPool2d", "Sigmoid", "Flatten", "lenet"
-        )
+        read=_scratch("network", "Conv2d", "MaxPool2d", "Sigmoid", "Flatten", "lenet")
         + _scratch("train", "train_steps", "lenet_on_images", "accuracy"),
         run=("twofold.models.lenet:LeNet", "twofold.train.loop:fit"),
         proof="networks:lenet",

@@ -73,7 +73,7 @@ def cross_correlation(x: Float[Tensor, "height width"], kernel: Float[Tensor, "k
     tensor([[ 1., -1.]])
     """
     height, width = kernel.shape
-    rows, cols = output_size(tuple(x.shape), (height, width))
+    rows, cols = output_size((x.shape[0], x.shape[1]), (height, width))
     y = torch.zeros(rows, cols, dtype=x.dtype, device=x.device)
     for i in range(height):
         for j in range(width):
@@ -101,7 +101,7 @@ def conv2d(
     _check(x, weight, bias, groups)
     kernel = (weight.shape[2], weight.shape[3])
     padded = pad(x, _sides(padding, tuple(x.shape[2:]), kernel, stride, dilation))
-    rows, cols = output_size(tuple(padded.shape[2:]), kernel, stride, dilation)
+    rows, cols = output_size((padded.shape[2], padded.shape[3]), kernel, stride, dilation)
     y = x.new_empty(len(x), len(weight), rows, cols)
     flat_weight = _by_group(weight, groups)  # (groups, out, in · kh · kw)
     for images in _few(len(x), weight[0].numel() * groups * rows * cols):

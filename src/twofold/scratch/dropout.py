@@ -1,7 +1,7 @@
 """Dropout: in training, switch off a random part of the numbers, so that none can be relied upon alone.
 
 Hinton et al., "Improving neural networks by preventing co-adaptation of feature detectors", 2012; Srivastava et al.,
-2014. Each number is dropped with probability p, and the others are divided by 1 − p, so that the mean stays what it was:
+2014. Each number is dropped with probability p, and the others are divided by 1 − p: the mean stays what it was.
 
     y = m x,    m = 0 with probability p, else 1 / (1 − p),    E[m] = 1
 

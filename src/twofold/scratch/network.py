@@ -15,6 +15,7 @@ two forms.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -130,12 +131,18 @@ class BatchNorm(Layer):
     def forward(self, x: Tensor) -> Tensor:
         """Return γ x̂ + β."""
         self._x = x
-        return norm.batch_norm(x, *self.buffers.values(), *self.weights.values(), training=self.training)
+        mean, var = self.buffers["running_mean"], self.buffers["running_var"]
+        return norm.batch_norm(x, mean, var, self.weights["weight"], self.weights["bias"], self.training)
 
     def backward(self, grad: Tensor) -> Tensor:
         """See `batch_norm_backward`."""
         grad_x, self.grads["weight"], self.grads["bias"] = norm.batch_norm_backward(
-            grad, self._x, *self.buffers.values(), self.weights["weight"], training=self.training
+            grad,
+            self._x,
+            self.buffers["running_mean"],
+            self.buffers["running_var"],
+            self.weights["weight"],
+            self.training,
         )
         return grad_x
 
@@ -278,7 +285,7 @@ def mlp(*sizes: int, generator: Generator | None = None) -> Sequential:
     if len(sizes) < 2:
         raise ValueError(f"a perceptron needs at least an input and an output size, got {sizes}")
     layers: list[Layer] = []
-    for in_features, out_features in zip(sizes, sizes[1:], strict=False):
+    for in_features, out_features in itertools.pairwise(sizes):
         layers += [Linear(in_features, out_features, generator=generator), ReLU()]
     return Sequential(*layers[:-1])
 

@@ -3,16 +3,17 @@
 The gradient g of the loss says in which direction each weight x raises it; all rules go the other way. They differ in
 how far. In order of appearance:
 
-| rule | idea | source |
-| --- | --- | --- |
-| gradient descent | x ← x − ηg, η the learning rate. With g of all examples it is gradient descent, of one stochastic gradient descent (SGD), of a few minibatch SGD | Cauchy, 1847; Robbins and Monro, 1951 |
-| momentum | a ball that rolls: keep part γ of the last step's velocity. Steps that agree add up to 1/(1 − γ) of them, steps that zigzag cancel | Polyak, 1964 |
-| Nesterov | take the gradient a step ahead, where momentum is going to carry the weight | Nesterov, 1983; Sutskever et al., 2013 |
-| AdaGrad | divide each weight's step by how large its gradients have been in all: rare ones get larger steps | Duchi, Hazan and Singer, 2011 |
-| RMSProp | ... have been lately: forget, or the steps only ever shrink | Tieleman and Hinton, 2012 |
-| AdaDelta | let the size of past steps stand in for η | Zeiler, 2012 |
-| Adam | momentum over RMSProp, both corrected for having started at zero | Kingma and Ba, 2015 |
-| AdamW | weight decay beside the adaptive step instead of inside it | Loshchilov and Hutter, 2019 |
+- **Gradient descent** x ← x − ηg, η the learning rate (Cauchy, 1847). With the gradient of all examples it is gradient
+  descent, of one *stochastic* gradient descent (SGD; Robbins and Monro, 1951), of a few *minibatch* SGD.
+- **Momentum** (Polyak, 1964): a ball that rolls. Part γ of the last step's velocity is kept; steps that agree add up to
+  1/(1 − γ) of them, steps that zigzag cancel.
+- **Nesterov** (1983; Sutskever et al., 2013): take the gradient a step ahead, where momentum will carry the weight.
+- **AdaGrad** (Duchi, Hazan and Singer, 2011): divide each weight's step by how large its gradients have been in all, so
+  that rare ones get larger steps.
+- **RMSProp** (Tieleman and Hinton, 2012): by how large they have been lately; else the steps only ever shrink.
+- **AdaDelta** (Zeiler, 2012): let the size of past steps stand in for η.
+- **Adam** (Kingma and Ba, 2015): momentum over RMSProp, both corrected for having started at zero.
+- **AdamW** (Loshchilov and Hutter, 2019): weight decay beside the adaptive step instead of inside it.
 
 **Two conventions.** The notes and torch do not always write the same rule. Both are here, under `convention`:
 
@@ -217,9 +218,7 @@ def adamw(
     adam(x, grad, grad_avg, square_avg, lr=lr, beta1=beta1, beta2=beta2, eps=eps, step=step)
 
 
-def decayed(
-    grad: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"], weight_decay: float
-) -> Float[Tensor, "*shape"]:
+def decayed(grad: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"], weight_decay: float) -> Float[Tensor, "*shape"]:
     """Return g + λx: the gradient of the loss plus that of ½λ|x|², which pulls every weight to zero.
 
     >>> decayed(torch.tensor([1.0]), torch.tensor([10.0]), 0.01)

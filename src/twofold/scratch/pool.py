@@ -9,7 +9,7 @@ The window's stride is its own size unless said otherwise, so windows don't over
 parts; *global* average pooling, one part, turns each channel into one number (Lin, Chen and Yan, "Network in network",
 2014).
 
-Backward, each output's gradient goes to where its number came from: to the one largest pixel, or in equal shares to all.
+Backward, each output's gradient goes to where its number came from: to the largest pixel, or in equal shares to all.
 """
 
 from __future__ import annotations
@@ -181,7 +181,9 @@ def _sides(x: Tensor, kernel: tuple[int, int], stride: Pair | None, padding: Pai
     sides = []
     for size, k, s, p in zip(x.shape[2:], kernel, pair(stride or kernel), pair(padding), strict=True):
         if k < 1 or s < 1 or not 0 <= 2 * p <= k:
-            raise ValueError(f"kernel and stride must be 1 or more and padding at most half the kernel, got {k}, {s}, {p}")
+            raise ValueError(
+                f"kernel and stride must be 1 or more and padding at most half the kernel, got {k}, {s}, {p}"
+            )
         extra = 0
         if ceil_mode:
             places = -(-(size + 2 * p - k) // s) + 1

@@ -1,7 +1,7 @@
 """Schedules: how the learning rate η moves while training.
 
-The gradient of a minibatch is noisy, and its noise does not shrink near the minimum as the gradient does. With a fixed η
-the weights end up dancing around it; a falling η lets them settle (Robbins and Monro, 1951). At the very start, when
+The gradient of a minibatch is noisy, and its noise does not shrink near the minimum as the gradient does. With a fixed
+η the weights end up dancing around it; a falling η lets them settle (Robbins and Monro, 1951). At the very start, when
 weights are random and running averages empty, a large step does harm: begin small and *warm up* (Goyal et al.,
 "Accurate, large minibatch SGD", 2017).
 
@@ -11,6 +11,7 @@ Every schedule is a plain function of time. t counts steps or epochs, from 1 for
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 
 def power(lr: float, alpha: float, t: int) -> float:
@@ -68,7 +69,7 @@ def warmup_cosine(lr: float, progress: float, *, warmup: float = 0.05, final_lr:
     return _warm(lr, progress, warmup, final_lr, lambda remaining: (1 - math.cos(math.pi * remaining)) / 2)
 
 
-def _warm(lr: float, progress: float, warmup: float, final_lr: float, shape) -> float:  # noqa: ANN001
+def _warm(lr: float, progress: float, warmup: float, final_lr: float, shape: Callable[[float], float]) -> float:
     if not (0 <= progress <= 1 and 0 <= warmup <= 1):
         raise ValueError(f"progress and warmup must lie in 0..1, got {progress} and {warmup}")
     if progress < warmup:

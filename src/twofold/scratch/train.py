@@ -1,8 +1,8 @@
 """The five steps of training, twice: data, model, loss, optimiser, training.
 
-Every training run of every network is these five steps. First the smallest case, a straight line through made-up points,
-with the gradients in plain sight; then LeNet on pictures, where the only news is that a network hands the gradient back
-through its layers by itself.
+Every training run of every network is these five steps. First the smallest case, a straight line through made-up
+points, with the gradients in plain sight; then LeNet on pictures, where the only news is that a network hands the
+gradient back through its layers by itself.
 
     python -m twofold.scratch.train        # the straight line
 """
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Generator, Tensor
+from torch import Tensor
 
 from twofold.scratch import init
 from twofold.scratch.data import data_iter, synthetic_regression

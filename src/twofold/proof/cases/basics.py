@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -64,20 +64,24 @@ def _refused_synthetic() -> Iterator[Refusal]:
 synthetic_data = Parity(draw=_draw_synthetic, refusals=_refused_synthetic)
 
 
+def _named(batches: Iterable[Sequence[Tensor]]) -> Results:
+    return {f"value {place} {name}": batch[name] for place, batch in enumerate(batches) for name in (0, 1)}
+
+
 def _draw_batches(choose: Choose) -> Case:
     examples, batch_size = choose.integer(1, 100), choose.integer(1, 20)
     replacement, seed = bool(choose.integer(0, 1)), choose.integer(0, 1000)
 
     def read(x: Tensor, y: Tensor) -> Results:
         batches = data.data_iter(batch_size, x, y, replacement=replacement, generator=seeded(seed))
-        return {f"value {place} {name}": part for place, batch in enumerate(batches) for name, part in zip("xy", batch)}
+        return _named(batches)
 
     def run(x: Tensor, y: Tensor) -> Results:
         dataset = TensorDataset(x, y)
         sampler = RandomSampler(dataset, replacement=replacement, generator=seeded(seed))
         # A generator of its own: the loader draws a seed for its workers from it.
         batches = DataLoader(dataset, batch_size, sampler=sampler, generator=seeded(0))
-        return {f"value {place} {name}": part for place, batch in enumerate(batches) for name, part in zip("xy", batch)}
+        return _named(batches)
 
     inputs = {"x": normal(choose, examples, 2), "y": torch.arange(examples)}
     return Case(inputs, read, run, covers=("with replacement" if replacement else "without replacement",))
@@ -95,11 +99,23 @@ minibatches = Parity(draw=_draw_batches, refusals=_refused_batches)
 # init
 
 _INITS: dict[str, tuple[Callable[..., Tensor], Callable[..., Any]]] = {
-    "normal": (lambda shape, g: init.normal(shape, 0.5, 0.02, generator=g), lambda t, g: nn.init.normal_(t, 0.5, 0.02, generator=g)),
+    "normal": (
+        lambda shape, g: init.normal(shape, 0.5, 0.02, generator=g),
+        lambda t, g: nn.init.normal_(t, 0.5, 0.02, generator=g),
+    ),
     "constant": (lambda shape, _: init.constant(shape, 0.3), lambda t, _: nn.init.constant_(t, 0.3)),
-    "uniform": (lambda shape, g: init.uniform(shape, 0.1, generator=g), lambda t, g: nn.init.uniform_(t, -0.1, 0.1, generator=g)),
-    "xavier uniform": (lambda shape, g: init.xavier_uniform(shape, generator=g), lambda t, g: nn.init.xavier_uniform_(t, generator=g)),
-    "xavier normal": (lambda shape, g: init.xavier_normal(shape, generator=g), lambda t, g: nn.init.xavier_normal_(t, generator=g)),
+    "uniform": (
+        lambda shape, g: init.uniform(shape, 0.1, generator=g),
+        lambda t, g: nn.init.uniform_(t, -0.1, 0.1, generator=g),
+    ),
+    "xavier uniform": (
+        lambda shape, g: init.xavier_uniform(shape, generator=g),
+        lambda t, g: nn.init.xavier_uniform_(t, generator=g),
+    ),
+    "xavier normal": (
+        lambda shape, g: init.xavier_normal(shape, generator=g),
+        lambda t, g: nn.init.xavier_normal_(t, generator=g),
+    ),
     "kaiming uniform": (
         lambda shape, g: init.kaiming_uniform(shape, generator=g),
         lambda t, g: nn.init.kaiming_uniform_(t, nonlinearity="relu", generator=g),
@@ -126,9 +142,7 @@ def _draw_init(choose: Choose) -> Case:
 
 
 def _refused_init() -> Iterator[Refusal]:
-    yield Refusal(
-        "a fan of a vector", lambda: init.xavier_normal((3,)), lambda: nn.init.xavier_normal_(torch.empty(3))
-    )
+    yield Refusal("a fan of a vector", lambda: init.xavier_normal((3,)), lambda: nn.init.xavier_normal_(torch.empty(3)))
     yield Refusal(
         "an unknown mode",
         lambda: init.kaiming_normal((3, 3), mode="fan"),  # type: ignore[arg-type]
@@ -152,7 +166,11 @@ def _linear_case(choose: Choose, batch: tuple[int, ...], features: int, out: int
             "gradient bias": grad_bias,
         }
 
-    inputs = {"x": normal(choose, *batch, features), "weight": normal(choose, out, features), "bias": normal(choose, out)}
+    inputs = {
+        "x": normal(choose, *batch, features),
+        "weight": normal(choose, out, features),
+        "bias": normal(choose, out),
+    }
     covers = ("empty batch",) if 0 in batch else ("more dimensions",) if len(batch) > 1 else ()
     return differentiable(choose, inputs, read=read, run=functional.linear, covers=covers)
 
@@ -171,7 +189,10 @@ def _refused_linear() -> Iterator[Refusal]:
 
 dense = Parity(
     draw=_draw_linear,
-    edges=lambda: [_linear_case(KeyedChoose("linear", 0), (0,), 3, 2), _linear_case(KeyedChoose("linear", 1), (1,), 1, 1)],
+    edges=lambda: [
+        _linear_case(KeyedChoose("linear", 0), (0,), 3, 2),
+        _linear_case(KeyedChoose("linear", 1), (1,), 1, 1),
+    ],
     refusals=_refused_linear,
     typical=lambda: _linear_case(KeyedChoose("linear", 2), (256,), 784, 256),
 )
@@ -200,7 +221,9 @@ def _activation(name: str) -> Parity:
         yield case(tied(choose, 4, 4), choose, "ties")
 
     return Parity(
-        draw=draw, edges=edges, typical=lambda: case(normal(KeyedChoose(name, 1), 128, 64, 28, 28), KeyedChoose(name, 2))
+        draw=draw,
+        edges=edges,
+        typical=lambda: case(normal(KeyedChoose(name, 1), 128, 64, 28, 28), KeyedChoose(name, 2)),
     )
 
 
@@ -293,7 +316,9 @@ softmax = Parity(
     edges=_edges_softmax,
     refusals=lambda: [
         Refusal(
-            "one row without a batch", lambda: loss.softmax(torch.zeros(3)), lambda: functional.softmax(torch.zeros(3), 1)
+            "one row without a batch",
+            lambda: loss.softmax(torch.zeros(3)),
+            lambda: functional.softmax(torch.zeros(3), 1),
         )
     ],
     typical=lambda: _softmax_case(KeyedChoose("softmax", 1), normal(KeyedChoose("softmax", 2), 256, 1000), log=False),
@@ -396,4 +421,3 @@ dropout_parity = Parity(
     ],
     typical=lambda: _dropout_case(KeyedChoose("dropout", 1), (256, 4096), 0.5),
 )
-

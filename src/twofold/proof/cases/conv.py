@@ -184,9 +184,7 @@ conv1x1 = Parity(draw=_draw_conv1x1, refusals=_refused_conv1x1)
 
 def _draw_receptive_field(choose: Choose) -> Case:
     """A few convolutions, and how far a single output's gradient reaches into the picture."""
-    layers = [
-        (choose.integer(1, 4), choose.integer(1, 2), choose.integer(1, 2)) for _ in range(choose.integer(1, 3))
-    ]
+    layers = [(choose.integer(1, 4), choose.integer(1, 2), choose.integer(1, 2)) for _ in range(choose.integer(1, 3))]
 
     def reach() -> tuple[int, int]:
         # Large enough for two outputs; weights of one, so that nothing cancels.

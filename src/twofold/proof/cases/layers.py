@@ -66,7 +66,9 @@ def _edges_pool(kind: str) -> Iterator[Case]:
     choose = KeyedChoose(f"{kind} pool edges", 0)
     yield _pool_case(choose, normal(choose, 2, 3, 4, 5), kind=kind, kernel_size=(4, 5), covers=("window = input",))
     yield _pool_case(choose, torch.ones(1, 1, 5, 5).double(), kind=kind, kernel_size=3, stride=1, covers=("all equal",))
-    yield _pool_case(choose, -normal(choose, 1, 1, 3, 3).abs(), kind=kind, kernel_size=3, padding=1, covers=("negative",))
+    yield _pool_case(
+        choose, -normal(choose, 1, 1, 3, 3).abs(), kind=kind, kernel_size=3, padding=1, covers=("negative",)
+    )
     yield _pool_case(choose, normal(choose, 1, 1, 1, 1), kind=kind, kernel_size=1, covers=("one pixel", "batch of one"))
     yield _pool_case(choose, normal(choose, 0, 2, 4, 4), kind=kind, kernel_size=2, covers=("empty batch",))
 

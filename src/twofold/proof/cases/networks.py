@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -23,7 +24,7 @@ _STEPS = 5
 
 def _torch_mlp(sizes: tuple[int, ...]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for in_features, out_features in zip(sizes, sizes[1:], strict=False):
+    for in_features, out_features in itertools.pairwise(sizes):
         layers += [nn.Linear(in_features, out_features), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

@@ -84,9 +84,7 @@ def _rule(rule: str, build: Callable[[Choose], dict[str, Any]], refusals: tuple[
         covers = ("no numbers",) if 0 in shape else ()
         chosen = build(choose)
         covers = (*covers, *chosen.pop("covers", ()))
-        return _rule_case(
-            normal(choose, *shape), normal(choose, _STEPS, *shape), rule=rule, covers=covers, **chosen
-        )
+        return _rule_case(normal(choose, *shape), normal(choose, _STEPS, *shape), rule=rule, covers=covers, **chosen)
 
     def typical() -> Case:
         choose = KeyedChoose(rule, 0)
