@@ -14,7 +14,6 @@ from twofold.data import (
     PixelSpec,
     ResizedImages,
     StreamedImages,
-    Subset,
     open_image,
     prefetch,
     to_pixels,
@@ -37,7 +36,7 @@ def in_memory(images: Images) -> MemoryImages:
 def test_every_kind_keeps_the_contract(photos: Path):
     stream = streamed(photos)
     held = in_memory(stream)
-    kinds = [stream, held, Subset(stream, torch.arange(16)), Subset(held, torch.arange(16)), ResizedImages(held, SPEC)]
+    kinds = [stream, held, ResizedImages(held, SPEC)]
     order = torch.tensor([3, 0, 15, 3])
     expected = held.images[order]
     for images in kinds:
@@ -49,7 +48,7 @@ def test_every_kind_keeps_the_contract(photos: Path):
         assert torch.equal(batch, expected)
         assert images.load(torch.empty(0, dtype=torch.int64)).shape == (0, 3, 8, 10)
         assert images.describe(3)
-    assert [images.in_memory for images in kinds] == [False, True, False, True, False]
+    assert [images.in_memory for images in kinds] == [False, True, False]
 
 
 def test_streamed_pixels_are_those_of_the_files(photos: Path):
@@ -65,7 +64,6 @@ def test_descriptions(photos: Path):
     held = in_memory(stream)
     assert held.describe(2) == "photos test #2"
     assert held.select(torch.tensor([5, 9])).describe(1) == "photos test #9"
-    assert Subset(held, torch.tensor([5, 9])).describe(0) == "photos test #5"
     assert ResizedImages(held, SPEC).describe(4) == "photos test #4"
     by_path = MemoryImages(held.images, held.labels, stream.paths)
     assert by_path.select(torch.tensor([5, 9])).describe(1) == stream.paths[9]
@@ -103,7 +101,7 @@ def test_prefetch_keeps_order(photos: Path):
     stream = streamed(photos)
     held = in_memory(stream)
     batches = list(torch.arange(16).flip(0).split(3))
-    for images in (stream, held, Subset(stream, torch.arange(16))):
+    for images in (stream, held):
         loaded = list(prefetch(batches, images))
         assert len(loaded) == len(batches)
         assert all(torch.equal(pixels, held.load(batch)) for pixels, batch in zip(loaded, batches, strict=True))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from twofold.data.load import Data, EvalData, load_data, load_eval_images
     from twofold.data.names import NAMED_DATA, NamedData, check_data_name, looks_like_path
     from twofold.data.pixels import ChannelMismatchError, image_to_pil, to_pixels
-    from twofold.data.source import Images, MemoryImages, ResizedImages, StreamedImages, Subset, prefetch
+    from twofold.data.source import Images, MemoryImages, ResizedImages, StreamedImages, prefetch
     from twofold.data.spec import PixelSpec, PreprocessingSpec, normalise
     from twofold.data.statistics import channel_statistics
 
@@ -55,7 +55,6 @@ _HOME = {
     "MemoryImages": "source",
     "ResizedImages": "source",
     "StreamedImages": "source",
-    "Subset": "source",
     "prefetch": "source",
     "PixelSpec": "spec",
     "PreprocessingSpec": "spec",
@@ -81,7 +80,6 @@ __all__ = [
     "ResizedImages",
     "Split",
     "StreamedImages",
-    "Subset",
     "channel_statistics",
     "check_data_name",
     "image_to_pil",

@@ -89,7 +89,7 @@ class MemoryImages:
         return MemoryImages(self.images.to(device), self.labels.to(device), self.origin, self.numbers)
 
     def select(self, indices: Int64[Tensor, " m"]) -> MemoryImages:
-        """Return a copy of the images at `indices`; unlike a `Subset` it does not keep the rest alive."""
+        """Return a copy of the images at `indices`, which does not keep the rest alive."""
         origin = self.origin if isinstance(self.origin, str) else [self.origin[index] for index in indices.tolist()]
         return MemoryImages(self.images[indices], self.labels[indices], origin, self.numbers[indices.cpu()])
 
@@ -169,32 +169,6 @@ class ResizedImages(_DecodedImages):
 
     def _pixels(self, index: int) -> UInt8[Tensor, "channels height width"]:
         return to_pixels(image_to_pil(self.base.images[index]), self.spec)
-
-
-@final
-class Subset:
-    """The images of another set at `indices`, in that order; nothing is copied."""
-
-    def __init__(self, images: Images, indices: Int64[Tensor, " n"]) -> None:
-        self.images = images
-        self.indices = indices
-        self.labels = images.labels[indices.to(images.labels.device)]
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the set that this is part of is in memory."""
-        return self.images.in_memory
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def load(self, indices: Int64[Tensor, " batch"]) -> UInt8[Tensor, "batch channels height width"]:
-        """Return the pixels at `indices` of the subset."""
-        return self.images.load(self.indices[indices.to(self.indices.device)])
-
-    def describe(self, index: int) -> str:
-        """Return the description that the whole set gives."""
-        return self.images.describe(int(self.indices[index]))
 
 
 def prefetch(
