@@ -72,6 +72,22 @@ def test_groups_keep_their_own_settings_and_missing_gradients_are_left_alone() -
     assert (first.item(), second.item(), third.item()) == (pytest.approx(0.9), 0.0, 1.0)
 
 
-def test_an_unknown_rule_is_an_error() -> None:
+def test_unknown_rules_and_settings_are_errors() -> None:
     with pytest.raises(TwofoldError, match="did you mean adam"):
         ScratchOptimizer([torch.zeros(1)], "adamm", lr=0.1)
+    with pytest.raises(TwofoldError, match="unknown setting of sgd 'momentum'"):
+        ScratchOptimizer([torch.zeros(1)], "sgd", lr=0.1, momentum=0.9)
+    with pytest.raises(TwofoldError, match="momentum needs lr"):
+        ScratchOptimizer([torch.zeros(1)], "momentum")
+
+
+def test_a_group_s_own_setting_counts_and_copies_go_on() -> None:
+    weight = nn.Parameter(torch.ones(1))
+    optimizer = ScratchOptimizer([{"params": [weight], "momentum": 0.5}], "momentum", lr=0.1)
+    copied = copy.deepcopy(optimizer)
+    for one in (optimizer, copied):
+        (parameter,) = one.param_groups[0]["params"]
+        for _ in range(2):
+            parameter.grad = torch.ones(1)
+            one.step()
+        assert parameter.item() == pytest.approx(1 - 0.1 * 1 - 0.1 * 1.5)

@@ -105,6 +105,7 @@ ELEMENTARY = {
     "unsqueeze", "view", "zeros", "zeros_like", "zero_", "index", "index_put_", "_local_scalar_dense", "is_same_size",
     "select_backward", "slice_backward", "_reshape_alias", "_reshape_copy", "unbind", "item", "random_", "set_",
     # arithmetic, one number at a time
+    "bitwise_or", "isnan", "scalar_tensor",
     "abs", "add", "add_", "bernoulli_", "bitwise_and", "ceil", "clamp", "div", "div_", "eq", "exp", "floor_divide",
     "ge", "gt", "le", "log", "lt", "mul", "mul_", "neg", "pow", "reciprocal", "rsub", "sqrt", "sub", "sub_", "where",
     # sums and largest numbers

@@ -32,16 +32,16 @@ class _Operation(torch.autograd.Function):
         """Run `forward` on the tensors; keep what it says `backward` needs."""
         y, kept = forward(*tensors)
         ctx.backward_function = backward
-        ctx.given = [tensor is not None for tensor in tensors]
         ctx.save_for_backward(*kept)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        """Return a gradient for each of forward's tensors that was there."""
+        """Return a gradient for each of forward's tensors that wants one; a missing bias does not."""
         gradients = ctx.backward_function(grads[0], *ctx.saved_tensors)
-        return None, None, *(gradient if given else None for gradient, given in zip(gradients, ctx.given, strict=True))
+        wanted = ctx.needs_input_grad[2:]
+        return None, None, *(gradient if want else None for gradient, want in zip(gradients, wanted, strict=True))
 
 
 def _run(forward: Forward, backward: Backward, *tensors: Tensor | None) -> Tensor:
@@ -73,9 +73,10 @@ class ScratchConv2d(nn.Conv2d):
             "dilation": self.dilation,
             "groups": self.groups,
         }
+        need_x = input.requires_grad
         return _run(
             lambda x, weight, bias: (conv.conv2d(x, weight, bias, **options), (x, weight)),
-            lambda grad, x, weight: conv.conv2d_backward(grad, x, weight, **options),
+            lambda grad, x, weight: conv.conv2d_backward(grad, x, weight, **options, need_x=need_x),
             input,
             self.weight,
             self.bias,
@@ -192,7 +193,7 @@ class ScratchTanh(nn.Tanh):
 
 
 class ScratchDropout(nn.Dropout):
-    """`nn.Dropout` on `scratch.dropout`, from torch's global generator: the same numbers fall."""
+    """`nn.Dropout` on `scratch.dropout`, from torch's global generator: on a processor the same numbers fall."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Return m x in training and x in prediction."""
@@ -280,7 +281,7 @@ def to_scratch(model: nn.Module) -> nn.Module:
     """
     # deepcopy takes what its memo holds for copied: the tensors themselves.
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return _swap(copy.deepcopy(model, shared), "")
+    return _swap(copy.deepcopy(model, shared), "", {})
 
 
 def without_scratch_form(model: nn.Module) -> list[str]:
@@ -296,9 +297,15 @@ def without_scratch_form(model: nn.Module) -> list[str]:
     )
 
 
-def _swap(module: nn.Module, path: str) -> nn.Module:
-    for name, child in module.named_children():
-        setattr(module, name, _swap(child, f"{path}.{name}".lstrip(".")))
+def _swap(module: nn.Module, path: str, done: dict[int, nn.Module]) -> nn.Module:
+    """Return `module` with every layer inside swapped; a layer that stands in several places stays one (`done`)."""
+    if id(module) in done:
+        return done[id(module)]
+    done[id(module)] = module
+    # Not `named_children`, which names a layer in two places once.
+    for name, child in list(module._modules.items()):
+        if child is not None:
+            setattr(module, name, _swap(child, f"{path}.{name}".lstrip("."), done))
     form = SCRATCH_FORMS.get(type(module))
     if form is None:
         return module
@@ -311,4 +318,5 @@ def _swap(module: nn.Module, path: str) -> nn.Module:
             )
     swapped = form.__new__(form)
     swapped.__dict__ = module.__dict__
+    done[id(module)] = swapped
     return swapped

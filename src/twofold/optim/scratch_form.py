@@ -6,13 +6,17 @@ readable form's, in torch's convention.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 
-from twofold.errors import check_known
+from twofold.errors import TwofoldError, check_known
 from twofold.scratch import optim
+
+# What a rule's caller gives at each step.
+_GIVEN = frozenset({"step", "weight_decay"})
 
 
 class ScratchOptimizer(torch.optim.Optimizer):
@@ -25,14 +29,24 @@ class ScratchOptimizer(torch.optim.Optimizer):
         settings: the rule's own arguments, such as `lr`; a group may differ.
 
     Raises:
-        TwofoldError: there is no such rule.
+        TwofoldError: there is no such rule, or it has no such setting.
     """
 
     def __init__(self, params: Iterable[Any], rule: str, *, weight_decay: float = 0.0, **settings: float | str) -> None:
-        check_known("rule", rule, optim.RULES)
-        super().__init__(params, {"weight_decay": weight_decay, **settings})
+        update, _ = optim.RULES[check_known("rule", rule, optim.RULES)]
+        takes = inspect.signature(update).parameters.values()
+        own = {argument.name: argument.default for argument in takes if argument.kind is argument.KEYWORD_ONLY}
+        for name in settings:
+            check_known(f"setting of {rule}", name, own.keys() - _GIVEN)
+        defaults = {name: settings.get(name, default) for name, default in own.items() if name not in _GIVEN}
+        if missing := [name for name, value in defaults.items() if value is inspect.Parameter.empty]:
+            raise TwofoldError(f"{rule} needs {', '.join(missing)}")
+        super().__init__(params, {**defaults, "weight_decay": weight_decay})
         self.rule = rule
-        self._settings = tuple(settings)
+        self._settings = tuple(defaults)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "rule": self.rule, "_settings": self._settings}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

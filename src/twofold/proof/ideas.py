@@ -265,6 +265,8 @@ _ENTRIES = (
             "columns",
             "sum_columns",
             "met",
+            "strips",
+            "images_last",
         ),
         run=("torch.nn.functional:conv2d", "torch.nn:Conv2d"),
         proof="conv:conv2d",

@@ -14,8 +14,8 @@ The rest is book-keeping:
 - **channels**: each output channel o has a kernel for each input channel and sums over them, plus a bias:
   y[o, r, c] = b[o] + Σ_ch Σ_i Σ_j x[ch, r + i, c + j] · w[o, ch, i, j].
 - **stride** s: move the kernel s pixels at a time. x[s·r + i, s·c + j].
-- **padding**: put zeros around the picture, so that its edge is looked at as often as its middle. An even kernel
-  needs one zero more on one side than on the other.
+- **padding**: put zeros around the picture, so that the kernel can stand on its edge and the output need not shrink.
+  To keep the size, an even kernel needs one zero more on one side than on the other.
 - **dilation** d: spread the kernel's weights d pixels apart. x[s·r + d·i, s·c + d·j].
 - **groups**: cut the channels into groups that don't see one another.
 
@@ -27,8 +27,9 @@ product of a row of weights and a column, and the whole layer is `weight @ colum
 every place. A 1x1 convolution *is* the dense layer: its column is the pixel's channels. Backward follows from the dense
 layer's, and from `sum_columns`, which carries a gradient in the columns back to the pixels that they were copied from.
 
-What was given up for speed: a batch is taken a few images at a time, so that their columns (k_h · k_w times the
-size of the images) stay in the processor's cache; the loops `for images in …` below do nothing else.
+What was given up for speed, in two places. A picture is taken a strip of rows at a time (`strips`), so that its
+columns, k_h · k_w times the size of the picture, stay in the processor's cache. And in memory the images come *last*
+(`images_last`): the numbers at one place of all images lie side by side, and are moved together.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ Pair = int | tuple[int, int]
 Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | Literal["valid", "same"]
 Sides = tuple[tuple[int, int], tuple[int, int]]
 
-_COLUMN_NUMBERS = 3 * 2**18  # 3 MiB of float32: about a processor's second-level cache
+_COLUMN_NUMBERS = 2**21  # 8 MiB of float32: what a processor's caches hold
 
 
 def cross_correlation(x: Float[Tensor, "height width"], kernel: Float[Tensor, "kh kw"]) -> Float[Tensor, "out_h out_w"]:
@@ -94,20 +95,20 @@ def conv2d(
 
     >>> x = torch.arange(9.0).reshape(1, 1, 3, 3)
     >>> weight = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
-    >>> conv2d(x, weight, stride=2, padding=1)  # the corners of the padded picture, two pixels apart
+    >>> conv2d(x, weight, stride=2, padding=1)  # windows start at rows and columns 0 and 2 of the padded 5x5
     tensor([[[[ 0.,  8.],
               [21., 43.]]]])
     """
     _check(x, weight, bias, groups)
     kernel = (weight.shape[2], weight.shape[3])
-    padded = pad(x, _sides(padding, tuple(x.shape[2:]), kernel, stride, dilation))
+    padded = pad(images_last(x), _sides(padding, tuple(x.shape[2:]), kernel, stride, dilation))
     rows, cols = output_size((padded.shape[2], padded.shape[3]), kernel, stride, dilation)
-    y = x.new_empty(len(x), len(weight), rows, cols)
+    y = x.new_empty(len(weight), rows, cols, len(x))
     flat_weight = _by_group(weight, groups)  # (groups, out, in · kh · kw)
-    for images in _few(len(x), weight[0].numel() * groups * rows * cols):
-        seen = columns(padded[images], kernel, stride, dilation, groups)  # (groups, in · kh · kw, images · rows · cols)
-        product = flat_weight @ seen
-        y[images] = product.view(len(weight), -1, rows, cols).transpose(0, 1)
+    for above, below in strips((rows, cols), padded.shape, kernel, stride, dilation):
+        seen = columns(padded[:, :, below], kernel, stride, dilation, groups)  # (groups, in · kh · kw, places)
+        y[:, above] = (flat_weight @ seen).view(len(weight), above.stop - above.start, cols, len(x))
+    y = y.permute(3, 0, 1, 2)
     return y if bias is None else y.add_(bias.view(-1, 1, 1))
 
 
@@ -119,19 +120,22 @@ def conv2d_backward(
     padding: Padding = 0,
     dilation: Pair = 1,
     groups: int = 1,
+    need_x: bool = True,
 ) -> tuple[
-    Float[Tensor, "batch in_channels height width"],
+    Float[Tensor, "batch in_channels height width"] | None,
     Float[Tensor, "out_channels group_channels kh kw"],
     Float[Tensor, " out_channels"],
 ]:
     """Return the gradients of the loss in x, weight and bias, given `grad`, its gradient in the output.
 
-    With y = W X, X the columns, the dense layer's backward holds: with G = ∂L/∂y laid out as y is,
+    With y = W X, the dense layer on its side (a column of X is one place, a row of y one output channel), the dense
+    layer's backward holds. With G = ∂L/∂y laid out as y is, whose rows add up to ∂L/∂b,
 
         ∂L/∂W = G Xᵀ    (each weight was used at every place of every image: summed over all of them)
         ∂L/∂X = Wᵀ G    (each output sends its gradient back along its weights)
 
-    and a pixel that was copied to several columns gets the sum of what came back to each (`sum_columns`).
+    and a pixel that was copied to several columns gets the sum of what came back to each (`sum_columns`). The first
+    layer of a network can do without ∂L/∂x (`need_x`): nobody learns the picture.
 
     >>> x, weight = torch.arange(9.0).reshape(1, 1, 3, 3), torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
     >>> grad_x, grad_weight, grad_bias = conv2d_backward(torch.ones(1, 1, 2, 2), x, weight)
@@ -147,18 +151,21 @@ def conv2d_backward(
     """
     kernel = (weight.shape[2], weight.shape[3])
     sides = _sides(padding, tuple(x.shape[2:]), kernel, stride, dilation)
-    padded = pad(x, sides)
-    rows, cols = grad.shape[2:]
-    grad_padded = torch.zeros_like(padded)
+    padded = pad(images_last(x), sides)
+    cols = grad.shape[3]
+    grad_padded = torch.zeros_like(padded) if need_x else padded
+    grad_y = images_last(grad).permute(1, 2, 3, 0)
     flat_weight = _by_group(weight, groups)
     grad_weight = torch.zeros_like(flat_weight)
-    for images in _few(len(x), weight[0].numel() * groups * rows * cols):
-        seen = columns(padded[images], kernel, stride, dilation, groups)
-        flat_grad = grad[images].transpose(0, 1).reshape(groups, len(weight) // groups, -1)
+    for above, below in strips((grad.shape[2], cols), padded.shape, kernel, stride, dilation):
+        seen = columns(padded[:, :, below], kernel, stride, dilation, groups)
+        flat_grad = grad_y[:, above].reshape(groups, len(weight) // groups, seen.shape[2])
         grad_weight += flat_grad @ seen.transpose(1, 2)
-        grad_seen = flat_weight.transpose(1, 2) @ flat_grad
-        sum_columns(grad_seen, grad_padded[images], kernel, (rows, cols), stride, dilation)
-    grad_x = unpad(grad_padded, sides)
+        if need_x:
+            grad_seen = flat_weight.transpose(1, 2) @ flat_grad
+            size = (above.stop - above.start, cols)
+            sum_columns(grad_seen, grad_padded[:, :, below], kernel, size, stride, dilation)
+    grad_x = unpad(grad_padded, sides) if need_x else None
     return grad_x, grad_weight.view(weight.shape), grad.sum(dim=(0, 2, 3))
 
 
@@ -218,7 +225,7 @@ def pad(
     if not any((top, bottom, left, right)):
         return x
     batch, channels, height, width = x.shape
-    padded = x.new_full((batch, channels, top + height + bottom, left + width + right), value)
+    padded = x.new_full((channels, top + height + bottom, left + width + right, batch), value).permute(3, 0, 1, 2)
     padded[:, :, top : top + height, left : left + width] = x
     return padded
 
@@ -264,7 +271,7 @@ def columns(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Float[Tensor, "groups group_numbers places"]:
-    """Return the windows as the columns of a matrix (one a group): rows (channel, i, j), columns (image, r, c).
+    """Return the windows as the columns of a matrix (one a group): rows (channel, i, j), columns (r, c, image).
 
     >>> columns(torch.arange(9.0).reshape(1, 1, 3, 3), (2, 2))
     tensor([[[0., 1., 3., 4.],
@@ -272,9 +279,9 @@ def columns(
              [3., 4., 6., 7.],
              [4., 5., 7., 8.]]])
     """
-    seen = windows(x, kernel, stride, dilation).permute(1, 4, 5, 0, 2, 3)
-    channels, batch, rows, cols = seen.shape[0], *seen.shape[3:]
-    return seen.reshape(groups, channels // groups * kernel[0] * kernel[1], batch * rows * cols)
+    seen = windows(x, kernel, stride, dilation).permute(1, 4, 5, 2, 3, 0)  # (channel, i, j, r, c, image)
+    channels, rows, cols, batch = seen.shape[0], *seen.shape[3:]
+    return seen.reshape(groups, channels // groups * kernel[0] * kernel[1], rows * cols * batch)
 
 
 def sum_columns(
@@ -297,10 +304,10 @@ def sum_columns(
               [1., 2., 1.]]]])
     """
     batch, channels = grad_x.shape[:2]
-    parts = grad_columns.view(channels, *kernel, batch, *size)
+    parts = grad_columns.view(channels, *kernel, *size, batch)
     for i in range(kernel[0]):
         for j in range(kernel[1]):
-            met(grad_x, i, j, size, stride, dilation).add_(parts[:, i, j].transpose(0, 1))
+            met(grad_x, i, j, size, stride, dilation).add_(parts[:, i, j].permute(3, 0, 1, 2))
 
 
 def met(x: Tensor, i: int, j: int, size: tuple[int, int], stride: Pair = 1, dilation: Pair = 1) -> Tensor:
@@ -313,6 +320,33 @@ def met(x: Tensor, i: int, j: int, size: tuple[int, int], stride: Pair = 1, dila
     (s_rows, s_cols), (d_rows, d_cols) = pair(stride), pair(dilation)
     top, left = i * d_rows, j * d_cols
     return x[..., top : top + s_rows * (size[0] - 1) + 1 : s_rows, left : left + s_cols * (size[1] - 1) + 1 : s_cols]
+
+
+def images_last(x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+    """Return the same tensor with the numbers at one place of all images side by side in memory.
+
+    >>> x = images_last(torch.zeros(5, 2, 3, 4))
+    >>> x.shape, x.stride()[0]  # from one image to the next is one number
+    (torch.Size([5, 2, 3, 4]), 1)
+    """
+    return x.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
+
+
+def strips(
+    size: tuple[int, int], padded: tuple[int, ...], kernel: tuple[int, int], stride: Pair = 1, dilation: Pair = 1
+) -> Iterator[tuple[slice, slice]]:
+    """Yield a few rows of the output at a time, and the rows of the padded input that they see.
+
+    >>> [(above.start, above.stop, below.start, below.stop) for above, below in strips((4, 4), (1, 1, 6, 6), (3, 3))]
+    [(0, 4, 0, 6)]
+    """
+    rows, cols = size
+    batch, channels = padded[:2]
+    step = max(1, _COLUMN_NUMBERS // max(1, batch * channels * kernel[0] * kernel[1] * cols))
+    for start in range(0, rows, step):
+        stop = min(rows, start + step)
+        last = (stop - 1) * pair(stride)[0] + pair(dilation)[0] * (kernel[0] - 1)
+        yield slice(start, stop), slice(start * pair(stride)[0], last + 1)
 
 
 def receptive_field(layers: list[tuple[int, int, int]]) -> tuple[int, int]:
@@ -366,13 +400,6 @@ def _sides(padding: Padding, size: tuple[int, ...], kernel: tuple[int, int], str
 def _by_group(weight: Tensor, groups: int) -> Tensor:
     """Return the weight as (groups, out channels of a group, numbers a window holds in a group)."""
     return weight.reshape(groups, len(weight) // groups, -1)
-
-
-def _few(num_images: int, numbers_an_image: int) -> Iterator[slice]:
-    """Yield the batch in slices whose columns fit in the cache."""
-    step = max(1, _COLUMN_NUMBERS // max(1, numbers_an_image))
-    for start in range(0, num_images, step):
-        yield slice(start, start + step)
 
 
 def _check(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:

@@ -8,10 +8,10 @@ from a normal distribution, labels follow from weights that we chose, plus noise
 Training has worked when it finds w and b again, up to the noise.
 
 **Minibatches.** A gradient over all examples is exact and slow, a gradient over one is fast and noisy. A minibatch
-takes a few. Drawn *without replacement* (shuffle, then cut into pieces) each example is seen once an epoch; *with
-replacement* each place in a batch is drawn anew, so an example may come twice and another not at all. Either way the
-batch's mean gradient equals the full gradient on average (Bottou, Curtis and Nocedal, "Optimization methods for
-large-scale machine learning", 2018).
+takes a few; one pass over all examples is an *epoch*. Drawn *without replacement* (shuffle, then cut into pieces) each
+example is seen once an epoch; *with replacement* each place in a batch is drawn anew, so an example may come twice and
+another not at all. Either way the batch's mean gradient equals the full gradient on average (Bottou, Curtis and
+Nocedal, "Optimization methods for large-scale machine learning", 2018).
 """
 
 from __future__ import annotations

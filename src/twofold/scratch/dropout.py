@@ -1,7 +1,8 @@
 """Dropout: in training, switch off a random part of the numbers, so that none can be relied upon alone.
 
 Hinton et al., "Improving neural networks by preventing co-adaptation of feature detectors", 2012; Srivastava et al.,
-2014. Each number is dropped with probability p, and the others are divided by 1 − p: the mean stays what it was.
+2014. Each number is dropped with probability p, and the others are divided by 1 − p: the mean stays what it was. (The
+papers scale in prediction instead: all numbers are kept there, and multiplied by 1 − p.)
 
     y = m x,    m = 0 with probability p, else 1 / (1 − p),    E[m] = 1
 
@@ -27,8 +28,8 @@ def dropout_mask(
     """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"p must lie in 0..1, got {p}")
-    if p == 1.0:
-        return torch.zeros_like(x)
+    if p in (0.0, 1.0):  # nothing to draw
+        return torch.full_like(x, 1 - p)
     return torch.empty_like(x).bernoulli_(1 - p, generator=generator) / (1 - p)
 
 

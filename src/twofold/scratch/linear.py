@@ -2,6 +2,9 @@
 
     y = x Wᵀ + b,    y_no = Σ_i x_ni W_oi + b_o
 
+with n the example, i the input and o the output. Backward is given g = ∂L/∂y, a table like y that says how fast the
+loss L grows with each output, and returns the same for x, W and b.
+
 Linear regression is this layer with one output (Legendre, 1805); softmax regression has one output a class; a
 multilayer perceptron stacks several with an activation in between. The weight is stored (out, in), as torch does, so
 each of its rows is what one output looks for.
@@ -47,7 +50,7 @@ def linear_backward(
         ∂L/∂W_oi = Σ_n g_no x_ni,  so  gᵀ x           (summed over the batch: the weight was used by each example)
         ∂L/∂b_o  = Σ_n g_no
 
-    The sums over the batch become a mean where the loss is one: its 1/n comes in with `grad`.
+    Where the loss is a mean over the batch, its 1/n has come in with `grad` already.
 
     >>> import torch
     >>> x, weight = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]])

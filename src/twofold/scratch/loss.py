@@ -1,7 +1,7 @@
 """Losses: one number that says how wrong the outputs are.
 
-**Squared loss** for a number to predict: ½(ŷ − y)² an example (the notes' form; the ½ cancels in the gradient). torch's
-`mse_loss` leaves out the ½ and takes the mean. Both are here.
+**Squared loss** for a number to predict: ½(ŷ − y)² an example, ŷ the prediction and y the label (the notes' form; the ½
+cancels in the gradient). torch's `mse_loss` leaves out the ½ and takes the mean. Both are here.
 
 **Softmax and cross-entropy** for a class to predict. The network gives one *logit* a class, any number at all; softmax
 turns them into probabilities, and the loss is how surprised these are by the true class:
@@ -12,7 +12,8 @@ exp overflows above about 88 in float32. Subtracting the largest logit first cha
 and leaves exponents at or below 0. The logarithm is taken before anything is divided: log p_k = z_k − log Σ_j exp(z_j).
 
 **Label smoothing** (Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016): a target of
-exactly 1 asks for infinite logits. Give the true class 1 − ε and spread ε over all classes: q = (1 − ε) onehot + ε/K.
+exactly 1 asks for infinite logits. Give the true class 1 − ε and spread ε over all K: q = (1 − ε) onehot + ε/K, where
+onehot is 1 at the true class and 0 elsewhere. Then L = −Σ_k q_k log p_k, which for ε = 0 is −log p_label again.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def softmax_backward(
 ) -> Float[Tensor, "batch classes"]:
     """Return y (g − Σ_k g_k y_k), y the probabilities.
 
-    ∂p_k/∂z_j = p_k(δ_kj − p_j), δ_kj = 1 where k = j: raising a logit lifts its own class and takes from all.
+    log p_k = z_k − log Σ_i exp(z_i) has the slope δ_kj − p_j in z_j (δ_kj = 1 where k = j, else 0), and the slope of
+    p = exp(log p) is p times that: ∂p_k/∂z_j = p_k(δ_kj − p_j). A logit lifts its own class and lowers the rest.
     Then ∂L/∂z_j = Σ_k g_k p_k (δ_kj − p_j) = p_j (g_j − Σ_k g_k p_k).
 
     >>> softmax_backward(torch.tensor([[4.0, 0.0]]), torch.tensor([[0.5, 0.5]]))
@@ -108,7 +110,8 @@ def log_softmax_backward(
 ) -> Float[Tensor, "batch classes"]:
     """Return g − softmax(z) Σ_k g_k, given y = log_softmax(z).
 
-    ∂y_k/∂z_j = δ_kj − p_j, so ∂L/∂z_j = g_j − p_j Σ_k g_k.
+    The slope of log Σ_i exp(z_i) in z_j is exp(z_j) / Σ_i exp(z_i) = p_j. So ∂y_k/∂z_j = δ_kj − p_j (δ_kj = 1 where
+    k = j, else 0), and ∂L/∂z_j = Σ_k g_k (δ_kj − p_j) = g_j − p_j Σ_k g_k.
 
     >>> log_softmax_backward(torch.tensor([[4.0, 0.0]]), torch.tensor([[0.5, 0.5]]).log())
     tensor([[ 2., -2.]])
@@ -124,8 +127,10 @@ def smooth_targets(
     >>> smooth_targets(torch.tensor([1]), 4, 0.2, dtype=torch.float32)
     tensor([[0.0500, 0.8500, 0.0500, 0.0500]])
     """
-    if not 0.0 <= label_smoothing < 1.0:
+    if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"label_smoothing must lie in 0..1, got {label_smoothing}")
+    if labels.dim() != 1 or labels.dtype != torch.int64:
+        raise ValueError(f"labels must be int64 (batch,), got {labels.dtype} {tuple(labels.shape)}")
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
         raise ValueError(f"labels must lie in 0..{num_classes - 1}, got {int(labels.min())}..{int(labels.max())}")
     one_hot = (labels[:, None] == torch.arange(num_classes, device=labels.device)).to(dtype)
@@ -147,8 +152,9 @@ def cross_entropy(
     if len(labels) != len(logits):
         raise ValueError(f"as many labels as rows of logits are needed, got {len(labels)} for {len(logits)}")
     targets = smooth_targets(labels, logits.shape[1], label_smoothing, dtype=logits.dtype)
-    losses = -(targets * log_softmax(logits)).sum(dim=1)
-    if reduction == "none":
+    # A class that is not asked for costs nothing, however unlikely it is: 0 · log 0 = 0.
+    losses = -torch.where(targets > 0, targets * log_softmax(logits), 0).sum(dim=1)
+    if _is(reduction, "none"):
         return losses
     return losses.mean() if reduction == "mean" else losses.sum()
 
@@ -170,9 +176,15 @@ def cross_entropy_backward(
     """
     targets = smooth_targets(labels, logits.shape[1], label_smoothing, dtype=logits.dtype)
     difference = softmax(logits) - targets
-    if reduction == "none":
+    if _is(reduction, "none"):
         return grad[:, None] * difference
     return grad * difference / (len(logits) if reduction == "mean" else 1)
+
+
+def _is(reduction: Reduction, wanted: Reduction) -> bool:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    return reduction == wanted
 
 
 def _same_shape(prediction: Tensor, target: Tensor) -> None:

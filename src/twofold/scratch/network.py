@@ -97,6 +97,7 @@ class Conv2d(Layer):
         grad_x, self.grads["weight"], self.grads["bias"] = conv.conv2d_backward(
             grad, self._x, self.weights["weight"], self._stride, self._padding
         )
+        assert grad_x is not None
         return grad_x
 
 
@@ -218,6 +219,8 @@ class Sequential(Layer):
     def __init__(self, *unnamed: Layer, **named: Layer) -> None:
         super().__init__()
         self._layers = {str(place): layer for place, layer in enumerate(unnamed)} | named
+        if len({id(layer) for layer in self._layers.values()}) < len(self._layers):
+            raise ValueError("a layer keeps what its backward needs, so it cannot stand in two places; make two of it")
 
     def forward(self, x: Tensor) -> Tensor:
         """Go through the layers from first to last."""
@@ -261,15 +264,19 @@ class Sequential(Layer):
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Copy the numbers of `state` into the network's own tensors."""
         own = self.state_dict()
-        if missing := [name for name in own if name not in state]:
-            raise ValueError(f"the state has no {', '.join(missing)}")
+        if differing := own.keys() ^ state.keys():
+            raise ValueError(f"the state must have the network's own names; missing or unknown: {sorted(differing)}")
         for name, value in own.items():
             if value.shape != state[name].shape:
                 raise ValueError(f"{name} needs shape {tuple(value.shape)}, got {tuple(state[name].shape)}")
+        for name, value in own.items():
             value.copy_(state[name])
 
     def to(self, dtype: torch.dtype) -> Sequential:
-        """Turn every tensor of the network into `dtype`; return the network."""
+        """Turn every tensor of the network into a new one of `dtype`; return the network.
+
+        An optimiser that was made before holds the old ones.
+        """
         for _, layer in self.layers():
             layer.weights = {name: value.to(dtype) for name, value in layer.weights.items()}
             layer.buffers = {name: value.to(dtype) for name, value in layer.buffers.items()}
@@ -291,7 +298,9 @@ def mlp(*sizes: int, generator: Generator | None = None) -> Sequential:
 
 
 def lenet(in_channels: int = 1, num_classes: int = 10, *, generator: Generator | None = None) -> Sequential:
-    """Return LeNet for 28 px images as in the notes (LeCun et al., 1998): sigmoids, max pooling, no padding.
+    """Return LeNet for 28 px images as in the notes: sigmoids, max pooling, no padding.
+
+    LeCun et al., 1998, had 32 px, a scaled tanh, learned averages for pooling and distances to patterns as outputs.
 
     >>> net = lenet()
     >>> net.forward(torch.zeros(2, 1, 28, 28)).shape

@@ -54,7 +54,8 @@ def batch_norm(
         running_var += momentum * (var * count / (count - 1) - running_var)
     else:
         mean, var = running_mean, running_var
-    # γ (x − μ)/√(σ² + ε) + β, multiplied out: one multiplication and one addition a number.
+    # γ (x − μ)/√(σ² + ε) + β, multiplied out: one multiplication and one addition a number. Given up, as
+    # torch does on a processor: digits, where the mean is thousands of times the spread.
     scale = weight / (var + eps).sqrt()
     return x * _per_channel(scale, x) + _per_channel(bias - mean * scale, x)
 
@@ -76,7 +77,7 @@ def batch_norm_backward(
 
     y = γ x̂ + β gives at once ∂L/∂γ = Σ g x̂ and ∂L/∂β = Σ g, summed over the m numbers of a channel.
 
-    In prediction μ and σ are constants: ∂L/∂x = g γ/σ, where σ = √(σ² + ε) is meant.
+    From here on σ means the whole root √(σ² + ε). In prediction μ and σ are constants: ∂L/∂x = g γ/σ.
 
     In training x moves its own mean and variance too. With x̂ = (x − μ)/σ,
 
@@ -86,11 +87,11 @@ def batch_norm_backward(
 
         ∂L/∂x_i = γ/σ · (g_i − mean(g) − x̂_i · mean(g x̂))
 
-    the gradient with its mean and its part along x̂ taken out: the output knows nothing of either.
+    the gradient with its mean and its part along x̂ taken out: shifting or stretching all x together leaves x̂ alone.
 
     >>> x, one = torch.tensor([[1.0], [3.0], [8.0]]), torch.ones(1)
     >>> grad_x, grad_weight, grad_bias = batch_norm_backward(torch.ones(3, 1), x, 0 * one, one, one, training=True)
-    >>> grad_x.abs().max() < 1e-6, grad_bias  # adding the same to every output: x cannot do that
+    >>> grad_x.abs().max() < 1e-6, grad_bias  # L = Σ y = m β whatever x is, since Σ x̂ = 0
     (tensor(True), tensor([3.]))
     """
     mean, var = _statistics(x) if training else (running_mean, running_var)

@@ -1,7 +1,7 @@
 """Update rules: how the weights follow the gradient.
 
-The gradient g of the loss says in which direction each weight x raises it; all rules go the other way. They differ in
-how far. In order of appearance:
+Here x is a weight and g = ∂L/∂x its gradient (in the other files x goes into a layer). Where g is positive, raising x
+raises the loss, so every rule goes the other way. They differ in how far. In order of appearance:
 
 - **Gradient descent** x ← x − ηg, η the learning rate (Cauchy, 1847). With the gradient of all examples it is gradient
   descent, of one *stochastic* gradient descent (SGD; Robbins and Monro, 1951), of a few *minibatch* SGD.
@@ -26,7 +26,8 @@ how far. In order of appearance:
 For momentum the paths are equal while η stays, since then v_notes = η v_torch; they part when η changes: torch rescales
 the velocity with it, the notes' ball keeps its speed. The place of ε matters where s is not much larger than it.
 
-Each rule changes the weights and its own state in place, and returns nothing. The state starts at zero.
+Each rule changes the weights and its own state in place, and returns nothing. The state starts at zero. The averages
+s ← γs + (1 − γ)a stand in the code as s += (1 − γ)(a − s), which is the same.
 """
 
 from __future__ import annotations
@@ -86,6 +87,9 @@ def nesterov(
     momentum: float = 0.9,
 ) -> None:
     """v ← γv + g; x ← x − η(g + γv): the weights are kept a step ahead, where the next gradient is wanted.
+
+    Plain momentum would hold w ← w − ηv. Keep x = w − ηγv instead, where momentum alone takes w next. With v′ the new
+    v, x′ = w − ηv′ − ηγv′; put in w = x + ηγv and ηv′ = ηγv + ηg, and x − ηg − ηγv′ remains.
 
     >>> x, v = torch.tensor([1.0]), torch.tensor([0.0])
     >>> nesterov(x, torch.tensor([1.0]), v, lr=0.1, momentum=0.5)
@@ -150,7 +154,7 @@ def adadelta(
 ) -> None:
     """s ← ρs + (1 − ρ)g²; g′ = √((Δ + ε)/(s + ε)) g; x ← x − g′; Δ ← ρΔ + (1 − ρ)g′².
 
-    The notes know no learning rate here; torch multiplies g′ by one, which is 1 unless changed: one form serves both.
+    The notes know no learning rate here; torch multiplies g′ by η, which is 1 unless changed: one form serves both.
 
     >>> x, s, delta = torch.tensor([1.0]), torch.tensor([0.0]), torch.tensor([0.0])
     >>> adadelta(x, torch.tensor([2.0]), s, delta, rho=0.75, eps=0.25)
@@ -244,8 +248,8 @@ COUNTING = ("adam", "adamw")  # these also want to know which step it is
 class Optimizer:
     """A rule with its state, over groups of weights that each have their own settings.
 
-    A group is a dictionary: its "params" and any setting that differs from the `defaults`. The dictionaries may be
-    changed between steps; so is the learning rate set by hand while training.
+    A group is a dictionary: its "params" and any setting that differs from the `defaults`. It may be changed between
+    steps, which is how the learning rate is set by hand while training.
 
     >>> weight, bias = torch.tensor([1.0]), torch.tensor([1.0])
     >>> optimizer = Optimizer("sgd", [{"params": [weight]}, {"params": [bias], "lr": 1.0}], lr=0.1)

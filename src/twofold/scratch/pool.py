@@ -33,7 +33,8 @@ def max_pool2d(
 ) -> tuple[Float[Tensor, "batch channels out_h out_w"], Int64[Tensor, "batch channels out_h out_w"]]:
     """Return the largest number in each window, and which one it was: i · kernel_width + j, the first on a tie.
 
-    Padding counts as −∞, so it never wins. With `ceil_mode` a window may hang over the right and lower edge.
+    Padding counts as −∞, so it never wins over a number. With `ceil_mode` a window may hang over the right and lower
+    edge.
 
     >>> y, place = max_pool2d(torch.arange(9.0).reshape(1, 1, 3, 3), 2, stride=1)
     >>> y
@@ -44,7 +45,14 @@ def max_pool2d(
     """
     kernel = pair(kernel_size)
     padded = pad(x, _sides(x, kernel, stride, padding, ceil_mode), -math.inf)
-    y, place = windows(padded, kernel, stride or kernel).flatten(4).max(dim=4)
+    size = output_size((padded.shape[2], padded.shape[3]), kernel, _stride(stride, kernel))
+    y = met(padded, 0, 0, size, _stride(stride, kernel))
+    place = torch.zeros_like(y, dtype=torch.int64)
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            seen = met(padded, i, j, size, _stride(stride, kernel))
+            larger = (seen > y) | seen.isnan()  # what is not a number wins, so that it is seen
+            y, place = torch.where(larger, seen, y), torch.where(larger, i * kernel[1] + j, place)
     return y, place
 
 
@@ -75,7 +83,7 @@ def max_pool2d_backward(
     grad_padded = torch.zeros_like(pad(x, sides))
     for i in range(kernel[0]):
         for j in range(kernel[1]):
-            met(grad_padded, i, j, size, stride or kernel).add_(grad * (place == i * kernel[1] + j))
+            met(grad_padded, i, j, size, _stride(stride, kernel)).add_(torch.where(place == i * kernel[1] + j, grad, 0))
     return unpad(grad_padded, sides)
 
 
@@ -97,11 +105,11 @@ def avg_pool2d(
     kernel = pair(kernel_size)
     padded = pad(x, _sides(x, kernel, stride, padding, ceil_mode))
     count = _counts(x, kernel, stride, padding, ceil_mode, count_include_pad)
-    size = output_size((padded.shape[2], padded.shape[3]), kernel, stride or kernel)
+    size = output_size((padded.shape[2], padded.shape[3]), kernel, _stride(stride, kernel))
     total = x.new_zeros(*x.shape[:2], *size)
     for i in range(kernel[0]):
         for j in range(kernel[1]):
-            total += met(padded, i, j, size, stride or kernel)
+            total += met(padded, i, j, size, _stride(stride, kernel))
     return total / count
 
 
@@ -127,7 +135,7 @@ def avg_pool2d_backward(
     grad_padded = torch.zeros_like(pad(x, sides))
     for i in range(kernel[0]):
         for j in range(kernel[1]):
-            met(grad_padded, i, j, (grad.shape[2], grad.shape[3]), stride or kernel).add_(share)
+            met(grad_padded, i, j, (grad.shape[2], grad.shape[3]), _stride(stride, kernel)).add_(share)
     return unpad(grad_padded, sides)
 
 
@@ -146,7 +154,7 @@ def adaptive_avg_pool2d(
 def adaptive_avg_pool2d_backward(
     grad: Float[Tensor, "batch channels out_h out_w"], x: Float[Tensor, "batch channels height width"]
 ) -> Float[Tensor, "batch channels height width"]:
-    """Return the gradient in x: y = A_h x A_wᵀ is linear in x, so ∂L/∂x = A_hᵀ g A_w.
+    """Return the gradient in x: y_rc = Σ_i Σ_j A_h[r, i] x_ij A_w[c, j], so ∂L/∂x = A_hᵀ g A_w.
 
     >>> adaptive_avg_pool2d_backward(torch.tensor([[[[9.0]]]]), torch.zeros(1, 1, 3, 3))[0, 0, 0]
     tensor([1., 1., 1.])
@@ -165,7 +173,7 @@ def averaging_matrix(size: int, parts: int, like: Tensor) -> Float[Tensor, "part
             [0.0000, 0.5000, 0.5000]])
     """
     part, pixel = torch.arange(parts, device=like.device)[:, None], torch.arange(size, device=like.device)
-    start, end = part * size // parts, -(-(part + 1) * size // parts)
+    start, end = part * size // parts, -(-(part + 1) * size // parts)  # −(−a // b) rounds a / b up
     return ((pixel >= start) & (pixel < end)).to(like.dtype) / (end - start)
 
 
@@ -179,7 +187,7 @@ def _averaging(x: Tensor, output_size: Pair) -> tuple[Tensor, Tensor]:
 def _sides(x: Tensor, kernel: tuple[int, int], stride: Pair | None, padding: Pair, ceil_mode: bool) -> Sides:
     """Return the padding as ((top, bottom), (left, right)), with what `ceil_mode` adds below and to the right."""
     sides = []
-    for size, k, s, p in zip(x.shape[2:], kernel, pair(stride or kernel), pair(padding), strict=True):
+    for size, k, s, p in zip(x.shape[2:], kernel, _stride(stride, kernel), pair(padding), strict=True):
         if k < 1 or s < 1 or not 0 <= 2 * p <= k:
             raise ValueError(
                 f"kernel and stride must be 1 or more and padding at most half the kernel, got {k}, {s}, {p}"
@@ -194,6 +202,11 @@ def _sides(x: Tensor, kernel: tuple[int, int], stride: Pair | None, padding: Pai
     return sides[0], sides[1]
 
 
+def _stride(stride: Pair | None, kernel: tuple[int, int]) -> tuple[int, int]:
+    """Return the stride: the window's own size where none is given."""
+    return kernel if stride is None else pair(stride)
+
+
 def _counts(
     x: Tensor, kernel: tuple[int, int], stride: Pair | None, padding: Pair, ceil_mode: bool, count_include_pad: bool
 ) -> Tensor:
@@ -206,4 +219,4 @@ def _counts(
         counted = pad(counted, ((0, bottom - p_rows), (0, right - p_cols)))
     else:
         counted = pad(x.new_ones(1, 1, *x.shape[2:]), _sides(x, kernel, stride, padding, ceil_mode))
-    return windows(counted, kernel, stride or kernel).sum(dim=(4, 5))
+    return windows(counted, kernel, _stride(stride, kernel)).sum(dim=(4, 5))

@@ -31,7 +31,7 @@ def linear_regression(
     >>> weight, bias, losses = linear_regression()
     >>> weight.round(decimals=1), bias.round(decimals=1)  # the data were made with 2, −3.4 and 4.2
     (tensor([[ 2.0000, -3.4000]]), tensor([4.2000]))
-    >>> losses[0] > 10 * losses[1] > 100 * 0.5 * 0.01**2  # down to the noise: σ²/2
+    >>> losses[0] > 10 * losses[1] > 100 * losses[2] and losses[2] < 2 * 0.5 * 0.01**2  # near the noise, σ²/2
     True
     """
     # 1. data: points whose answer is known
@@ -76,7 +76,7 @@ def train_steps(
     >>> last < 0.1 * first  # it learns that the answer is 3
     True
     """
-    one = torch.ones(())
+    one = torch.ones(())  # where backward starts: the gradient of the loss in itself, ∂L/∂L
     for images, labels in batches:
         logits = net.forward(images)
         loss = cross_entropy(logits, labels)
@@ -95,7 +95,7 @@ def lenet_on_images(
     lr: float = 0.003,
     seed: int = 0,
 ) -> tuple[Sequential, list[float]]:
-    """Train LeNet on pictures (numbers around 0, of size about 1); return it and the mean loss of each epoch.
+    """Train LeNet on pictures (numbers around 0, of size about 1); return it and each epoch's mean batch loss.
 
     >>> images = -torch.ones(64, 1, 28, 28)
     >>> images[32:, :, :14] = 1.0  # half of them are bright above
@@ -117,7 +117,7 @@ def lenet_on_images(
 
 
 def accuracy(net: Sequential, images: Tensor, labels: Int64[Tensor, " examples"]) -> float:
-    """Return the share of `images` whose largest logit is the label's.
+    """Return the share of `images` whose largest logit is the label's; the network is left in training.
 
     >>> images = torch.zeros(4, 1, 28, 28)
     >>> answer = int(lenet(generator=torch.Generator().manual_seed(0)).forward(images).argmax(dim=1)[0])

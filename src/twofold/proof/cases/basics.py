@@ -21,6 +21,7 @@ from twofold.proof.parity import (
     normal,
     pick,
     tied,
+    with_gradients,
 )
 from twofold.scratch import activation, data, dropout, init, linear, loss
 
@@ -350,7 +351,7 @@ def _draw_cross_entropy(choose: Choose) -> Case:
         choose,
         choose.integer(1, 6),
         choose.integer(1, 8),
-        smoothing=pick(choose, (0.0, 0.1, 0.9)),
+        smoothing=pick(choose, (0.0, 0.1, 1.0)),
         reduction=pick(choose, ("mean", "sum", "none")),
     )
 
@@ -360,6 +361,27 @@ def _edges_cross_entropy() -> Iterator[Case]:
         yield _cross_entropy_case(
             KeyedChoose("cross", 0), 0, 3, smoothing=0.1, reduction=reduction, covers=("empty batch",)
         )
+    yield _impossible_class()
+
+
+def _impossible_class() -> Case:
+    """A logit of minus infinity, for a class that is not asked for."""
+    logits = torch.tensor([[0.0, float("-inf"), 1.0]]).double()
+
+    def read(logits: Tensor) -> Results:
+        one = torch.ones((), dtype=logits.dtype)
+        labels = torch.tensor([0])
+        return {
+            "value": loss.cross_entropy(logits, labels),
+            "gradient logits": loss.cross_entropy_backward(one, logits, labels),
+        }
+
+    def run(logits: Tensor) -> Results:
+        return with_gradients(
+            lambda logits: functional.cross_entropy(logits, torch.tensor([0])), None, {"logits": logits}
+        )
+
+    return Case({"logits": logits}, read, run, covers=("an impossible class",))
 
 
 def _refused_cross_entropy() -> Iterator[Refusal]:
@@ -368,6 +390,9 @@ def _refused_cross_entropy() -> Iterator[Refusal]:
         "too few labels": (labels[:2], {}),
         "a label that is no class": (labels + 2, {}),
         "a smoothing above 1": (labels, {"label_smoothing": 1.5}),
+        "labels in a column": (labels[:, None], {}),
+        "labels of half numbers": (labels.to(torch.float32), {}),
+        "an unknown reduction": (labels, {"reduction": "avg"}),
     }
     for what, (target, options) in wrong.items():
         yield Refusal(

@@ -43,6 +43,7 @@ def _conv_case(
 
     def read(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Results:
         grad_x, grad_weight, grad_bias = conv.conv2d_backward(grad, x, weight, **options)
+        assert grad_x is not None
         results = {
             "value": conv.conv2d(x, weight, bias, **options),
             "gradient x": grad_x,
@@ -93,8 +94,11 @@ def _edges_conv2d() -> Iterator[Case]:
     yield _conv_case(choose, batch=2, channels=(1, 1), size=(1, 1), kernel=(1, 1), covers=("one pixel",))
     yield _conv_case(choose, batch=2, channels=(4, 8), size=(6, 6), kernel=(3, 3), groups=4, covers=("depthwise",))
     yield _conv_case(choose, batch=1, channels=(1, 1), size=(2, 2), kernel=(3, 3), padding=1, covers=("padding",))
-    # More images than fit in the cache at once: the loop over a few at a time goes round.
-    yield _conv_case(choose, batch=9, channels=(16, 4), size=(40, 40), kernel=(3, 3), covers=("many images",))
+    # More than fits in the cache at once: the loop over strips goes round, with a stride and without.
+    yield _conv_case(choose, batch=9, channels=(16, 4), size=(60, 60), kernel=(3, 3), covers=("several strips",))
+    yield _conv_case(
+        choose, batch=9, channels=(16, 4), size=(121, 60), kernel=(3, 5), stride=(2, 1), covers=("several strips",)
+    )
 
 
 def _refused_conv2d() -> Iterator[Refusal]:

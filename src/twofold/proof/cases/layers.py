@@ -71,6 +71,9 @@ def _edges_pool(kind: str) -> Iterator[Case]:
     )
     yield _pool_case(choose, normal(choose, 1, 1, 1, 1), kind=kind, kernel_size=1, covers=("one pixel", "batch of one"))
     yield _pool_case(choose, normal(choose, 0, 2, 4, 4), kind=kind, kernel_size=2, covers=("empty batch",))
+    odd = normal(choose, 1, 1, 4, 6)
+    odd[0, 0, 1, 1], odd[0, 0, 2, 5] = float("nan"), float("-inf")
+    yield _pool_case(choose, odd, kind=kind, kernel_size=2, covers=("undefined numbers",))
 
 
 def _refused_pool(kind: str) -> Iterator[Refusal]:
@@ -80,6 +83,7 @@ def _refused_pool(kind: str) -> Iterator[Refusal]:
     for what, options in {
         "a window larger than the input": {"kernel_size": 5},
         "a window of 0": {"kernel_size": 0},
+        "stride 0": {"kernel_size": 2, "stride": 0},
         "padding above half the window": {"kernel_size": 2, "padding": 2},
         "negative padding": {"kernel_size": 2, "padding": -1},
     }.items():
