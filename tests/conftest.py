@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,9 @@ from PIL import Image
 # No deadline: these machines are shared, and a slow example says nothing. Fewer examples: CI runs often.
 hypothesis.settings.register_profile("twofold", deadline=None, max_examples=30, print_blob=True)
 hypothesis.settings.load_profile("twofold")
+
+# A shell that runs the tests in the background has children ignore Ctrl-C; those that the tests start must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CLASSES = ("bag", "boot", "shirt")
 _LABEL_OF_CLASS = {"bag": 8, "boot": 9, "shirt": 6}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,7 @@ from torch.nn import functional
 
 from twofold.data import load_data
 from twofold.errors import TwofoldError
-from twofold.models import MODELS, create_model
+from twofold.models import MODELS, create_model, resolve_options
 from twofold.models.scratch_form import SCRATCH_FORMS, ScratchCrossEntropyLoss, to_scratch, without_scratch_form
 from twofold.optim.scratch_form import ScratchOptimizer
 
@@ -19,8 +20,11 @@ KEEP: dict[str, list[str]] = {}
 
 
 def small(name: str, dtype: torch.dtype, *, seed: int = 0) -> nn.Module:
+    """The network for 28 px images; the large ones at an eighth of their width."""
     torch.manual_seed(seed)
-    return create_model(name, in_channels=1, num_classes=10, image_size=(28, 28)).to(dtype)
+    narrow = {} if max(MODELS[name].input_shape) <= 28 else {"width": 0.125}
+    options = resolve_options(name, narrow, (28, 28))
+    return create_model(name, in_channels=1, num_classes=10, image_size=(28, 28), options=options).to(dtype)
 
 
 def real_images(number: int) -> tuple[Tensor, Tensor]:
@@ -36,12 +40,17 @@ def relative(mine: Tensor, other: Tensor) -> float:
 @pytest.mark.parametrize("training", [True, False], ids=["training", "prediction"])
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_gives_the_same_outputs_and_gradients(name: str, training: bool) -> None:
-    for dtype, allowed in ((torch.float64, 1e-10), (torch.float32, 1e-4)):
+    # Rounding adds up through a hundred and more layers.
+    deep = 1e-9 if re.search(r"\d{3}", name) else 1e-10
+    for dtype, allowed in ((torch.float64, deep), (torch.float32, 1e-4)):
         fast = small(name, dtype).train(training)
         scratch = to_scratch(copy.deepcopy(fast))
         # Enough images that no channel's variance hangs on a few numbers.
         images, labels = real_images(32)
-        outputs = fast(images.to(dtype)), scratch(images.to(dtype))
+        outputs = []
+        for model in (fast, scratch):
+            torch.manual_seed(1)  # dropout drops the same numbers
+            outputs.append(model(images.to(dtype)))
         functional.cross_entropy(outputs[0], labels).backward()
         ScratchCrossEntropyLoss()(outputs[1], labels).backward()
         assert relative(outputs[1], outputs[0]) < allowed

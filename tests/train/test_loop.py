@@ -42,8 +42,10 @@ def weights(run: twofold.api.Run, name: str = "last") -> dict[str, torch.Tensor]
     return tensors
 
 
-@pytest.mark.parametrize("form", ["fast", "scratch"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+# Not Adam on the scratch form: where a gradient is all rounding, Adam still takes a whole step, in either direction.
+@pytest.mark.parametrize(
+    ("optimizer", "form"), [("sgd", "fast"), ("adam", "fast"), ("adamw", "fast"), ("sgd", "scratch")]
+)
 def test_equals_a_plain_torch_loop(optimizer: str, form: str, image_folder: Path, tmp_path: Path) -> None:
     """The oracle: the same five steps in plain torch, with nothing of ours but the order of the images."""
     settings: dict[str, Any] = {"optimizer": optimizer, "lr": 0.01, "weight_decay": 0.1, "decay_norm_and_bias": True}
@@ -111,10 +113,11 @@ def test_the_scratch_form_resumes_bit_for_bit(optimizer: str, image_folder: Path
 def test_flip_average_judges_an_image_and_its_mirror_image_alike(image_folder: Path, tmp_path: Path) -> None:
     pixels = load_data(str(image_folder), image_size=28, show_progress=False).train.load(torch.arange(8))
     told = {}
-    for average in (False, True):
-        run = twofold.train(small(image_folder, flip_average=average), out=tmp_path, options=QUIET)
+    run = twofold.train(small(image_folder, flip_average=True), out=tmp_path, options=QUIET)
+    for average in (True, False):
         model = twofold.load(run.folder)
-        assert model.spec.flip_average is average
+        assert model.spec.flip_average
+        model.spec = model.spec.model_copy(update={"flip_average": average})
         told[average] = model.probabilities(pixels), model.probabilities(pixels.flip(3))
     torch.testing.assert_close(told[True][0], told[True][1], rtol=1e-4, atol=1e-6)
     assert not torch.allclose(told[False][0], told[False][1], rtol=1e-2)

@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
             note(f"{name}: {error}")
             continue
         options = " ".join(
-            f"{option}={cost.options.get(option)} ({'|'.join(map(str, choices))})"
+            f"{option} {'|'.join(map(str, choices)) if isinstance(choices, tuple) else choices}"
             for option, choices in entry.options.items()
         )
         size = "x".join(map(str, cost.input_shape))

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from twofold.errors import TwofoldError
+from twofold.models.network import Network, scaled
 
 _KERNEL = 5
 _POOL = 2
@@ -29,7 +30,7 @@ def _size_after(pixels: int) -> int:
     return pixels
 
 
-class LeNet(nn.Module):
+class LeNet(Network):
     """LeNet for images of any size from 16 px, any channels and classes.
 
     Args:
@@ -38,10 +39,15 @@ class LeNet(nn.Module):
         image_size: (height, width) in pixels; decides the first dense layer.
         activation: "sigmoid" (the notes) or "relu".
         batch_norm: normalise before each activation.
+        width: multiplies every number of channels.
 
     Raises:
         TwofoldError: an image side below 16 px.
     """
+
+    # With batch normalisation there are more layers between; `last_layer` and `stages` are set with them.
+    last_layer: str  # type: ignore[misc]
+    stages: tuple[str, ...]  # type: ignore[misc]
 
     def __init__(
         self,
@@ -51,47 +57,70 @@ class LeNet(nn.Module):
         image_size: tuple[int, int] = (28, 28),
         activation: Literal["sigmoid", "relu"] = "sigmoid",
         batch_norm: bool = False,
+        width: float = 1.0,
     ) -> None:
-        super().__init__()
-        height, width = (_size_after(side) for side in image_size)
-        if min(height, width) < 1:
+        super().__init__(in_channels, image_size)
+        height, width_px = (_size_after(side) for side in image_size)
+        if min(height, width_px) < 1:
             raise TwofoldError(f"LeNet needs images of at least 16x16 px, got {image_size[0]}x{image_size[1]}")
 
         def activate(features: int, norm: type[nn.Module]) -> list[nn.Module]:
             function = nn.Sigmoid() if activation == "sigmoid" else nn.ReLU(inplace=True)
             return [norm(features), function] if batch_norm else [function]
 
+        c6, c16, c120, c84 = (scaled(channels, width) for channels in (6, 16, 120, 84))
         # A bias right before batch normalisation would be subtracted again with the mean.
         bias = not batch_norm
         self.features = nn.Sequential(
-            nn.Conv2d(in_channels, 6, _KERNEL, bias=bias),
-            *activate(6, nn.BatchNorm2d),
+            nn.Conv2d(in_channels, c6, _KERNEL, bias=bias),
+            *activate(c6, nn.BatchNorm2d),
             nn.MaxPool2d(_POOL),
-            nn.Conv2d(6, 16, _KERNEL, bias=bias),
-            *activate(16, nn.BatchNorm2d),
+            nn.Conv2d(c6, c16, _KERNEL, bias=bias),
+            *activate(c16, nn.BatchNorm2d),
             nn.MaxPool2d(_POOL),
         )
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(16 * height * width, 120, bias=bias),
-            *activate(120, nn.BatchNorm1d),
-            nn.Linear(120, 84, bias=bias),
-            *activate(84, nn.BatchNorm1d),
-            nn.Linear(84, num_classes),
+            nn.Linear(c16 * height * width_px, c120, bias=bias),
+            *activate(c120, nn.BatchNorm1d),
+            nn.Linear(c120, c84, bias=bias),
+            *activate(c84, nn.BatchNorm1d),
+            nn.Linear(c84, num_classes),
         )
 
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """Return the logits of a batch of images."""
-        return self.classifier(self.features(images))
+        per_conv = 4 if batch_norm else 3
+        self.stages = (f"features.{per_conv - 1}", f"features.{2 * per_conv - 1}")
+        self.last_layer = f"classifier.{len(self.classifier) - 1}"
+
+    def head(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of feature maps."""
+        return self.classifier(x)
 
 
-def lenet(*, in_channels: int = 1, num_classes: int = 10, image_size: tuple[int, int] = (28, 28)) -> LeNet:
+def lenet(
+    *,
+    in_channels: int = 1,
+    num_classes: int = 10,
+    image_size: tuple[int, int] = (28, 28),
+    width: float = 1.0,
+) -> LeNet:
     """Build LeNet as in the notes: sigmoids, max pooling, no normalisation."""
-    return LeNet(in_channels=in_channels, num_classes=num_classes, image_size=image_size)
+    return LeNet(in_channels=in_channels, num_classes=num_classes, image_size=image_size, width=width)
 
 
-def lenet_bn(*, in_channels: int = 1, num_classes: int = 10, image_size: tuple[int, int] = (28, 28)) -> LeNet:
+def lenet_bn(
+    *,
+    in_channels: int = 1,
+    num_classes: int = 10,
+    image_size: tuple[int, int] = (28, 28),
+    width: float = 1.0,
+) -> LeNet:
     """Build LeNet with batch normalisation and ReLU."""
     return LeNet(
-        in_channels=in_channels, num_classes=num_classes, image_size=image_size, activation="relu", batch_norm=True
+        in_channels=in_channels,
+        num_classes=num_classes,
+        image_size=image_size,
+        activation="relu",
+        batch_norm=True,
+        width=width,
     )

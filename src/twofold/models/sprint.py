@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from twofold.errors import TwofoldError
+from twofold.models.network import Network, scaled
 
 _CHANNELS = (32, 64)
 
@@ -36,7 +37,7 @@ class PooledConv(nn.Module):
         return self.relu(self.bn(self.pool(self.conv(x))))
 
 
-class Sprint(nn.Module):
+class Sprint(Network):
     """Two pooled convolutions, one residual convolution, one dense layer.
 
     Args:
@@ -44,31 +45,48 @@ class Sprint(nn.Module):
         num_classes: number of logits.
         image_size: (height, width) in pixels; decides the dense layer.
 
+        width: multiplies every number of channels.
+
     Raises:
         TwofoldError: an image side below 4 px.
     """
 
-    def __init__(self, *, in_channels: int = 1, num_classes: int = 10, image_size: tuple[int, int] = (28, 28)) -> None:
-        super().__init__()
-        height, width = image_size[0] // 4, image_size[1] // 4
-        if min(height, width) < 1:
+    last_layer = "fc"
+    stages = ("layer1", "layer2", "residual")
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 1,
+        num_classes: int = 10,
+        image_size: tuple[int, int] = (28, 28),
+        width: float = 1.0,
+    ) -> None:
+        super().__init__(in_channels, image_size)
+        map_height, map_width = image_size[0] // 4, image_size[1] // 4
+        if min(map_height, map_width) < 1:
             raise TwofoldError(f"sprint needs images of at least 4x4 px, got {image_size[0]}x{image_size[1]}")
-        narrow, wide = _CHANNELS
+        narrow, wide = (scaled(channels, width) for channels in _CHANNELS)
         self.layer1 = PooledConv(in_channels, narrow)
         self.layer2 = PooledConv(narrow, wide)
         self.residual = nn.Sequential(
             nn.Conv2d(wide, wide, 3, padding=1, bias=False), nn.BatchNorm2d(wide), nn.ReLU(inplace=True)
         )
-        self.fc = nn.Linear(wide * height * width, num_classes)
+        self.fc = nn.Linear(wide * map_height * map_width, num_classes)
 
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """Return the logits of a batch of images."""
-        x = self.layer2(self.layer1(images))
-        x = x + self.residual(x)
+    def features(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features h w"]:
+        """Return the feature map of a batch of images."""
+        x = self.layer2(self.layer1(x))
+        return x + self.residual(x)
+
+    def head(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of feature maps."""
         # Channels last, as they lie in memory: flattening needs no copy, forward or backward.
         return self.fc(x.permute(0, 2, 3, 1).flatten(1))
 
 
-def sprint(*, in_channels: int = 1, num_classes: int = 10, image_size: tuple[int, int] = (28, 28)) -> Sprint:
+def sprint(
+    *, in_channels: int = 1, num_classes: int = 10, image_size: tuple[int, int] = (28, 28), width: float = 1.0
+) -> Sprint:
     """Build Sprint."""
-    return Sprint(in_channels=in_channels, num_classes=num_classes, image_size=image_size)
+    return Sprint(in_channels=in_channels, num_classes=num_classes, image_size=image_size, width=width)

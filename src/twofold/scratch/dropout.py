@@ -30,7 +30,9 @@ def dropout_mask(
         raise ValueError(f"p must lie in 0..1, got {p}")
     if p in (0.0, 1.0):  # nothing to draw
         return torch.full_like(x, 1 - p)
-    return torch.empty_like(x).bernoulli_(1 - p, generator=generator) / (1 - p)
+    # Row by row, however x lies in memory: the same numbers fall in every layout.
+    mask = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    return mask.bernoulli_(1 - p, generator=generator) / (1 - p)
 
 
 def dropout(x: Float[Tensor, "*shape"], mask: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -18,6 +18,7 @@ from twofold.data import Data, Images, MemoryImages, channel_statistics, load_da
 from twofold.data.spec import PreprocessingSpec
 from twofold.errors import RunError, TwofoldError
 from twofold.keyed import torch_generator_seed
+from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.measure import count_parameters
 from twofold.models.registry import create_model, resolve_options
 from twofold.models.scratch_form import to_scratch
@@ -149,8 +150,13 @@ def forward_backward(
     correct = torch.zeros((), device=hardware.device, dtype=torch.int64)
     for inputs, labels in batches:
         with hardware.autocast():
-            logits = model(inputs)
-            loss = loss_function(logits, labels) * (len(labels) / num_samples)
+            outputs = model(inputs)
+            # GoogLeNet's auxiliary heads give logits of their own in training.
+            logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+            loss = loss_function(logits, labels)
+            for others in auxiliary:
+                loss = loss + AUXILIARY_WEIGHT * loss_function(others, labels)
+            loss = loss * (len(labels) / num_samples)
         loss.backward()
         total += loss.detach()
         correct += (logits.detach().argmax(dim=1) == labels).sum()

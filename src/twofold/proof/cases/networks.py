@@ -182,7 +182,7 @@ def _edges_residual() -> Iterator[Case]:
     for training in (True, False):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            resnet18 = ResNet((2, 2, 2, 2), in_channels=1, num_classes=10, stem="paper")
+            resnet18 = ResNet(18, in_channels=1, num_classes=10, image_size=(64, 64))
         yield _bridge_case(
             KeyedChoose("resnet", 0), resnet18, (2, 1, 64, 64), 10, training=training, covers=("ResNet-18",)
         )

@@ -1,0 +1,163 @@
+"""What all networks share: features, then a head; a head that can be replaced; stages that can be looked at.
+
+    logits = head(features(images))
+
+`features` turns images into a feature map, `head` turns the map into one number a class. Fine-tuning replaces the head
+and keeps the features; a detector or a picture of what the network sees takes the features alone. Either is the same
+call for every family.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from twofold.errors import TwofoldError
+
+Stem = Literal["paper", "small"]
+
+
+@dataclass(frozen=True)
+class FeatureInfo:
+    """One stage of a network: its submodule's name, its channels, and how many pixels a side of its map stand for."""
+
+    name: str
+    channels: int
+    reduction: float
+
+
+class Network(nn.Module):
+    """A network for images. Families say what `features` and `head` do, and set the two class attributes.
+
+    Attributes:
+        last_layer: name of the layer that gives the logits.
+        stages: names of the submodules after which the feature map is worth a look, from the image to the head.
+        input_shape: (channels, height, width) of the images that it was built for.
+    """
+
+    last_layer: ClassVar[str]
+    stages: ClassVar[tuple[str, ...]]
+
+    def __init__(self, in_channels: int, image_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.input_shape = (in_channels, *image_size)
+
+    def head(self, x: Float[Tensor, "batch features_h *size"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of feature maps."""
+        raise NotImplementedError
+
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
+        """Return the logits of a batch of images."""
+        return self.head(self.features(images))  # type: ignore[operator]
+
+    def reset_head(self, num_classes: int) -> None:
+        """Replace the layer that gives the logits by a new one with random weights, for `num_classes` classes.
+
+        Raises:
+            TwofoldError: `num_classes` below 1.
+        """
+        if num_classes < 1:
+            raise TwofoldError(f"num_classes must be 1 or more, got {num_classes}")
+        self._replace_last_layer(self.last_layer, num_classes)
+
+    def _replace_last_layer(self, name: str, num_classes: int) -> None:
+        old = self.get_submodule(name)
+        like = next(old.parameters())
+        new: nn.Module
+        if isinstance(old, nn.Linear):
+            new = nn.Linear(old.in_features, num_classes)
+        else:
+            assert isinstance(old, nn.Conv2d)
+            assert isinstance(old.padding, tuple)
+            kernel, padding = (old.kernel_size[0], old.kernel_size[1]), (old.padding[0], old.padding[1])
+            new = nn.Conv2d(old.in_channels, num_classes, kernel, padding=padding)
+        parent, _, leaf = name.rpartition(".")
+        setattr(self.get_submodule(parent), leaf, new.to(like.device, like.dtype))
+
+    @property
+    def feature_info(self) -> list[FeatureInfo]:
+        """The stages, each with its channels and its reduction: pixels of the image for a pixel of its map."""
+        shapes: dict[str, torch.Size] = {}
+        hooks = [
+            self.get_submodule(name).register_forward_hook(
+                lambda module, given, output, name=name: shapes.__setitem__(name, output.shape)
+            )
+            for name in self.stages
+        ]
+        try:
+            trace_shapes(self, self.input_shape)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        height = self.input_shape[1]
+        return [FeatureInfo(name, shapes[name][1], height / shapes[name][2]) for name in self.stages]
+
+
+def trace_shapes(model: nn.Module, input_shape: tuple[int, int, int]) -> torch.Size:
+    """Return the shape of the output for one image, computed on torch's "meta" device: shapes without numbers."""
+    tensors = {
+        name: torch.empty_like(value, device="meta")
+        for name, value in (*model.named_parameters(), *model.named_buffers())
+    }
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            output: Tensor = torch.func.functional_call(model, tensors, torch.empty(1, *input_shape, device="meta"))
+    finally:
+        model.train(training)
+    return output.shape
+
+
+def scaled(channels: int, width: float) -> int:
+    """Return `channels` times the width multiplier, at least one (Howard et al., "MobileNets", 2017)."""
+    return max(1, round(channels * width))
+
+
+def stem_conv(
+    in_channels: int, channels: int, kernel: int, *, stride: int, padding: int, stem: Stem, bias: bool = True
+) -> nn.Conv2d:
+    """Return a network's first convolution: the paper's, or a 3x3 that keeps the size.
+
+    The papers were written for 224 px. There a first layer with a stride, and the pooling after it, throw away detail
+    that nobody misses; of 28 px they leave 7. `stem="small"` takes both away, the same for every family: a 3x3
+    convolution with stride 1 instead of the paper's, and no first pooling (`stem_pool`).
+    """
+    if stem == "paper":
+        return nn.Conv2d(in_channels, channels, kernel, stride=stride, padding=padding, bias=bias)
+    return nn.Conv2d(in_channels, channels, 3, padding=1, bias=bias)
+
+
+def stem_pool(pool: nn.Module, stem: Stem) -> nn.Module:
+    """Return the pooling after the first layers, or nothing in its place (which keeps the names of what follows)."""
+    return pool if stem == "paper" else nn.Identity()
+
+
+def kaiming(model: nn.Module, *, mode: Literal["fan_in", "fan_out"] = "fan_out") -> None:
+    """Draw the weights of all convolutions so that the signal keeps its size through ReLU (He et al., 2015)."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def smallest_image(model: nn.Module, channels: int, *, at_most: int = 1024) -> int:
+    """Return the smallest side in px of square images that `model` takes, found by trying."""
+
+    def fits(side: int) -> bool:
+        try:
+            return math.prod(trace_shapes(model, (channels, side, side))) > 0
+        except RuntimeError:
+            return False
+
+    low, high = 1, at_most
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle + 1, high)
+    return low
