@@ -131,17 +131,33 @@ class GoogLeNet(Network):
         self.maxpool2 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         self.maxpool3 = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         self.maxpool4 = nn.MaxPool2d(2, stride=2, ceil_mode=True)
-        outputs: dict[str, int] = {}
-        previous = c192
-        for name, (_, one, three_reduced, three, large_reduced, large, pooled) in _BLOCKS.items():
-            narrow = [scaled(number, width) for number in (one, three_reduced, three, large_reduced, large, pooled)]
-            self.add_module(name, Inception(previous, *narrow))
-            outputs[name] = previous = narrow[0] + narrow[2] + narrow[4] + narrow[5]
-        self.aux1 = AuxiliaryHead(outputs["inception4a"], num_classes, width) if auxiliary else None
-        self.aux2 = AuxiliaryHead(outputs["inception4d"], num_classes, width) if auxiliary else None
+        channels = c192
+
+        def block(name: str) -> Inception:
+            """Return the next block; from then on `channels` are its output's."""
+            nonlocal channels
+            _, *paper = _BLOCKS[name]
+            one, three_reduced, three, large_reduced, large, pooled = (scaled(number, width) for number in paper)
+            made = Inception(channels, one, three_reduced, three, large_reduced, large, pooled)
+            channels = one + three + large + pooled
+            return made
+
+        self.inception3a = block("inception3a")
+        self.inception3b = block("inception3b")
+        self.inception4a = block("inception4a")
+        early = channels
+        self.inception4b = block("inception4b")
+        self.inception4c = block("inception4c")
+        self.inception4d = block("inception4d")
+        late = channels
+        self.inception4e = block("inception4e")
+        self.inception5a = block("inception5a")
+        self.inception5b = block("inception5b")
+        self.aux1 = AuxiliaryHead(early, num_classes, width) if auxiliary else None
+        self.aux2 = AuxiliaryHead(late, num_classes, width) if auxiliary else None
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(previous, num_classes)
+        self.fc = nn.Linear(channels, num_classes)
         kaiming(self)
 
     def features(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features h w"]:

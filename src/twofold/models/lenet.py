@@ -45,10 +45,6 @@ class LeNet(Network):
         TwofoldError: an image side below 16 px.
     """
 
-    # With batch normalisation there are more layers between; `last_layer` and `stages` are set with them.
-    last_layer: str  # type: ignore[misc]
-    stages: tuple[str, ...]  # type: ignore[misc]
-
     def __init__(
         self,
         *,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -32,7 +32,7 @@ class FeatureInfo:
 
 
 class Network(nn.Module):
-    """A network for images. Families say what `features` and `head` do, and set the two class attributes.
+    """A network for images. Families say what `features` and `head` do, and name their last layer and their stages.
 
     Attributes:
         last_layer: name of the layer that gives the logits.
@@ -40,8 +40,8 @@ class Network(nn.Module):
         input_shape: (channels, height, width) of the images that it was built for.
     """
 
-    last_layer: ClassVar[str]
-    stages: ClassVar[tuple[str, ...]]
+    last_layer: str
+    stages: tuple[str, ...]
 
     def __init__(self, in_channels: int, image_size: tuple[int, int]) -> None:
         super().__init__()
@@ -83,10 +83,12 @@ class Network(nn.Module):
     def feature_info(self) -> list[FeatureInfo]:
         """The stages, each with its channels and its reduction: pixels of the image for a pixel of its map."""
         shapes: dict[str, torch.Size] = {}
+
+        def note(name: str, output: Any) -> None:
+            shapes[name] = output.shape
+
         hooks = [
-            self.get_submodule(name).register_forward_hook(
-                lambda module, given, output, name=name: shapes.__setitem__(name, output.shape)
-            )
+            self.get_submodule(name).register_forward_hook(lambda module, given, output, name=name: note(name, output))
             for name in self.stages
         ]
         try:

@@ -50,8 +50,6 @@ class VGG(Network):
     """
 
     last_layer = "classifier.6"
-    # Where the five poolings stand depends on the depth.
-    stages: tuple[str, ...] = ()  # type: ignore[misc]
 
     def __init__(
         self,
@@ -76,7 +74,7 @@ class VGG(Network):
                 layers[-1] = stem_pool(layers[-1], stem)
             ends.append(f"features.{len(layers) - 1}")
             previous = channels
-        self.stages = tuple(ends)  # type: ignore[misc]
+        self.stages = tuple(ends)
         side, dense = (7 if stem == "paper" else 1), scaled(_DENSE, width)
         self.features = nn.Sequential(*layers)
         self.avgpool = nn.AdaptiveAvgPool2d(side)
