@@ -25,6 +25,7 @@ VERBS: dict[str, str] = {
     "show": "print an idea: formula, source code, fast form, paper",
     "verify": "prove that the two forms of each idea agree",
     "cost": "measure what the readable form costs on this machine",
+    "summary": "print a network layer by layer: shapes, parameters, receptive field",
     "models": "list the networks: parameters, multiply-adds, source",
     "recipes": "list the named recipes",
     "completion": "print a shell completion script",

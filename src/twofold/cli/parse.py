@@ -87,3 +87,15 @@ def _one_line(box: str) -> str:
             options = [line.split()[0].rstrip(",") for line in paragraph[1:] if line.startswith("--")]
             message += f": did you mean {' or '.join(options[:3])}?" if options else ""
     return message
+
+
+def typed(text: str) -> str | int | float | bool:
+    """Return `text` as the bool, int or float that it spells, or as it is."""
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    for form in (int, float):
+        try:
+            return form(text)
+        except ValueError:
+            continue
+    return text

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from twofold.cli.parse import parse
+from twofold.cli.parse import parse, typed
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, note
 from twofold.train.options import Options
@@ -132,22 +132,10 @@ def _given_settings(parsed: Any, arguments: Sequence[str]) -> dict[str, Any]:
         if {f"--{flag}", f"--no-{flag}"} & written:
             changes[name] = getattr(parsed, name)
     if "model_options" in changes:
-        changes["model_options"] = {key: _typed(value) for key, value in changes["model_options"].items()}
+        changes["model_options"] = {key: typed(value) for key, value in changes["model_options"].items()}
     if parsed.model is not None:
         changes["model"] = parsed.model
     return changes
-
-
-def _typed(text: str) -> str | int | float | bool:
-    """Return `text` as the bool, int or float that it spells, or as it is."""
-    if text.lower() in {"true", "false"}:
-        return text.lower() == "true"
-    for form in (int, float):
-        try:
-            return form(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _value_of(flag: str, arguments: Sequence[str]) -> str | None:

@@ -31,6 +31,11 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
+def default_classes(name: str) -> int:
+    """Return the number of classes to count with: 10 for a network made for 28 px images, else ImageNet's 1000."""
+    return 10 if max(MODELS[name].input_shape[1:]) <= 32 else 1000
+
+
 def measure(
     name: str,
     *,
@@ -45,7 +50,7 @@ def measure(
     shape = input_shape or MODELS[name].input_shape
     channels, height, width = shape
     resolved = resolve_options(name, options or {}, (height, width))
-    classes = num_classes or (10 if max(MODELS[name].input_shape[1:]) <= 32 else 1000)
+    classes = num_classes or default_classes(name)
     with torch.device("meta"):
         model = create_model(
             name, in_channels=channels, num_classes=classes, image_size=(height, width), options=resolved
