@@ -12,7 +12,7 @@ import pytest
 from twofold.data.download import DownloadError, Patience, Resource, download, file_md5
 from twofold.errors import RunError
 
-from .conftest import Server
+from conftest import Server
 
 CONTENT = os.urandom(700_000)
 QUICK = Patience(timeout=10.0, attempts=3, pause=0.01)

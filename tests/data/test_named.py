@@ -16,7 +16,7 @@ from twofold.data.download import DownloadError, Patience, Resource
 from twofold.data.named import load_named, official_resources
 from twofold.errors import TwofoldError
 
-from .conftest import Server
+from conftest import Server
 from .test_archives import cifar10_members, make_tar
 from .test_idx import idx
 

@@ -27,12 +27,20 @@ _TEMPORARY_TROUBLE = (408, 425, 429)
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """A file to download: its name, the addresses of its mirrors, its MD5 and the most bytes it may have."""
+    """A file to download: its name, the addresses of its mirrors, its checksum and the most bytes it may have.
+
+    The checksum is what its publishers give: an MD5, or the first digits of a SHA-256.
+    """
 
     filename: str
     urls: tuple[str, ...]
-    md5: str
+    md5: str | None = None
+    sha256_starts: str | None = None
     max_bytes: int = 512 * _MEBIBYTE
+
+    def __post_init__(self) -> None:
+        if (self.md5 is None) == (self.sha256_starts is None):
+            raise ValueError(f"{self.filename} needs one checksum: md5 or sha256_starts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +68,12 @@ def file_md5(path: Path) -> str:
     """Return the MD5 of a file; a check against accidents, as its publishers give it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def file_digest_starts(path: Path, start: str) -> bool:
+    """Return whether the SHA-256 of a file starts with these hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest().startswith(start)
 
 
 def download(resource: Resource, target: Path, *, patience: Patience | None = None, show_progress: bool = True) -> None:
@@ -98,7 +112,11 @@ def _download_from(url: str, resource: Resource, target: Path, patience: Patienc
 
 def _receive(url: str, resource: Resource, temporary: Path, timeout: float, show_progress: bool) -> None:
     """Write what `url` sends to `temporary`, and check it."""
-    digest = hashlib.md5(usedforsecurity=False)
+    if resource.md5 is not None:
+        kind, checksum, digest = "MD5", resource.md5, hashlib.md5(usedforsecurity=False)
+    else:
+        assert resource.sha256_starts is not None
+        kind, checksum, digest = "SHA-256", resource.sha256_starts, hashlib.sha256()
     received = 0
     with _open(url, timeout) as response, temporary.open("wb") as file:
         declared = response.headers.get("Content-Length", "")
@@ -115,8 +133,8 @@ def _receive(url: str, resource: Resource, temporary: Path, timeout: float, show
             file.write(chunk)
     if expected is not None and received != expected:
         raise _FailedError(f"the connection ended after {received:,} of {expected:,} bytes", again=True)
-    if digest.hexdigest() != resource.md5:
-        raise _FailedError(f"wrong checksum: MD5 {digest.hexdigest()}, expected {resource.md5}", again=False)
+    if not digest.hexdigest().startswith(checksum):
+        raise _FailedError(f"wrong checksum: {kind} {digest.hexdigest()}, expected {checksum}", again=False)
 
 
 def _open(url: str, timeout: float) -> http.client.HTTPResponse:

@@ -32,6 +32,7 @@ from twofold.train.recipe import Recipe
 from twofold.train.run import RunFolder
 from twofold.train.session import Session
 from twofold.train.state import Counters, TrainState, moving_average
+from twofold.train.weights import Weights, WeightsMismatchError, find_weights, fit_weights, print_mismatch
 
 Batch = tuple[Tensor, Tensor]  # sample indices (batch,), uint8 pixels (batch, channels, height, width)
 
@@ -54,6 +55,9 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         # 1. data: images in the order and the shape that the recipe asks for
         hardware = pick_hardware(recipe.device, run.precision() if resume else requested_precision(recipe))
         run.log(f"computing on {hardware.describe()}", show=options.show)
+        weights = None
+        if recipe.weights is not None and not resume:
+            weights = find_weights(recipe.weights, model=recipe.model, show_progress=options.show)
         data = load_recipe_data(recipe, options)
         plan = BatchPlan(len(data.train), recipe.batch_size, recipe.accumulate, recipe.seed)
         augmentation = create_policy(recipe.augment, data.spec.image_size)
@@ -63,6 +67,8 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         train_images = on_device(data.train, hardware)
         torch.manual_seed(torch_generator_seed(recipe.seed, "init"))
         model = in_form(recipe, build_model(spec, hardware))
+        if weights is not None:
+            start_from(weights, recipe, model, run, options)
         _require_batches(recipe, model)
 
         # 3. loss: how wrong those numbers are
@@ -224,6 +230,21 @@ def in_form(recipe: Recipe, module: nn.Module) -> nn.Module:
         return module
     # Row-major: the scratch form lays out its own windows, and gains nothing from channels-last.
     return to_scratch(module.to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
+
+
+def start_from(weights: Weights, recipe: Recipe, model: nn.Module, run: RunFolder, options: Options) -> None:
+    """Copy the recipe's `weights` into `model`; log what was done for it.
+
+    Raises:
+        TwofoldError: they don't fit; a table of what differs is then printed.
+    """
+    try:
+        lines = fit_weights(model, weights, partial=recipe.weights_partial)
+    except WeightsMismatchError as error:
+        print_mismatch(error)
+        raise
+    for line in lines:
+        run.log(line, show=options.show)
 
 
 def create_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

@@ -59,6 +59,12 @@ class Recipe(BaseModel):
     # 2. model
     model: str = Field("lenet-bn", description="a network: see `twofold models`")
     model_options: dict[str, Option] = Field(default_factory=dict, description="its options, e.g. stem small")
+    weights: str | None = Field(
+        None, description="weights to start from: a run folder, a .safetensors or .pth file, DEFAULT, timm:NAME"
+    )
+    weights_partial: tuple[str, ...] = Field(
+        (), description="parts of the network that these weights need not fit, e.g. fc"
+    )
     flip_average: bool = Field(
         False, description="in evaluation and prediction, average the logits of each image and its mirror image"
     )
@@ -138,6 +144,8 @@ class Recipe(BaseModel):
             raise ValueError("nesterov=True needs a momentum above 0; set nesterov=False or a momentum such as 0.9")
         if self.patience is not None and self.val_fraction == 0.0 and not _has_own_validation(self.data):
             raise ValueError(f"patience={self.patience} needs validation images; set val_fraction, e.g. to 0.1")
+        if self.weights_partial and self.weights is None:
+            raise ValueError(f"weights_partial={self.weights_partial} has no effect without weights; leave it out")
         if self.form == "scratch" and self.precision == "bfloat16":
             raise ValueError("form='scratch' computes in float32; leave precision='bfloat16' out")
         if self.form == "scratch" and self.compile:
