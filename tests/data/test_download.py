@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from conftest import Server
 from twofold.data.download import DownloadError, Patience, Resource, download, file_md5
 from twofold.errors import RunError
-
-from conftest import Server
 
 CONTENT = os.urandom(700_000)
 QUICK = Patience(timeout=10.0, attempts=3, pause=0.01)

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from conftest import Server
 from twofold.data import NAMED_DATA, load_data
 from twofold.data.archives import MNIST_FILES
 from twofold.data.download import DownloadError, Patience, Resource
 from twofold.data.named import load_named, official_resources
 from twofold.errors import TwofoldError
 
-from conftest import Server
 from .test_archives import cifar10_members, make_tar
 from .test_idx import idx
 

@@ -214,14 +214,16 @@ def test_lenet_is_that_of_the_notes() -> None:
 
 
 @entries
-def test_options_of_the_registry_are_the_factory_s(entry: ModelEntry) -> None:
-    module, function = entry.factory.split(":")
-    signature = inspect.signature(getattr(__import__(module, fromlist=[function]), function))
-    own = set(signature.parameters) - {"in_channels", "num_classes", "image_size"}
-    assert own == set(entry.options) | set(entry.settings)
+def test_options_of_the_registry_are_the_class_s(entry: ModelEntry) -> None:
+    module, name = entry.factory.split(":")
+    signature = inspect.signature(getattr(__import__(module, fromlist=[name]), name))
+    assert set(signature.parameters) >= {"in_channels", "num_classes", "image_size", *entry.options, *entry.settings}
     for option, choices in entry.options.items():
         default = signature.parameters[option].default
         assert default == 1.0 if isinstance(choices, Between) else default in choices
+    # Nothing that decides the network is left without a value.
+    needed = {key for key, parameter in signature.parameters.items() if parameter.default is parameter.empty}
+    assert needed <= set(entry.settings)
 
 
 @settings(max_examples=12)

@@ -17,8 +17,10 @@ from twofold.errors import TwofoldError, check_known
 
 VERBS: dict[str, str] = {
     "train": "train a network, or resume a run",
+    "finetune": "go on from trained weights with other images",
     "eval": "measure a run's weights over every image once",
     "predict": "classify images, folders or standard input",
+    "explain": "draw what a network sees in an image, or what excites one of its channels",
     "report": "write a run's report.html again",
     "runs": "compare runs in a table",
     "ideas": "list the ideas and their two forms",

@@ -67,9 +67,21 @@ def arguments_form(base: Recipe) -> type[_RunArguments]:
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold train`."""
-    recipe_name = _value_of("--recipe", arguments)
+    recipe_name = value_of("--recipe", arguments)
     base = Recipe() if recipe_name is None else find_recipe(recipe_name)
-    parsed = parse(arguments_form(base), arguments, verb="train")
+    return carry_out(arguments, base, recipe_name, verb="train")
+
+
+def carry_out(arguments: Sequence[str], base: Recipe, recipe_name: str | None, *, verb: str) -> int:
+    """Train with `base` and the settings that the arguments change in it.
+
+    Args:
+        arguments: those of the command line.
+        base: the recipe to start from.
+        recipe_name: where it came from, if it was named; it then says what to train.
+        verb: the command, for help and errors.
+    """
+    parsed = parse(arguments_form(base), arguments, verb=verb)
     changes = _given_settings(parsed, arguments)
     if parsed.checkpoint_seconds < 0:
         raise TwofoldError(f"--checkpoint-seconds must be 0 or more, got {parsed.checkpoint_seconds}")
@@ -138,13 +150,14 @@ def _given_settings(parsed: Any, arguments: Sequence[str]) -> dict[str, Any]:
     return changes
 
 
-def _value_of(flag: str, arguments: Sequence[str]) -> str | None:
+def value_of(flag: str, arguments: Sequence[str]) -> str | None:
     """Return what follows `flag`, before the arguments are really parsed: their defaults depend on it."""
     for place, argument in enumerate(arguments):
         if argument.startswith(f"{flag}="):
             return argument.partition("=")[2]
         if argument == flag:
             if place + 1 == len(arguments):
-                raise TwofoldError(f"{flag} needs a value: one of {', '.join(RECIPES)}, or a .json file")
+                one_of = f": one of {', '.join(RECIPES)}, or a .json file" if flag == "--recipe" else ""
+                raise TwofoldError(f"{flag} needs a value{one_of}")
             return arguments[place + 1]
     return None

@@ -80,15 +80,3 @@ class AlexNet(Network):
     def head(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes"]:
         """Return the logits of feature maps."""
         return self.classifier(torch.flatten(self.avgpool(x), 1))
-
-
-def alexnet(
-    *,
-    in_channels: int = 3,
-    num_classes: int = 1000,
-    image_size: tuple[int, int] = (224, 224),
-    stem: Stem = "paper",
-    width: float = 1.0,
-) -> AlexNet:
-    """Build AlexNet (61,100,840 parameters in torchvision's form)."""
-    return AlexNet(in_channels=in_channels, num_classes=num_classes, image_size=image_size, stem=stem, width=width)

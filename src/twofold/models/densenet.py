@@ -125,18 +125,3 @@ class DenseNet(Network):
     def head(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes"]:
         """Return the logits of feature maps."""
         return self.classifier(torch.flatten(self.avgpool(self.relu(x)), 1))
-
-
-def densenet(
-    *,
-    depth: int,
-    in_channels: int = 3,
-    num_classes: int = 1000,
-    image_size: tuple[int, int] = (224, 224),
-    stem: Stem = "paper",
-    width: float = 1.0,
-) -> DenseNet:
-    """Build DenseNet of a depth of 121 (7,978,856 parameters in the paper's form), 161, 169 or 201."""
-    return DenseNet(
-        depth, in_channels=in_channels, num_classes=num_classes, image_size=image_size, stem=stem, width=width
-    )

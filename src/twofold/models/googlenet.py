@@ -193,23 +193,3 @@ class GoogLeNet(Network):
         late = self.inception4d(self.inception4c(self.inception4b(early)))
         x = self.maxpool4(self.inception4e(late))
         return self.inception5b(self.inception5a(x)), early, late
-
-
-def googlenet(
-    *,
-    in_channels: int = 3,
-    num_classes: int = 1000,
-    image_size: tuple[int, int] = (224, 224),
-    stem: Stem = "paper",
-    width: float = 1.0,
-    auxiliary: bool = False,
-) -> GoogLeNet:
-    """Build GoogLeNet (6,624,904 parameters in torchvision's form without auxiliary heads)."""
-    return GoogLeNet(
-        in_channels=in_channels,
-        num_classes=num_classes,
-        image_size=image_size,
-        stem=stem,
-        width=width,
-        auxiliary=auxiliary,
-    )

@@ -4,9 +4,9 @@ LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document 
 network that keeps the picture a picture. A dense layer on pixels forgets which were neighbours and needs a weight
 for every pair; a 5x5 convolution has 25 weights a channel pair and uses them at every place.
 
-Two forms. `lenet` is the one of the notes: sigmoid after each layer, 2x2 max pooling, no padding. Its sigmoids
-saturate, so it learns slowly. `lenet_bn` puts batch normalisation before each activation (Ioffe and Szegedy, 2015)
-and takes ReLU instead of the sigmoid: the same shape, several times faster to train.
+Two forms. `lenet` in the registry is the one of the notes: sigmoid after each layer, 2x2 max pooling, no padding. Its
+sigmoids saturate, so it learns slowly. `lenet-bn` puts batch normalisation before each activation (Ioffe and Szegedy,
+2015) and takes ReLU instead of the sigmoid: the same shape, several times faster to train.
 """
 
 from __future__ import annotations
@@ -91,32 +91,3 @@ class LeNet(Network):
     def head(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes"]:
         """Return the logits of feature maps."""
         return self.classifier(x)
-
-
-def lenet(
-    *,
-    in_channels: int = 1,
-    num_classes: int = 10,
-    image_size: tuple[int, int] = (28, 28),
-    width: float = 1.0,
-) -> LeNet:
-    """Build LeNet as in the notes: sigmoids, max pooling, no normalisation."""
-    return LeNet(in_channels=in_channels, num_classes=num_classes, image_size=image_size, width=width)
-
-
-def lenet_bn(
-    *,
-    in_channels: int = 1,
-    num_classes: int = 10,
-    image_size: tuple[int, int] = (28, 28),
-    width: float = 1.0,
-) -> LeNet:
-    """Build LeNet with batch normalisation and ReLU."""
-    return LeNet(
-        in_channels=in_channels,
-        num_classes=num_classes,
-        image_size=image_size,
-        activation="relu",
-        batch_norm=True,
-        width=width,
-    )

@@ -100,6 +100,22 @@ class Network(nn.Module):
         return [FeatureInfo(name, shapes[name][1], height / shapes[name][2]) for name in self.stages]
 
 
+def stage_modules(model: Network) -> list[list[nn.Module]]:
+    """Return the layers of each stage, from the image on, and last those of the head.
+
+    A stage holds what lies between the end of the one before and its own end, in the order in which the network was
+    put together; the head is what follows the last.
+    """
+    layers = [module for module in model.modules() if not list(module.children())]
+    place = {module: index for index, module in enumerate(layers)}
+    ends = []
+    for name in model.stages:
+        inside = [place[module] for module in model.get_submodule(name).modules() if module in place]
+        ends.append(max([*inside, *ends[-1:]]) + 1)
+    starts = [0, *ends]
+    return [layers[start:end] for start, end in zip(starts, [*ends, len(layers)], strict=True)]
+
+
 def trace_shapes(model: nn.Module, input_shape: tuple[int, int, int]) -> torch.Size:
     """Return the shape of the output for one image, computed on torch's "meta" device: shapes without numbers."""
     tensors = {

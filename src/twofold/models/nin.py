@@ -78,15 +78,3 @@ class NiN(Network):
     def head(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes"]:
         """Return the logits of feature maps: the mean of each class's map."""
         return torch.flatten(self.avgpool(self.classifier(x)), 1)
-
-
-def nin(
-    *,
-    in_channels: int = 3,
-    num_classes: int = 1000,
-    image_size: tuple[int, int] = (224, 224),
-    stem: Stem = "paper",
-    width: float = 1.0,
-) -> NiN:
-    """Build NiN, sized as AlexNet is."""
-    return NiN(in_channels=in_channels, num_classes=num_classes, image_size=image_size, stem=stem, width=width)

@@ -42,12 +42,12 @@ class ModelEntry:
 
     Attributes:
         name: what it is called on the command line.
-        factory: "module:function" that builds it.
+        factory: "module:class" that it is built of.
         source: the paper.
         input_shape: (channels, height, width) of the paper's images.
         summary: what it is, in a few words.
         options: what each option may be.
-        settings: what the factory is told for this network and no other, such as its depth.
+        settings: what the class is told for this network and no other, such as its depth.
     """
 
     name: str
@@ -76,7 +76,7 @@ _DENSENET = "Huang et al., Densely connected convolutional networks, 2017"
 def _vgg(depth: int, *, batch_norm: bool) -> ModelEntry:
     return ModelEntry(
         name=f"vgg{depth}-bn" if batch_norm else f"vgg{depth}",
-        factory="twofold.models.vgg:vgg",
+        factory="twofold.models.vgg:VGG",
         source=f"{_VGG}; {_BATCH_NORM}" if batch_norm else _VGG,
         input_shape=_PHOTOGRAPH,
         summary=f"five blocks of 3x3 convolutions, {depth} layers" + (", batch normalisation" if batch_norm else ""),
@@ -88,7 +88,7 @@ def _vgg(depth: int, *, batch_norm: bool) -> ModelEntry:
 def _resnet(depth: int, summary: str) -> ModelEntry:
     return ModelEntry(
         name=f"resnet{depth}",
-        factory="twofold.models.resnet:resnet",
+        factory="twofold.models.resnet:ResNet",
         source=_RESNET,
         input_shape=_PHOTOGRAPH,
         summary=summary,
@@ -100,7 +100,7 @@ def _resnet(depth: int, summary: str) -> ModelEntry:
 def _densenet(depth: int) -> ModelEntry:
     return ModelEntry(
         name=f"densenet{depth}",
-        factory="twofold.models.densenet:densenet",
+        factory="twofold.models.densenet:DenseNet",
         source=_DENSENET,
         input_shape=_PHOTOGRAPH,
         summary=f"four blocks in which every layer sees all before it, {depth} layers",
@@ -114,7 +114,7 @@ MODELS: dict[str, ModelEntry] = {
     for entry in (
         ModelEntry(
             name="lenet",
-            factory="twofold.models.lenet:lenet",
+            factory="twofold.models.lenet:LeNet",
             source=_LENET,
             input_shape=(1, 28, 28),
             summary="two convolutions and three dense layers with sigmoids, as in the notes",
@@ -122,15 +122,16 @@ MODELS: dict[str, ModelEntry] = {
         ),
         ModelEntry(
             name="lenet-bn",
-            factory="twofold.models.lenet:lenet_bn",
+            factory="twofold.models.lenet:LeNet",
             source=f"{_LENET}; Ioffe and Szegedy, Batch normalization, 2015",
             input_shape=(1, 28, 28),
             summary="LeNet with batch normalisation and ReLU",
             options=_WIDTH,
+            settings={"activation": "relu", "batch_norm": True},
         ),
         ModelEntry(
             name="alexnet",
-            factory="twofold.models.alexnet:alexnet",
+            factory="twofold.models.alexnet:AlexNet",
             source=_ALEXNET,
             input_shape=_PHOTOGRAPH,
             summary="five convolutions and three dense layers with ReLU and dropout",
@@ -139,7 +140,7 @@ MODELS: dict[str, ModelEntry] = {
         *(_vgg(depth, batch_norm=batch_norm) for depth in (11, 13, 16, 19) for batch_norm in (False, True)),
         ModelEntry(
             name="nin",
-            factory="twofold.models.nin:nin",
+            factory="twofold.models.nin:NiN",
             source=_NIN,
             input_shape=_PHOTOGRAPH,
             summary="convolutions followed by 1x1 convolutions, and no dense layer",
@@ -147,7 +148,7 @@ MODELS: dict[str, ModelEntry] = {
         ),
         ModelEntry(
             name="googlenet",
-            factory="twofold.models.googlenet:googlenet",
+            factory="twofold.models.googlenet:GoogLeNet",
             source=f"{_GOOGLENET}; {_BATCH_NORM}",
             input_shape=_PHOTOGRAPH,
             summary="nine blocks of four branches side by side",
@@ -161,7 +162,7 @@ MODELS: dict[str, ModelEntry] = {
         *(_densenet(depth) for depth in (121, 161, 169, 201)),
         ModelEntry(
             name="sprint",
-            factory="twofold.models.sprint:sprint",
+            factory="twofold.models.sprint:Sprint",
             source="Twofold, for the recipe speedrun",
             input_shape=(1, 28, 28),
             summary="two pooled convolutions, a residual one and a dense head: small pictures in a minute",
@@ -228,8 +229,8 @@ def create_model(
     channels, height, width = entry.input_shape
     if num_classes < 1 or (in_channels is not None and in_channels < 1):
         raise TwofoldError(f"a network needs at least one class and one channel, got {num_classes=}, {in_channels=}")
-    module, function = entry.factory.split(":")
-    factory = getattr(importlib.import_module(module), function)
+    module, name_of_class = entry.factory.split(":")
+    factory = getattr(importlib.import_module(module), name_of_class)
     size = image_size or (height, width)
     model: Network = factory(
         in_channels=in_channels or channels,

@@ -150,18 +150,3 @@ def _stage(
     first = block(in_channels, channels, stride)
     wide = channels * block.expansion
     return nn.Sequential(first, *(block(wide, channels) for _ in range(num_blocks - 1)))
-
-
-def resnet(
-    *,
-    depth: int,
-    in_channels: int = 3,
-    num_classes: int = 1000,
-    image_size: tuple[int, int] = (224, 224),
-    stem: Stem = "paper",
-    width: float = 1.0,
-) -> ResNet:
-    """Build ResNet of a depth of 18 (11,689,512 parameters in the paper's form), 34, 50 (25,557,032), 101 or 152."""
-    return ResNet(
-        depth, in_channels=in_channels, num_classes=num_classes, image_size=image_size, stem=stem, width=width
-    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 from twofold.errors import TwofoldError
 from twofold.scratch import activation, conv, dropout, linear, loss, norm, pool
 
+M = TypeVar("M", bound=nn.Module)
 Forward = Callable[..., tuple[Tensor, tuple[Tensor, ...]]]
 Backward = Callable[..., tuple[Tensor | None, ...]]
 
@@ -271,7 +272,7 @@ _TAKEN_FOR_GRANTED: dict[type[nn.Module], dict[str, Any]] = {
 }
 
 
-def to_scratch(model: nn.Module) -> nn.Module:
+def to_scratch(model: M) -> M:
     """Return `model` with each layer that has a scratch form running it; weights and buffers are shared, not copied.
 
     Layers without one (see `without_scratch_form`) are left as they are.
@@ -281,7 +282,7 @@ def to_scratch(model: nn.Module) -> nn.Module:
     """
     # deepcopy takes what its memo holds for copied: the tensors themselves.
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    return _swap(copy.deepcopy(model, shared), "", {})
+    return cast(M, _swap(copy.deepcopy(model, shared), "", {}))
 
 
 def without_scratch_form(model: nn.Module) -> list[str]:

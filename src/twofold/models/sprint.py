@@ -83,10 +83,3 @@ class Sprint(Network):
         """Return the logits of feature maps."""
         # Channels last, as they lie in memory: flattening needs no copy, forward or backward.
         return self.fc(x.permute(0, 2, 3, 1).flatten(1))
-
-
-def sprint(
-    *, in_channels: int = 1, num_classes: int = 10, image_size: tuple[int, int] = (28, 28), width: float = 1.0
-) -> Sprint:
-    """Build Sprint."""
-    return Sprint(in_channels=in_channels, num_classes=num_classes, image_size=image_size, width=width)

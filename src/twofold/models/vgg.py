@@ -96,25 +96,3 @@ class VGG(Network):
     def head(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes"]:
         """Return the logits of feature maps."""
         return self.classifier(torch.flatten(self.avgpool(x), 1))
-
-
-def vgg(
-    *,
-    depth: int,
-    batch_norm: bool,
-    in_channels: int = 3,
-    num_classes: int = 1000,
-    image_size: tuple[int, int] = (224, 224),
-    stem: Stem = "paper",
-    width: float = 1.0,
-) -> VGG:
-    """Build VGG of a depth of 11 (132,863,336 parameters in the paper's form), 13, 16 (138,357,544) or 19."""
-    return VGG(
-        depth,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        image_size=image_size,
-        batch_norm=batch_norm,
-        stem=stem,
-        width=width,
-    )

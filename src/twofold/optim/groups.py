@@ -33,6 +33,7 @@ def parameter_groups(
     decay_norm_and_bias: bool = False,
     lr_scale: Mapping[str, float] | None = None,
     decay_scale: Mapping[str, float] | None = None,
+    lr_factors: Mapping[str, float] | None = None,
 ) -> list[Group]:
     """Sort the trainable parameters of `model` into groups of equal settings, in the order of the network.
 
@@ -43,6 +44,7 @@ def parameter_groups(
         lr_scale: shell-style pattern of parameter names (`"fc.*"`) to a factor on the learning rate; where several
             match, the last one counts.
         decay_scale: the same for a factor on the weight decay.
+        lr_factors: one more factor on the learning rate by the parameter's full name, 1 for those that are not there.
 
     Raises:
         TwofoldError: a pattern that no parameter's name matches.
@@ -58,7 +60,7 @@ def parameter_groups(
     for name, parameter in named:
         decays = decay_norm_and_bias or parameter.ndim > 1
         decay = weight_decay * _last_match(name, decay_scale or {}) if decays else 0.0
-        scale = _last_match(name, lr_scale or {})
+        scale = _last_match(name, lr_scale or {}) * (lr_factors or {}).get(name, 1.0)
         group = groups.setdefault((scale, decay), Group(params=[], names=[], weight_decay=decay, lr_scale=scale))
         group["params"].append(parameter)
         group["names"].append(name)

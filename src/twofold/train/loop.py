@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +21,14 @@ from twofold.errors import RunError, TwofoldError
 from twofold.keyed import torch_generator_seed
 from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.measure import count_parameters
+from twofold.models.network import Network
 from twofold.models.registry import create_model, resolve_options
 from twofold.models.scratch_form import to_scratch
 from twofold.optim.groups import parameter_groups
 from twofold.optim.scratch_form import ScratchOptimizer
 from twofold.train.batches import BatchPlan
 from twofold.train.evaluate import quick_metrics
+from twofold.train.freezing import Freezing, layer_decay_factors
 from twofold.train.hardware import Hardware, pick_hardware
 from twofold.train.options import Options
 from twofold.train.recipe import Recipe
@@ -34,6 +37,7 @@ from twofold.train.session import Session
 from twofold.train.state import Counters, TrainState, moving_average
 from twofold.train.weights import Weights, WeightsMismatchError, find_weights, fit_weights, print_mismatch
 
+M = TypeVar("M", bound=nn.Module)
 Batch = tuple[Tensor, Tensor]  # sample indices (batch,), uint8 pixels (batch, channels, height, width)
 
 
@@ -55,9 +59,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         # 1. data: images in the order and the shape that the recipe asks for
         hardware = pick_hardware(recipe.device, run.precision() if resume else requested_precision(recipe))
         run.log(f"computing on {hardware.describe()}", show=options.show)
-        weights = None
-        if recipe.weights is not None and not resume:
-            weights = find_weights(recipe.weights, model=recipe.model, show_progress=options.show)
+        weights = starting_weights(recipe, options, resume=resume)
         data = load_recipe_data(recipe, options)
         plan = BatchPlan(len(data.train), recipe.batch_size, recipe.accumulate, recipe.seed)
         augmentation = create_policy(recipe.augment, data.spec.image_size)
@@ -67,15 +69,16 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         train_images = on_device(data.train, hardware)
         torch.manual_seed(torch_generator_seed(recipe.seed, "init"))
         model = in_form(recipe, build_model(spec, hardware))
-        if weights is not None:
-            start_from(weights, recipe, model, run, options)
+        start_from(weights, recipe, model, run, options)
         _require_batches(recipe, model)
 
         # 3. loss: how wrong those numbers are
         loss_function = in_form(recipe, nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing))
 
         # 4. optimiser: how the weights follow the gradient of the loss
+        freezing = Freezing(model, freeze=recipe.freeze, every=recipe.unfreeze_epochs, norm=recipe.freeze_norm)
         optimizer = create_optimizer(recipe, model)
+        run.log(freezing.describe(optimizer, lr=recipe.lr or 0.0), show=options.show and weights is not None)
         average = moving_average(model, recipe.ema_decay) if recipe.ema_decay is not None else None
 
         # 5. training: forward, backward, update, again and again
@@ -90,6 +93,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         with session:
             while not session.finished():
                 count = state.counters
+                freezing.start_epoch(count.epoch)
                 for step in feed(plan, train_images, epoch=count.epoch, first_step=count.step_in_epoch):
                     session.set_learning_rate()
                     # Dropout draws from torch's own generator: keyed by the step, it has no past to restore.
@@ -98,6 +102,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
                         prepare(batch, train_images, spec, augmentation, hardware, seed=recipe.seed, epoch=count.epoch)
                         for batch in step
                     ]
+                    freezing.set_training()
                     loss, correct, num_samples = forward_backward(model, loss_function, batches, hardware)
                     session.require_finite(loss)
                     if recipe.grad_clip is not None:
@@ -150,7 +155,6 @@ def forward_backward(
     model: nn.Module, loss_function: nn.Module, batches: list[tuple[Tensor, Tensor]], hardware: Hardware
 ) -> tuple[float, int, int]:
     """Add the gradient of the mean loss over all `batches` to the parameters; return (loss, correct, images)."""
-    model.train()
     num_samples = sum(len(labels) for _, labels in batches)
     total = torch.zeros((), device=hardware.device)
     correct = torch.zeros((), device=hardware.device, dtype=torch.int64)
@@ -207,7 +211,7 @@ def preprocessing_spec(recipe: Recipe, data: Data) -> PreprocessingSpec:
     )
 
 
-def build_model(spec: PreprocessingSpec, hardware: Hardware) -> nn.Module:
+def build_model(spec: PreprocessingSpec, hardware: Hardware) -> Network:
     """Return the network that `spec` describes, with random weights, on the device, its convolutions channels-last."""
     model = create_model(
         spec.architecture,
@@ -224,7 +228,7 @@ def requested_precision(recipe: Recipe) -> str:
     return "float32" if recipe.form == "scratch" else recipe.precision
 
 
-def in_form(recipe: Recipe, module: nn.Module) -> nn.Module:
+def in_form(recipe: Recipe, module: M) -> M:
     """Return `module` in the recipe's form: as it is, or running on the operations of `twofold.scratch`."""
     if recipe.form == "fast":
         return module
@@ -232,12 +236,21 @@ def in_form(recipe: Recipe, module: nn.Module) -> nn.Module:
     return to_scratch(module.to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
 
 
-def start_from(weights: Weights, recipe: Recipe, model: nn.Module, run: RunFolder, options: Options) -> None:
-    """Copy the recipe's `weights` into `model`; log what was done for it.
+def starting_weights(recipe: Recipe, options: Options, *, resume: bool) -> Weights | None:
+    """Return the weights that the recipe starts from; None for random ones, and for a run that has its own by now."""
+    if recipe.weights is None or resume:
+        return None
+    return find_weights(recipe.weights, model=recipe.model, show_progress=options.show)
+
+
+def start_from(weights: Weights | None, recipe: Recipe, model: nn.Module, run: RunFolder, options: Options) -> None:
+    """Copy the `weights`, if there are any, into `model`; log what was done for it.
 
     Raises:
         TwofoldError: they don't fit; a table of what differs is then printed.
     """
+    if weights is None:
+        return
     try:
         lines = fit_weights(model, weights, partial=recipe.weights_partial)
     except WeightsMismatchError as error:
@@ -247,7 +260,7 @@ def start_from(weights: Weights, recipe: Recipe, model: nn.Module, run: RunFolde
         run.log(line, show=options.show)
 
 
-def create_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+def create_optimizer(recipe: Recipe, model: Network) -> torch.optim.Optimizer:
     """Return the recipe's optimiser over the parameter groups of `model`: torch's fused form, or the scratch form."""
     assert recipe.lr is not None
     assert recipe.weight_decay is not None
@@ -257,6 +270,7 @@ def create_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
         decay_norm_and_bias=recipe.decay_norm_and_bias,
         lr_scale=recipe.lr_scale,
         decay_scale=recipe.decay_scale,
+        lr_factors=layer_decay_factors(model, recipe.layer_decay) if recipe.layer_decay < 1.0 else None,
     )
     params = [{name: value for name, value in group.items() if name != "names"} for group in groups]
     if recipe.optimizer == "sgd":

@@ -65,6 +65,14 @@ class Recipe(BaseModel):
     weights_partial: tuple[str, ...] = Field(
         (), description="parts of the network that these weights need not fit, e.g. fc"
     )
+    freeze: int = Field(0, ge=0, description="stages, from the image on, that keep their weights: see twofold summary")
+    unfreeze_epochs: float | None = Field(
+        None, gt=0.0, description="free one frozen stage more after each so many epochs, from the head on"
+    )
+    freeze_norm: bool = Field(False, description="leave the statistics and scales of batch normalisation as they are")
+    layer_decay: float = Field(
+        1.0, gt=0.0, le=1.0, description="factor on the learning rate for each stage further from the head"
+    )
     flip_average: bool = Field(
         False, description="in evaluation and prediction, average the logits of each image and its mirror image"
     )
@@ -146,6 +154,8 @@ class Recipe(BaseModel):
             raise ValueError(f"patience={self.patience} needs validation images; set val_fraction, e.g. to 0.1")
         if self.weights_partial and self.weights is None:
             raise ValueError(f"weights_partial={self.weights_partial} has no effect without weights; leave it out")
+        if self.unfreeze_epochs is not None and self.freeze == 0:
+            raise ValueError(f"unfreeze_epochs={self.unfreeze_epochs} has no effect with freeze=0; leave it out")
         if self.form == "scratch" and self.precision == "bfloat16":
             raise ValueError("form='scratch' computes in float32; leave precision='bfloat16' out")
         if self.form == "scratch" and self.compile:

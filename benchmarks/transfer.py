@@ -1,0 +1,136 @@
+"""Does fine-tuning pay? The same network on few images: from scratch, from pretrained weights, and as a fixed eye.
+
+Fashion-MNIST is cut in two: five classes (tops, trousers, pullovers, dresses, coats) to pretrain on, the other five
+(sandals, shirts, trainers, bags, boots) to learn from 10, 50 and 250 images each. Three ways, with the same epochs and
+the settings of `twofold finetune`:
+
+- scratch: random weights, a learning rate ten times that of fine-tuning for the whole network;
+- fine-tuned: the pretrained weights, a new head;
+- frozen: the pretrained features as they are, under a new linear head.
+
+Every seed draws other images; accuracy is over all 5,000 test images of the five classes.
+
+    python benchmarks/transfer.py                        # five seeds
+    python benchmarks/transfer.py --figure docs/pictures/transfer.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+import twofold
+from common import print_conditions
+from twofold.cli.finetune import finetune_recipe
+from twofold.data import Data, load_data
+from twofold.train.options import Options
+from twofold.train.recipe import Recipe
+
+FIRST, SECOND = (0, 1, 2, 3, 4), (5, 6, 7, 8, 9)
+WAYS = ("scratch", "frozen", "fine-tuned")
+QUIET = Options(show=False)
+
+
+def save(folder: Path, data: Data, classes: tuple[int, ...], *, train: int, test: int, seed: int) -> Path:
+    """Write so many images of each class as a folder to train on."""
+    assert data.test is not None
+    generator = torch.Generator().manual_seed(seed)
+    for split, images, number in (("train", data.train, train), ("test", data.test, test)):
+        for label in classes:
+            inside = folder / split / data.class_names[label].replace("/", "-")
+            inside.mkdir(parents=True)
+            of_class = (images.labels == label).nonzero().flatten()
+            drawn: Tensor = of_class[torch.randperm(len(of_class), generator=generator)[:number]]
+            for index in drawn:
+                Image.fromarray(images.load(index[None])[0, 0].numpy()).save(inside / f"{int(index)}.png")
+    return folder
+
+
+def recipes(pretrained: Path, folder: Path, seed: int) -> dict[str, Recipe]:
+    tuned = finetune_recipe(str(pretrained), data=str(folder)).override(
+        data=str(folder), seed=seed, val_fraction=0.0, augment="flip-shift"
+    )
+    assert tuned.lr is not None
+    return {
+        "scratch": tuned.override(weights=None, weights_partial=(), lr_scale={}, lr=10 * tuned.lr),
+        "frozen": tuned.override(freeze=3),
+        "fine-tuned": tuned,
+    }
+
+
+def draw(results: dict[tuple[str, int], list[float]], sizes: list[int], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for way, colour, marker in zip(WAYS, ("#777777", "#2f6690", "#c8553d"), "osD", strict=True):
+        means = [statistics.mean(results[way, size]) for size in sizes]
+        lows = [min(results[way, size]) for size in sizes]
+        highs = [max(results[way, size]) for size in sizes]
+        axes.fill_between(sizes, lows, highs, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(sizes, means, color=colour, marker=marker, label=way)
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("training images a class")
+    axes.set_ylabel("test accuracy (mean, least to largest)")
+    axes.set_title("Five new classes of Fashion-MNIST", loc="left")
+    axes.grid(color="0.92")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    figure.savefig(path, dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10, 50, 250])
+    parser.add_argument("--model", default="sprint")
+    parser.add_argument("--figure", type=Path)
+    arguments = parser.parse_args()
+    print_conditions(f"fine-tuning {arguments.model} on five new classes, {arguments.seeds} seeds")
+    data = load_data("fashion-mnist", val_fraction=0.0, show_progress=False)
+    results: dict[tuple[str, int], list[float]] = {(way, size): [] for way in WAYS for size in arguments.sizes}
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        first = save(root / "first", data, FIRST, train=6000, test=1000, seed=0)
+        base = Recipe(model=arguments.model, data=str(first), augment="flip-shift", optimizer="sgd", lr=0.12, epochs=4)
+        start = time.perf_counter()
+        pretrained = twofold.train(base, out=root / "runs", name="pretrained", options=QUIET)
+        print(
+            f"pretrained on {len(FIRST)} classes in {time.perf_counter() - start:.0f} s, test accuracy "
+            f"{pretrained.accuracy:.4f}\n",
+            flush=True,
+        )
+        for size in arguments.sizes:
+            for seed in range(arguments.seeds):
+                folder = save(root / f"{size}-{seed}", data, SECOND, train=size, test=1000, seed=seed)
+                for way, recipe in recipes(pretrained.folder, folder, seed).items():
+                    run = twofold.train(recipe, out=root / "runs", options=QUIET)
+                    assert run.accuracy is not None
+                    results[way, size].append(run.accuracy)
+            for way in WAYS:
+                values = results[way, size]
+                print(
+                    f"{size:>4} images a class, {way:<11} mean {statistics.mean(values):.4f} "
+                    f"({min(values):.4f} to {max(values):.4f})",
+                    flush=True,
+                )
+            apart = min(results["fine-tuned", size]) > max(results["scratch", size])
+            print(f"     fine-tuned and scratch {'do not overlap' if apart else 'OVERLAP'}\n", flush=True)
+    if arguments.figure is not None:
+        draw(results, arguments.sizes, arguments.figure)
+        print(f"wrote {arguments.figure}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""`twofold explain RUN IMAGE`: a picture of what a network sees in an image, or of what excites one of its channels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from twofold.cli.parse import parse
+from twofold.data.names import check_data_name
+from twofold.errors import TwofoldError
+from twofold.terminal import loading, note
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from twofold.train.predictor import Predictor
+
+_FIGURES = (".png", ".svg", ".pdf")
+
+
+@dataclasses.dataclass(kw_only=True)
+class ExplainArguments:
+    """Draw what a trained network sees in an image: feature maps, prediction, and where it sees a class (Grad-CAM).
+
+    With --data and --channel: the images of a data set that excite one channel most, beside IMAGE where one is given.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+    """The run folder."""
+    image: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[IMAGE]")] = None
+    """The image file."""
+    classes: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="class", metavar="NAME")] = ()
+    """Also show where it sees this class; may be given several times."""
+    out: Path | None = None
+    """The picture to write (.png, .svg or .pdf); explain-IMAGE.png here if left out."""
+    data: str | None = None
+    """Search these images: a named data set or a folder with the run's classes."""
+    channel: Annotated[str | None, tyro.conf.arg(metavar="STAGE:INDEX")] = None
+    """The channel to look at, e.g. layer1:0; the stages are the rows of the picture of an image."""
+    skip_broken: bool = False
+    """Go on without images of --data that cannot be read."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out `twofold explain`."""
+    parsed = parse(ExplainArguments, arguments, verb="explain")
+    _check(parsed)
+    out = parsed.out or Path(_default_name(parsed))
+    if out.suffix.lower() not in _FIGURES:
+        raise TwofoldError(f"--out must end in {', '.join(_FIGURES)}, got {out}")
+    if not out.parent.is_dir():
+        raise TwofoldError(f"--out is {out}, but there is no folder {out.parent}")
+    with loading("torch"):
+        from twofold import api
+        from twofold.report.explain_figure import save_figure
+
+    predictor = api.load(parsed.run, device=parsed.device)
+    figure = _channel(parsed, predictor) if parsed.channel is not None else _image(parsed, predictor)
+    save_figure(figure, out)
+    note(f"wrote {out}")
+    return 0
+
+
+def _check(parsed: ExplainArguments) -> None:
+    """Refuse what does not go together, before anything slow begins."""
+    if (parsed.data is None) != (parsed.channel is None):
+        given, missing = ("--data", "--channel") if parsed.channel is None else ("--channel", "--data")
+        raise TwofoldError(f"{given} needs {missing}: the images to search, and the channel that they excite")
+    if parsed.data is not None:
+        check_data_name(parsed.data)
+        if parsed.classes:
+            raise TwofoldError("--class goes with an IMAGE to explain, not with --channel; leave it out")
+    elif parsed.image is None:
+        raise TwofoldError("say what to explain: an IMAGE, or a channel with --data and --channel")
+    elif parsed.skip_broken:
+        raise TwofoldError("--skip-broken is for the images of --data; leave it out")
+    if parsed.image is not None and not parsed.image.is_file():
+        raise TwofoldError(f"there is no image {parsed.image}")
+
+
+def _default_name(parsed: ExplainArguments) -> str:
+    if parsed.channel is not None:
+        return f"explain-{parsed.channel.replace(':', '-').replace('/', '-')}.png"
+    assert parsed.image is not None
+    return f"explain-{parsed.image.stem}.png"
+
+
+def _image(parsed: ExplainArguments, predictor: Predictor) -> Figure:
+    from twofold.report.explain import explain
+    from twofold.report.explain_figure import draw_explanation
+
+    assert parsed.image is not None
+    pixels = _pixels(parsed.image, predictor)
+    return draw_explanation(explain(predictor, pixels, classes=parsed.classes), title=parsed.image.name)
+
+
+def _channel(parsed: ExplainArguments, predictor: Predictor) -> Figure:
+    from twofold.data import load_eval_images
+    from twofold.report.explain import check_channel, explain_channel, parse_channel
+    from twofold.report.explain_figure import draw_channel
+
+    assert parsed.channel is not None
+    assert parsed.data is not None
+    channel = parse_channel(parsed.channel)
+    check_channel(predictor, channel)
+    own = None if parsed.image is None else (parsed.image.name, _pixels(parsed.image, predictor))
+    data = load_eval_images(parsed.data, predictor.spec, skip_broken=parsed.skip_broken)
+    for line in data.notes:
+        note(line)
+    return draw_channel(explain_channel(predictor, channel, data, own=own))
+
+
+def _pixels(image: Path, predictor: Predictor) -> Tensor:
+    try:
+        return predictor.pixels(image)
+    except TwofoldError as error:
+        named = str(error) if str(image) in str(error) else f"{image}: {error}"
+        raise TwofoldError(named) from error

@@ -1,0 +1,105 @@
+"""`twofold finetune WEIGHTS --data PATH`: train on from weights, with a new head and settings that suit few images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from twofold.cli.train import carry_out, value_of
+from twofold.errors import TwofoldError
+from twofold.terminal import loading
+from twofold.train.recipe import Recipe
+
+_STEPS, _BATCH, _EPOCHS = 1500, 16, (5, 100)
+
+_USAGE = (
+    "usage: twofold finetune WEIGHTS [MODEL] --data NAME_OR_PATH [OPTIONS]\n\n"
+    "Go on from trained weights with other images: a new head, which learns ten times faster than the rest.\n"
+    "WEIGHTS is a run folder or one of its .safetensors files, which say what network they are for; or a file, a name\n"
+    "that torchvision publishes, or timm:NAME, with the MODEL. All options of twofold train apply:\n"
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out `twofold finetune`."""
+    if not arguments or {"-h", "--help"} & set(arguments):
+        if not arguments:
+            raise TwofoldError("say which weights to start from: twofold finetune WEIGHTS --data PATH; see --help")
+        print(_USAGE)
+        return carry_out(["--help"], Recipe(), None, verb="finetune")
+    weights, *rest = arguments
+    if weights.startswith("-"):
+        raise TwofoldError(f"the weights come first: twofold finetune WEIGHTS --data PATH, got {weights}")
+    model = rest.pop(0) if rest and not rest[0].startswith("-") else None
+    with loading("torch"):
+        base = finetune_recipe(weights, model, data=value_of("--data", rest) or Recipe.model_fields["data"].default)
+    return carry_out(rest, base, "", verb="finetune")
+
+
+def finetune_epochs(data: str) -> int:
+    """Return how many epochs suit the number of training images in `data`; a named set counts as large."""
+    folder = Path(data).expanduser()
+    if not folder.is_dir():
+        return _EPOCHS[0]
+    from twofold.data.listing import IMAGE_SUFFIXES
+
+    inside = folder / "train" if (folder / "train").is_dir() else folder
+    num_images = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in inside.rglob("*"))
+    return min(_EPOCHS[1], max(_EPOCHS[0], math.ceil(_STEPS * _BATCH / max(1, num_images))))
+
+
+def finetune_recipe(weights: str, model: str | None = None, *, data: str = "fashion-mini") -> Recipe:
+    """Return the recipe of fine-tuning: from a run, its network and its images' size; else the paper's.
+
+    AdamW with a small learning rate and a warm-up keeps what was learned; the new head starts from nothing, so it
+    learns ten times faster. Few images are seen more often: about 1,500 steps, in 5 to 100 epochs.
+
+    Raises:
+        TwofoldError: there are no such weights, or they don't say what network they are for and no model does.
+    """
+    from twofold.data.spec import PreprocessingSpec
+    from twofold.models import create_model
+    from twofold.train.checkpoint import load_checkpoint
+    from twofold.train.run import RunFolder
+
+    path = Path(weights).expanduser()
+    record: dict[str, Any] = {}
+    if path.is_dir():
+        _, record = load_checkpoint(RunFolder.open(path).checkpoints.best)
+    elif path.suffix == ".safetensors" and path.is_file() and model is None:
+        _, record = load_checkpoint(path)
+    settings: dict[str, Any] = {}
+    if "spec" in record:
+        spec = PreprocessingSpec.model_validate(record["spec"])
+        if model not in (None, spec.architecture):
+            raise TwofoldError(f"{weights} holds the weights of {spec.architecture}, not of {model}; leave {model} out")
+        model = spec.architecture
+        settings = {
+            "model_options": spec.architecture_options,
+            "image_size": spec.image_size[0],
+            "channels": spec.channels,
+            "resize": spec.resize,
+        }
+    elif model is None:
+        raise TwofoldError(
+            f"{weights} does not say what network it is for: twofold finetune {weights} MODEL --data PATH"
+        )
+    else:
+        settings = {"image_size": 224, "model_options": {}}
+    head = create_model(model, options=settings["model_options"] or {}).last_layer
+    return Recipe(
+        model=model,
+        weights=weights,
+        weights_partial=(head,),
+        lr_scale={f"{head}.*": 10.0},
+        optimizer="adamw",
+        lr=0.0003,
+        weight_decay=0.02,
+        schedule="warmup-cosine",
+        warmup=0.1,
+        epochs=finetune_epochs(data),
+        batch_size=_BATCH,
+        **settings,
+    )
