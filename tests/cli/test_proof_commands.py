@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conftest import CommandLine
+from processes import CommandLine
 from twofold.cli.main import main
 from twofold.proof.ideas import CHAPTERS, IDEAS
 from twofold.scratch import conv

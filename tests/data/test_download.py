@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Server
+from processes import Server
 from twofold.data.download import DownloadError, Patience, Resource, download, file_md5
 from twofold.errors import RunError
 

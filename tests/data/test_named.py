@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import Server
+from processes import Server
 from twofold.data import NAMED_DATA, load_data
 from twofold.data.archives import MNIST_FILES
 from twofold.data.download import DownloadError, Patience, Resource

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 import twofold
-from conftest import CommandLine
+from processes import CommandLine
 from twofold import TwofoldError
 from twofold.cli.main import VERBS, main
 from twofold.data import load_data
@@ -70,7 +70,7 @@ def test_help_of_every_verb_needs_no_torch(verb: str) -> None:
 def test_completion_names_commands_and_options(twofold_command: CommandLine) -> None:
     done = twofold_command("completion", "bash")
     assert done.returncode == 0, done.stderr
-    for word in ("predict", "--label-smoothing", "--resume"):
+    for word in (*VERBS, "--label-smoothing", "--resume", "--freeze-norm", "--figure"):
         assert word in done.stdout
     assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=False).returncode == 0
 

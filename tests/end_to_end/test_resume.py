@@ -19,7 +19,7 @@ from twofold import Recipe
 from twofold.train.checkpoint import load_checkpoint
 
 if TYPE_CHECKING:
-    from conftest import CommandLine
+    from processes import CommandLine
 
 RECIPE = Recipe(
     model="lenet-bn",

@@ -164,10 +164,10 @@ def test_looking_leaves_no_hook_and_no_gradient_behind() -> None:
 def test_most_active_is_by_the_mean_and_of_equal_ones_the_first() -> None:
     maps = torch.zeros(8, 2, 2)
     maps[3] = 1.0
-    maps[6, 0, 0] = 9.0
+    maps[6, 0, 0] = 3.0
     maps[1] = -1.0
-    assert most_active(maps, 3) == [6, 3, 0]
-    assert most_active(maps) == [6, 3, 0, 2, 4, 5]
+    assert most_active(maps, 3) == [3, 6, 0]
+    assert most_active(maps) == [3, 6, 0, 2, 4, 5]
     assert most_active(maps[:2]) == [0, 1]
 
 
@@ -179,7 +179,7 @@ def cam_by_hand(predictor: Predictor, pixels: Tensor, class_index: int) -> Tenso
     return (gradient.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1)[0].detach()
 
 
-@pytest.mark.parametrize("name", ["lenet-bn", "resnet18", "densenet121"])
+@pytest.mark.parametrize("name", ["lenet-bn", "resnet18", "googlenet"])
 def test_grad_cam_is_the_formula_of_the_paper_and_differs_between_classes(name: str) -> None:
     predictor = make(name, classes=tuple("abcdef"))
     pixels = picture(predictor)

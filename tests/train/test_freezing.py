@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import twofold
-from conftest import CommandLine
+from processes import CommandLine
 from twofold import Recipe, TwofoldError
 from twofold.cli.finetune import finetune_epochs, finetune_recipe
 from twofold.cli.main import main

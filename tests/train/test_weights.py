@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import twofold
-from conftest import CommandLine, Server
+from processes import CommandLine, Server
 from twofold import Recipe, RunError, TwofoldError
 from twofold.models import create_model
 from twofold.train.checkpoint import load_checkpoint

@@ -23,11 +23,19 @@ class CompletionArguments:
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold completion`."""
     parsed = parse(CompletionArguments, arguments, verb="completion")
+    from twofold.cli import cost, explain, ideas, models, predict, recipes, report, runs, show, summary, train, verify
     from twofold.cli import eval as eval_verb
-    from twofold.cli import models, predict, recipes, report, runs, train
 
+    training = train.arguments_form(Recipe())
     forms = {
-        "train": train.arguments_form(Recipe()),
+        "train": training,
+        "finetune": training,
+        "explain": explain.ExplainArguments,
+        "ideas": ideas.IdeasArguments,
+        "show": show.ShowArguments,
+        "verify": verify.VerifyArguments,
+        "cost": cost.CostArguments,
+        "summary": summary.SummaryArguments,
         "eval": eval_verb.EvalArguments,
         "predict": predict.PredictArguments,
         "report": report.ReportArguments,

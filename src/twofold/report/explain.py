@@ -246,9 +246,7 @@ def grad_cam(
     network = _network(predictor)
     stage = stage or network.stages[-1]
     cam = LayerGradCam(network, network.get_submodule(stage))
-    # The gradient must flow through networks all of whose weights are frozen as well.
-    inputs = _inputs(predictor, pixels[None]).requires_grad_()
-    heat = cam.attribute(inputs, target=class_index, relu_attributions=True)
+    heat = cam.attribute(_inputs(predictor, pixels[None]), target=class_index, relu_attributions=True)
     assert isinstance(heat, Tensor)
     return spread(heat[0, 0].detach().float().cpu(), stage_fields(network)[stage], (pixels.shape[1], pixels.shape[2]))
 
