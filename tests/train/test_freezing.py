@@ -179,6 +179,8 @@ def test_finetune_as_a_command(image_folder: Path, tmp_path: Path, twofold_comma
     [
         ([], "say which weights to start from"),
         (["--data", "x"], "the weights come first"),
+        (["no-such-run", "--recipe", "demo"], "use --recipe with twofold train"),
+        (["no-such-run", "--resume=runs/demo"], "use --resume with twofold train"),
         (["no-such-run"], "does not say what network it is for"),
         (["missing.pth", "lenet", "--data", "fashion-mini"], "there is no file of weights"),
     ],

@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from twofold.cli.parse import parse
+from twofold.cli.parse import check_figure, parse
 from twofold.errors import TwofoldError
 from twofold.proof.ideas import find
 from twofold.terminal import loading, note, output, track
 
 if TYPE_CHECKING:
     from twofold.proof.cost import Cost
-
-_FIGURES = (".png", ".svg", ".pdf")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -43,8 +41,8 @@ def run(arguments: Sequence[str]) -> int:
     parsed = parse(CostArguments, arguments, verb="cost")
     if parsed.repeats < 1:
         raise TwofoldError(f"--repeats must be 1 or more, got {parsed.repeats}")
-    if parsed.figure is not None and parsed.figure.suffix not in _FIGURES:
-        raise TwofoldError(f"--figure must end in {', '.join(_FIGURES)}, got {parsed.figure}")
+    if parsed.figure is not None:
+        check_figure("--figure", parsed.figure)
     ideas = find(parsed.names)
     with loading("torch"):
         import torch

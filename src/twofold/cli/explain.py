@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from twofold.cli.parse import parse
+from twofold.cli.parse import check_figure, parse
 from twofold.data.names import check_data_name
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, note
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from twofold.train.predictor import Predictor
-
-_FIGURES = (".png", ".svg", ".pdf")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -53,10 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     parsed = parse(ExplainArguments, arguments, verb="explain")
     _check(parsed)
     out = parsed.out or Path(_default_name(parsed))
-    if out.suffix.lower() not in _FIGURES:
-        raise TwofoldError(f"--out must end in {', '.join(_FIGURES)}, got {out}")
-    if not out.parent.is_dir():
-        raise TwofoldError(f"--out is {out}, but there is no folder {out.parent}")
+    check_figure("--out", out)
     with loading("torch"):
         from twofold import api
         from twofold.report.explain_figure import save_figure

@@ -32,6 +32,9 @@ def run(arguments: Sequence[str]) -> int:
     weights, *rest = arguments
     if weights.startswith("-"):
         raise TwofoldError(f"the weights come first: twofold finetune WEIGHTS --data PATH, got {weights}")
+    for flag in ("--recipe", "--resume"):
+        if any(argument.partition("=")[0] == flag for argument in rest):
+            raise TwofoldError(f"twofold finetune has a recipe of its own: use {flag} with twofold train")
     model = rest.pop(0) if rest and not rest[0].startswith("-") else None
     with loading("torch"):
         base = finetune_recipe(weights, model, data=value_of("--data", rest) or Recipe.model_fields["data"].default)
@@ -59,6 +62,8 @@ def finetune_recipe(weights: str, model: str | None = None, *, data: str = "fash
     Raises:
         TwofoldError: there are no such weights, or they don't say what network they are for and no model does.
     """
+    import torch
+
     from twofold.data.spec import PreprocessingSpec
     from twofold.models import create_model
     from twofold.train.checkpoint import load_checkpoint
@@ -88,7 +93,8 @@ def finetune_recipe(weights: str, model: str | None = None, *, data: str = "fash
         )
     else:
         settings = {"image_size": 224, "model_options": {}}
-    head = create_model(model, options=settings["model_options"] or {}).last_layer
+    with torch.device("meta"):  # for the name of its last layer alone: no weights are drawn
+        head = create_model(model, options=settings["model_options"]).last_layer
     return Recipe(
         model=model,
         weights=weights,

@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -19,6 +20,8 @@ import tyro
 from twofold.errors import TwofoldError
 
 T = TypeVar("T")
+
+FIGURES = (".png", ".svg", ".pdf")
 
 # tyro's words for a value of the wrong type, with one type or with several to choose from.
 _UNREADABLE = re.compile(r"Error parsing (?P<flag>--\S+): (?P<what>.*?)(?:: | from \[)(?P<got>'[^']*')")
@@ -99,3 +102,15 @@ def typed(text: str) -> str | int | float | bool:
         except ValueError:
             continue
     return text
+
+
+def check_figure(flag: str, path: Path) -> None:
+    """Check that a picture can be written to `path`, before the work that it shows begins.
+
+    Raises:
+        TwofoldError: its suffix is none of `FIGURES`, or there is no such folder.
+    """
+    if path.suffix.lower() not in FIGURES:
+        raise TwofoldError(f"{flag} must end in {', '.join(FIGURES)}, got {path}")
+    if not path.parent.is_dir():
+        raise TwofoldError(f"{flag} is {path}, but there is no folder {path.parent}")

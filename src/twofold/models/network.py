@@ -118,6 +118,11 @@ def stage_modules(model: Network) -> list[list[nn.Module]]:
 
 def trace_shapes(model: nn.Module, input_shape: tuple[int, int, int]) -> torch.Size:
     """Return the shape of the output for one image, computed on torch's "meta" device: shapes without numbers."""
+    return run_on_meta(model, torch.empty(1, *input_shape, device="meta")).shape
+
+
+def run_on_meta(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the output for `images` on the "meta" device, in prediction; the model's own tensors are not touched."""
     tensors = {
         name: torch.empty_like(value, device="meta")
         for name, value in (*model.named_parameters(), *model.named_buffers())
@@ -126,10 +131,10 @@ def trace_shapes(model: nn.Module, input_shape: tuple[int, int, int]) -> torch.S
     model.eval()
     try:
         with torch.no_grad():
-            output: Tensor = torch.func.functional_call(model, tensors, torch.empty(1, *input_shape, device="meta"))
+            output: Tensor = torch.func.functional_call(model, tensors, images)
     finally:
         model.train(training)
-    return output.shape
+    return output
 
 
 def scaled(channels: int, width: float) -> int:

@@ -123,7 +123,7 @@ MODELS: dict[str, ModelEntry] = {
         ModelEntry(
             name="lenet-bn",
             factory="twofold.models.lenet:LeNet",
-            source=f"{_LENET}; Ioffe and Szegedy, Batch normalization, 2015",
+            source=f"{_LENET}; {_BATCH_NORM}",
             input_shape=(1, 28, 28),
             summary="LeNet with batch normalisation and ReLU",
             options=_WIDTH,

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from twofold.models.measure import count_parameters
-from twofold.models.network import Network
+from twofold.models.network import Network, run_on_meta
 
 
 @dataclass(frozen=True)
@@ -137,18 +137,11 @@ def summarise(model: Network) -> list[Layer]:
         )
 
     hooks = [module.register_forward_hook(note) for module in names]
-    tensors = {
-        name: torch.empty_like(value, device="meta")
-        for name, value in (*model.named_parameters(), *model.named_buffers())
-    }
-    training = model.training
     try:
         image = torch.empty(1, *model.input_shape, device="meta").as_subclass(_Traced)
         image.field = (Side(), Side())
-        with torch.no_grad():
-            torch.func.functional_call(model.eval(), tensors, image)
+        run_on_meta(model, image)
     finally:
-        model.train(training)
         for hook in hooks:
             hook.remove()
     return layers

@@ -58,4 +58,4 @@ def draw_costs(costs: Sequence[Cost], path: Path, conditions: str) -> None:
     figure.suptitle("What the readable form costs", x=0.01, ha="left", fontsize=13)
     figure.text(0.005, -0.01, conditions, fontsize=8, color="0.4", va="top")
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150, format=path.suffix[1:], bbox_inches="tight")
+        figure.savefig(temporary, dpi=150, format=path.suffix[1:].lower(), bbox_inches="tight")
