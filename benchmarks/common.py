@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torchvision
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -35,6 +37,13 @@ def print_conditions(title: str) -> None:
 def spread(values: Sequence[float], form: str = ",.1f") -> str:
     """Return "median (least to largest)"."""
     return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def canvas(width: float, height: float) -> Figure:
+    """Return an empty figure, inches wide and high, that needs no display."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 class PictureDataset(Dataset[tuple[Tensor, int]]):
@@ -72,9 +81,13 @@ def plain_torch(
     batch_size: int,
     seed: int,
     num_workers: int,
+    warmup_steps: int = 0,
     max_steps: int | None = None,
 ) -> Trained:
-    """Train as the book does: DataLoader, float32, Adam at 0.001; then count the right answers on `test`."""
+    """Train as the book does: DataLoader, float32, Adam at 0.001; then count the right answers on `test`.
+
+    The clock starts after `warmup_steps`, which a training of few steps needs: loading processes take seconds to start.
+    """
     torch.manual_seed(seed)
     loader = DataLoader(train, batch_size, shuffle=True, num_workers=num_workers, drop_last=True)
     loss_function = nn.CrossEntropyLoss()
@@ -90,6 +103,8 @@ def plain_torch(
             optimizer.step()
             seen += len(labels)
             steps += 1
+            if steps == warmup_steps:
+                seen, start = 0, time.perf_counter()
             if steps == max_steps:
                 break
     seconds = time.perf_counter() - start

@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 import twofold
-from common import print_conditions
+from common import canvas, print_conditions
 from twofold.cli.finetune import finetune_recipe
 from twofold.data import Data, load_data
 from twofold.train.options import Options
@@ -66,11 +66,7 @@ def recipes(pretrained: Path, folder: Path, seed: int) -> dict[str, Recipe]:
 
 
 def draw(results: dict[tuple[str, int], list[float]], sizes: list[int], path: Path) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(7, 4.2)
     axes = figure.subplots()
     for way, colour, marker in zip(WAYS, ("#777777", "#2f6690", "#c8553d"), "osD", strict=True):
         means = [statistics.mean(results[way, size]) for size in sizes]

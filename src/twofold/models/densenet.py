@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from twofold.models.network import Network, Stem, kaiming, scaled, stem_conv, stem_pool
 
-# Layers in each block, growth rate, channels of the stem.
+# Layers in each block, growth rate, channels of the stem. 21 is the small one of the notes, without bottlenecks.
 _FORMS: dict[int, tuple[tuple[int, int, int, int], int, int]] = {
+    21: ((4, 4, 4, 4), 32, 64),
     121: ((6, 12, 24, 16), 32, 64),
     161: ((6, 12, 36, 24), 48, 96),
     169: ((6, 12, 32, 32), 32, 64),
@@ -50,9 +51,26 @@ class DenseLayer(nn.Module):
         return torch.cat([x, new], dim=1)
 
 
-def dense_block(in_channels: int, num_layers: int, growth: int) -> nn.Sequential:
+class PlainDenseLayer(nn.Module):
+    """Normalise, 3x3 to `growth` channels; joined to the input. The paper's first form, which the notes take."""
+
+    def __init__(self, in_channels: int, growth: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(in_channels)
+        self.relu1 = nn.ReLU(inplace=True)
+        self.conv1 = nn.Conv2d(in_channels, growth, 3, padding=1, bias=False)
+
+    def forward(
+        self, x: Float[Tensor, "batch in_channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Return the input's channels and `growth` new ones."""
+        return torch.cat([x, self.conv1(self.relu1(self.norm1(x)))], dim=1)
+
+
+def dense_block(in_channels: int, num_layers: int, growth: int, *, bottleneck: bool = True) -> nn.Sequential:
     """Return `num_layers` dense layers, each `growth` channels wider than the one before."""
-    layers = [DenseLayer(in_channels + place * growth, growth) for place in range(num_layers)]
+    layer = DenseLayer if bottleneck else PlainDenseLayer
+    layers = [layer(in_channels + place * growth, growth) for place in range(num_layers)]
     return nn.Sequential(OrderedDict((f"denselayer{place}", layer) for place, layer in enumerate(layers, 1)))
 
 
@@ -72,7 +90,7 @@ class DenseNet(Network):
     """A stem, four dense blocks with transitions in between, global average pooling.
 
     Args:
-        depth: 121, 161, 169 or 201 layers with weights.
+        depth: 121, 161, 169 or 201 layers with weights; or 21, the notes' network of plain layers.
         in_channels: channels of the images.
         num_classes: number of logits.
         image_size: (height, width) in pixels; decides nothing but what `feature_info` says.
@@ -109,7 +127,7 @@ class DenseNet(Network):
             pool0=stem_pool(nn.MaxPool2d(3, stride=2, padding=1), stem),
         )
         for place, num_layers in enumerate(blocks, 1):
-            parts[f"denseblock{place}"] = dense_block(channels, num_layers, growth)
+            parts[f"denseblock{place}"] = dense_block(channels, num_layers, growth, bottleneck=depth != 21)
             channels += num_layers * growth
             if place < len(blocks):
                 parts[f"transition{place}"] = transition(channels, channels // 2)

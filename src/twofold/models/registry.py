@@ -97,13 +97,13 @@ def _resnet(depth: int, summary: str) -> ModelEntry:
     )
 
 
-def _densenet(depth: int) -> ModelEntry:
+def _densenet(depth: int, layers: str = "layer") -> ModelEntry:
     return ModelEntry(
         name=f"densenet{depth}",
         factory="twofold.models.densenet:DenseNet",
         source=_DENSENET,
         input_shape=_PHOTOGRAPH,
-        summary=f"four blocks in which every layer sees all before it, {depth} layers",
+        summary=f"four blocks in which every {layers} sees all before it, {depth} layers",
         options=_STEM_WIDTH,
         settings={"depth": depth},
     )
@@ -159,6 +159,7 @@ MODELS: dict[str, ModelEntry] = {
         _resnet(50, "sixteen residual blocks of 1x1, 3x3 and 1x1 convolutions"),
         _resnet(101, "thirty-three residual blocks of 1x1, 3x3 and 1x1 convolutions"),
         _resnet(152, "fifty residual blocks of 1x1, 3x3 and 1x1 convolutions"),
+        _densenet(21, "plain 3x3 layer"),
         *(_densenet(depth) for depth in (121, 161, 169, 201)),
         ModelEntry(
             name="sprint",

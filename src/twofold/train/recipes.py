@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from twofold.errors import TwofoldError, nearest
+from twofold.models.registry import Option
 from twofold.train.recipe import Recipe
 
 
@@ -26,25 +27,61 @@ def demo() -> Recipe:
 
 def book_lenet() -> Recipe:
     """LeNet as the book trains it: Adam at 0.001, five epochs of Fashion-MNIST, batches of 256, nothing else."""
-    return _book(model="lenet", batch_size=256)
+    return _book("lenet")
+
+
+def book_lenet_bn() -> Recipe:
+    """LeNet with batch normalisation in the book's training."""
+    return _book("lenet-bn")
+
+
+def book_alexnet() -> Recipe:
+    """AlexNet in the book's training, at 224 px."""
+    return _book("alexnet", image_size=224)
+
+
+def book_vgg11() -> Recipe:
+    """VGG-11 at an eighth of its width in the book's training, at 224 px."""
+    return _book("vgg11", image_size=224, width=0.125)
+
+
+def book_nin() -> Recipe:
+    """NiN in the book's training, at 224 px."""
+    return _book("nin", image_size=224)
+
+
+def book_googlenet() -> Recipe:
+    """GoogLeNet in the book's training, at 96 px."""
+    return _book("googlenet", image_size=96)
 
 
 def book_resnet18() -> Recipe:
-    """ResNet-18 as the book trains it: Adam at 0.001, five epochs of Fashion-MNIST at 96 px, batches of 256."""
-    return _book(model="resnet18", batch_size=256).override(image_size=96, model_options={"stem": "paper"})
+    """ResNet-18 in the book's training, at 96 px."""
+    return _book("resnet18", image_size=96)
 
 
-def _book(*, model: str, batch_size: int) -> Recipe:
+def book_densenet() -> Recipe:
+    """The notes' DenseNet, four blocks of four plain layers, in the book's training, at 96 px."""
+    return _book("densenet21", image_size=96)
+
+
+def _book(model: str, *, image_size: int | None = None, width: float = 1.0) -> Recipe:
+    """The networks of chapter 5, all trained alike. Larger images than the data's own go with the paper's stem."""
+    options: dict[str, Option] = {} if image_size is None else {"stem": "paper"}
+    if width != 1.0:
+        options["width"] = width
     return Recipe(
         model=model,
+        model_options=options,
         data="fashion-mnist",
+        image_size=image_size,
         augment="none",
         val_fraction=0.0,
         optimizer="adam",
         lr=0.001,
         schedule="constant",
         epochs=5,
-        batch_size=batch_size,
+        batch_size=256,
     )
 
 
@@ -68,8 +105,14 @@ def speedrun() -> Recipe:
 
 
 RECIPES: dict[str, Callable[[], Recipe]] = {
+    "book-alexnet": book_alexnet,
+    "book-densenet": book_densenet,
+    "book-googlenet": book_googlenet,
     "book-lenet": book_lenet,
+    "book-lenet-bn": book_lenet_bn,
+    "book-nin": book_nin,
     "book-resnet18": book_resnet18,
+    "book-vgg11": book_vgg11,
     "demo": demo,
     "speedrun": speedrun,
 }

@@ -1,0 +1,128 @@
+"""Every network in its paper form at 224 px: images a second, training and inference, against torchvision's.
+
+The peer is torchvision's model (timm's with `--peer timm`) as users run it: float32, row-major memory, a plain loop.
+Ours is the same network as `twofold train` and `twofold predict` run it: channels-last, the fused optimiser, bfloat16
+where this machine is measured to be faster with it. Same images, same batch, steps alternating: one of theirs, one of
+ours; the median step counts. Networks that torchvision lacks are measured against our own in the peer's loop, marked *.
+
+    python benchmarks/zoo_speed.py                          # twenty minutes on two cores
+    python benchmarks/zoo_speed.py resnet18 vgg11 --peer timm
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from common import print_conditions
+from twofold.models import MODELS, create_model
+from twofold.train.hardware import pick_hardware
+
+NETWORKS = ("alexnet", "vgg11", "vgg16", "nin", "googlenet", "resnet18", "resnet34", "resnet50", "densenet121")
+_TIMM = {"vgg11", "vgg16", "resnet18", "resnet34", "resnet50", "densenet121"}
+GOAL = 1.8
+
+
+def peer_network(name: str, peer: str) -> tuple[nn.Module, str]:
+    """Return the peer's network, and where it comes from."""
+    if peer == "timm" and name in _TIMM:
+        import timm
+
+        return timm.create_model(name, num_classes=1000), "timm"
+    if name in torchvision.models.list_models():
+        extra = {"aux_logits": False, "init_weights": True} if name == "googlenet" else {}
+        return torchvision.models.get_model(name, weights=None, num_classes=1000, **extra), "torchvision"
+    return create_model(name, num_classes=1000), "ours *"
+
+
+def trainer(model: nn.Module, images: Tensor, labels: Tensor, *, fused: bool, bfloat16: bool) -> Callable[[], None]:
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, fused=fused)
+    model.train()
+
+    def step() -> None:
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+            loss = nn.functional.cross_entropy(model(images), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def predictor(model: nn.Module, images: Tensor, *, bfloat16: bool) -> Callable[[], None]:
+    model.eval()
+
+    def step() -> None:
+        with torch.inference_mode(), torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+            model(images).float().argmax(dim=1)
+
+    return step
+
+
+def alternate(theirs: Callable[[], None], ours: Callable[[], None], steps: int) -> tuple[list[float], list[float]]:
+    """Return the seconds of each step: one of theirs, one of ours, and so on; the first pair is thrown away."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for count in range(steps + 1):
+        for step, taken in zip((theirs, ours), seconds, strict=True):
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            start = time.perf_counter()
+            step()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if count:
+                taken.append(time.perf_counter() - start)
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("networks", nargs="*", default=list(NETWORKS))
+    parser.add_argument("--peer", choices=("torchvision", "timm"), default="torchvision")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=5)
+    arguments = parser.parse_args()
+    hardware = pick_hardware()
+    bfloat16 = hardware.precision == "bfloat16"
+    print_conditions(f"paper form, 224 px, batch {arguments.batch}, {arguments.steps} alternating steps")
+    print(
+        f"{'network':<12} {'peer':<12} {'work':<9} {'theirs, img/s':>20} {'ours, img/s':>20} {'ratio':>6}  goal {GOAL}"
+    )
+    device = torch.device(hardware.device)
+    images = torch.randn(arguments.batch, 3, 224, 224, device=device)
+    labels = torch.randint(1000, (arguments.batch,), device=device)
+    blocked = images.contiguous(memory_format=torch.channels_last)
+    for name in arguments.networks:
+        assert name in MODELS
+        theirs, source = peer_network(name, arguments.peer)
+        theirs = theirs.to(device)
+        mine = create_model(name, num_classes=1000).to(device, memory_format=torch.channels_last)
+        pairs = {
+            "inference": (predictor(theirs, images, bfloat16=False), predictor(mine, blocked, bfloat16=bfloat16)),
+            "training": (
+                trainer(theirs, images, labels, fused=False, bfloat16=False),
+                trainer(mine, blocked, labels, fused=True, bfloat16=bfloat16),
+            ),
+        }
+        for work, pair in pairs.items():
+            for model in (theirs, mine):
+                model.train(work == "training")
+            seconds = alternate(*pair, arguments.steps)
+            speeds = [[arguments.batch / taken for taken in each] for each in seconds]
+            shown = [f"{statistics.median(each):.1f} ({min(each):.1f} to {max(each):.1f})" for each in speeds]
+            ratio = statistics.median(speeds[1]) / statistics.median(speeds[0])
+            print(
+                f"{name:<12} {source:<12} {work:<9} {shown[0]:>20} {shown[1]:>20} {ratio:>6.2f}  "
+                f"{'met' if ratio >= GOAL else 'MISSED'}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,546 @@
+"""The update rules of `scratch.optim`, as optimisers that run at scale.
+
+Same names, same arguments, same state as the readable form; `torch.optim.Optimizer`s to whoever uses them. Each rule
+comes in two conventions, "torch" (the default) and "notes"; `scratch.optim` shows where they differ. SGD, Nesterov,
+AdaDelta, Adam and AdamW are the same in both.
+
+A step is bound by memory: of ResNet-18 it moves 47 MB of weights, as much of gradients, and the state. What makes it
+fast is to touch each number once.
+
+- torch has *fused* kernels that do, for SGD with momentum, Adam and AdaGrad. The notes' conventions of momentum and
+  AdaGrad are exactly torch's kernels at other settings (a dampening of 1 − η; a sum that begins at ε).
+- RMSProp is Adam without an average of gradients (β₁ = 0) and long after the start, where the correction is 1: torch's
+  fused Adam computes it.
+- AdaDelta, and RMSProp in the notes' convention, have no such kernel. They run piece by piece, so that a piece stays in
+  the processor's cache from the rule's first operation to its last; or, with `compile=True`, the readable form itself
+  goes through torch.compile, which makes one loop of it. That needs a C++ compiler and some seconds at the first step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim.adagrad import adagrad as fused_adagrad
+from torch.optim.adam import adam as fused_adam
+from torch.optim.sgd import sgd as fused_sgd
+
+from twofold.errors import TwofoldError, check_known
+from twofold.scratch import optim as scratch
+from twofold.scratch.optim import Convention
+
+Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+
+# Numbers in a piece: five arrays of it fit into the second-level cache of one core.
+PIECE = 1 << 16
+# A step count so large that 1 − βᵗ is 1: Adam without its correction.
+_LONG_AFTER_THE_START = 1e9
+
+
+class Rule(torch.optim.Optimizer):
+    """What all rules share: checked settings, state that is made as gradients come, one way through the groups.
+
+    State dicts load into any memory format: state is laid out as its parameter is, which torch's fused kernels need
+    and do not check.
+
+    Attributes:
+        state_names: the tensors kept beside each parameter, in the order of the readable form's arguments.
+    """
+
+    state_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, params: Params, **defaults: Any) -> None:
+        super().__init__(params, {"weight_decay": 0.0, **defaults})  # type: ignore[arg-type]
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group; settings that it leaves out are the optimiser's.
+
+        Raises:
+            TwofoldError: a setting is out of range.
+        """
+        check_settings(type(self).__name__, {**self.defaults, **param_group})
+        super().add_param_group(param_group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state and the groups' settings from `state_dict`; see torch.optim.Optimizer."""
+        super().load_state_dict(state_dict)
+        for parameter, state in self.state.items():
+            for name in self.state_names:
+                if name in state:
+                    state[name] = laid_out_like(state[name], parameter)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss and its gradients anew; called once, before the update.
+
+        Returns:
+            What `closure` returned.
+
+        Raises:
+            TwofoldError: a gradient is sparse.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for index, group in enumerate(self.param_groups):
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not parameters:
+                continue
+            if any(parameter.grad.is_sparse for parameter in parameters):
+                raise TwofoldError(
+                    f"{type(self).__name__} takes dense gradients, but group {index} has a sparse one; "
+                    "build the embedding with sparse=False, or use torch.optim.SparseAdam for it"
+                )
+            for parameter in parameters:
+                if not self.state[parameter]:
+                    self._begin(self.state[parameter], parameter, group)
+            # A complex number is updated as the two real ones that it is made of, as torch does.
+            state = [[_real(self.state[x][name]) for x in parameters] for name in self.state_names]
+            grads = [_real(laid_out_like(x.grad, x)) for x in parameters]
+            self._update([_real(x) for x in parameters], grads, *state, group=group)
+        return loss
+
+    def _begin(self, state: dict[str, Any], parameter: Tensor, group: dict[str, Any]) -> None:
+        for name in self.state_names:
+            state[name] = torch.zeros_like(parameter)
+
+    def _update(self, x: list[Tensor], grad: list[Tensor], *state: list[Tensor], group: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+
+class SGD(Rule):
+    """Gradient descent, x ← x − ηg: of all examples, of one (stochastic), of a minibatch (Robbins and Monro, 1951)."""
+
+    def __init__(self, params: Params, lr: float, *, weight_decay: float = 0.0, convention: Convention = "torch"):
+        super().__init__(params, lr=lr, weight_decay=weight_decay, convention=convention)
+
+    def _update(self, x: list[Tensor], grad: list[Tensor], *, group: dict[str, Any]) -> None:
+        _sgd(x, grad, [None] * len(x), group)
+
+
+class Momentum(Rule):
+    """Torch: v ← γv + g, x ← x − ηv. Notes: v ← γv + ηg, x ← x − v (Polyak, 1964). γ is `momentum`."""
+
+    state_names = ("velocity",)
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        convention: Convention = "torch",
+    ):
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, convention=convention)
+
+    def _update(self, x: list[Tensor], grad: list[Tensor], velocity: list[Tensor], *, group: dict[str, Any]) -> None:
+        if group["convention"] == "torch":
+            _sgd(x, grad, velocity, group, momentum=group["momentum"])
+        else:
+            # torch's kernel with dampening τ: v ← γv + (1 − τ)g, x ← x − lr v. With τ = 1 − η and lr = 1 the notes'.
+            _sgd(x, grad, velocity, group, momentum=group["momentum"], lr=1.0, dampening=1.0 - group["lr"])
+
+
+class Nesterov(Rule):
+    """v ← γv + g, x ← x − η(g + γv): momentum that looks ahead (Nesterov, 1983; Sutskever et al., 2013)."""
+
+    state_names = ("velocity",)
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float,
+        *,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        convention: Convention = "torch",
+    ):
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, convention=convention)
+
+    def _update(self, x: list[Tensor], grad: list[Tensor], velocity: list[Tensor], *, group: dict[str, Any]) -> None:
+        _sgd(x, grad, velocity, group, momentum=group["momentum"], nesterov=True)
+
+
+class AdaGrad(Rule):
+    """s ← s + g²; torch: x ← x − ηg/(√s + ε), notes: x ← x − ηg/√(s + ε) (Duchi, Hazan and Singer, 2011).
+
+    In the notes' convention the kept sum begins at ε, which is their rule with nothing added to the root.
+    """
+
+    state_names = ("square_sum",)
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float,
+        *,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        convention: Convention = "torch",
+    ):
+        super().__init__(params, lr=lr, eps=eps, weight_decay=weight_decay, convention=convention)
+
+    def _begin(self, state: dict[str, Any], parameter: Tensor, group: dict[str, Any]) -> None:
+        begin = group["eps"] if group["convention"] == "notes" else 0.0
+        # Both parts of a complex number, each of which has a sum of its own.
+        value = complex(begin, begin) if parameter.is_complex() else begin
+        state["square_sum"] = torch.full_like(parameter, value)
+
+    def _update(self, x: list[Tensor], grad: list[Tensor], square_sum: list[Tensor], *, group: dict[str, Any]) -> None:
+        on_cpu = x[0].device.type == "cpu"
+        fused_adagrad(
+            x,
+            grad,
+            square_sum,
+            [torch.zeros(()) for _ in x],
+            fused=on_cpu and _fusible(x),
+            foreach=False if on_cpu else None,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            lr_decay=0.0,
+            eps=group["eps"] if group["convention"] == "torch" else 0.0,
+            maximize=False,
+        )
+
+
+class RMSProp(Rule):
+    """s ← γs + (1 − γ)g²; torch: x ← x − ηg/(√s + ε), notes: x ← x − ηg/√(s + ε) (Tieleman and Hinton, 2012).
+
+    Args:
+        params: parameters, or groups of them.
+        lr: learning rate η.
+        gamma: share of the average that is kept, γ; torch calls it alpha.
+        eps: ε.
+        weight_decay: λ; λx is added to the gradient.
+        convention: where ε stands, see above.
+        compile: make one loop of the readable form with torch.compile.
+    """
+
+    state_names = ("square_avg",)
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float,
+        *,
+        gamma: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        convention: Convention = "torch",
+        compile: bool = False,
+    ):
+        settings = {"gamma": gamma, "eps": eps, "convention": convention, "compile": compile}
+        super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
+
+    def _update(self, x: list[Tensor], grad: list[Tensor], square_avg: list[Tensor], *, group: dict[str, Any]) -> None:
+        settings = {name: group[name] for name in ("lr", "gamma", "eps")}
+        if group["compile"]:
+            grad = _decayed(x, grad, group)
+            _each(compiled(scratch.rmsprop), x, grad, square_avg, convention=group["convention"], **settings)
+        elif group["convention"] == "torch" and x[0].device.type == "cpu" and _fusible(x):
+            # With β₁ = 0 Adam's average of gradients is the gradient: the kernel reads it and writes it back as it was.
+            # Where weights decay it would write g + λx, so there it gets tensors of its own.
+            averages = [torch.zeros_like(one) for one in grad] if group["weight_decay"] else grad
+            _adam(x, grad, averages, square_avg, _long_after(x), group, beta1=0.0, beta2=group["gamma"])
+        else:
+            _pieces(_rmsprop, x, _decayed(x, grad, group), square_avg, convention=group["convention"], **settings)
+
+
+class AdaDelta(Rule):
+    """s ← ρs + (1 − ρ)g²; g′ = √((Δ + ε)/(s + ε)) g; x ← x − ηg′; Δ ← ρΔ + (1 − ρ)g′² (Zeiler, 2012).
+
+    Args:
+        params: parameters, or groups of them.
+        lr: η, which torch multiplies the step by; 1, as in the notes, unless said otherwise.
+        rho: share of the averages that is kept, ρ.
+        eps: ε.
+        weight_decay: λ; λx is added to the gradient.
+        convention: the same in both.
+        compile: make one loop of the readable form with torch.compile.
+    """
+
+    state_names = ("square_avg", "delta_avg")
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1.0,
+        *,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        convention: Convention = "torch",
+        compile: bool = False,
+    ):
+        settings = {"rho": rho, "eps": eps, "convention": convention, "compile": compile}
+        super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
+
+    def _update(
+        self,
+        x: list[Tensor],
+        grad: list[Tensor],
+        square_avg: list[Tensor],
+        delta_avg: list[Tensor],
+        *,
+        group: dict[str, Any],
+    ) -> None:
+        settings = {name: group[name] for name in ("lr", "rho", "eps")}
+        grad = _decayed(x, grad, group)
+        if group["compile"]:
+            _each(compiled(scratch.adadelta), x, grad, square_avg, delta_avg, **settings)
+        else:
+            _pieces(_adadelta, x, grad, square_avg, delta_avg, **settings)
+
+
+class Adam(Rule):
+    """v ← β₁v + (1 − β₁)g; s ← β₂s + (1 − β₂)g²; x ← x − η v̂/(√ŝ + ε), both corrected (Kingma and Ba, 2015)."""
+
+    state_names = ("grad_avg", "square_avg")
+    _decoupled: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 0.001,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        convention: Convention = "torch",
+    ):
+        settings = {"beta1": beta1, "beta2": beta2, "eps": eps, "convention": convention}
+        super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
+
+    def _begin(self, state: dict[str, Any], parameter: Tensor, group: dict[str, Any]) -> None:
+        super()._begin(state, parameter, group)
+        state["step"] = torch.zeros((), device=parameter.device if parameter.is_cuda else "cpu")
+
+    def _update(
+        self,
+        x: list[Tensor],
+        grad: list[Tensor],
+        grad_avg: list[Tensor],
+        square_avg: list[Tensor],
+        *,
+        group: dict[str, Any],
+    ) -> None:
+        steps = [self.state[parameter]["step"] for parameter in group["params"] if parameter.grad is not None]
+        betas = {"beta1": group["beta1"], "beta2": group["beta2"]}
+        _adam(x, grad, grad_avg, square_avg, steps, group, **betas, decoupled=self._decoupled)
+
+
+class AdamW(Adam):
+    """x ← (1 − ηλ)x, then Adam: weight decay beside the adaptive step (Loshchilov and Hutter, 2019)."""
+
+    _decoupled = True
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 0.001,
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        convention: Convention = "torch",
+    ):
+        super().__init__(
+            params, lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, convention=convention
+        )
+
+
+GD = SGD  # with the gradient of all examples
+
+OPTIMIZERS: dict[str, type[Rule]] = {
+    "sgd": SGD,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "adagrad": AdaGrad,
+    "rmsprop": RMSProp,
+    "adadelta": AdaDelta,
+    "adam": Adam,
+    "adamw": AdamW,
+}
+
+# What each setting may be: from 0, below the bound, None for no bound.
+_BELOW: dict[str, float | None] = {
+    "lr": None,
+    "momentum": 1.0,
+    "gamma": 1.0,
+    "rho": 1.0,
+    "beta1": 1.0,
+    "beta2": 1.0,
+    "eps": None,
+    "weight_decay": None,
+}
+
+
+def check_settings(rule: str, settings: dict[str, Any]) -> None:
+    """Check the settings of a rule.
+
+    Raises:
+        TwofoldError: one is out of range; the message has its name and value.
+    """
+    for name, below in _BELOW.items():
+        value = settings.get(name, 0.0)
+        if isinstance(value, Tensor):
+            value = value.item()
+        if not isinstance(value, int | float) or not math.isfinite(value) or value < 0 or (below and value >= below):
+            bound = f"at least 0 and below {below:g}" if below else "0 or more, and finite"
+            raise TwofoldError(f"{rule}: {name} must be {bound}, got {value!r}")
+    if settings.get("convention", "torch") not in ("notes", "torch"):
+        raise TwofoldError(f"{rule}: convention must be 'notes' or 'torch', got {settings['convention']!r}")
+
+
+def create_optimizer(name: str, params: Params, **settings: Any) -> Rule:
+    """Return the rule `name` of `OPTIMIZERS` over `params`.
+
+    Raises:
+        TwofoldError: there is no such rule (the message has the nearest names), it has no such setting, or one is out
+            of range.
+    """
+    form = OPTIMIZERS[check_known("optimizer", name, OPTIMIZERS)]
+    arguments = form.__init__.__code__.co_varnames[2 : form.__init__.__code__.co_argcount]
+    keywords = form.__init__.__kwdefaults__ or {}
+    for setting in settings:
+        check_known(f"setting of {name}", setting, (*arguments, *keywords))
+    if "lr" not in settings and not form.__init__.__defaults__:
+        raise TwofoldError(f"{name} needs a learning rate: give lr, e.g. 0.1")
+    return form(params, **settings)
+
+
+def laid_out_like(value: Tensor, parameter: Tensor) -> Tensor:
+    """Return `value` in the memory layout of its parameter: itself where it has that already.
+
+    A fused update walks through memory, not through indices: a state or gradient laid out row by row would be added to
+    the wrong weights of a channels-last tensor.
+    """
+    if value.shape != parameter.shape or value.stride() == parameter.stride():
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+@cache
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a rule of `scratch.optim` as one loop over memory, made by torch.compile for tensors of any size."""
+    return torch.compile(function, dynamic=True, fullgraph=True)
+
+
+def _rmsprop(
+    x: Tensor, grad: Tensor, square_avg: Tensor, *, lr: float, gamma: float, eps: float, convention: Convention
+) -> None:
+    square_avg.mul_(gamma).addcmul_(grad, grad, value=1.0 - gamma)
+    root = (square_avg + eps).sqrt_() if convention == "notes" else square_avg.sqrt().add_(eps)
+    x.addcdiv_(grad, root, value=-lr)
+
+
+def _adadelta(
+    x: Tensor, grad: Tensor, square_avg: Tensor, delta_avg: Tensor, *, lr: float, rho: float, eps: float
+) -> None:
+    square_avg.mul_(rho).addcmul_(grad, grad, value=1.0 - rho)
+    step = (delta_avg + eps).div_(square_avg + eps).sqrt_().mul_(grad)
+    x.sub_(step, alpha=lr)
+    delta_avg.mul_(rho).addcmul_(step, step, value=1.0 - rho)
+
+
+def _sgd(x: list[Tensor], grad: list[Tensor], velocity: list[Any], group: dict[str, Any], **settings: Any) -> None:
+    fused_sgd(
+        x,
+        grad,
+        velocity,
+        fused=_fusible(x),
+        foreach=False if x[0].device.type == "cpu" else None,
+        maximize=False,
+        weight_decay=group["weight_decay"],
+        **{"lr": group["lr"], "momentum": 0.0, "dampening": 0.0, "nesterov": False, **settings},
+    )
+
+
+def _adam(
+    x: list[Tensor],
+    grad: list[Tensor],
+    grad_avg: list[Tensor],
+    square_avg: list[Tensor],
+    steps: list[Tensor],
+    group: dict[str, Any],
+    *,
+    beta1: float,
+    beta2: float,
+    decoupled: bool = False,
+) -> None:
+    fused_adam(
+        x,
+        grad,
+        grad_avg,
+        square_avg,
+        [],
+        steps,
+        fused=_fusible(x),
+        foreach=False if x[0].device.type == "cpu" else None,
+        decoupled_weight_decay=decoupled,
+        amsgrad=False,
+        maximize=False,
+        beta1=beta1,
+        beta2=beta2,
+        lr=group["lr"],
+        weight_decay=group["weight_decay"],
+        eps=group["eps"],
+    )
+
+
+def _long_after(x: list[Tensor]) -> list[Tensor]:
+    return [torch.tensor(_LONG_AFTER_THE_START)] * len(x)
+
+
+def _fusible(x: list[Tensor]) -> bool:
+    """Tell whether torch's fused kernels may walk through the memory of these tensors."""
+    return x[0].device.type in {"cpu", "cuda"} and all(_is_dense(one) for one in x)
+
+
+def _is_dense(x: Tensor) -> bool:
+    return x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))
+
+
+def _real(x: Tensor) -> Tensor:
+    return torch.view_as_real(x) if x.is_complex() else x
+
+
+def _decayed(x: list[Tensor], grad: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+    decay = group["weight_decay"]
+    return torch._foreach_add(grad, x, alpha=decay) if decay else grad
+
+
+def _each(update: Callable[..., None], *tensors: list[Tensor], **settings: Any) -> None:
+    for own in zip(*tensors, strict=True):
+        update(*own, **settings)
+
+
+def _pieces(update: Callable[..., None], *tensors: list[Tensor], **settings: Any) -> None:
+    for own in zip(*tensors, strict=True):
+        for piece in pieces(*own):
+            update(*piece, **settings)
+
+
+def pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the same stretch of memory of each tensor, `PIECE` numbers at a time; whole where that cannot be.
+
+    Args:
+        tensors: of one shape and one memory layout.
+    """
+    first = tensors[0]
+    if first.device.type != "cpu" or first.numel() <= PIECE or not _is_dense(first):
+        yield tensors
+        return
+    flat = [torch.as_strided(one, (one.numel(),), (1,)) for one in tensors]
+    yield from zip(*(one.split(PIECE) for one in flat), strict=True)
