@@ -65,20 +65,23 @@ def recipes(pretrained: Path, folder: Path, seed: int) -> dict[str, Recipe]:
     }
 
 
-def draw(results: dict[tuple[str, int], list[float]], sizes: list[int], path: Path) -> None:
+def draw(found: dict[tuple[str, int], tuple[float, float, float]], sizes: list[int], path: Path) -> None:
+    """Draw mean, least and largest accuracy of each way and size; the ways side by side, so that none hides another."""
     figure = canvas(7, 4.2)
     axes = figure.subplots()
-    for way, colour, marker in zip(WAYS, ("#777777", "#2f6690", "#c8553d"), "osD", strict=True):
-        means = [statistics.mean(results[way, size]) for size in sizes]
-        lows = [min(results[way, size]) for size in sizes]
-        highs = [max(results[way, size]) for size in sizes]
-        axes.fill_between(sizes, lows, highs, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(sizes, means, color=colour, marker=marker, label=way)
+    for place, (way, colour, marker) in enumerate(
+        zip(WAYS, ("#777777", "#2f6690", "#c8553d"), ("o", "s", "D"), strict=True)
+    ):
+        means, lows, highs = zip(*(found[way, size] for size in sizes), strict=True)
+        below = [mean - low for mean, low in zip(means, lows, strict=True)]
+        above = [high - mean for mean, high in zip(means, highs, strict=True)]
+        at = [size * 1.05 ** (place - 1) for size in sizes]
+        axes.errorbar(at, means, (below, above), color=colour, marker=marker, capsize=3, linewidth=1.2, label=way)
     axes.set_xscale("log")
     axes.set_xticks(sizes, [str(size) for size in sizes])
     axes.minorticks_off()
     axes.set_xlabel("training images a class")
-    axes.set_ylabel("test accuracy (mean, least to largest)")
+    axes.set_ylabel("test accuracy: mean, least and largest")
     axes.set_title("Five new classes of Fashion-MNIST", loc="left")
     axes.grid(color="0.92")
     axes.spines[["top", "right"]].set_visible(False)
@@ -124,7 +127,8 @@ def main() -> None:
             apart = min(results["fine-tuned", size]) > max(results["scratch", size])
             print(f"     fine-tuned and scratch {'do not overlap' if apart else 'OVERLAP'}\n", flush=True)
     if arguments.figure is not None:
-        draw(results, arguments.sizes, arguments.figure)
+        found = {key: (statistics.mean(values), min(values), max(values)) for key, values in results.items()}
+        draw(found, arguments.sizes, arguments.figure)
         print(f"wrote {arguments.figure}")
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from twofold.errors import TwofoldError
 from twofold.models import MODELS
+from twofold.optim.schedule import SCHEDULES
 from twofold.train.recipe import DEPENDENT_SETTINGS, Recipe
 from twofold.train.recipes import RECIPES, find_recipe, named_recipe
 
@@ -54,6 +55,9 @@ def test_left_out_settings_take_the_choice_s_default() -> None:
 VALUES: dict[str, Any] = {
     "momentum": 0.5,
     "nesterov": False,
+    "gamma": 0.8,
+    "rho": 0.8,
+    "convention": "notes",
     "beta1": 0.8,
     "beta2": 0.9,
     "epsilon": 1e-6,
@@ -61,13 +65,14 @@ VALUES: dict[str, Any] = {
     "final_lr": 0.1,
     "step_epochs": 2.0,
     "step_factor": 0.3,
+    "alpha": 0.5,
 }
 IGNORED = [
     (setting, chooser, choice)
     for setting, (chooser, defaults) in DEPENDENT_SETTINGS.items()
     for choice in {
-        "optimizer": ["sgd", "adam", "adamw"],
-        "schedule": ["constant", "step", "one-cycle", "warmup-cosine"],
+        "optimizer": ["sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw"],
+        "schedule": list(SCHEDULES),
     }[chooser]
     if choice not in defaults
 ]
@@ -99,7 +104,7 @@ def test_override_starts_a_new_choice_from_its_own_defaults() -> None:
         ({"epochs": 0}, "epochs must be greater than or equal to 1, got 0"),
         ({"batch_size": 2.5}, "batch_size"),
         ({"channels": 2}, "channels must be 1 or 3, got 2"),
-        ({"optimizer": "sdg"}, "optimizer must be 'sgd', 'adam' or 'adamw', got 'sdg'"),
+        ({"optimizer": "sdg"}, "'adadelta', 'adam' or 'adamw', got 'sdg'"),
         ({"model": "lenet5"}, "did you mean lenet"),
         ({"model": "resnet18", "model_options": {"stem": "big"}}, "stem must be one of 'paper', 'small'"),
         ({"data": "fashon-mini"}, "did you mean fashion-mini"),
@@ -107,6 +112,9 @@ def test_override_starts_a_new_choice_from_its_own_defaults() -> None:
         ({"augment": "flp"}, "did you mean flip"),
         ({"epochs": 2, "minutes": 1.0}, "exclude each other"),
         ({"optimizer": "sgd", "momentum": 0.0, "nesterov": True}, "nesterov=True needs a momentum above 0"),
+        ({"optimizer": "sgd", "convention": "notes"}, "no effect on sgd without momentum or with nesterov=True"),
+        ({"schedule": "power", "alpha": 0.5}, "alpha=0.5 lets the learning rate grow"),
+        ({"schedule": "exponential", "alpha": -0.5}, "alpha=-0.5 leaves no learning rate"),
         ({"patience": 2, "val_fraction": 0.0}, "patience=2 needs validation images"),
         ({"lr_scale": {"fc": -2.0}}, "lr_scale of 'fc' must be 0 or more"),
         ({"form": "slow"}, "form must be 'fast' or 'scratch', got 'slow'"),

@@ -18,6 +18,7 @@ fast is to touch each number once.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -411,11 +412,10 @@ def create_optimizer(name: str, params: Params, **settings: Any) -> Rule:
             of range.
     """
     form = OPTIMIZERS[check_known("optimizer", name, OPTIMIZERS)]
-    arguments = form.__init__.__code__.co_varnames[2 : form.__init__.__code__.co_argcount]
-    keywords = form.__init__.__kwdefaults__ or {}
+    takes = inspect.signature(form).parameters
     for setting in settings:
-        check_known(f"setting of {name}", setting, (*arguments, *keywords))
-    if "lr" not in settings and not form.__init__.__defaults__:
+        check_known(f"setting of {name}", setting, takes.keys() - {"params"})
+    if "lr" not in settings and takes["lr"].default is inspect.Parameter.empty:
         raise TwofoldError(f"{name} needs a learning rate: give lr, e.g. 0.1")
     return form(params, **settings)
 
@@ -455,6 +455,14 @@ def _adadelta(
 
 
 def _sgd(x: list[Tensor], grad: list[Tensor], velocity: list[Any], group: dict[str, Any], **settings: Any) -> None:
+    if settings.get("momentum") == 0.0:
+        # The kernel then leaves velocity and dampening out: kept up here, so that momentum can be raised later.
+        grad = _decayed(x, grad, group)
+        share = 1.0 - settings.get("dampening", 0.0)
+        for v, g, one in zip(velocity, grad, x, strict=True):
+            torch.mul(g, share, out=v)
+            one.sub_(v, alpha=settings.get("lr", group["lr"]))
+        return
     fused_sgd(
         x,
         grad,
@@ -518,7 +526,7 @@ def _real(x: Tensor) -> Tensor:
 
 def _decayed(x: list[Tensor], grad: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
     decay = group["weight_decay"]
-    return torch._foreach_add(grad, x, alpha=decay) if decay else grad
+    return [g.add(one, alpha=decay) for g, one in zip(grad, x, strict=True)] if decay else grad
 
 
 def _each(update: Callable[..., None], *tensors: list[Tensor], **settings: Any) -> None:

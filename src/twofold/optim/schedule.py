@@ -5,6 +5,8 @@ means the same for a run that is resumed, for any number of epochs, and for a bu
 
 - constant: η(t) = η.
 - step: η(t) = η · f^k, k the number of finished periods of `step_epochs`: the notes' "decay every few epochs".
+- power: η(t) = η · t^α, t the epoch from 1 on, α below 0 (Robbins and Monro, 1951, ask for α of -1 to above -1/2).
+- exponential: η(t) = η · α^t, t the epoch from 0 on, α below 1.
 - one-cycle: up in a straight line for the share `warmup`, down in a straight line to `final_lr` · η (after Smith and
   Topin, "Super-convergence", 2018, without their third phase).
 - warmup-cosine: up in a straight line, then along half a cosine (Loshchilov and Hutter, "SGDR", 2017).
@@ -16,7 +18,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-ScheduleName = Literal["constant", "step", "one-cycle", "warmup-cosine"]
+ScheduleName = Literal["constant", "step", "power", "exponential", "one-cycle", "warmup-cosine"]
 SCHEDULES: tuple[str, ...] = get_args(ScheduleName)
 
 
@@ -31,6 +33,7 @@ class Schedule:
         final_lr: learning rate at the end, as a share of `lr`.
         step_epochs: length of a step's period in epochs.
         step_factor: what each period multiplies the learning rate by.
+        alpha: exponent of the epoch (power), or what an epoch multiplies the learning rate by (exponential).
     """
 
     name: ScheduleName
@@ -39,6 +42,7 @@ class Schedule:
     final_lr: float = 0.0
     step_epochs: float = 1.0
     step_factor: float = 1.0
+    alpha: float = 0.0
 
     def at(self, progress: float, epoch: float) -> float:
         """Return the learning rate at `progress` (0..1, share of training done) and `epoch` (from 0, in parts)."""
@@ -46,6 +50,10 @@ class Schedule:
             return self.lr
         if self.name == "step":
             return self.lr * self.step_factor ** math.floor(epoch / self.step_epochs)
+        if self.name == "power":
+            return self.lr * (1.0 + epoch) ** self.alpha
+        if self.name == "exponential":
+            return self.lr * self.alpha**epoch
         if progress < self.warmup:
             return self.lr * progress / self.warmup
         remaining = (1.0 - progress) / (1.0 - self.warmup) if self.warmup < 1.0 else 1.0

@@ -63,15 +63,16 @@ class ScratchOptimizer(torch.optim.Optimizer):
                     continue
                 state = self.state[parameter]
                 if not state:
-                    state["step"] = torch.zeros(())
                     state.update({name: torch.zeros_like(parameter) for name in kept})
-                state["step"] += 1
+                    if self.rule in optim.COUNTING:
+                        state["step"] = torch.zeros(())
                 grad, extra = parameter.grad, {}
                 if self.rule == "adamw":
                     extra["weight_decay"] = group["weight_decay"]
                 elif group["weight_decay"]:
                     grad = optim.decayed(grad, parameter, group["weight_decay"])
                 if self.rule in optim.COUNTING:
+                    state["step"] += 1
                     extra["step"] = int(state["step"])
                 update(parameter, grad, *(state[name] for name in kept), **settings, **extra)
         return loss

@@ -371,7 +371,7 @@ _ENTRIES = (
         formula="x ← x − ηg",
         source="Cauchy, 1847; Robbins and Monro, 1951",
         read=_scratch("optim", "sgd"),
-        run=("torch.optim:SGD",),
+        run=("twofold.optim.rules:SGD", "torch.optim:SGD"),
         proof="optim:sgd",
     ),
     Idea(
@@ -381,7 +381,7 @@ _ENTRIES = (
         formula="notes: v ← γv + ηg, x ← x − v;  torch: v ← γv + g, x ← x − ηv",
         source="Polyak, 1964",
         read=_scratch("optim", "momentum"),
-        run=("torch.optim:SGD",),
+        run=("twofold.optim.rules:Momentum", "torch.optim:SGD"),
         proof="optim:momentum",
     ),
     Idea(
@@ -391,7 +391,7 @@ _ENTRIES = (
         formula="v ← γv + g;  x ← x − η(g + γv)",
         source="Nesterov, 1983; Sutskever et al., 2013",
         read=_scratch("optim", "nesterov"),
-        run=("torch.optim:SGD",),
+        run=("twofold.optim.rules:Nesterov", "torch.optim:SGD"),
         proof="optim:nesterov",
     ),
     Idea(
@@ -401,7 +401,7 @@ _ENTRIES = (
         formula="s ← s + g²;  notes: x ← x − ηg/√(s + ε);  torch: x ← x − ηg/(√s + ε)",
         source="Duchi, Hazan and Singer, 2011",
         read=_scratch("optim", "adagrad"),
-        run=("torch.optim:Adagrad",),
+        run=("twofold.optim.rules:AdaGrad", "torch.optim:Adagrad"),
         proof="optim:adagrad",
     ),
     Idea(
@@ -411,7 +411,7 @@ _ENTRIES = (
         formula="s ← γs + (1 − γ)g²;  notes: x ← x − ηg/√(s + ε);  torch: x ← x − ηg/(√s + ε)",
         source="Tieleman and Hinton, 2012",
         read=_scratch("optim", "rmsprop"),
-        run=("torch.optim:RMSprop",),
+        run=("twofold.optim.rules:RMSProp", "torch.optim:RMSprop"),
         proof="optim:rmsprop",
     ),
     Idea(
@@ -421,7 +421,7 @@ _ENTRIES = (
         formula="s ← ρs + (1 − ρ)g²;  g′ = √((Δ + ε)/(s + ε)) g;  x ← x − g′;  Δ ← ρΔ + (1 − ρ)g′²",
         source="Zeiler, 2012",
         read=_scratch("optim", "adadelta"),
-        run=("torch.optim:Adadelta",),
+        run=("twofold.optim.rules:AdaDelta", "torch.optim:Adadelta"),
         proof="optim:adadelta",
     ),
     Idea(
@@ -431,7 +431,7 @@ _ENTRIES = (
         formula="v ← β₁v + (1 − β₁)g;  s ← β₂s + (1 − β₂)g²;  x ← x − η v̂/(√ŝ + ε),  v̂ = v/(1 − β₁ᵗ), ŝ = s/(1 − β₂ᵗ)",
         source="Kingma and Ba, 2015",
         read=_scratch("optim", "adam"),
-        run=("torch.optim:Adam",),
+        run=("twofold.optim.rules:Adam", "torch.optim:Adam"),
         proof="optim:adam",
     ),
     Idea(
@@ -441,7 +441,7 @@ _ENTRIES = (
         formula="x ← (1 − ηλ)x, then Adam",
         source="Loshchilov and Hutter, 2019",
         read=_scratch("optim", "adamw"),
-        run=("torch.optim:AdamW",),
+        run=("twofold.optim.rules:AdamW", "torch.optim:AdamW"),
         proof="optim:adamw",
     ),
     Idea(
@@ -451,7 +451,7 @@ _ENTRIES = (
         formula="ηt^α;  ηα^t;  ηf^⌊t/T⌋;  up and down in a line;  up, then half a cosine",
         source="Robbins and Monro, 1951; Smith and Topin, 2018; Loshchilov and Hutter, 2017",
         read=_scratch("schedule", "power", "exponential", "step", "one_cycle", "warmup_cosine"),
-        run=("twofold.optim.schedule:Schedule", "torch.optim.lr_scheduler:ExponentialLR"),
+        run=("twofold.optim.schedule:Schedule", "twofold.optim.scheduler:ScheduleLR"),
         proof="optim:schedules",
     ),
     # Vision

@@ -24,6 +24,7 @@ from twofold.models.measure import count_parameters
 from twofold.models.network import Network
 from twofold.models.registry import create_model, resolve_options
 from twofold.models.scratch_form import to_scratch
+from twofold.optim import rules
 from twofold.optim.groups import parameter_groups
 from twofold.optim.scratch_form import ScratchOptimizer
 from twofold.train.batches import BatchPlan
@@ -261,7 +262,7 @@ def start_from(weights: Weights | None, recipe: Recipe, model: nn.Module, run: R
 
 
 def create_optimizer(recipe: Recipe, model: Network) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser over the parameter groups of `model`: torch's fused form, or the scratch form."""
+    """Return the recipe's optimiser over the parameter groups of `model`, in its fast or its scratch form."""
     assert recipe.lr is not None
     assert recipe.weight_decay is not None
     groups = parameter_groups(
@@ -273,22 +274,10 @@ def create_optimizer(recipe: Recipe, model: Network) -> torch.optim.Optimizer:
         lr_factors=layer_decay_factors(model, recipe.layer_decay) if recipe.layer_decay < 1.0 else None,
     )
     params = [{name: value for name, value in group.items() if name != "names"} for group in groups]
-    if recipe.optimizer == "sgd":
-        assert recipe.momentum is not None
-        assert recipe.nesterov is not None
-        if recipe.form == "scratch":
-            rule = ("nesterov" if recipe.nesterov else "momentum") if recipe.momentum else "sgd"
-            settings = {"momentum": recipe.momentum} if recipe.momentum else {}
-            return ScratchOptimizer(params, rule, lr=recipe.lr, **settings)
-        return torch.optim.SGD(params, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)
-    assert recipe.beta1 is not None
-    assert recipe.beta2 is not None
-    assert recipe.epsilon is not None
+    rule, settings = recipe.update_rule()
     if recipe.form == "scratch":
-        moments = {"beta1": recipe.beta1, "beta2": recipe.beta2, "eps": recipe.epsilon}
-        return ScratchOptimizer(params, recipe.optimizer, lr=recipe.lr, **moments)
-    form = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
-    return form(params, lr=recipe.lr, betas=(recipe.beta1, recipe.beta2), eps=recipe.epsilon, fused=True)
+        return ScratchOptimizer(params, rule, lr=recipe.lr, **settings)
+    return rules.create_optimizer(rule, params, lr=recipe.lr, **settings)
 
 
 def _require_batches(recipe: Recipe, model: nn.Module) -> None:

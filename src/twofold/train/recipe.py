@@ -23,22 +23,32 @@ from twofold.files import read_json
 from twofold.models.registry import MODELS, Option, check_model_options
 from twofold.optim.schedule import Schedule, ScheduleName
 
-OptimizerName = Literal["sgd", "adam", "adamw"]
+OptimizerName = Literal["sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 # setting -> (the field that chooses, {choice: default}). A choice that is not listed ignores the setting.
 DEPENDENT_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
-    "lr": ("optimizer", {"sgd": 0.1, "adam": 0.001, "adamw": 0.002}),
-    "weight_decay": ("optimizer", {"sgd": 0.0005, "adam": 0.0, "adamw": 0.02}),
+    "lr": (
+        "optimizer",
+        {"sgd": 0.1, "adagrad": 0.02, "rmsprop": 0.001, "adadelta": 1.0, "adam": 0.001, "adamw": 0.002},
+    ),
+    "weight_decay": (
+        "optimizer",
+        {"sgd": 0.0005, "adagrad": 0.0, "rmsprop": 0.0, "adadelta": 0.0, "adam": 0.0, "adamw": 0.02},
+    ),
     "momentum": ("optimizer", {"sgd": 0.9}),
     "nesterov": ("optimizer", {"sgd": True}),
+    "gamma": ("optimizer", {"rmsprop": 0.9}),
+    "rho": ("optimizer", {"adadelta": 0.9}),
     "beta1": ("optimizer", {"adam": 0.9, "adamw": 0.9}),
     "beta2": ("optimizer", {"adam": 0.999, "adamw": 0.999}),
-    "epsilon": ("optimizer", {"adam": 1e-8, "adamw": 1e-8}),
+    "epsilon": ("optimizer", {"adagrad": 1e-6, "rmsprop": 1e-6, "adadelta": 1e-6, "adam": 1e-8, "adamw": 1e-8}),
+    "convention": ("optimizer", {"sgd": "torch", "adagrad": "torch", "rmsprop": "torch"}),
     "warmup": ("schedule", {"one-cycle": 0.25, "warmup-cosine": 0.05}),
     "final_lr": ("schedule", {"one-cycle": 0.0, "warmup-cosine": 0.0}),
     "step_epochs": ("schedule", {"step": 1.0}),
     "step_factor": ("schedule", {"step": 0.5}),
+    "alpha": ("schedule", {"power": -0.5, "exponential": 0.9}),
 }
 
 
@@ -87,14 +97,22 @@ class Recipe(BaseModel):
     decay_scale: dict[str, float] = Field(default_factory=dict, description="the same for the weight decay")
     momentum: float | None = Field(None, ge=0.0, lt=1.0, description="momentum (sgd)")
     nesterov: bool | None = Field(None, description="look ahead (sgd)")
+    gamma: float | None = Field(None, ge=0.0, lt=1.0, description="average of squared gradients (rmsprop)")
+    rho: float | None = Field(None, ge=0.0, lt=1.0, description="averages of squared gradients and steps (adadelta)")
     beta1: float | None = Field(None, ge=0.0, lt=1.0, description="average of gradients (adam, adamw)")
     beta2: float | None = Field(None, ge=0.0, lt=1.0, description="average of squared gradients (adam, adamw)")
-    epsilon: float | None = Field(None, gt=0.0, description="added to the root (adam, adamw)")
+    epsilon: float | None = Field(None, gt=0.0, description="added to the root (all but sgd)")
+    convention: Literal["torch", "notes"] | None = Field(
+        None, description="whose form of the rule: see twofold show momentum (sgd with momentum, adagrad, rmsprop)"
+    )
     schedule: ScheduleName = Field("one-cycle", description="how the learning rate moves")
     warmup: Share | None = Field(None, description="share of training with rising learning rate (one-cycle, cosine)")
     final_lr: Share | None = Field(None, description="last learning rate as a share of lr (one-cycle, cosine)")
     step_epochs: float | None = Field(None, gt=0.0, description="epochs between steps (step)")
     step_factor: float | None = Field(None, gt=0.0, le=1.0, description="what a step multiplies lr by (step)")
+    alpha: float | None = Field(
+        None, ge=-10.0, le=1.0, description="lr x t^alpha (power), lr x alpha^t (exponential), t in epochs"
+    )
     # 5. training
     epochs: int | None = Field(None, ge=1, le=100_000, description="passes over the training images")
     minutes: float | None = Field(None, gt=0.0, description="or a budget of training time instead")
@@ -148,8 +166,7 @@ class Recipe(BaseModel):
         check_known("augmentation", self.augment, POLICIES)
         if self.epochs is not None and self.minutes is not None:
             raise ValueError(f"epochs={self.epochs} and minutes={self.minutes} exclude each other; leave one out")
-        if self.nesterov and self.momentum == 0.0:
-            raise ValueError("nesterov=True needs a momentum above 0; set nesterov=False or a momentum such as 0.9")
+        self._check_optimizer()
         if self.patience is not None and self.val_fraction == 0.0 and not _has_own_validation(self.data):
             raise ValueError(f"patience={self.patience} needs validation images; set val_fraction, e.g. to 0.1")
         if self.weights_partial and self.weights is None:
@@ -165,6 +182,19 @@ class Recipe(BaseModel):
                 if factor < 0.0:
                     raise ValueError(f"{setting} of {pattern!r} must be 0 or more, got {factor}")
         return self
+
+    def _check_optimizer(self) -> None:
+        """Check settings of the optimiser and the schedule that exclude one another."""
+        if self.nesterov and self.momentum == 0.0:
+            raise ValueError("nesterov=True needs a momentum above 0; set nesterov=False or a momentum such as 0.9")
+        if self.convention == "notes" and self.optimizer == "sgd" and (self.nesterov or self.momentum == 0.0):
+            raise ValueError(
+                "convention='notes' has no effect on sgd without momentum or with nesterov=True; set nesterov=False"
+            )
+        if self.schedule == "power" and self.alpha is not None and self.alpha > 0.0:
+            raise ValueError(f"alpha={self.alpha} lets the learning rate grow; the schedule power takes -10 to 0")
+        if self.schedule == "exponential" and self.alpha is not None and self.alpha <= 0.0:
+            raise ValueError(f"alpha={self.alpha} leaves no learning rate; the schedule exponential takes above 0 to 1")
 
     def override(self, **changes: Any) -> Recipe:
         """Return a copy with `changes`.
@@ -185,10 +215,24 @@ class Recipe(BaseModel):
 
     def learning_rate(self) -> Schedule:
         """Return the schedule of the learning rate."""
-        optional = {name: getattr(self, name) for name in ("warmup", "final_lr", "step_epochs", "step_factor")}
+        optional = {name: getattr(self, name) for name in ("warmup", "final_lr", "step_epochs", "step_factor", "alpha")}
         assert self.lr is not None
         given = {name: value for name, value in optional.items() if value is not None}
         return Schedule(name=self.schedule, lr=self.lr, **given)
+
+    def update_rule(self) -> tuple[str, dict[str, Any]]:
+        """Return the name of the update rule in `twofold.optim.rules`, and its settings but lr and weight decay."""
+        names = {"momentum": "momentum", "gamma": "gamma", "rho": "rho", "beta1": "beta1", "beta2": "beta2"}
+        names |= {"eps": "epsilon", "convention": "convention"}
+        given = {argument: getattr(self, field) for argument, field in names.items()}
+        settings = {argument: value for argument, value in given.items() if value is not None}
+        if self.optimizer != "sgd":
+            return self.optimizer, settings
+        if not self.momentum:
+            return "sgd", {}
+        if self.nesterov:
+            return "nesterov", {"momentum": self.momentum}
+        return "momentum", settings
 
     def to_json(self) -> str:
         """Return the recipe as indented JSON, every setting spelled out."""

@@ -79,26 +79,16 @@ class TrainState:
         load_weights(self.model, parts.get("model", {}), source=source)
         if self.average is not None:
             load_weights(self.average, parts.get("average", {}), source=source)
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         slots: dict[int, dict[str, Tensor]] = {}
         for name, value in parts.get("optimizer", {}).items():
             index, slot = name.split(".", 1)
-            slots.setdefault(int(index), {})[slot] = _laid_out_like(value, parameters[int(index)])
+            slots.setdefault(int(index), {})[slot] = value
         state = self.optimizer.state_dict()
         try:
             self.optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
         except ValueError as error:
             raise TwofoldError(f"{source} holds the state of another optimiser: {error}") from error
         self.counters = Counters(**record)
-
-
-def _laid_out_like(value: Tensor, parameter: Tensor) -> Tensor:
-    """Return `value` in the memory format of its parameter.
-
-    A checkpoint holds every tensor row by row. A fused update walks through memory, not through indices: a momentum
-    laid out differently from its channels-last weight would be added to the wrong weights.
-    """
-    return value if value.shape != parameter.shape else torch.empty_like(parameter).copy_(value)
 
 
 def _split(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
