@@ -144,6 +144,11 @@ def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) ->
     except RunError as error:
         _record_failure(run, str(error))
         raise
+    except TwofoldError:
+        # Data or weights that cannot be what was meant: nothing was trained, so nothing should lie about.
+        if not resume:
+            run.discard_unless_trained()
+        raise
     split, images = ("test", data.test) if data.test is not None else ("val", data.val)
     metrics = None
     if images is not None:

@@ -346,6 +346,8 @@ def test_wrong_use_of_train(fails, image_folder: Path, tmp_path: Path) -> None:
         (["train", "lenet", "--name", "a/b"], "--name must be a plain folder name"),
         (["train", "lenet", "--checkpoint-seconds", "-1"], "--checkpoint-seconds must be 0 or more"),
         (["train", "lenet", "--device", "cuda"], "device 'cuda' is not available"),
+        (["train", "resnet18", "--weights", "none.pth"], "there is no file of weights none.pth"),
+        (["finetune", "runs/none"], "there is no run folder and no file runs/none"),
         (["trian", "lenet"], "unknown command 'trian': did you mean train?"),
     ]
     for arguments, words in known:
@@ -355,6 +357,8 @@ def test_wrong_use_of_train(fails, image_folder: Path, tmp_path: Path) -> None:
         if "cuda" in arguments and torch.cuda.is_available():
             continue
         assert words in fails([*arguments, *extra]), arguments
+    # Where nothing was trained, nothing lies about.
+    assert not any((tmp_path / "runs").glob("*"))
 
 
 def test_output_folder_that_cannot_be_written(fails, tmp_path: Path) -> None:
@@ -372,6 +376,7 @@ def test_folder_that_is_empty_or_has_one_class(fails, tmp_path: Path, image_fold
     )
     shutil.copytree(image_folder / "bag", tmp_path / "one" / "bag")
     assert "class" in fails(["train", "lenet", "--data", tmp_path / "one", "--out", tmp_path, "--quiet"])
+    assert {path.name for path in tmp_path.iterdir()} == {"empty", "one"}
 
 
 def test_wrong_use_of_the_other_commands(fails, demo, image_folder: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from twofold.errors import TwofoldError
 from twofold.models import create_model
 from twofold.optim.groups import parameter_groups
 from twofold.optim.schedule import Schedule
+from twofold.optim.scheduler import ScheduleLR
 
 shares = st.floats(0.0, 1.0)
 
@@ -107,3 +108,47 @@ def test_every_parameter_is_in_one_group_and_frozen_ones_in_none() -> None:
 def test_pattern_without_a_match_is_refused() -> None:
     with pytest.raises(TwofoldError, match="lr_scale: no parameter matches 'fc"):
         parameter_groups(create_model("lenet"), weight_decay=0.0, lr_scale={"fc.*": 10.0})
+
+
+def test_power_and_exponential_as_in_the_notes() -> None:
+    power = Schedule(name="power", lr=0.8, alpha=-0.5)
+    assert [power.at(0.0, epoch) for epoch in (0.0, 3.0, 15.0)] == [0.8, 0.4, 0.2]
+    falling = Schedule(name="exponential", lr=0.8, alpha=0.5)
+    assert [falling.at(0.0, epoch) for epoch in (0.0, 1.0, 3.0)] == [0.8, 0.4, 0.1]
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Schedule(name="constant", lr=0.4),
+        Schedule(name="step", lr=0.4, step_epochs=2.0, step_factor=0.1),
+        Schedule(name="power", lr=0.4, alpha=-1.0),
+        Schedule(name="exponential", lr=0.4, alpha=0.8),
+        Schedule(name="one-cycle", lr=0.4, warmup=0.3),
+        Schedule(name="warmup-cosine", lr=0.4, warmup=0.1, final_lr=0.2),
+    ],
+    ids=lambda schedule: schedule.name,
+)
+def test_as_a_torch_scheduler_it_sets_what_the_engine_sets(schedule: Schedule) -> None:
+    """Over three epochs of four steps, with a head at ten times the learning rate; saved and loaded half way."""
+    body, head = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([{"params": [body]}, {"params": [head], "lr": 4.0}], lr=0.4)
+    scheduler = ScheduleLR(optimizer, schedule, total_steps=12, steps_per_epoch=4)
+    for step in range(12):
+        expected = schedule.at((step + 0.5) / 12, step / 4)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([expected, 10 * expected])
+        optimizer.step()
+        scheduler.step()
+        if step == 5:
+            saved = scheduler.state_dict()
+            scheduler = ScheduleLR(optimizer, schedule, total_steps=12, steps_per_epoch=4)
+            scheduler.load_state_dict(saved)
+            for group, rate in zip(optimizer.param_groups, saved["_last_lr"], strict=True):
+                group["lr"] = rate
+    assert optimizer.param_groups[0]["lr"] >= 0.0  # a step too many is no error
+
+
+def test_a_torch_scheduler_without_steps_is_refused() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.4)
+    with pytest.raises(TwofoldError, match="total_steps must be 1 or more, got 0"):
+        ScheduleLR(optimizer, Schedule(name="constant", lr=0.4), total_steps=0)

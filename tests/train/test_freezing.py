@@ -151,6 +151,8 @@ def test_fine_tuning_starts_from_what_the_run_says(image_folder: Path, tmp_path:
         finetune_recipe(str(run.folder), "resnet18")
     with pytest.raises(TwofoldError, match="does not say what network it is for"):
         finetune_recipe("DEFAULT")
+    with pytest.raises(TwofoldError, match="there is no run folder and no file runs/misspelt"):
+        finetune_recipe("runs/misspelt")
     assert finetune_recipe("DEFAULT", "resnet18").image_size == 224
     assert set(MODELS) >= {recipe.model}
 

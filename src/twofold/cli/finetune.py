@@ -83,10 +83,13 @@ def finetune_recipe(weights: str, model: str | None = None, *, data: str = "fash
         model = spec.architecture
         settings = {
             "model_options": spec.architecture_options,
-            "image_size": spec.image_size[0],
+            # A recipe has no word for images that are not square: there the new images' own size decides.
+            "image_size": spec.image_size[0] if len(set(spec.image_size)) == 1 else None,
             "channels": spec.channels,
             "resize": spec.resize,
         }
+    elif "/" in weights and not weights.startswith("timm:") and not path.exists():
+        raise TwofoldError(f"there is no run folder and no file {weights}")
     elif model is None:
         raise TwofoldError(
             f"{weights} does not say what network it is for: twofold finetune {weights} MODEL --data PATH"

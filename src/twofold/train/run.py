@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -79,6 +80,13 @@ class RunFolder:
         if not (path / "recipe.json").is_file():
             raise TwofoldError(f"{path} is not a run folder: it has no recipe.json")
         return cls(path)
+
+    def discard_unless_trained(self) -> None:
+        """Remove the folder if no step was taken and nothing saved in it."""
+        if (self.path / "metrics.jsonl").exists() or any(self.checkpoints.folder.iterdir()):
+            return
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self.path)
 
     def recipe(self) -> Recipe:
         """Return the recipe of the run."""

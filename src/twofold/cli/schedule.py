@@ -1,0 +1,118 @@
+"""`twofold schedule NAME…`: how the learning rate moves, as a table and a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from twofold.cli.parse import check_figure, parse
+from twofold.errors import TwofoldError, check_known
+from twofold.optim.schedule import SCHEDULES, Schedule
+from twofold.terminal import note, output
+from twofold.train.recipe import DEPENDENT_SETTINGS, Recipe
+
+_MOST = 8
+_ROWS = 11
+_SETTINGS = tuple(name for name, (chooser, _) in DEPENDENT_SETTINGS.items() if chooser == "schedule")
+
+
+@dataclasses.dataclass(kw_only=True)
+class ScheduleArguments:
+    """Print and draw how the learning rate moves while a network trains."""
+
+    names: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = dataclasses.field(
+        default_factory=list
+    )
+    """Schedules: constant, step, power, exponential, one-cycle, warmup-cosine; all if left out."""
+    lr: float = 0.1
+    """Peak learning rate."""
+    epochs: int = 10
+    """Length of the training."""
+    warmup: float | None = None
+    """Share of training with rising learning rate (one-cycle, warmup-cosine)."""
+    final_lr: float | None = None
+    """Last learning rate as a share of the peak (one-cycle, warmup-cosine)."""
+    step_epochs: float | None = None
+    """Epochs between steps (step)."""
+    step_factor: float | None = None
+    """What a step multiplies the learning rate by (step)."""
+    alpha: float | None = None
+    """lr x t^alpha (power), lr x alpha^t (exponential), t in epochs."""
+    figure: Path | None = None
+    """The picture to write (.png, .svg or .pdf); schedule-NAME.png here if left out."""
+    json: bool = False
+    """Print one JSON object a schedule, with its learning rate at each epoch; draws only with --figure."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out `twofold schedule`."""
+    parsed = parse(ScheduleArguments, arguments, verb="schedule")
+    names = parsed.names or list(SCHEDULES)
+    for name in names:
+        check_known("schedule", name, SCHEDULES)
+    if len(names) > _MOST:
+        raise TwofoldError(f"at most {_MOST} schedules fit into a picture, got {len(names)}")
+    schedules = _schedules(names, parsed)
+    figure = parsed.figure
+    if figure is None and not parsed.json:
+        figure = Path(f"schedule-{names[0] if len(names) == 1 else 'several'}.png")
+    if figure is not None:
+        check_figure("--figure", figure)
+    if parsed.json:
+        for name, schedule in zip(names, schedules, strict=True):
+            rates = [_rate(schedule, epoch, parsed.epochs) for epoch in range(parsed.epochs + 1)]
+            print(json.dumps({"schedule": name, **dataclasses.asdict(schedule), "learning_rates": rates}))
+    else:
+        output().print(_table(names, schedules, parsed.epochs))
+    if figure is not None:
+        from twofold.report.drawing import save_picture
+        from twofold.report.schedule_figure import draw_schedules
+
+        labelled = list(zip(names, schedules, strict=True))
+        save_picture(draw_schedules(labelled, epochs=parsed.epochs), figure)
+        note(f"wrote {figure}")
+    return 0
+
+
+def _schedules(names: Sequence[str], parsed: ScheduleArguments) -> list[Schedule]:
+    """Return the schedules, each with those settings that it has; one that none of them has is an error."""
+    given = {name: getattr(parsed, name) for name in _SETTINGS if getattr(parsed, name) is not None}
+    own = {name: {s for s in given if name in DEPENDENT_SETTINGS[s][1]} for name in names}
+    for setting in given:
+        if not any(setting in settings for settings in own.values()):
+            using = " or ".join(DEPENDENT_SETTINGS[setting][1])
+            flag = "--" + setting.replace("_", "-")
+            raise TwofoldError(f"{flag} has no effect on {', '.join(names)} (it is for {using}); leave it out")
+    recipes = [
+        Recipe(
+            schedule=name,
+            lr=parsed.lr,
+            epochs=parsed.epochs,
+            **{setting: given[setting] for setting in own[name]},
+        )
+        for name in names
+    ]
+    return [recipe.learning_rate() for recipe in recipes]
+
+
+def _rate(schedule: Schedule, epoch: float, epochs: int) -> float:
+    return schedule.at(epoch / epochs, epoch)
+
+
+def _table(names: Sequence[str], schedules: Sequence[Schedule], epochs: int) -> Any:
+    from rich.table import Table
+
+    table = Table(title="learning rate", title_justify="left", title_style="")
+    table.add_column("epochs done", justify="right")
+    for name in names:
+        table.add_column(name, justify="right")
+    rows = min(epochs + 1, _ROWS)
+    for row in range(rows):
+        epoch = epochs * row / (rows - 1)
+        table.add_row(f"{epoch:g}", *(f"{_rate(schedule, epoch, epochs):.3g}" for schedule in schedules))
+    return table
