@@ -1,7 +1,8 @@
-# make demo   install, train on the embedded images, write the report
-# make test   install what the tests need and run them all
-# make lint   style, types, import directions
-# make bench  every benchmark, one after the other (hours; see benchmarks/README.md for single ones)
+# make demo     install, train on the embedded images, write the report
+# make test     install what the tests need and run them all
+# make lint     style, types, import directions
+# make figures  the figures of the chapter on optimisation, into docs/pictures/optimisation
+# make bench    every benchmark, one after the other (hours; see benchmarks/README.md for single ones)
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ BIN := .venv/bin
 CONSTRAINTS := $(CURDIR)/constraints.txt
 DEMO := runs/demo
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint figures bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -26,6 +27,9 @@ lint: .venv/installed-lint
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+figures: .venv/installed
+	$(BIN)/python scripts/make_figures.py
 
 bench: .venv/installed
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

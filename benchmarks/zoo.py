@@ -66,7 +66,7 @@ ENTRIES = {
     "lenet": Entry("book-lenet", 0.749, ours("lenet", epochs=2, optimizer="adam", lr=0.01, label_smoothing=0.0)),
     "lenet-bn": Entry("book-lenet-bn", 0.859, ours("lenet-bn", epochs=2)),
     "alexnet": Entry("book-alexnet", 0.902, ours("alexnet", epochs=3, width=0.25, lr=0.05)),
-    "vgg11": Entry("book-vgg11", 0.918, ours("vgg11", epochs=6, width=0.125, lr=0.05)),
+    "vgg11": Entry("book-vgg11", 0.918, ours("vgg11", epochs=4, width=0.25, optimizer="adamw", lr=0.002)),
     "nin": Entry("book-nin", 0.831, ours("nin", epochs=2, width=0.25, lr=0.05)),
     "googlenet": Entry("book-googlenet", 0.896, ours("googlenet", epochs=2, width=0.25)),
     "resnet18": Entry("book-resnet18", 0.926, ours("resnet18", epochs=4, width=0.25)),

@@ -26,6 +26,7 @@ from twofold.data import MemoryImages, load_eval_images, normalise
 from twofold.data.spec import PreprocessingSpec
 from twofold.models import create_model
 from twofold.models.network import Network
+from twofold.report.drawing import save_picture
 from twofold.report.explain import (
     Channel,
     default_heat_stage,
@@ -40,7 +41,7 @@ from twofold.report.explain import (
     stage_fields,
     stage_maps,
 )
-from twofold.report.explain_figure import draw_channel, draw_explanation, save_figure
+from twofold.report.explain_figure import draw_channel, draw_explanation
 from twofold.train.hardware import Hardware
 from twofold.train.options import Options
 from twofold.train.predictor import Predictor
@@ -389,7 +390,7 @@ def test_every_family_is_drawn(name: str, tmp_path: Path) -> None:
     for axes, values in zip(panels[5:], maps, strict=True):
         assert np.array_equal(shown(axes), values.numpy())
     assert all(stage.name in texts(figure) for stage in explanation.stages)
-    save_figure(figure, tmp_path / "explain.png")
+    save_picture(figure, tmp_path / "explain.png")
     with Image.open(tmp_path / "explain.png") as saved:
         assert saved.size == (1800, pytest.approx(150 * figure.get_figheight(), abs=1))
 
@@ -419,7 +420,7 @@ def test_hostile_names_are_drawn_as_they_are(suffix: str, tmp_path: Path) -> Non
         assert name in written
     assert written[0].startswith("$a_{b$.png: ")
     assert not any(text.get_parse_math() for text in figure.texts)
-    save_figure(figure, tmp_path / f"figure{suffix}")  # warnings are errors here
+    save_picture(figure, tmp_path / f"figure{suffix}")  # warnings are errors here
     begin = (tmp_path / f"figure{suffix}").read_bytes()[:8]
     assert begin.startswith({".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix])
 
@@ -494,7 +495,7 @@ def test_the_command_explains_an_image(
     with Image.open(f"explain-{boot.stem}.png") as saved:
         assert saved.format == "PNG"
     out = tmp_path / "picture.SVG"
-    assert main(["explain", str(run), str(boot), "--class", "shirt", "--class", "$bag_1", "--out", str(out)]) == 0
+    assert main(["explain", str(run), str(boot), "--class", "shirt", "--class", "$bag_1", "--figure", str(out)]) == 0
     assert f"wrote {out}" in capsys.readouterr().err
     best = twofold.load(run, device="cpu").predict(boot).class_name
     heats = len({best, "shirt", "$bag_1"})
@@ -510,9 +511,9 @@ def test_the_command_shows_what_excites_a_channel(
     words = ["explain", str(run), "--data", str(images), "--channel", "features.7:2"]
     assert main(words) == 0
     assert "wrote explain-features.7-2.png\n" in capsys.readouterr().err
-    assert main([*words, "--out", "nine.svg"]) == 0
+    assert main([*words, "--figure", "nine.svg"]) == 0
     assert num_panels(tmp_path / "nine.svg") == 9
-    assert main([*words, "--out", "ten.svg", str(boot)]) == 0
+    assert main([*words, "--figure", "ten.svg", str(boot)]) == 0
     assert num_panels(tmp_path / "ten.svg") == 10
 
     few = tmp_path / "few" / "shirt"
@@ -521,9 +522,9 @@ def test_the_command_shows_what_excites_a_channel(
         shutil.copy(path, few)
     (few / "broken.png").write_bytes(b"no picture")
     words[3] = str(few.parent)
-    assert main([*words, "--out", "few.svg"]) == 2
+    assert main([*words, "--figure", "few.svg"]) == 2
     assert "--skip-broken" in capsys.readouterr().err
-    assert main([*words, "--out", "few.svg", "--skip-broken"]) == 0
+    assert main([*words, "--figure", "few.svg", "--skip-broken"]) == 0
     assert "broken.png" in capsys.readouterr().err
     assert num_panels(tmp_path / "few.svg") == 4
 
@@ -533,7 +534,7 @@ def test_a_colour_image_is_explained_in_colour(tmp_path: Path, image_folder: Pat
     colour[10:30, 20:50] = (220, 40, 60)
     predictor = make("resnet18", channels=3)
     pixels = predictor.pixels(colour)
-    save_figure(draw_explanation(explain(predictor, pixels), title="red"), tmp_path / "red.png")
+    save_picture(draw_explanation(explain(predictor, pixels), title="red"), tmp_path / "red.png")
     drawn = matplotlib.image.imread(tmp_path / "red.png")
     reds = np.all(np.abs(drawn[..., :3] - np.array([220, 40, 60]) / 255) < 0.01, axis=-1)
     assert reds.sum() > 5000
@@ -561,9 +562,9 @@ def test_wrong_use_is_one_line(
         ([run, "text.png"], "text.png: not an image that can be read"),
         ([run, "red.png"], "red.png: the image is in colour"),
         ([run, boot, "--class", "shirts"], "unknown class 'shirts': did you mean shirt?"),
-        ([run, boot, "--out", "x.gif"], "--out must end in .png, .svg, .pdf, got x.gif"),
-        ([run, boot, "--out", "x"], "--out must end in .png, .svg, .pdf, got x"),
-        ([run, boot, "--out", "no/x.png"], "there is no folder no"),
+        ([run, boot, "--figure", "x.gif"], "--figure must end in .png, .svg, .pdf, got x.gif"),
+        ([run, boot, "--figure", "x"], "--figure must end in .png, .svg, .pdf, got x"),
+        ([run, boot, "--figure", "no/x.png"], "there is no folder no"),
         ([run, boot, "--channel", "features.7:0"], "--channel needs --data"),
         ([run, boot, "--data", images], "--data needs --channel"),
         ([run, boot, "--skip-broken"], "--skip-broken is for the images of --data"),
@@ -582,4 +583,4 @@ def test_wrong_use_is_one_line(
 
 def test_a_picture_that_cannot_be_written_fails(fails: Fails, run: Path, boot: Path, tmp_path: Path) -> None:
     (tmp_path / "x.png").mkdir()
-    assert "cannot write" in fails(["explain", run, boot, "--out", tmp_path / "x.png"], code=1)
+    assert "cannot write" in fails(["explain", run, boot, "--figure", tmp_path / "x.png"], code=1)

@@ -34,7 +34,7 @@ class ExplainArguments:
     """The image file."""
     classes: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="class", metavar="NAME")] = ()
     """Also show where it sees this class; may be given several times."""
-    out: Path | None = None
+    figure: Path | None = None
     """The picture to write (.png, .svg or .pdf); explain-IMAGE.png here if left out."""
     data: str | None = None
     """Search these images: a named data set or a folder with the run's classes."""
@@ -50,16 +50,16 @@ def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold explain`."""
     parsed = parse(ExplainArguments, arguments, verb="explain")
     _check(parsed)
-    out = parsed.out or Path(_default_name(parsed))
-    check_figure("--out", out)
+    path = parsed.figure or Path(_default_name(parsed))
+    check_figure("--figure", path)
     with loading("torch"):
         from twofold import api
-        from twofold.report.explain_figure import save_figure
+        from twofold.report.drawing import save_picture
 
     predictor = api.load(parsed.run, device=parsed.device)
     figure = _channel(parsed, predictor) if parsed.channel is not None else _image(parsed, predictor)
-    save_figure(figure, out)
-    note(f"wrote {out}")
+    save_picture(figure, path)
+    note(f"wrote {path}")
     return 0
 
 

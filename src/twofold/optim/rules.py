@@ -34,6 +34,7 @@ from twofold.errors import TwofoldError, check_known
 from twofold.scratch import optim as scratch
 from twofold.scratch.optim import Convention
 
+State = dict[str, list[Tensor]]
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
 # Numbers in a piece: five arrays of it fit into the second-level cache of one core.
@@ -104,16 +105,17 @@ class Rule(torch.optim.Optimizer):
                 if not self.state[parameter]:
                     self._begin(self.state[parameter], parameter, group)
             # A complex number is updated as the two real ones that it is made of, as torch does.
-            state = [[_real(self.state[x][name]) for x in parameters] for name in self.state_names]
+            state = {name: [_real(self.state[x][name]) for x in parameters] for name in self.state_names}
             grads = [_real(laid_out_like(x.grad, x)) for x in parameters]
-            self._update([_real(x) for x in parameters], grads, *state, group=group)
+            self._update([_real(x) for x in parameters], grads, state, group)
         return loss
 
     def _begin(self, state: dict[str, Any], parameter: Tensor, group: dict[str, Any]) -> None:
         for name in self.state_names:
             state[name] = torch.zeros_like(parameter)
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], *state: list[Tensor], group: dict[str, Any]) -> None:
+    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
+        """Update the parameters `x` in place, given the gradient and the tensors of state of each."""
         raise NotImplementedError
 
 
@@ -123,7 +125,7 @@ class SGD(Rule):
     def __init__(self, params: Params, lr: float, *, weight_decay: float = 0.0, convention: Convention = "torch"):
         super().__init__(params, lr=lr, weight_decay=weight_decay, convention=convention)
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], *, group: dict[str, Any]) -> None:
+    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
         _sgd(x, grad, [None] * len(x), group)
 
 
@@ -143,12 +145,12 @@ class Momentum(Rule):
     ):
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, convention=convention)
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], velocity: list[Tensor], *, group: dict[str, Any]) -> None:
+    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
         if group["convention"] == "torch":
-            _sgd(x, grad, velocity, group, momentum=group["momentum"])
+            _sgd(x, grad, state["velocity"], group, momentum=group["momentum"])
         else:
             # torch's kernel with dampening τ: v ← γv + (1 − τ)g, x ← x − lr v. With τ = 1 − η and lr = 1 the notes'.
-            _sgd(x, grad, velocity, group, momentum=group["momentum"], lr=1.0, dampening=1.0 - group["lr"])
+            _sgd(x, grad, state["velocity"], group, momentum=group["momentum"], lr=1.0, dampening=1.0 - group["lr"])
 
 
 class Nesterov(Rule):
@@ -167,8 +169,8 @@ class Nesterov(Rule):
     ):
         super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, convention=convention)
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], velocity: list[Tensor], *, group: dict[str, Any]) -> None:
-        _sgd(x, grad, velocity, group, momentum=group["momentum"], nesterov=True)
+    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
+        _sgd(x, grad, state["velocity"], group, momentum=group["momentum"], nesterov=True)
 
 
 class AdaGrad(Rule):
@@ -196,12 +198,12 @@ class AdaGrad(Rule):
         value = complex(begin, begin) if parameter.is_complex() else begin
         state["square_sum"] = torch.full_like(parameter, value)
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], square_sum: list[Tensor], *, group: dict[str, Any]) -> None:
+    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
         on_cpu = x[0].device.type == "cpu"
         fused_adagrad(
             x,
             grad,
-            square_sum,
+            state["square_sum"],
             [torch.zeros(()) for _ in x],
             fused=on_cpu and _fusible(x),
             foreach=False if on_cpu else None,
@@ -242,18 +244,20 @@ class RMSProp(Rule):
         settings = {"gamma": gamma, "eps": eps, "convention": convention, "compile": compile}
         super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], square_avg: list[Tensor], *, group: dict[str, Any]) -> None:
+    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
         settings = {name: group[name] for name in ("lr", "gamma", "eps")}
         if group["compile"]:
             grad = _decayed(x, grad, group)
-            _each(compiled(scratch.rmsprop), x, grad, square_avg, convention=group["convention"], **settings)
+            _each(compiled(scratch.rmsprop), x, grad, state["square_avg"], convention=group["convention"], **settings)
         elif group["convention"] == "torch" and x[0].device.type == "cpu" and _fusible(x):
             # With β₁ = 0 Adam's average of gradients is the gradient: the kernel reads it and writes it back as it was.
             # Where weights decay it would write g + λx, so there it gets tensors of its own.
             averages = [torch.zeros_like(one) for one in grad] if group["weight_decay"] else grad
-            _adam(x, grad, averages, square_avg, _long_after(x), group, beta1=0.0, beta2=group["gamma"])
+            _adam(x, grad, averages, state["square_avg"], _long_after(x), group, beta1=0.0, beta2=group["gamma"])
         else:
-            _pieces(_rmsprop, x, _decayed(x, grad, group), square_avg, convention=group["convention"], **settings)
+            _pieces(
+                _rmsprop, x, _decayed(x, grad, group), state["square_avg"], convention=group["convention"], **settings
+            )
 
 
 class AdaDelta(Rule):
@@ -285,21 +289,13 @@ class AdaDelta(Rule):
         settings = {"rho": rho, "eps": eps, "convention": convention, "compile": compile}
         super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
 
-    def _update(
-        self,
-        x: list[Tensor],
-        grad: list[Tensor],
-        square_avg: list[Tensor],
-        delta_avg: list[Tensor],
-        *,
-        group: dict[str, Any],
-    ) -> None:
+    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
         settings = {name: group[name] for name in ("lr", "rho", "eps")}
         grad = _decayed(x, grad, group)
         if group["compile"]:
-            _each(compiled(scratch.adadelta), x, grad, square_avg, delta_avg, **settings)
+            _each(compiled(scratch.adadelta), x, grad, *state.values(), **settings)
         else:
-            _pieces(_adadelta, x, grad, square_avg, delta_avg, **settings)
+            _pieces(_adadelta, x, grad, *state.values(), **settings)
 
 
 class Adam(Rule):
@@ -326,18 +322,10 @@ class Adam(Rule):
         super()._begin(state, parameter, group)
         state["step"] = torch.zeros((), device=parameter.device if parameter.is_cuda else "cpu")
 
-    def _update(
-        self,
-        x: list[Tensor],
-        grad: list[Tensor],
-        grad_avg: list[Tensor],
-        square_avg: list[Tensor],
-        *,
-        group: dict[str, Any],
-    ) -> None:
+    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
         steps = [self.state[parameter]["step"] for parameter in group["params"] if parameter.grad is not None]
         betas = {"beta1": group["beta1"], "beta2": group["beta2"]}
-        _adam(x, grad, grad_avg, square_avg, steps, group, **betas, decoupled=self._decoupled)
+        _adam(x, grad, state["grad_avg"], state["square_avg"], steps, group, **betas, decoupled=self._decoupled)
 
 
 class AdamW(Adam):

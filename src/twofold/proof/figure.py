@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from twofold.files import atomic_path
 from twofold.proof.cost import Cost
+from twofold.report.drawing import new_figure, save_picture
 
 _READ, _RUN = "#c8553d", "#2f6690"
 
 
 def draw_costs(costs: Sequence[Cost], path: Path, conditions: str) -> None:
     """Draw time and peak memory of both forms, an idea a row, into `path` (.png, .svg or .pdf)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     rows = list(range(len(costs)))
-    figure = Figure(figsize=(10, 1.6 + 0.32 * len(costs)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10, 1.6 + 0.32 * len(costs))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, title, values, ratios in (
         (
@@ -57,5 +54,4 @@ def draw_costs(costs: Sequence[Cost], path: Path, conditions: str) -> None:
     figure.legend(*panels[0].get_legend_handles_labels(), loc="upper right", ncols=2, frameon=False, fontsize=10)
     figure.suptitle("What the readable form costs", x=0.01, ha="left", fontsize=13)
     figure.text(0.005, -0.01, conditions, fontsize=8, color="0.4", va="top")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150, format=path.suffix[1:].lower(), bbox_inches="tight")
+    save_picture(figure, path, tight=True)

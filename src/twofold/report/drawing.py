@@ -5,9 +5,12 @@ The same figure gives the same bytes of SVG and PDF: no date, no random identifi
 
 from __future__ import annotations
 
+import contextlib
 import re
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from twofold.files import atomic_path
 
@@ -18,15 +21,21 @@ if TYPE_CHECKING:
 # Okabe and Ito, "Color universal design" (2008), the ones that are dark enough for a line on white.
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f6000")
 _DPI = 150
-_STYLE = {"svg.hashsalt": "twofold", "svg.fonttype": "path"}
+_STYLE: dict[Any, Any] = {"svg.hashsalt": "twofold", "svg.fonttype": "path"}
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of so many inches, drawn without a display."""
+def new_figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    """Return an empty figure of so many inches, drawn without a display.
+
+    Args:
+        width: in inches.
+        height: in inches.
+        layout: "constrained" keeps panels and labels apart; None leaves everything where it was placed.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
 
@@ -40,8 +49,13 @@ def plain_axes(axes: Axes, title: str) -> None:
     axes.tick_params(labelsize=8.5)
 
 
-def save_picture(figure: Figure, path: Path) -> None:
+def save_picture(figure: Figure, path: Path, *, tight: bool = False) -> None:
     """Write a figure to `path` (.png, .svg or .pdf), atomically; the same figure gives the same bytes.
+
+    Args:
+        figure: what to write.
+        path: where to.
+        tight: widen the page to what was written outside of it, such as a line below.
 
     Raises:
         RunError: it cannot be written.
@@ -50,10 +64,21 @@ def save_picture(figure: Figure, path: Path) -> None:
 
     kind = path.suffix[1:].lower()
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    with atomic_path(path) as temporary, rc_context(_STYLE):
-        figure.savefig(temporary, dpi=_DPI, format=kind, metadata=dates.get(kind))
+    with atomic_path(path) as temporary, rc_context(_STYLE), missing_glyphs_as_boxes():
+        figure.savefig(
+            temporary, dpi=_DPI, format=kind, metadata=dates.get(kind), bbox_inches="tight" if tight else None
+        )
         if kind == "svg":
             temporary.write_text(_rounded(temporary.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def missing_glyphs_as_boxes() -> Iterator[None]:
+    """Have a sign that no font here has drawn as a box, without a warning that the user can do nothing about."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+        yield
 
 
 def _rounded(svg: str) -> str:

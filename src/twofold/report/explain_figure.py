@@ -8,18 +8,15 @@ Names of classes, files and data are the user's, so they are drawn as they are: 
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import warnings
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from twofold.files import atomic_path
+from twofold.report.drawing import missing_glyphs_as_boxes, new_figure
 from twofold.report.explain import Box, ChannelView, ClassHeat, Example, Explanation, StageView
 
 if TYPE_CHECKING:
@@ -53,12 +50,8 @@ class _Page:
     """A page on which panels and text are placed in inches from the top left corner."""
 
     def __init__(self, width: float, height: float) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
         self.width, self.height = width, height
-        self.figure = Figure(figsize=(width, height), facecolor="white")
-        self._canvas = FigureCanvasAgg(self.figure)
+        self.figure = new_figure(width, height, layout=None)
 
     def panel(self, left: float, top: float, width: float = _CELL, height: float = _CELL) -> Axes:
         """Return new axes without ticks and frame."""
@@ -81,8 +74,10 @@ class _Page:
             **{"color": _INK, **style},
         )
 
+        canvas: Any = self.figure.canvas
+
         def width() -> float:
-            return written.get_window_extent(self._canvas.get_renderer()).width / self.figure.dpi
+            return written.get_window_extent(canvas.get_renderer()).width / self.figure.dpi
 
         if width() <= fit:
             return
@@ -99,7 +94,7 @@ def draw_explanation(explanation: Explanation, *, title: str) -> Figure:
 
     Its panels are, in this order: the picture, the prediction, a Grad-CAM for each class, the maps of each stage.
     """
-    with _missing_glyphs_as_boxes():
+    with missing_glyphs_as_boxes():
         beside = _COLUMNS - 3
         rows_of_heats = [explanation.heats[:beside], *_chunks(explanation.heats[beside:], _COLUMNS)]
         row = _LABEL + _panel_height(explanation.pixels) + _BELOW
@@ -133,7 +128,7 @@ def draw_explanation(explanation: Explanation, *, title: str) -> Figure:
 
 def draw_channel(view: ChannelView) -> Figure:
     """Return the figure of the images that excite a channel: the user's own first, where there is one."""
-    with _missing_glyphs_as_boxes():
+    with missing_glyphs_as_boxes():
         columns = 3
         own_width = 0.0 if view.own is None else _STEP + _GAP
         band = _LINE + _LABEL + _panel_height(view.examples[0].pixels) + _BELOW
@@ -160,16 +155,6 @@ def draw_channel(view: ChannelView) -> Figure:
         if max(example.peak.activation for example in view.examples) <= 0:
             page.text(_MARGIN, 0.9, "it is active in none of them", size=9, fit=full, color=_ACCENT)
     return page.figure
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure to `path` (.png, .svg or .pdf), atomically.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    with atomic_path(path) as temporary, _missing_glyphs_as_boxes():
-        figure.savefig(temporary, dpi=150, format=path.suffix[1:].lower())
 
 
 def _draw_prediction(page: _Page, explanation: Explanation, top: float) -> None:
@@ -333,12 +318,3 @@ def _fonts() -> list[str]:
 
     installed = set(font_manager.get_font_names())
     return ["DejaVu Sans", *(name for name in _FALLBACK_FONTS if name in installed)]
-
-
-@contextlib.contextmanager
-def _missing_glyphs_as_boxes() -> Iterator[None]:
-    """Have a sign that no font here has drawn as a box, without a warning that the user can do nothing about."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"Glyph \d+")
-        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
-        yield

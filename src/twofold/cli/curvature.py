@@ -1,0 +1,199 @@
+"""`twofold curvature [MODEL | RUN]`: the extreme eigenvalues of the loss's Hessian, over a training or at its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from twofold.cli.parse import check_figure, parse, typed
+from twofold.errors import TwofoldError, check_known
+from twofold.models.registry import MODELS, check_model_options
+from twofold.terminal import loading, note, output, track
+
+if TYPE_CHECKING:
+    from twofold.optim.hessian import Extremes
+    from twofold.study.curvature import CurvaturePoint, CurvatureSettings
+
+
+@dataclasses.dataclass(kw_only=True)
+class CurvatureArguments:
+    """Watch how the loss bends: train a network by gradient descent on a few images, or take a run's weights.
+
+    Prints the largest and the smallest eigenvalue of the loss's Hessian beside the loss. On a quadratic, gradient
+    descent diverges where the largest exceeds 2(1 + momentum) / lr.
+    """
+
+    what: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL|RUN")] = None
+    """A network to train (see `twofold models`), or a run folder to measure; lenet-bn of half its width if left out."""
+    data: str | None = None
+    """A named data set or a folder of images to train on; fashion-mini if left out."""
+    model_options: dict[str, str] = dataclasses.field(default_factory=dict)
+    """The network's options, e.g. width 0.5."""
+    images: int = 256
+    """Training images to use, drawn at random."""
+    batch_size: int | None = None
+    """Images in a batch; all of them at once if left out."""
+    lr: float | None = None
+    """Learning rate; 0.05 if left out."""
+    momentum: float | None = None
+    """Momentum; none if left out."""
+    steps: int | None = None
+    """Steps of training; 200 if left out."""
+    every: int | None = None
+    """Steps from one measurement to the next; 10 if left out."""
+    seed: int = 0
+    """Of images, initial weights and order."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute."""
+    figure: Path | None = None
+    """Draw it into this file (.png, .svg or .pdf)."""
+    json: bool = False
+    """Print one JSON object a measurement."""
+
+
+# What is trained where no network is named: small enough for a minute.
+_MODEL, _OPTIONS = "lenet-bn", {"width": 0.5}
+# What only a training has.
+_OF_TRAINING = ("data", "model_options", "batch_size", "lr", "momentum", "steps", "every", "figure")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out `twofold curvature`."""
+    parsed = parse(CurvatureArguments, arguments, verb="curvature")
+    if parsed.images < 1:
+        raise TwofoldError(f"--images must be 1 or more, got {parsed.images}")
+    if parsed.seed < 0:
+        raise TwofoldError(f"--seed must be 0 or more, got {parsed.seed}")
+    if parsed.what is not None and parsed.what not in MODELS and ("/" in parsed.what or Path(parsed.what).exists()):
+        return _measure_run(parsed, Path(parsed.what))
+    return _watch(parsed)
+
+
+def _measure_run(parsed: CurvatureArguments, folder: Path) -> int:
+    for name in _OF_TRAINING:
+        if getattr(parsed, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise TwofoldError(f"{flag} belongs to a training, and {folder} is a run; leave {flag} out")
+    with loading("torch"):
+        from twofold.study.curvature import measure_run
+
+    point = measure_run(folder, num_images=parsed.images, seed=parsed.seed, device=parsed.device, show=not parsed.json)
+    found = point.extremes
+    if parsed.json:
+        print(json.dumps(_record(point)))
+        return 0
+    output().print(
+        f"largest eigenvalue   {_number(found.largest)} ± {_error(found.largest_error, found)}\n"
+        f"smallest eigenvalue  {_number(found.smallest)} ± {_error(found.smallest_error, found)}\n"
+        f"loss {point.loss:.4f}, accuracy {point.accuracy:.4f} on {parsed.images:,} of its training images"
+    )
+    if found.largest > 0:
+        note(
+            f"with weights like these, gradient descent needs a learning rate below {2 / found.largest:.3g}, 2/largest"
+        )
+    return 0
+
+
+def _watch(parsed: CurvatureArguments) -> int:
+    model = check_known("model", _MODEL if parsed.what is None else parsed.what, MODELS)
+    options: dict[str, Any] = {name: typed(value) for name, value in parsed.model_options.items()}
+    if parsed.what is None:
+        options = {**_OPTIONS, **options}
+    check_model_options(model, options)
+    if parsed.figure is not None:
+        check_figure("--figure", parsed.figure)
+    given = {name: getattr(parsed, name) for name in ("data", "lr", "momentum", "steps", "every")}
+    with loading("torch"):
+        from twofold.study.curvature import CurvatureSettings, watch_curvature
+
+    settings = CurvatureSettings(
+        model=model,
+        model_options=options,
+        num_images=parsed.images,
+        batch_size=parsed.batch_size,
+        seed=parsed.seed,
+        device=parsed.device,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    points = []
+    watched = watch_curvature(settings, show=not parsed.json)
+    for point in track(watched, total=len(settings.measured_steps), label="measuring curvature"):
+        points.append(point)
+        if parsed.json:
+            print(json.dumps(_record(point)), flush=True)
+    if not parsed.json:
+        output().print(_table(points, settings))
+    last = points[-1].step if points else 0
+    if last < settings.steps:
+        note(f"diverged after step {last}: loss or gradient is no longer finite; try --lr {settings.lr / 10:g}")
+    if parsed.figure is not None and points:
+        from twofold.report.curvature_figure import draw_curvature
+
+        draw_curvature(
+            [point.step for point in points],
+            [point.loss for point in points],
+            [point.extremes for point in points],
+            settings.edge,
+            parsed.figure,
+            title=_title(settings),
+            edge_name="2(1 + γ)/η" if settings.momentum else "2/η",
+        )
+        note(f"wrote {parsed.figure}")
+    return 0
+
+
+def _title(settings: CurvatureSettings) -> str:
+    options = "".join(f" {name}={value}" for name, value in settings.model_options.items())
+    batches = "all at once" if settings.batch_size is None else f"in batches of {settings.batch_size}"
+    momentum = f", momentum γ = {settings.momentum:g}" if settings.momentum else ""
+    return (
+        f"{settings.model}{options} on {settings.num_images} images of {settings.data}, {batches}, "
+        f"η = {settings.lr:g}{momentum}"
+    )
+
+
+def _table(points: Sequence[CurvaturePoint], settings: CurvatureSettings) -> Any:
+    from rich.table import Table
+
+    table = Table(
+        title=_title(settings),
+        title_justify="left",
+        title_style="",
+        caption=f"edge of stability on a quadratic: {settings.edge:.4g}, which is "
+        + ("2(1 + γ)/η" if settings.momentum else "2/η"),
+        caption_justify="left",
+    )
+    for column in ("step", "loss", "accuracy", "smallest", "±", "largest", "±", "of the edge", "products"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for point in points:
+        found = point.extremes
+        table.add_row(
+            str(point.step),
+            f"{point.loss:.4f}",
+            f"{point.accuracy:.3f}",
+            _number(found.smallest),
+            _error(found.smallest_error, found),
+            _number(found.largest),
+            _error(found.largest_error, found),
+            f"{found.largest / settings.edge:.2f}",
+            str(found.num_products),
+        )
+    return table
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _error(bound: float, found: Extremes) -> str:
+    """Return the error as shown: the bound of the method, but no less than float32 leaves uncertain."""
+    return f"{max(bound, 1e-4 * max(abs(found.smallest), abs(found.largest))):.1g}"
+
+
+def _record(point: CurvaturePoint) -> dict[str, Any]:
+    return {"step": point.step, "loss": point.loss, "accuracy": point.accuracy, **dataclasses.asdict(point.extremes)}

@@ -1,0 +1,108 @@
+"""How large a step may be: the learning rate past which an update rule diverges on a quadratic bowl.
+
+Along an eigenvector with eigenvalue λ, gradient descent multiplies the distance from the minimum by 1 − ηλ at each
+step. Past η = 2/λ that is below −1: each step lands further out on the other side. The steepest direction goes first,
+so the bound is 2/λ_max. Momentum γ raises it to 2(1 + γ)/λ_max, since the velocity left from the step before points
+back across the valley; looking ahead (Nesterov) takes much of that back, 2(1 + γ)/((1 + 2γ)λ_max).
+
+The formulas are in `stable_lr`; `measure_stable_lr` finds the same number without them, by trying. Networks are no
+quadratics, yet trained with all images at once they sharpen until λ_max reaches this bound, and stay there: the edge of
+stability (Cohen et al., "Gradient descent on neural networks typically occurs at the edge of stability", 2021).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from twofold.errors import TwofoldError
+from twofold.optim.rules import create_optimizer
+
+_FAR = 1e12
+_DOUBLINGS = 60
+
+
+def stable_lr(largest_eigenvalue: float, *, momentum: float = 0.0, nesterov: bool = False) -> float:
+    """Return the learning rate past which gradient descent diverges on a quadratic (Polyak, 1964, for momentum).
+
+    Args:
+        largest_eigenvalue: of the Hessian, λ_max; above 0.
+        momentum: γ, 0 for none.
+        nesterov: look ahead.
+
+    >>> stable_lr(4.0), stable_lr(4.0, momentum=0.5)
+    (0.5, 0.75)
+    """
+    if largest_eigenvalue <= 0:
+        raise TwofoldError(f"largest_eigenvalue must be above 0, got {largest_eigenvalue}: nothing bends up")
+    if not 0 <= momentum < 1:
+        raise TwofoldError(f"momentum must be at least 0 and below 1, got {momentum}")
+    ahead = 1 + 2 * momentum if nesterov else 1
+    return 2 * (1 + momentum) / (ahead * largest_eigenvalue)
+
+
+def measure_stable_lr(
+    hessian: Float[Tensor, "dim dim"],
+    *,
+    optimizer: str = "sgd",
+    steps: int = 1000,
+    precision: float = 1e-3,
+    **settings: Any,
+) -> float:
+    """Return the learning rate past which an update rule diverges on ½ xᵀHx, found by bisection with the rule itself.
+
+    A learning rate counts as stable if after `steps` steps the point is nearer to the minimum than half way there.
+
+    Args:
+        hessian: H, symmetric, all eigenvalues above 0.
+        optimizer: a name in `twofold.optim.rules.OPTIMIZERS`: sgd, momentum or nesterov, whose steps grow with the
+            slope. Rules that divide by it circle round the minimum instead.
+        steps: of each trial.
+        precision: width of the last interval, as a share of the result.
+        settings: of the rule, such as momentum=0.9.
+
+    Raises:
+        TwofoldError: the matrix has an eigenvalue that is not above 0, or no learning rate makes the rule diverge.
+    """
+    if not 0 < precision < 1:
+        raise TwofoldError(f"precision must be between 0 and 1, got {precision}")
+    hessian = hessian.double()
+    values, vectors = torch.linalg.eigh(hessian)
+    if values[0] <= 0:
+        raise TwofoldError(f"hessian must have eigenvalues above 0, got one of {values[0]:g}: there is no minimum")
+    # As far along each eigenvector as along any other, so that none is left out by chance.
+    start = vectors.sum(dim=1)
+
+    def is_stable(lr: float) -> bool:
+        x = start.clone().requires_grad_()
+        rule = create_optimizer(optimizer, [x], lr=lr, **settings)
+        half_way = math.inf
+        for step in range(steps):
+            distance = float(x.detach().norm())
+            if step == steps // 2:
+                half_way = distance
+            if not distance < _FAR:
+                return False
+            x.grad = hessian @ x.detach()
+            rule.step()
+        return float(x.detach().norm()) < half_way
+
+    lr = 1.0
+    for _ in range(_DOUBLINGS):
+        if not is_stable(lr):
+            break
+        lr *= 2
+    else:
+        raise TwofoldError(f"{optimizer} does not diverge on this function, whatever the learning rate")
+    low, high = 0.0, lr
+    while high - low > precision * high:
+        middle = (low + high) / 2
+        if is_stable(middle):
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
