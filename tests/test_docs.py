@@ -17,7 +17,7 @@ from twofold.cli.main import VERBS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ["README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/ideas.md", "docs/log.md",
-             "docs/measurements.md", "benchmarks/README.md", "src/twofold/scratch/README.md"]  # fmt: skip
+             "docs/measurements.md", "docs/networks.md", "docs/fine-tuning.md", "docs/optimisation.md", "benchmarks/README.md", "src/twofold/scratch/README.md"]  # fmt: skip
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -59,17 +59,27 @@ def test_python_blocks_run(document: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert 0.1 < float(probability) <= 1.0
 
 
+def test_the_loop_in_the_page_on_optimisation_runs() -> None:
+    (code,) = blocks("docs/optimisation.md", "python")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def commands(document: str) -> list[list[str]]:
     lines = [line for block in blocks(document, "sh") for line in block.splitlines()]
     words = [shlex.split(line, comments=True) for line in lines]
     return [command[1:] for command in words if command and command[0] == "twofold"]
 
 
-@pytest.mark.parametrize("document", ["README.md", "README.zh.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "README.zh.md", "docs/networks.md", "docs/fine-tuning.md", "docs/optimisation.md"]
+)
 def test_commands_are_what_the_command_line_takes(document: str) -> None:
     """Each command with `--help` added must be understood up to the help: unknown verbs and options are not."""
     found = commands(document)
-    assert {command[0] for command in found} >= {"train", "predict", "eval", "runs", "report"}
+    if document.startswith("README"):
+        assert {command[0] for command in found} >= {"train", "predict", "eval", "runs", "report", "surface", "race"}
+    assert found
     for verb, *rest in found:
         assert verb in VERBS
         done = subprocess.run(
@@ -111,6 +121,6 @@ def test_no_file_names_a_host_or_a_folder_of_a_machine() -> None:
 
 
 def test_makefile_has_the_promised_targets() -> None:
-    for target in ("demo", "test", "lint", "bench"):
+    for target in ("demo", "test", "lint", "figures", "bench"):
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
