@@ -16,8 +16,15 @@ import twofold
 from twofold.cli.main import VERBS
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ["README.md", "README.zh.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/ideas.md", "docs/log.md",
-             "docs/measurements.md", "docs/networks.md", "docs/fine-tuning.md", "docs/optimisation.md", "benchmarks/README.md", "src/twofold/scratch/README.md"]  # fmt: skip
+DOCUMENTS = [
+    "README.md",
+    "README.zh.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    *(f"docs/{page}.md" for page in ("ideas", "log", "measurements", "networks", "fine-tuning", "optimisation")),
+    "benchmarks/README.md",
+    "src/twofold/scratch/README.md",
+]
 
 
 def blocks(document: str, language: str) -> list[str]:

@@ -23,7 +23,27 @@ class CompletionArguments:
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold completion`."""
     parsed = parse(CompletionArguments, arguments, verb="completion")
-    from twofold.cli import cost, explain, ideas, models, predict, recipes, report, runs, show, summary, train, verify
+    from twofold.cli import (
+        batch_study,
+        claims,
+        cost,
+        curvature,
+        explain,
+        ideas,
+        lr_find,
+        models,
+        predict,
+        race,
+        recipes,
+        report,
+        runs,
+        schedule,
+        show,
+        summary,
+        surface,
+        train,
+        verify,
+    )
     from twofold.cli import eval as eval_verb
 
     training = train.arguments_form(Recipe())
@@ -35,7 +55,14 @@ def run(arguments: Sequence[str]) -> int:
         "show": show.ShowArguments,
         "verify": verify.VerifyArguments,
         "cost": cost.CostArguments,
+        "curvature": curvature.CurvatureArguments,
+        "claims": claims.ClaimsArguments,
+        "race": race.RaceArguments,
+        "lr-find": lr_find.arguments_form(),
+        "batch-study": batch_study.BatchStudyArguments,
         "summary": summary.SummaryArguments,
+        "schedule": schedule.ScheduleArguments,
+        "surface": surface.SurfaceArguments,
         "eval": eval_verb.EvalArguments,
         "predict": predict.PredictArguments,
         "report": report.ReportArguments,

@@ -27,7 +27,14 @@ VERBS: dict[str, str] = {
     "show": "print an idea: formula, source code, fast form, paper",
     "verify": "prove that the two forms of each idea agree",
     "cost": "measure what the readable form costs on this machine",
+    "curvature": "measure how the loss bends while a network trains: the edge of stability",
+    "claims": "measure what is said of gradients and steps, and compare with theory",
+    "race": "compare update rules on a real network: same start, same search, a page",
+    "lr-find": "find a learning rate by raising it until the loss bursts",
+    "batch-study": "measure what a batch size costs: loss against time",
     "summary": "print a network layer by layer: shapes, parameters, receptive field",
+    "schedule": "draw how the learning rate moves",
+    "surface": "watch optimisers walk down a surface",
     "models": "list the networks: parameters, multiply-adds, source",
     "recipes": "list the named recipes",
     "completion": "print a shell completion script",
@@ -74,7 +81,7 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     verb, *rest = arguments
     check_known("command", verb, VERBS)
-    code: int = importlib.import_module(f"twofold.cli.{verb}").run(rest)
+    code: int = importlib.import_module(f"twofold.cli.{verb.replace('-', '_')}").run(rest)
     return code
 
 

@@ -46,7 +46,8 @@ class _RunArguments:
     """Print results and errors only."""
 
 
-def _setting_field(name: str, base: Recipe) -> tuple[str, Any, Any]:
+def setting_field(name: str, base: Recipe) -> tuple[str, Any, Any]:
+    """Return a recipe's setting as a field of an arguments form: name, type and default, for `make_dataclass`."""
     info = Recipe.model_fields[name]
     # An option's value has one of several types; on a command line it is text until the recipe has looked at it.
     form: Any = dict[str, str] if name == "model_options" else info.annotation
@@ -59,7 +60,7 @@ def _setting_field(name: str, base: Recipe) -> tuple[str, Any, Any]:
 
 def arguments_form(base: Recipe) -> type[_RunArguments]:
     """Return the type of this command's arguments: its own, and every setting of a recipe with `base` as default."""
-    settings = [_setting_field(name, base) for name in Recipe.model_fields if name != "model"]
+    settings = [setting_field(name, base) for name in Recipe.model_fields if name != "model"]
     form = dataclasses.make_dataclass("TrainArguments", settings, bases=(_RunArguments,), kw_only=True)
     form.__doc__ = _RunArguments.__doc__
     return form
@@ -82,7 +83,7 @@ def carry_out(arguments: Sequence[str], base: Recipe, recipe_name: str | None, *
         verb: the command, for help and errors.
     """
     parsed = parse(arguments_form(base), arguments, verb=verb)
-    changes = _given_settings(parsed, arguments)
+    changes = given_settings(parsed, arguments)
     if parsed.checkpoint_seconds < 0:
         raise TwofoldError(f"--checkpoint-seconds must be 0 or more, got {parsed.checkpoint_seconds}")
     if parsed.memory_limit_mb is not None and parsed.memory_limit_mb < 0:
@@ -135,7 +136,7 @@ def _tell(finished: Any, *, show: bool) -> int:
     return 0
 
 
-def _given_settings(parsed: Any, arguments: Sequence[str]) -> dict[str, Any]:
+def given_settings(parsed: Any, arguments: Sequence[str]) -> dict[str, Any]:
     """Return the recipe's settings that the user wrote, whatever the default: only these override the recipe."""
     written = {argument.partition("=")[0].replace("_", "-") for argument in arguments if argument.startswith("--")}
     changes: dict[str, Any] = {}

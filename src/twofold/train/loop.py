@@ -56,7 +56,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         RunError: the loss is no longer finite, or memory or disk ran out.
         Interrupted: Ctrl-C or SIGTERM came; the state is saved.
     """
-    with _reproducible(), _explained_memory_errors(recipe):
+    with reproducible(), explained_memory_errors(recipe):
         # 1. data: images in the order and the shape that the recipe asks for
         hardware = pick_hardware(recipe.device, run.precision() if resume else requested_precision(recipe))
         run.log(f"computing on {hardware.describe()}", show=options.show)
@@ -289,7 +289,7 @@ def _require_batches(recipe: Recipe, model: nn.Module) -> None:
 
 
 @contextlib.contextmanager
-def _reproducible() -> Iterator[None]:
+def reproducible() -> Iterator[None]:
     """Leave torch's generators as they were, and have torch choose algorithms that repeat bit for bit."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
@@ -302,7 +302,7 @@ def _reproducible() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained_memory_errors(recipe: Recipe) -> Iterator[None]:
+def explained_memory_errors(recipe: Recipe) -> Iterator[None]:
     """Turn torch's out-of-memory errors into one line that says which batch size to try."""
     try:
         yield

@@ -1,0 +1,139 @@
+"""`twofold lr-find MODEL --data …`: the learning rate at which a network learns and does not yet burst."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from twofold.cli.parse import check_figure, parse
+from twofold.cli.train import given_settings, setting_field
+from twofold.terminal import loading, note
+from twofold.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from twofold.study.lr_find import RangeTest
+
+# The settings of a recipe that mean something in a range test.
+_SETTINGS = (
+    "data",
+    "image_size",
+    "channels",
+    "resize",
+    "augment",
+    "model_options",
+    "label_smoothing",
+    "optimizer",
+    "weight_decay",
+    "momentum",
+    "nesterov",
+    "gamma",
+    "rho",
+    "beta1",
+    "beta2",
+    "epsilon",
+    "convention",
+    "batch_size",
+    "seed",
+    "device",
+    "precision",
+)
+
+
+@dataclasses.dataclass(kw_only=True)
+class _RangeArguments:
+    """Raise the learning rate from step to step until the loss bursts, and suggest one that keeps clear of that.
+
+    Use the same optimizer, batch size and augmentation as in the training that the learning rate is for.
+    """
+
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
+    """The network: see `twofold models`."""
+    min: float = 1e-6
+    """The first learning rate."""
+    max: float = 10.0
+    """The last learning rate, if the loss has not burst before."""
+    steps: int = 300
+    """Steps from the first to the last."""
+    smoothing: float = 0.9
+    """Share of the average loss that is kept from step to step; 0 takes each loss as it is."""
+    figure: Path | None = None
+    """Draw loss against learning rate into this file (.png, .svg or .pdf)."""
+    json: bool = False
+    """Print one JSON object with every step."""
+    quiet: bool = False
+    """Print results and errors only."""
+
+
+def arguments_form() -> type[_RangeArguments]:
+    """Return the type of this command's arguments: its own, and the settings of a recipe that it follows."""
+    settings = [setting_field(name, Recipe()) for name in _SETTINGS]
+    form = dataclasses.make_dataclass("LrFindArguments", settings, bases=(_RangeArguments,), kw_only=True)
+    form.__doc__ = _RangeArguments.__doc__
+    return form
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out `twofold lr-find`."""
+    parsed: Any = parse(arguments_form(), arguments, verb="lr-find")
+    if parsed.figure is not None:
+        check_figure("--figure", parsed.figure)
+    recipe = Recipe().override(**given_settings(parsed, arguments))
+    with loading("torch"):
+        from twofold.study.lr_find import find_lr
+
+    found = find_lr(
+        recipe,
+        low=parsed.min,
+        high=parsed.max,
+        steps=parsed.steps,
+        smoothing=parsed.smoothing,
+        show=not parsed.quiet,
+    )
+    if parsed.json:
+        steepest = None if found.steepest is None else found.rates[found.steepest]
+        extra = {"lowest_lr": found.rates[found.lowest], "steepest_lr": steepest, "optimizer": recipe.optimizer}
+        print(json.dumps({"model": recipe.model, "data": recipe.data} | extra | dataclasses.asdict(found)))
+    else:
+        _tell(found)
+    if parsed.figure is not None:
+        _draw(found, recipe, parsed.figure)
+        note(f"wrote {parsed.figure}")
+    elif not parsed.quiet and not parsed.json:
+        note("--figure FILE draws the curve")
+    return 0 if found.suggestion is not None else 1
+
+
+def _tell(found: RangeTest) -> None:
+    if found.suggestion is not None:
+        print(f"suggestion     --lr {found.suggestion:.2g}")
+        print(f"reason         {found.reason}")
+    else:
+        print(found.reason)
+    if found.suggestion is not None and found.steepest is not None:
+        print(f"for comparison the loss falls most steeply at {found.rates[found.steepest]:.2g}")
+
+
+def _draw(found: RangeTest, recipe: Recipe, path: Path) -> None:
+    from twofold.report.study_figures import Mark, draw_range_test
+
+    marks = []
+    if found.suggestion is not None:
+        nearest = min(range(len(found.rates)), key=lambda index: abs(found.rates[index] - (found.suggestion or 0.0)))
+        if found.steepest is not None:
+            marks.append(Mark(found.rates[found.steepest], found.smoothed[found.steepest], "steepest fall"))
+        marks.append(Mark(found.suggestion, found.smoothed[nearest], "suggestion", is_suggestion=True))
+        marks.append(Mark(found.rates[found.lowest], found.smoothed[found.lowest], "lowest loss"))
+    draw_range_test(
+        path,
+        found.rates,
+        found.losses,
+        found.smoothed,
+        marks,
+        title=f"Learning-rate range test: {recipe.model} on {Path(recipe.data).name}, {recipe.optimizer}",
+        caption=found.reason,
+    )

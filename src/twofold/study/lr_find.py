@@ -1,0 +1,188 @@
+"""The learning-rate range test: raise the learning rate step by step, and see where the loss falls and where it bursts.
+
+A training from fresh weights in which the learning rate grows from far too small to far too large within some hundred
+steps, each step the same factor more (Smith, "Cyclical learning rates for training neural networks", 2017). The loss
+first stays, then falls, then rises: at the lowest point the steps begin to overshoot.
+
+What to suggest is a choice. Ours is a tenth of the learning rate at the lowest point. On a quadratic ½λx² the loss
+falls as long as η < 2/λ, so the lowest point is the edge of stability itself, and a tenth of it is safe by a margin
+that is the same whatever the number of steps (with several curvatures the burst shows late, which the margin allows
+for). The other usual choice, where the loss falls most steeply, is reported beside it: it needs no edge, but on a
+quadratic it moves with the number of steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from twofold.errors import RunError, TwofoldError
+from twofold.study.bench import Bench, study_conditions
+from twofold.terminal import track
+from twofold.train.recipe import Recipe
+
+# The test ends where the smoothed loss is this many times its lowest.
+_BURST = 4.0
+# The suggestion is the learning rate at the lowest loss, over this.
+MARGIN = 10.0
+# The loss must fall to this share of its start, or the test has shown nothing.
+_MUST_FALL_TO = 0.95
+
+
+@dataclass(frozen=True)
+class RangeTest:
+    """What a range test measured, and what it suggests.
+
+    Attributes:
+        rates: learning rate of each step.
+        losses: mean loss of each step, before its update.
+        smoothed: the losses, averaged forwards and backwards so that nothing moves sideways.
+        burst: the test ended because the loss burst; otherwise it reached the highest learning rate.
+        lowest: index of the lowest smoothed loss.
+        steepest: index where the smoothed loss falls most for a factor on the learning rate, None if it never falls.
+        suggestion: the suggested learning rate; None where the loss did not fall.
+        reason: why this one, or why none.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    smoothed: tuple[float, ...]
+    burst: bool
+    lowest: int
+    steepest: int | None
+    suggestion: float | None
+    reason: str
+
+
+def check_range(low: float, high: float, steps: int, smoothing: float) -> None:
+    """Check the settings of a range test.
+
+    Raises:
+        TwofoldError: one cannot be used.
+    """
+    if not (math.isfinite(low) and low > 0):
+        raise TwofoldError(f"min must be above 0, got {low:g}")
+    if not (math.isfinite(high) and high >= 10 * low):
+        raise TwofoldError(f"max must be at least ten times min ({10 * low:g}), got {high:g}")
+    if steps < 20:
+        raise TwofoldError(f"steps must be 20 or more, got {steps}")
+    if not 0 <= smoothing < 1:
+        raise TwofoldError(f"smoothing must be at least 0 and below 1, got {smoothing:g}")
+
+
+def range_test(
+    step: Callable[[float], float], *, low: float, high: float, steps: int, smoothing: float = 0.9, show: bool = False
+) -> RangeTest:
+    """Call `step` with growing learning rates until the loss bursts.
+
+    Args:
+        step: does one update at a learning rate and returns the loss before it.
+        low: the first learning rate.
+        high: the last.
+        steps: how many, evenly spaced in their logarithm.
+        smoothing: share of the average that is kept from step to step; 0 takes the losses as they are.
+        show: report progress.
+
+    Raises:
+        TwofoldError: a setting cannot be used.
+        RunError: the first loss is not finite.
+    """
+    check_range(low, high, steps, smoothing)
+    rates: list[float] = []
+    losses: list[float] = []
+    average, weight, best = 0.0, 0.0, math.inf
+    burst = False
+    for index in track(range(steps), total=steps, label="raising the learning rate", enabled=show):
+        lr = low * (high / low) ** (index / (steps - 1))
+        loss = step(lr)
+        if not math.isfinite(loss):
+            burst = True
+            break
+        rates.append(lr)
+        losses.append(loss)
+        average = smoothing * average + (1 - smoothing) * loss
+        weight = smoothing * weight + (1 - smoothing)
+        best = min(best, average / weight)
+        if average / weight > _BURST * best:
+            burst = True
+            break
+    if not losses:
+        raise RunError("the loss is not finite at the first step, before any update: look at the data and the network")
+    return _judge(rates, losses, burst, smoothing)
+
+
+def _judge(rates: Sequence[float], losses: Sequence[float], burst: bool, smoothing: float) -> RangeTest:
+    smoothed = smooth(losses, smoothing)
+    lowest = min(range(len(smoothed)), key=smoothed.__getitem__)
+    falls = [smoothed[index + 1] - smoothed[index - 1] for index in range(1, lowest)]
+    steepest = 1 + min(range(len(falls)), key=falls.__getitem__) if falls and min(falls) < 0 else None
+    suggestion: float | None = rates[lowest] / MARGIN
+    at = f"the loss is lowest, {smoothed[lowest]:.3g}, at {rates[lowest]:.3g}"
+    if lowest == 0 or smoothed[lowest] > _MUST_FALL_TO * smoothed[0]:
+        suggestion = None
+        way = "burst before it fell: try a lower min" if burst else "hardly fell: try more steps or a higher max"
+        reason = f"no suggestion: the loss began at {smoothed[0]:.3g} and {way}"
+    elif burst:
+        reason = f"{at}, and bursts beyond: a tenth of that keeps clear of the edge"
+    else:
+        reason = f"{at}, and had not burst at {rates[-1]:.3g}: a tenth of that; a higher max would find the edge"
+    return RangeTest(tuple(rates), tuple(losses), tuple(smoothed), burst, lowest, steepest, suggestion, reason)
+
+
+def smooth(values: Sequence[float], keep: float) -> list[float]:
+    """Return the mean of an exponential average run forwards and one run backwards: noise goes, places stay.
+
+    >>> smooth([4.0, 2.0, 3.0], 0.0)
+    [4.0, 2.0, 3.0]
+    """
+    forwards = _averages(values, keep)
+    backwards = _averages(values[::-1], keep)[::-1]
+    return [(one + other) / 2 for one, other in zip(forwards, backwards, strict=True)]
+
+
+def _averages(values: Sequence[float], keep: float) -> list[float]:
+    averages: list[float] = []
+    total = weight = 0.0
+    for value in values:
+        total = keep * total + (1 - keep) * value
+        weight = keep * weight + (1 - keep)
+        averages.append(total / weight)
+    return averages
+
+
+def find_lr(
+    recipe: Recipe,
+    *,
+    low: float = 1e-6,
+    high: float = 10.0,
+    steps: int = 300,
+    smoothing: float = 0.9,
+    show: bool = True,
+) -> RangeTest:
+    """Run the range test on the network, the images and the optimiser that `recipe` names.
+
+    Its learning rate, schedule and epochs play no part; when the images are used up, they come again in a new order.
+
+    Raises:
+        TwofoldError: data, device, network or a setting cannot be used.
+        RunError: the loss is not finite from the start, or memory ran out.
+    """
+    check_range(low, high, steps, smoothing)
+    with study_conditions(recipe):
+        training = Bench(recipe, show=show).begin(recipe)
+
+        def endless() -> Iterator[tuple[int, list]]:
+            epoch = 0
+            while True:
+                for step in training.steps(epoch):
+                    yield epoch, step
+                epoch += 1
+
+        batches = endless()
+
+        def step(lr: float) -> float:
+            epoch, batch = next(batches)
+            return training.update(batch, epoch=epoch, lr=lr)[0]
+
+        return range_test(step, low=low, high=high, steps=steps, smoothing=smoothing, show=show)

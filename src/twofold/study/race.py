@@ -1,0 +1,420 @@
+"""What a race of update rules is: who takes part, under which conditions, and what can be said at the end.
+
+A fair comparison of optimisers has to hold everything else still (Schmidt, Schneider and Hennig, "Descending through
+a crowded valley", 2021; Dahl et al., "Benchmarking neural network training algorithms", 2023):
+
+- **The same start.** A seed draws the initial weights, the order of the images and their augmentation. Every rule runs
+  with the same seeds, so it meets the same weights and the same batches.
+- **The same tuning.** A rule's learning rate decides more than the rule. Each gets a search of equal budget, in a range
+  of equal width around its usual value, judged on validation images and with a seed that no run uses.
+- **A spread.** Several seeds a rule; the result is a range, not a number. One rule is called ahead of another only
+  where their ranges do not overlap.
+- **Test images once.** They judge the weights of the last epoch of each run, and choose nothing.
+
+This file loads without torch, so that a mistake in a command is answered at once.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from twofold.errors import TwofoldError, check_known
+from twofold.files import read_json, write_json
+from twofold.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An update rule in a race.
+
+    Attributes:
+        settings: what a recipe needs to name it.
+        usual_lr: the learning rate that the search is centred on.
+        remark: what of it is not the rule's bare form.
+    """
+
+    settings: Mapping[str, Any]
+    usual_lr: float
+    remark: str = ""
+
+
+# Nothing but AdamW decays weights here: there the decay is part of the rule.
+CONTENDERS: dict[str, Contender] = {
+    # Ten times momentum's, whose steps add up to about ten gradients.
+    "sgd": Contender({"optimizer": "sgd", "momentum": 0.0, "nesterov": False}, 0.5),
+    "momentum": Contender({"optimizer": "sgd", "momentum": 0.9, "nesterov": False}, 0.05, "momentum 0.9"),
+    "nesterov": Contender({"optimizer": "sgd", "momentum": 0.9, "nesterov": True}, 0.05, "momentum 0.9"),
+    "adagrad": Contender({"optimizer": "adagrad"}, 0.02),
+    "rmsprop": Contender({"optimizer": "rmsprop"}, 0.001),
+    "adadelta": Contender({"optimizer": "adadelta"}, 1.0),
+    "adam": Contender({"optimizer": "adam"}, 0.001),
+    "adamw": Contender({"optimizer": "adamw", "weight_decay": 0.01}, 0.001, "weight decay 0.01"),
+}
+DEFAULT_OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adadelta", "adam")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaceSettings:
+    """All that decides a race.
+
+    Attributes:
+        optimizers: names from `CONTENDERS`.
+        model: a network of the registry.
+        data: a named data set, or a folder of images.
+        seeds: runs a rule; their seeds are `seed`, `seed` + 1, and so on.
+        epochs: passes over the training images in a run.
+        trials: learning rates that are tried for each rule.
+        trial_epochs: epochs of a trial.
+        batch_size: images in a batch.
+        schedule: how the learning rate moves in trials and runs.
+        augment: augmentation of the training images.
+        image_size: side of the images in px; their own if None.
+        val_fraction: share of the training images held out for the search.
+        decades: width of the search in powers of ten; the rule's usual learning rate is its middle.
+        seed: of the validation split and the first run.
+        device: where to compute.
+        precision: of the arithmetic.
+        threads: of torch, in each process.
+
+    Raises:
+        TwofoldError: a setting cannot be used; the message has its name, its value and the remedy.
+    """
+
+    optimizers: tuple[str, ...] = DEFAULT_OPTIMIZERS
+    model: str = "lenet"
+    data: str = "fashion-mini"
+    seeds: int = 3
+    epochs: int = 10
+    trials: int = 8
+    trial_epochs: int = 4
+    batch_size: int = 64
+    schedule: str = "constant"
+    augment: str = "none"
+    image_size: int | None = None
+    val_fraction: float = 0.1
+    decades: float = 3.0
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.optimizers) < 1:
+            raise TwofoldError(f"optimizers is empty; name some of {', '.join(CONTENDERS)}")
+        for name in self.optimizers:
+            check_known("optimizer", name, CONTENDERS)
+        if twice := sorted({name for name in self.optimizers if self.optimizers.count(name) > 1}):
+            raise TwofoldError(f"optimizers has {twice[0]} twice; name each once")
+        for name in ("seeds", "epochs", "trials", "trial_epochs", "threads"):
+            if getattr(self, name) < 1:
+                raise TwofoldError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if not 0.5 <= self.decades <= 8:
+            raise TwofoldError(f"decades must be from 0.5 to 8, got {self.decades:g}")
+        if self.val_fraction == 0.0:
+            raise TwofoldError("val_fraction must be above 0: the search for a learning rate needs validation images")
+        for name in self.optimizers:
+            self.recipe(name, lr=CONTENDERS[name].usual_lr, seed=self.seed, epochs=self.epochs)
+
+    def recipe(self, optimizer: str, *, lr: float, seed: int, epochs: int) -> Recipe:
+        """Return the recipe of one trial or run."""
+        rule: dict[str, Any] = {"weight_decay": 0.0, **CONTENDERS[optimizer].settings}
+        return Recipe(
+            model=self.model,
+            data=self.data,
+            image_size=self.image_size,
+            val_fraction=self.val_fraction,
+            augment=self.augment,
+            lr=lr,
+            schedule=self.schedule,
+            epochs=epochs,
+            batch_size=self.batch_size,
+            seed=seed,
+            device=self.device,
+            precision=self.precision,
+            **rule,
+        )
+
+    def search_range(self, optimizer: str) -> tuple[float, float]:
+        """Return the lowest and the highest learning rate that the search may try."""
+        usual, half = CONTENDERS[optimizer].usual_lr, 10.0 ** (self.decades / 2)
+        return usual / half, usual * half
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the settings as a JSON-able record."""
+        return asdict(self) | {"optimizers": list(self.optimizers)}
+
+    @classmethod
+    def from_record(cls, record: Any, *, source: str) -> RaceSettings:
+        """Return the settings in a record; `source` names it in errors."""
+        known = {one.name for one in fields(cls)}
+        if not isinstance(record, dict) or set(record) != known or not isinstance(record["optimizers"], list):
+            raise TwofoldError(f"{source} does not hold the settings of a race; start a new race")
+        try:
+            settings: dict[str, Any] = record | {"optimizers": tuple(record["optimizers"])}
+            return cls(**settings)
+        except TypeError as error:
+            raise TwofoldError(f"{source} does not hold the settings of a race; start a new race") from error
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def require_optuna() -> Any:
+    """Return optuna, quiet.
+
+    Raises:
+        TwofoldError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise TwofoldError(
+            "a race searches with optuna, which is not installed: pip install 'twofold[sweep]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+class RaceFolder:
+    """The folder of a race: its settings, a file a trial and a run, and at the end race.json and race.html."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, settings: RaceSettings, *, out: Path, name: str | None = None) -> RaceFolder:
+        """Make a new folder in `out`, named by time, network and data unless `name` is given.
+
+        Raises:
+            TwofoldError: the folder cannot be made, or `name` is taken.
+        """
+        data = re.sub(r"[^\w.-]+", "-", Path(settings.data).name)[:40].strip("-.") or "data"
+        stem = name or f"{datetime.now():%Y%m%d-%H%M%S}-race-{settings.model}-{data}"
+        path = out / stem
+        attempt = 1
+        while True:
+            try:
+                path.mkdir(parents=True)
+                break
+            except FileExistsError:
+                check_name(out, name)
+                attempt += 1
+                path = out / f"{stem}-{attempt}"
+            except OSError as error:
+                raise TwofoldError(f"cannot make a folder for the race in {out}: {error.strerror or error}") from error
+        folder = cls(path)
+        for part in ("trials", "runs"):
+            (path / part).mkdir()
+        write_json(path / "settings.json", settings.to_record())
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> RaceFolder:
+        """Return the race in `path`.
+
+        Raises:
+            TwofoldError: there is no such folder, or it is not the folder of a race.
+        """
+        if not path.is_dir():
+            raise TwofoldError(f"there is no folder {path}")
+        if not (path / "settings.json").is_file() or not (path / "trials").is_dir():
+            raise TwofoldError(f"{path} is not the folder of a race: it has no settings.json and trials/")
+        return cls(path)
+
+    def settings(self) -> RaceSettings:
+        """Return the settings of the race."""
+        path = self.path / "settings.json"
+        return RaceSettings.from_record(read_json(path), source=str(path))
+
+    def trial(self, optimizer: str, number: int) -> Path:
+        """Return the file of a trial, which is there when it is done; trials count from 0."""
+        return self.path / "trials" / f"{optimizer}-{number:03d}.json"
+
+    def run(self, optimizer: str, seed: int) -> Path:
+        """Return the file of a run, which is there when it is done."""
+        return self.path / "runs" / f"{optimizer}-seed-{seed}.json"
+
+
+def check_name(out: Path, name: str | None) -> None:
+    """Check that a folder `name` can be made in `out`, before the work begins.
+
+    Raises:
+        TwofoldError: it is no plain name, or is taken.
+    """
+    if name is None:
+        if out.exists() and not out.is_dir():
+            raise TwofoldError(f"--out is {out}, which is a file; give a folder")
+        return
+    if Path(name).name != name or name in {".", "..", ""}:
+        raise TwofoldError(f"--name must be a plain folder name, got {name!r}; use --out for the place")
+    if (out / name).exists():
+        raise TwofoldError(f"{out / name} exists already; choose another --name or --out")
+
+
+def coarse_grid(low: float, high: float, trials: int) -> list[float]:
+    """Return the learning rates that a search of `trials` tries first: evenly spaced in their logarithm.
+
+    About 60 % of the trials, an odd number, so that the middle of the range is among them. The rest of the search
+    looks more closely where these did best.
+
+    >>> [round(lr, 4) for lr in coarse_grid(0.001, 1.0, 8)]
+    [0.002, 0.0079, 0.0316, 0.1259, 0.5012]
+    """
+    count = max(1, round(0.6 * trials))
+    count -= (count + 1) % 2
+    return [low * (high / low) ** ((index + 0.5) / count) for index in range(count)]
+
+
+# What can be said at the end
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How one rule did.
+
+    Attributes:
+        place: from 1.
+        lr: the learning rate that its search chose; None where every trial diverged.
+        at_edge: the chosen learning rate is the lowest or the highest that was tried.
+        accuracies: of the runs that were finished, in the order of their seeds.
+        losses: the same, cross-entropy.
+        seconds: median training time of the finished runs.
+        diverged: why, for each run that diverged.
+        relation: to the first: "first"; "behind", where its best run is below the first's worst; "overlaps"; "unknown"
+            where one of the two has a single run, and so no spread; "diverged" where no run was finished.
+    """
+
+    optimizer: str
+    place: int
+    lr: float | None
+    at_edge: bool
+    accuracies: tuple[float, ...]
+    losses: tuple[float, ...]
+    seconds: float | None
+    diverged: tuple[str, ...]
+    relation: Literal["first", "behind", "overlaps", "unknown", "diverged"]
+
+    @property
+    def mean(self) -> float | None:
+        """The mean accuracy."""
+        return sum(self.accuracies) / len(self.accuracies) if self.accuracies else None
+
+
+def standings(
+    optimizers: Sequence[str],
+    trials: Mapping[str, Sequence[Mapping[str, Any]]],
+    runs: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> tuple[Standing, ...]:
+    """Return how each rule did, best first: by mean accuracy; those with diverged runs after those without.
+
+    Args:
+        optimizers: their names.
+        trials: their trials, as `bench.run_training` records them.
+        runs: their runs.
+    """
+    made: list[dict[str, Any]] = []
+    for name in optimizers:
+        finished = [run for run in runs.get(name, ()) if run["diverged"] is None]
+        judged = [judgement(run) for run in finished]
+        lr = chosen_lr(trials[name])
+        tried = [trial["lr"] for trial in trials[name]]
+        made.append(
+            {
+                "optimizer": name,
+                "lr": lr,
+                "at_edge": lr is not None and len(tried) > 2 and lr in (min(tried), max(tried)),
+                "accuracies": tuple(accuracy for _, accuracy in judged),
+                "losses": tuple(loss for loss, _ in judged),
+                "seconds": statistics.median(run["seconds"] for run in finished) if finished else None,
+                "diverged": tuple(run["diverged"] for run in runs.get(name, ()) if run["diverged"] is not None),
+            }
+        )
+    made.sort(
+        key=lambda one: (
+            not one["accuracies"],
+            len(one["diverged"]),
+            -sum(one["accuracies"]) / (len(one["accuracies"]) or 1),
+        )
+    )
+    first = made[0]["accuracies"]
+    return tuple(
+        Standing(place=place, relation=_relation(place, first, one["accuracies"]), **one)
+        for place, one in enumerate(made, 1)
+    )
+
+
+def _relation(
+    place: int, first: Sequence[float], own: Sequence[float]
+) -> Literal["first", "behind", "overlaps", "unknown", "diverged"]:
+    if not own:
+        return "diverged"
+    if place == 1:
+        return "first"
+    if min(len(first), len(own)) < 2:
+        return "unknown"
+    return "behind" if max(own) < min(first) else "overlaps"
+
+
+def judgement(run: Mapping[str, Any]) -> tuple[float, float]:
+    """Return (loss, accuracy) of a finished run: on the test images, or on the validation images without any."""
+    if run["test"] is not None:
+        return run["test"]["loss"], run["test"]["accuracy"]
+    last = run["epochs"][-1]
+    return last["val_loss"], last["val_accuracy"]
+
+
+def trial_value(trial: Mapping[str, Any]) -> float:
+    """Return what a search makes small: the validation loss after the last epoch; infinity where it diverged."""
+    value = math.inf if trial["diverged"] is not None else trial["epochs"][-1]["val_loss"]
+    return value if math.isfinite(value) else math.inf
+
+
+def chosen_lr(trials: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return the learning rate of the best trial, the first of equals; None where all diverged."""
+    finite = [trial for trial in trials if math.isfinite(trial_value(trial))]
+    return min(finite, key=trial_value)["lr"] if finite else None
+
+
+def verdict(table: Sequence[Standing]) -> tuple[str, ...]:
+    """Return what the race shows, in sentences. "Ahead of" is said only where the ranges do not overlap."""
+    first = table[0]
+    if first.relation == "diverged":
+        return ("Every run diverged: there is nothing to compare.",)
+    names: dict[str, list[str]] = {}
+    for one in table[1:]:
+        names.setdefault(one.relation, []).append(one.optimizer)
+    said: list[str] = []
+    if behind := names.get("behind"):
+        said.append(f"{first.optimizer} is ahead of {_listed(behind)}: its worst run is better than their best.")
+    if overlaps := names.get("overlaps"):
+        their = "their ranges overlap" if len(overlaps) > 1 else "the ranges overlap"
+        said.append(
+            f"{first.optimizer} has the highest mean, but cannot be told apart from {_listed(overlaps)}: {their}."
+        )
+    if unknown := names.get("unknown"):
+        said.append(
+            f"{first.optimizer} has the highest accuracy, but one run has no spread, so nothing can be said about "
+            f"{_listed(unknown)}; race with more seeds."
+        )
+    if diverged := names.get("diverged"):
+        said.append(f"{_listed(diverged)} diverged in every run.")
+    partly = [one for one in table if one.diverged and one.accuracies]
+    said += [
+        f"{one.optimizer} diverged in {len(one.diverged)} of {len(one.diverged) + len(one.accuracies)} runs."
+        for one in partly
+    ]
+    return tuple(said) or (f"{first.optimizer} raced alone.",)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

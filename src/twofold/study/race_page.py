@@ -1,0 +1,341 @@
+"""The page of a race: one self-contained file that shows what was found, how, and under which conditions.
+
+It has the look of the run report (`report/style.css`) and needs no script: what a pointer reveals is CSS
+and SVG titles.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import twofold.report
+from twofold.files import write_bytes
+from twofold.report.bands import BandChart, BandPoint, BandSeries, Range, SearchChart, band_chart, ranges, search_chart
+from twofold.report.facts import Fact, duration
+from twofold.report.figures import percent, significant
+from twofold.study.race import CONTENDERS, RaceSettings, trial_value
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_RELATIONS = {
+    "first": "highest mean",
+    "behind": "behind: the ranges do not overlap",
+    "overlaps": "not told apart: the ranges overlap",
+    "unknown": "not told apart: one run has no spread",
+    "diverged": "diverged in every run",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table, in words."""
+
+    name: str
+    style: str
+    mean: str
+    range: str
+    strip: Range | None
+    runs: str
+    lr: str
+    seconds: str
+    relation: str
+
+
+@dataclass(frozen=True)
+class RacePage:
+    """All that the template shows."""
+
+    title: str
+    count: str
+    model: str
+    data: str
+    verdict: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    notes: tuple[str, ...]
+    accuracy_head: str
+    rows: tuple[Row, ...]
+    table_remark: str
+    charts: tuple[BandChart, ...]
+    curves_remark: str
+    searches: tuple[SearchChart, ...]
+    search_remark: str
+    fairness: tuple[str, ...]
+    settings: tuple[Fact, ...]
+    commands: tuple[tuple[str, str], ...]
+    version: str
+    finished: str
+
+
+def write_race_page(target: Path, record: Mapping[str, Any]) -> None:
+    """Write the page of a race, given the content of its race.json, to `target`."""
+    style = (Path(twofold.report.__file__).parent / "style.css").read_text(encoding="utf-8")
+    style += (Path(__file__).parent / "race.css").read_text(encoding="utf-8")
+    html = _template().render(page=_page(record), style=style)
+    write_bytes(target, html.encode("utf-8", errors="replace"))
+
+
+@cache
+def _template() -> Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("race.html.jinja")
+
+
+def _page(record: Mapping[str, Any]) -> RacePage:
+    settings = RaceSettings.from_record(record["settings"], source="race.json")
+    table, trials = record["table"], record["trials"]
+    environment, data = record["environment"], record["data"]
+    on_test = record["judged_on"] == "test"
+    order = [row["optimizer"] for row in table]
+    count = f"{len(order)} update rules" if len(order) > 1 else "One update rule"
+    strips = ranges([row["accuracies"] for row in table])
+    return RacePage(
+        title=f"Race on {settings.model} and {data['name']}",
+        count=count,
+        model=settings.model,
+        data=data["name"],
+        verdict=tuple(record["verdict"]),
+        facts=_facts(record, settings),
+        notes=_notes(record, settings),
+        accuracy_head="Test accuracy" if on_test else "Validation accuracy",
+        rows=tuple(_row(row, strip) for row, strip in zip(table, strips, strict=True)),
+        table_remark=_table_remark(record, settings),
+        charts=_charts(record, order),
+        curves_remark=_curves_remark(record, settings),
+        searches=_searches(settings, trials, {row["optimizer"]: row for row in table}, order),
+        search_remark=(
+            f"Each rule had {settings.trials} trials of {_epochs(settings.trial_epochs)} with a seed that no run uses, "
+            f"in a range of {settings.decades:g} decades around its usual learning rate; the lowest validation loss "
+            "was taken. Crosses diverged."
+        ),
+        fairness=_fairness(record, settings),
+        settings=_settings(settings, environment, data),
+        commands=_commands(settings, table),
+        version=environment["twofold"],
+        finished=record["finished"].replace("T", " ").replace("+00:00", " UTC"),
+    )
+
+
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count} epochs"
+
+
+def _facts(record: Mapping[str, Any], settings: RaceSettings) -> tuple[Fact, ...]:
+    environment = record["environment"]
+    split = "test" if record["judged_on"] == "test" else "val"
+    kind = {"test": "test images", "val": "validation images"}[split]
+    jobs = environment["jobs"]
+    at_once = f"{jobs} {'process' if jobs == 1 else 'processes'} of {settings.threads} thread"
+    return (
+        Fact("Judged on", f"{record['data']['num_images'][split]:,} {kind}", "looked at once, at the end of each run"),
+        Fact("Runs a rule", f"{settings.seeds}", f"{_epochs(settings.epochs)}, batches of {settings.batch_size}"),
+        Fact("Search a rule", f"{settings.trials} trials", f"{_epochs(settings.trial_epochs)} each"),
+        Fact("Device", environment["device_name"], at_once + ("s" if settings.threads > 1 else "")),
+    )
+
+
+def _notes(record: Mapping[str, Any], settings: RaceSettings) -> tuple[str, ...]:
+    notes: list[str] = []
+    if record["judged_on"] != "test":
+        notes.append("These images have no test split: validation images judge here that also chose the learning rate.")
+    for row in record["table"]:
+        name = row["optimizer"]
+        num_trials = sum(trial["diverged"] is not None for trial in record["trials"][name])
+        if num_trials == settings.trials:
+            notes.append(f"{name} diverged at all {num_trials} learning rates that were tried, so it did not run.")
+        for run in record["runs"].get(name, ()):
+            if run["diverged"] is not None:
+                notes.append(f"{name}, seed {run['seed']}, was stopped: {run['diverged']}.")
+        if row["at_edge"]:
+            notes.append(
+                f"The best learning rate of {name}, {row['lr']:.3g}, is the outermost that was tried: a wider search "
+                f"(--decades {settings.decades + 1:g}) may find a better one."
+            )
+    return tuple(notes)
+
+
+def _row(row: Mapping[str, Any], strip: Range | None) -> Row:
+    accuracies = row["accuracies"]
+    relation = _RELATIONS[row["relation"]]
+    if row["diverged"] and accuracies:
+        relation += f"; {len(row['diverged'])} of {len(row['diverged']) + len(accuracies)} runs diverged"
+    if row["lr"] is None:
+        relation = "diverged at every learning rate"
+    return Row(
+        name=row["optimizer"],
+        style=row["optimizer"],
+        mean="–" if row["mean"] is None else percent(row["mean"], 2),
+        range=f"{100 * min(accuracies):.2f} to {100 * max(accuracies):.2f}" if len(accuracies) > 1 else "–",
+        strip=strip,
+        runs="runs: " + ", ".join(percent(value, 2) for value in accuracies),
+        lr="–" if row["lr"] is None else f"{row['lr']:.3g}",
+        seconds="–" if row["seconds"] is None else duration(row["seconds"]),
+        relation=relation,
+    )
+
+
+def _table_remark(record: Mapping[str, Any], settings: RaceSettings) -> str:
+    split = "test" if record["judged_on"] == "test" else "validation"
+    count = record["data"]["num_images"]["test" if split == "test" else "val"]
+    accuracy = 0.5 if not record["table"][0]["accuracies"] else record["table"][0]["mean"]
+    one = (accuracy * (1 - accuracy) / count) ** 0.5
+    return (
+        f"Accuracy is that of the weights after the last epoch. The range is over the seeds: it holds the chance in "
+        f"initial weights and order, not the choice of these {count:,} {split} images, which adds a standard deviation "
+        f"of about {100 * one:.1f} points to each number (much of it the same for all rules)."
+        + ("" if settings.seeds > 1 else " One run a rule shows no spread.")
+    )
+
+
+def _charts(record: Mapping[str, Any], order: Sequence[str]) -> tuple[BandChart, ...]:
+    loss_epochs, loss_seconds, val_epochs, val_seconds = [], [], [], []
+    # The first is drawn last, over the others.
+    for name in reversed(order):
+        runs = [run for run in record["runs"].get(name, ()) if run["diverged"] is None]
+        if not runs:
+            continue
+        curves = [run["curve"] for run in runs]
+        epochs = [[[e["epoch"], e["seconds"], e["val_accuracy"]] for e in run["epochs"]] for run in runs]
+        loss_epochs.append(BandSeries(name, name, _points(curves, 0)))
+        loss_seconds.append(BandSeries(name, name, _points(curves, 1)))
+        val_epochs.append(BandSeries(name, name, _points(epochs, 0)))
+        val_seconds.append(BandSeries(name, name, _points(epochs, 1)))
+    made = (
+        band_chart("val-epochs", "Validation accuracy", "epochs", val_epochs, as_percent=True),
+        band_chart("val-seconds", "Validation accuracy", "seconds of training", val_seconds, as_percent=True),
+        band_chart("loss-epochs", "Training loss", "epochs", loss_epochs),
+        band_chart("loss-seconds", "Training loss", "seconds of training", loss_seconds),
+    )
+    return tuple(chart for chart in made if chart is not None)
+
+
+def _points(runs: Sequence[Sequence[Sequence[float]]], x: int) -> list[BandPoint]:
+    """Return mean, lowest and highest of the runs at each point; `x` is the column of the x axis, averaged too."""
+    points = []
+    for same in zip(*runs, strict=True):
+        values = [point[2] for point in same]
+        points.append(
+            BandPoint(sum(point[x] for point in same) / len(same), sum(values) / len(values), min(values), max(values))
+        )
+    return points
+
+
+def _curves_remark(record: Mapping[str, Any], settings: RaceSettings) -> str:
+    jobs = record["environment"]["jobs"]
+    said = " Seconds are of training alone, without judging."
+    if jobs > 1:
+        said += f" {jobs} runs shared the machine, which slows each: compare seconds within this page only."
+    return said
+
+
+def _searches(
+    settings: RaceSettings,
+    trials: Mapping[str, Sequence[Mapping[str, Any]]],
+    rows: Mapping[str, Mapping[str, Any]],
+    order: Sequence[str],
+) -> tuple[SearchChart, ...]:
+    finite = [trial_value(trial) for own in trials.values() for trial in own if trial["diverged"] is None]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
+    margin = 0.06 * ((high - low) or 1.0)
+    charts = []
+    for name in order:
+        own = [(trial["lr"], None if trial["diverged"] is not None else trial_value(trial)) for trial in trials[name]]
+        chosen = rows[name]["lr"]
+        gone = sum(value is None for _, value in own)
+        caption = "all diverged" if chosen is None else f"chosen: {chosen:.3g}"
+        if chosen is not None and gone:
+            caption += f"; {gone} of {len(own)} diverged"
+        charts.append(
+            search_chart(name, name, own, chosen, settings.search_range(name), (low - margin, high + margin), caption)
+        )
+    return tuple(charts)
+
+
+def _fairness(record: Mapping[str, Any], settings: RaceSettings) -> tuple[str, ...]:
+    same = "; digests of both are in race.json, and agree" if _same_starts(record["runs"]) else ""
+    lines = [
+        f"For each seed every rule had the same initial weights and the same batches{same}.",
+        "Each rule had the same number of trials, epochs a trial and width of search.",
+        f"The learning rate's schedule is “{settings.schedule}”, the augmentation “{settings.augment}”, for all.",
+        "A run or trial stops when its loss is not finite, or rises to four times what it began with.",
+        "No weight decay"
+        + (", but for adamw, where it is part of the rule." if "adamw" in settings.optimizers else "."),
+    ]
+    remarks = [f"{name}: {CONTENDERS[name].remark}" for name in settings.optimizers if CONTENDERS[name].remark]
+    if remarks:
+        lines.append(f"Settings of the rules are the usual ones ({'; '.join(remarks)}).")
+    return tuple(lines)
+
+
+def _same_starts(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
+    """Tell whether, seed by seed, all finished runs began with the same weights and saw the same images in order."""
+    seen: dict[int, set[tuple[str, str]]] = {}
+    for own in runs.values():
+        for run in own:
+            if run["diverged"] is None:
+                seen.setdefault(run["seed"], set()).add((run["initial_weights"], run["image_order"]))
+    return all(len(starts) == 1 for starts in seen.values())
+
+
+def _settings(settings: RaceSettings, environment: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[Fact, ...]:
+    counts = ", ".join(f"{count:,} {split}" for split, count in data["num_images"].items())
+    seeds = ", ".join(str(settings.seed + index) for index in range(settings.seeds))
+    return (
+        Fact("network", settings.model),
+        Fact("images", f"{data['name']}: {counts}"),
+        Fact("fingerprint", data["fingerprint"][:16]),
+        Fact("seeds", seeds),
+        Fact("epochs", f"{settings.epochs} a run, {settings.trial_epochs} a trial"),
+        Fact("batch size", f"{settings.batch_size}"),
+        Fact("schedule", settings.schedule),
+        Fact("augmentation", settings.augment),
+        Fact("device", f"{environment['device_name']} ({environment['device']})"),
+        Fact("precision", environment["precision"]),
+        Fact("processes × threads", f"{environment['jobs']} × {settings.threads}"),
+        Fact("torch", environment["torch"]),
+        Fact("optuna", environment["optuna"]),
+        Fact(
+            "twofold", environment["twofold"] + (f" ({environment['git_commit']})" if environment["git_commit"] else "")
+        ),
+    )
+
+
+def _commands(settings: RaceSettings, table: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    first = table[0]
+    commands: list[tuple[str, str]] = []
+    if first["lr"] is not None:
+        words = ["twofold", "train", settings.model, "--data", settings.data]
+        rule = {**CONTENDERS[first["optimizer"]].settings}
+        rule = {"weight_decay": 0.0, **rule, "lr": float(significant(first["lr"]).replace(",", ""))}
+        for name, value in rule.items():
+            words += [f"--{name.replace('_', '-')}", str(value)]
+        words += [
+            "--schedule",
+            settings.schedule,
+            "--augment",
+            settings.augment,
+            "--batch-size",
+            str(settings.batch_size),
+        ]
+        commands.append(("Train with the rule that came first", shlex.join(words)))
+    changes = settings.to_record() | {"seeds": settings.seeds + 2, "optimizers": ",".join(settings.optimizers)}
+    usual = RaceSettings().to_record()
+    again = ["twofold", "race"]
+    for name, value in changes.items():
+        if name in {"optimizers", "model", "data", "seeds"} or value != usual[name]:
+            again += [f"--{name.replace('_', '-')}", str(value)]
+    commands.append(("Race again with more seeds", shlex.join(again)))
+    return tuple(commands)

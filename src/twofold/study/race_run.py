@@ -1,0 +1,336 @@
+"""Carrying out a race: searches, then runs, each finished piece on the disk; then the table and the page.
+
+A piece of work is a trial or a run, and each leaves one file when it is done. What was cut off between two files is
+begun anew, from its seed, so a race that was stopped ends with the numbers of one that was not. The search for a
+learning rate (optuna's tree-structured Parzen estimator; Bergstra et al., 2011) is asked the same questions again and
+told the answers on file, which brings it to where it was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from twofold.errors import RunError, TwofoldError
+from twofold.files import read_json, write_json
+from twofold.keyed import torch_generator_seed
+from twofold.report.facts import duration
+from twofold.study.bench import Bench, run_training, study_conditions
+from twofold.study.progress import RaceProgress
+from twofold.study.race import (
+    RaceFolder,
+    RaceSettings,
+    Standing,
+    check_name,
+    chosen_lr,
+    coarse_grid,
+    require_optuna,
+    standings,
+    trial_value,
+    verdict,
+)
+from twofold.study.race_page import write_race_page
+from twofold.study.workers import Workers
+from twofold.train.run import RunFolder, now
+from twofold.train.stopping import StopRequest
+
+
+@dataclass(frozen=True)
+class Task:
+    """A rule's whole search, whose trials follow from one another; or one of its runs."""
+
+    kind: Literal["search", "run"]
+    optimizer: str
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a task tells while it goes: epochs done since the last, what it does now, and a line to keep."""
+
+    epochs: float
+    doing: str
+    line: str = ""
+
+
+class RaceStopped(KeyboardInterrupt):
+    """A race that was asked to stop; what was finished is on the disk."""
+
+    def __init__(self, folder: Path, signal_number: int) -> None:
+        super().__init__(f"stopped; finished trials and runs are kept; go on with: twofold race --resume {folder}")
+        self.signal_number = signal_number
+
+
+@dataclass(frozen=True)
+class Race:
+    """A finished race."""
+
+    folder: Path
+    table: tuple[Standing, ...]
+    verdict: tuple[str, ...]
+
+    @property
+    def page(self) -> Path:
+        """The page to look at."""
+        return self.folder / "race.html"
+
+
+def start_race(
+    settings: RaceSettings, *, out: Path | str = "runs", name: str | None = None, jobs: int = 1, show: bool = True
+) -> Race:
+    """Race the update rules as `settings` says; leave a folder with race.json and race.html.
+
+    Args:
+        settings: all that decides the race.
+        out: where its folder is made.
+        name: the folder's name; made from time, network and data if left out.
+        jobs: processes that work at the same time, each with `settings.threads` threads.
+        show: print progress.
+
+    Raises:
+        TwofoldError: data, device, folder or optuna cannot be used. No folder is made then.
+        RunError: memory or disk ran out; what was finished is kept.
+        RaceStopped: Ctrl-C or SIGTERM came; what was finished is kept.
+    """
+    _check_start(jobs)
+    check_name(Path(out), name)
+    bench = _open_bench(settings, show=show)
+    folder = RaceFolder.create(settings, out=Path(out), name=name)
+    return _carry_out(folder, settings, bench, jobs=jobs, show=show)
+
+
+def resume_race(path: Path | str, *, jobs: int | None = None, show: bool = True) -> Race:
+    """Go on with the race in the folder `path`, to the same numbers as if it had never stopped.
+
+    Args:
+        path: the folder.
+        jobs: processes that work at the same time; as many as it began with if left out.
+        show: print progress.
+
+    Raises:
+        TwofoldError: it is no race, is finished, is still going, or its images have changed.
+    """
+    _check_start(jobs or 1)
+    folder = RaceFolder.open(Path(path))
+    environment = folder.path / "environment.json"
+    if jobs is None:
+        jobs = int(read_json(environment)["jobs"]) if environment.is_file() else 1
+    if (folder.path / "race.json").is_file():
+        raise TwofoldError(f"{path} is finished: there is nothing to resume; look at {folder.path / 'race.html'}")
+    settings = folder.settings()
+    return _carry_out(folder, settings, _open_bench(settings, show=show), jobs=jobs, show=show)
+
+
+def _check_start(jobs: int) -> None:
+    if jobs < 1:
+        raise TwofoldError(f"jobs must be 1 or more, got {jobs}")
+    require_optuna()
+
+
+def _open_bench(settings: RaceSettings, *, show: bool) -> Bench:
+    first = settings.recipe(settings.optimizers[0], lr=1.0, seed=settings.seed, epochs=1)
+    with study_conditions(first, threads=settings.threads):
+        bench = Bench(first, show=show)
+    if bench.data.val is None:
+        raise TwofoldError(f"{settings.data} has no validation images, and the search needs some; raise --val-fraction")
+    return bench
+
+
+def _carry_out(folder: RaceFolder, settings: RaceSettings, bench: Bench, *, jobs: int, show: bool) -> Race:
+    record = RunFolder(folder.path)
+    with record.lock():
+        _check_images(folder, bench)
+        record.log(f"race folder {folder.path}", show=show)
+        record.write_environment(
+            device=bench.hardware.device.type,
+            device_name=bench.hardware.device_name,
+            precision=bench.hardware.precision,
+            threads=settings.threads,
+            jobs=jobs,
+            optuna=require_optuna().__version__,
+        )
+        searches = [Task("search", name) for name in settings.optimizers]
+        # Seed by seed, not rule by rule: if the machine slows down for a while, every rule gets its share of that.
+        runs = [
+            Task("run", name, seed)
+            for seed in range(settings.seed, settings.seed + settings.seeds)
+            for name in settings.optimizers
+        ]
+        total = len(searches) * settings.trials * settings.trial_epochs + len(runs) * settings.epochs
+        stop = StopRequest()
+        with stop, RaceProgress(total=total, show=show, log=lambda line: record.log(line, show=False)) as progress:
+
+            def check() -> None:
+                if stop.received is not None:
+                    raise RaceStopped(folder.path, stop.received)
+
+            def hear(event: Event) -> None:
+                progress.advance(event.epochs, event.doing, event.line)
+                check()
+
+            try:
+                if jobs == 1:
+                    for task in [*searches, *runs]:
+                        _do(task, settings, folder, lambda: bench, hear)
+                else:
+                    with Workers(min(jobs, len(runs)), _begin_worker, (settings, folder.path)) as workers:
+                        # A run needs the learning rate that its search chose.
+                        for tasks in (searches, runs):
+                            workers.run(tasks, hear, check)
+            except RunError as error:
+                raise RunError(
+                    f"{error}; finished trials and runs are kept: twofold race --resume {folder.path}"
+                ) from error
+        race = _finish(folder, settings, bench)
+        record.log(f"wrote {race.page}", show=show)
+        return race
+
+
+def _check_images(folder: RaceFolder, bench: Bench) -> None:
+    """Record the images that the race began with, or check that they are still the same."""
+    path = folder.path / "data.json"
+    splits = {"train": bench.data.train, "val": bench.data.val, "test": bench.data.test}
+    facts = {
+        "name": bench.data.name,
+        "fingerprint": bench.data.fingerprint,
+        "num_images": {split: len(images) for split, images in splits.items() if images is not None},
+    }
+    if not path.is_file():
+        write_json(path, facts)
+    elif read_json(path) != facts:
+        raise TwofoldError(f"the images of {bench.data.name} are not those that {folder.path} began with; restore them")
+
+
+def _begin_worker(argument: tuple[RaceSettings, Path]) -> Callable[[Task, Callable[[Event], None]], None]:
+    settings, path = argument
+
+    @cache
+    def bench() -> Bench:
+        return _open_bench(settings, show=False)
+
+    return lambda task, tell: _do(task, settings, RaceFolder(path), bench, tell)
+
+
+def _do(
+    task: Task, settings: RaceSettings, folder: RaceFolder, bench: Callable[[], Bench], tell: Callable[[Event], None]
+) -> None:
+    recipe = settings.recipe(task.optimizer, lr=1.0, seed=task.seed, epochs=1)
+    with study_conditions(recipe, threads=settings.threads):
+        (_search if task.kind == "search" else _run)(task, settings, folder, bench, tell)
+
+
+def _search(
+    task: Task, settings: RaceSettings, folder: RaceFolder, bench: Callable[[], Bench], tell: Callable[[Event], None]
+) -> None:
+    """Try learning rates; leave a file a trial."""
+    optuna = require_optuna()
+    low, high = settings.search_range(task.optimizer)
+    # The same for every rule, and none that a run has: the learning rate is not tuned to a run's initial weights.
+    seed = torch_generator_seed(settings.seed, "race", "search")
+    sampler = optuna.samplers.TPESampler(seed=seed % 2**32, n_startup_trials=1)
+    study = optuna.create_study(direction="minimize", sampler=sampler)
+    for lr in coarse_grid(low, high, settings.trials):
+        study.enqueue_trial({"lr": lr})
+    done: list[dict[str, Any]] = []
+    for number in range(settings.trials):
+        trial = study.ask()
+        lr = trial.suggest_float("lr", low, high, log=True)
+        path = folder.trial(task.optimizer, number)
+        doing = f"search {task.optimizer}, trial {number + 1} of {settings.trials}"
+        if path.is_file():
+            record = read_json(path)
+            if record["lr"] != lr:
+                raise TwofoldError(
+                    f"{path} tried {record['lr']:g} where the search now asks for {lr:g}: the race began with another "
+                    "version of optuna (see environment.json); install that, or start a new race"
+                )
+            tell(Event(settings.trial_epochs, doing))
+        else:
+            recipe = settings.recipe(task.optimizer, lr=lr, seed=seed, epochs=settings.trial_epochs)
+            record = _train(bench(), recipe, doing, tell, test=False)
+            write_json(path, {"optimizer": task.optimizer, "number": number, **record})
+        study.tell(trial, trial_value(record))
+        done.append(record)
+    chosen = chosen_lr(done)
+    num_diverged = sum(record["diverged"] is not None for record in done)
+    gone = f", {num_diverged} diverged" if num_diverged else ""
+    found = f"learning rate {chosen:.3g}" if chosen is not None else "no learning rate that does not diverge"
+    tell(Event(0.0, "", f"{task.optimizer}: {found} ({settings.trials} trials{gone})"))
+
+
+def _run(
+    task: Task, settings: RaceSettings, folder: RaceFolder, bench: Callable[[], Bench], tell: Callable[[Event], None]
+) -> None:
+    """Train at the learning rate that the search chose; leave one file."""
+    path = folder.run(task.optimizer, task.seed)
+    doing = f"{task.optimizer}, seed {task.seed}"
+    if path.is_file():
+        tell(Event(settings.epochs, doing))
+        return
+    lr = chosen_lr([read_json(folder.trial(task.optimizer, number)) for number in range(settings.trials)])
+    if lr is None:
+        tell(Event(settings.epochs, doing, f"{doing}: left out, it diverged at every learning rate"))
+        return
+    recipe = settings.recipe(task.optimizer, lr=lr, seed=task.seed, epochs=settings.epochs)
+    record = _train(bench(), recipe, doing, tell, test=True)
+    write_json(path, {"optimizer": task.optimizer, **record})
+    if record["diverged"] is not None:
+        line = f"{doing}: diverged, {record['diverged']}"
+    else:
+        last = record["epochs"][-1]
+        line = f"{doing}: validation accuracy {last['val_accuracy']:.4f} in {duration(record['seconds'])}"
+    tell(Event(0.0, "", line))
+
+
+def _train(bench: Bench, recipe: Any, doing: str, tell: Callable[[Event], None], *, test: bool) -> dict[str, Any]:
+    """Train and tell how far it is, a few times an epoch; what a diverged training leaves out counts as done."""
+    untold = told = 0.0
+
+    def advance(share: float, epoch: float) -> None:
+        nonlocal untold, told
+        untold += share
+        if untold >= 0.1 or epoch >= recipe.epochs:
+            tell(Event(untold, f"{doing}, epoch {min(recipe.epochs, math.floor(epoch) + 1)} of {recipe.epochs}"))
+            told, untold = told + untold, 0.0
+
+    record = run_training(bench, recipe, advance=advance, test=test)
+    # Also the last look at the pipe to the parent before a file is written: without a parent there is none to write.
+    tell(Event(recipe.epochs - told, doing))
+    return record
+
+
+def collect(folder: RaceFolder, settings: RaceSettings) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+    """Return all trials and all runs on file, by rule."""
+    trials = {
+        name: [read_json(folder.trial(name, number)) for number in range(settings.trials)]
+        for name in settings.optimizers
+    }
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    paths = {name: [folder.run(name, seed) for seed in seeds] for name in settings.optimizers}
+    runs = {name: [read_json(path) for path in own if path.is_file()] for name, own in paths.items()}
+    return trials, runs
+
+
+def _finish(folder: RaceFolder, settings: RaceSettings, bench: Bench) -> Race:
+    """Write race.html and, last, race.json, which says that the race is finished."""
+    trials, runs = collect(folder, settings)
+    table = standings(settings.optimizers, trials, runs)
+    said = verdict(table)
+    record = {
+        "finished": now(),
+        "judged_on": "test" if bench.data.test is not None else "val",
+        "settings": settings.to_record(),
+        "data": read_json(folder.path / "data.json"),
+        "environment": read_json(folder.path / "environment.json"),
+        "verdict": list(said),
+        "table": [asdict(one) | {"mean": one.mean} for one in table],
+        "trials": trials,
+        "runs": runs,
+    }
+    write_race_page(folder.path / "race.html", record)
+    write_json(folder.path / "race.json", record)
+    return Race(folder.path, table, said)
