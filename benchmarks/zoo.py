@@ -12,7 +12,10 @@ a thousand classes, a quarter or half of its channels. For each network, alterna
 Every training has a process of its own. Settings were chosen on the images held out.
 
     python benchmarks/zoo.py                                # all, half an hour on two cores
-    python benchmarks/zoo.py lenet resnet18 --figure docs/pictures/zoo.png
+    python benchmarks/zoo.py lenet resnet18 --results zoo.json --figure docs/pictures/zoo.png
+
+`--results` keeps what was measured in a file and adds to what it holds already, so that networks can be measured one by
+one; the figure shows all in it.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import resource
 import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +68,9 @@ def ours(model: str, *, epochs: int, lr: float = 0.1, width: float | None = None
 ENTRIES = {
     "lenet": Entry("book-lenet", 0.749, ours("lenet", epochs=2, optimizer="adam", lr=0.01, label_smoothing=0.0)),
     "lenet-bn": Entry("book-lenet-bn", 0.859, ours("lenet-bn", epochs=2)),
-    "alexnet": Entry("book-alexnet", 0.902, ours("alexnet", epochs=3, width=0.25, lr=0.05)),
+    "alexnet": Entry("book-alexnet", 0.902, ours("alexnet", epochs=4, width=0.25, optimizer="adamw", lr=0.001)),
     "vgg11": Entry("book-vgg11", 0.918, ours("vgg11", epochs=4, width=0.25, optimizer="adamw", lr=0.002)),
-    "nin": Entry("book-nin", 0.831, ours("nin", epochs=2, width=0.25, lr=0.05)),
+    "nin": Entry("book-nin", 0.831, ours("nin", epochs=2, width=0.125, optimizer="adamw", lr=0.003)),
     "googlenet": Entry("book-googlenet", 0.896, ours("googlenet", epochs=2, width=0.25)),
     "resnet18": Entry("book-resnet18", 0.926, ours("resnet18", epochs=4, width=0.25)),
     "densenet": Entry("book-densenet", 0.884, ours("densenet21", epochs=2, width=0.25)),
@@ -133,7 +136,8 @@ def in_a_process(function: Any, *arguments: Any) -> Any:
 def draw(results: dict[str, Result], notes_seconds: dict[str, float], path: Path) -> None:
     figure = canvas(8.5, 2.1 * ((len(results) + 1) // 2))
     panels = figure.subplots((len(results) + 1) // 2, 2, squeeze=False).flat
-    for axes, (name, result) in zip(panels, results.items(), strict=False):
+    in_order = sorted(results.items(), key=lambda item: list(ENTRIES).index(item[0]))
+    for axes, (name, result) in zip(panels, in_order, strict=False):
         target = ENTRIES[name].target
         seconds, accuracies = zip(*result.curve, strict=True)
         axes.axhline(target, color="0.55", linewidth=1, linestyle=(0, (4, 3)))
@@ -165,6 +169,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=list(ENTRIES))
     parser.add_argument("--notes-steps", type=int, default=5, help="steps of the notes' form to measure, each time")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--results", type=Path)
     parser.add_argument("--figure", type=Path)
     arguments = parser.parse_args()
     for name in arguments.networks:
@@ -176,6 +181,10 @@ def main() -> None:
     )
     results: dict[str, Result] = {}
     notes_seconds: dict[str, float] = {}
+    if arguments.results is not None and arguments.results.exists():
+        for name, kept in json.loads(arguments.results.read_text()).items():
+            notes_seconds[name] = kept.pop("notes_seconds")
+            results[name] = Result(**kept)
     for name in arguments.networks:
         entry = ENTRIES[name]
         notes = named_recipe(entry.notes)
@@ -192,6 +201,9 @@ def main() -> None:
             f"{notes_seconds[name] / result.seconds:>6.1f} {verdict}",
             flush=True,
         )
+        if arguments.results is not None:
+            kept = {name: asdict(one) | {"notes_seconds": notes_seconds[name]} for name, one in results.items()}
+            arguments.results.write_text(json.dumps(kept, indent=1))
     if arguments.figure is not None:
         draw(results, notes_seconds, arguments.figure)
         print(f"wrote {arguments.figure}")

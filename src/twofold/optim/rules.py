@@ -12,8 +12,9 @@ fast is to touch each number once.
 - RMSProp is Adam without an average of gradients (β₁ = 0) and long after the start, where the correction is 1: torch's
   fused Adam computes it.
 - AdaDelta, and RMSProp in the notes' convention, have no such kernel. They run piece by piece, so that a piece stays in
-  the processor's cache from the rule's first operation to its last; or, with `compile=True`, the readable form itself
-  goes through torch.compile, which makes one loop of it. That needs a C++ compiler and some seconds at the first step.
+  the processor's cache from the rule's first operation to its last; or, with `compile=True`, large tensors go through
+  the readable form itself, of which torch.compile makes one loop. That needs a C++ compiler and some seconds at the
+  first step.
 """
 
 from __future__ import annotations
@@ -225,7 +226,7 @@ class RMSProp(Rule):
         eps: ε.
         weight_decay: λ; λx is added to the gradient.
         convention: where ε stands, see above.
-        compile: make one loop of the readable form with torch.compile.
+        compile: let torch.compile make one loop of the readable form, for tensors of more than `PIECE` numbers.
     """
 
     state_names = ("square_avg",)
@@ -247,8 +248,8 @@ class RMSProp(Rule):
     def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
         settings = {name: group[name] for name in ("lr", "gamma", "eps")}
         if group["compile"]:
-            grad = _decayed(x, grad, group)
-            _each(compiled(scratch.rmsprop), x, grad, state["square_avg"], convention=group["convention"], **settings)
+            tensors = x, _decayed(x, grad, group), state["square_avg"]
+            _in_one_loop(scratch.rmsprop, _rmsprop, *tensors, convention=group["convention"], **settings)
         elif group["convention"] == "torch" and x[0].device.type == "cpu" and _fusible(x):
             # With β₁ = 0 Adam's average of gradients is the gradient: the kernel reads it and writes it back as it was.
             # Where weights decay it would write g + λx, so there it gets tensors of its own.
@@ -270,7 +271,7 @@ class AdaDelta(Rule):
         eps: ε.
         weight_decay: λ; λx is added to the gradient.
         convention: the same in both.
-        compile: make one loop of the readable form with torch.compile.
+        compile: let torch.compile make one loop of the readable form, for tensors of more than `PIECE` numbers.
     """
 
     state_names = ("square_avg", "delta_avg")
@@ -293,7 +294,7 @@ class AdaDelta(Rule):
         settings = {name: group[name] for name in ("lr", "rho", "eps")}
         grad = _decayed(x, grad, group)
         if group["compile"]:
-            _each(compiled(scratch.adadelta), x, grad, *state.values(), **settings)
+            _in_one_loop(scratch.adadelta, _adadelta, x, grad, *state.values(), **settings)
         else:
             _pieces(_adadelta, x, grad, *state.values(), **settings)
 
@@ -421,7 +422,7 @@ def laid_out_like(value: Tensor, parameter: Tensor) -> Tensor:
 
 @cache
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a rule of `scratch.optim` as one loop over memory, made by torch.compile for tensors of any size."""
+    """Return a rule of `scratch.optim` as one loop over memory, made by torch.compile for rows of any length."""
     return torch.compile(function, dynamic=True, fullgraph=True)
 
 
@@ -517,9 +518,17 @@ def _decayed(x: list[Tensor], grad: list[Tensor], group: dict[str, Any]) -> list
     return [g.add(one, alpha=decay) for g, one in zip(grad, x, strict=True)] if decay else grad
 
 
-def _each(update: Callable[..., None], *tensors: list[Tensor], **settings: Any) -> None:
+def _in_one_loop(read: Callable[..., None], run: Callable[..., None], *tensors: list[Tensor], **settings: Any) -> None:
+    """Carry out a rule of `scratch.optim` compiled where a tensor is large; `run` does the others.
+
+    A kernel is made for rows of numbers of any length: a shape or a parameter of its own would each want its own. To
+    call it takes a fifth of a millisecond, more than a small tensor's whole update.
+    """
     for own in zip(*tensors, strict=True):
-        update(*own, **settings)
+        if own[0].numel() > PIECE and _is_dense(own[0]):
+            compiled(read)(*(_flat(one) for one in own), **settings)
+        else:
+            run(*own, **settings)
 
 
 def _pieces(update: Callable[..., None], *tensors: list[Tensor], **settings: Any) -> None:
@@ -538,5 +547,9 @@ def pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     if first.device.type != "cpu" or first.numel() <= PIECE or not _is_dense(first):
         yield tensors
         return
-    flat = [torch.as_strided(one, (one.numel(),), (1,)) for one in tensors]
-    yield from zip(*(one.split(PIECE) for one in flat), strict=True)
+    yield from zip(*(_flat(one).split(PIECE) for one in tensors), strict=True)
+
+
+def _flat(x: Tensor) -> Tensor:
+    """Return the numbers of a dense tensor in the order in which they lie in memory."""
+    return torch.as_strided(x.detach(), (x.numel(),), (1,))

@@ -1,0 +1,262 @@
+"""Augmentation speed, images a second: whole batches against one image at a time and against other batches.
+
+1. small: 28 px grey images, flip, shifted crop by up to 2 px, normalised. Goal: 25 times torchvision's v2.
+2. photo: 256 px photographs to 224 px: flip, random resized crop (scale 0.08..1, ratio 3/4..4/3), jitter of brightness,
+   contrast, saturation and hue (0.4, 0.4, 0.4, 0.1), to float and normalised. Goals: 5 times torchvision's v2, 8 times
+   kornia's batches, faster than albumentations.
+
+All get the same images and the same ranges; each draws its own parameters in its own time. Batches alternate: one of
+each contender, then the next of each; the first round is thrown away. Those that take an image at a time are measured
+twice, in a plain loop and in a pool of as many threads as there are cores, and the faster of the two counts. Peers that
+are not installed are left out, and named.
+
+Before the clock starts, our pixels are compared with torchvision's for the same parameters.
+
+    python benchmarks/augment.py                      # three minutes on two cores
+    python benchmarks/augment.py --only small --rounds 50
+    python benchmarks/augment.py --device cuda        # ours, torchvision's and kornia's on the GPU
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+
+import matplotlib.cbook
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from common import print_conditions
+from twofold.augment.colour import PROPERTIES, ColourJitter
+from twofold.augment.flip import Flip
+from twofold.augment.flip_crop import FlipCrop
+from twofold.augment.operation import Augmentation, Compose
+from twofold.augment.resized_crop import ResizedCrop
+from twofold.data import normalise
+
+SMALL_MEAN, SMALL_STD = (0.2860,), (0.3530,)
+PHOTO_MEAN, PHOTO_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
+SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A name, the function that does one batch, the goal for ours against it, and whose figures it shares."""
+
+    name: str
+    run: Callable[[], object]
+    group: str
+
+
+def small_images(batch: int) -> Tensor:
+    """Return grey images of 28 px."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (batch, 1, 28, 28), generator=generator, dtype=torch.uint8)
+
+
+def photographs(batch: int) -> Tensor:
+    """Return squares of 256 px out of the photograph that comes with matplotlib."""
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
+        picture = v2.functional.pil_to_tensor(Image.open(file).convert("RGB"))
+    generator = torch.Generator().manual_seed(0)
+    tops = torch.randint(0, picture.shape[1] - 256, (batch,), generator=generator).tolist()
+    lefts = torch.randint(0, picture.shape[2] - 256, (batch,), generator=generator).tolist()
+    squares = [picture[:, y : y + 256, x : x + 256] for y, x in zip(tops, lefts, strict=True)]
+    return torch.stack(squares)
+
+
+def ours(
+    augmentation: Augmentation, images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Callable[[], Tensor]:
+    """Return what the engine does with a batch."""
+    epochs = count()
+    indices = torch.arange(len(images), device=images.device)
+
+    def run() -> Tensor:
+        drawn = augmentation.draw(seed=0, epoch=next(epochs), indices=indices)
+        pixels = augmentation.apply(images, drawn).contiguous(memory_format=torch.channels_last)
+        return normalise(pixels, mean, std)
+
+    return run
+
+
+def one_by_one(
+    name: str, transform: Callable[[object], object], images: list[object], pool: ThreadPoolExecutor | None
+) -> list[Contender]:
+    """Return a transform of single images in a loop, and in threads where there is a pool."""
+
+    def loop() -> Tensor:
+        return torch.stack([torch.as_tensor(transform(image)) for image in images])
+
+    def threads() -> Tensor:
+        assert pool is not None
+        return torch.stack([torch.as_tensor(result) for result in pool.map(transform, images)])
+
+    contenders = [Contender(f"{name}, loop", loop, name)]
+    return contenders if pool is None else [*contenders, Contender(f"{name}, threads", threads, name)]
+
+
+def small_contenders(images: Tensor, pool: ThreadPoolExecutor | None) -> list[Contender]:
+    transform = v2.Compose(
+        [
+            v2.RandomHorizontalFlip(),
+            v2.RandomCrop(28, padding=2),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(SMALL_MEAN, SMALL_STD),
+        ]
+    )
+    batch = ours(FlipCrop(padding=2), images, SMALL_MEAN, SMALL_STD)
+    return [Contender("twofold", batch, "twofold"), *one_by_one("torchvision v2", transform, list(images), pool)]
+
+
+def photo_augmentation() -> Compose:
+    return Compose(
+        [Flip(), ResizedCrop((256, 256), size=(224, 224), scale=SCALE, ratio=RATIO), ColourJitter(**JITTER)]
+    )
+
+
+def photo_contenders(images: Tensor, pool: ThreadPoolExecutor | None) -> list[Contender]:
+    steps = [v2.RandomHorizontalFlip(), v2.RandomResizedCrop(224, SCALE, RATIO), v2.ColorJitter(**JITTER)]
+    last = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(PHOTO_MEAN, PHOTO_STD)]
+    contenders = [Contender("twofold", ours(photo_augmentation(), images, PHOTO_MEAN, PHOTO_STD), "twofold")]
+    contenders += one_by_one("torchvision v2", v2.Compose([*steps, *last]), list(images), pool)
+    if images.device.type == "cpu":
+        arrays = [np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in images]
+        pictures: list[object] = [Image.fromarray(array) for array in arrays]
+        pillow = v2.Compose([*steps, v2.ToImage(), *last])
+        contenders += one_by_one("torchvision v2 on Pillow", pillow, pictures, pool)
+        contenders += albumentations_contenders(arrays, pool)
+    return contenders + kornia_contenders(images)
+
+
+def albumentations_contenders(arrays: list[np.ndarray], pool: ThreadPoolExecutor | None) -> list[Contender]:
+    if importlib.util.find_spec("albumentations") is None:
+        print("left out: albumentations is not installed")
+        return []
+    import albumentations
+    import cv2
+
+    # The threads are ours here; OpenCV's own would fight with them.
+    cv2.setNumThreads(0 if pool else -1)
+    transform = albumentations.Compose(
+        [
+            albumentations.HorizontalFlip(p=0.5),
+            albumentations.RandomResizedCrop(size=(224, 224), scale=SCALE, ratio=RATIO),
+            albumentations.ColorJitter(
+                brightness=(0.6, 1.4), contrast=(0.6, 1.4), saturation=(0.6, 1.4), hue=(-0.1, 0.1), p=1.0
+            ),
+            albumentations.Normalize(PHOTO_MEAN, PHOTO_STD),
+        ]
+    )
+
+    def one(array: object) -> Tensor:
+        return torch.from_numpy(transform(image=array)["image"]).permute(2, 0, 1)
+
+    return one_by_one("albumentations", one, list(arrays), pool)
+
+
+def kornia_contenders(images: Tensor) -> list[Contender]:
+    if importlib.util.find_spec("kornia") is None:
+        print("left out: kornia is not installed")
+        return []
+    import kornia.augmentation as kornia
+
+    transform = torch.nn.Sequential(
+        kornia.RandomHorizontalFlip(p=0.5),
+        kornia.RandomResizedCrop((224, 224), scale=SCALE, ratio=RATIO),
+        kornia.ColorJitter(**JITTER, p=1.0),
+        kornia.Normalize(torch.tensor(PHOTO_MEAN), torch.tensor(PHOTO_STD)),
+    ).to(images.device)
+    return [Contender("kornia", lambda: transform(images.float() / 255), "kornia")]
+
+
+def check_pixels(images: Tensor) -> str:
+    """Compare our photographs with torchvision's for the same parameters; return what was found."""
+    augmentation = photo_augmentation()
+    drawn = augmentation.draw(seed=0, epoch=0, indices=torch.arange(len(images), device=images.device))
+    result = augmentation.apply(images, drawn)
+    flip, crop, jitter = drawn.parts
+    largest, several, pixels = 0, 0, 0
+    for i, image in enumerate(images):
+        place = [int(getattr(crop, name)[i]) for name in ("top", "left", "height", "width")]
+        expected = v2.functional.horizontal_flip(image) if flip.horizontal[i] else image
+        expected = v2.functional.resized_crop(expected, *place, [224, 224])
+        for which in jitter.order[i].tolist():
+            change = getattr(v2.functional, f"adjust_{PROPERTIES[which]}")
+            expected = change(expected, float(getattr(jitter, PROPERTIES[which])[i]))
+        difference = (result[i].int() - expected.int()).abs()
+        largest = max(largest, int(difference.max()))
+        several += int((difference > 1).sum())
+        pixels += difference.numel()
+    return f"largest difference {largest} of 255, {several / pixels:.5%} of the values by more than 1"
+
+
+def race(title: str, contenders: list[Contender], batch: int, rounds: int, goals: dict[str, float]) -> None:
+    """Run the contenders alternately and print a table."""
+    seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for number in range(rounds + 1):
+        for contender in contenders:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            start = time.perf_counter()
+            contender.run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if number:
+                seconds[contender.name].append(time.perf_counter() - start)
+    speeds = {name: [batch / taken for taken in each] for name, each in seconds.items()}
+    medians = {name: statistics.median(each) for name, each in speeds.items()}
+    best = {
+        group: max(medians[other.name] for other in contenders if other.group == group)
+        for group in {contender.group for contender in contenders}
+    }
+    print(f"## {title}, batch {batch}, {rounds} alternating rounds")
+    print(f"{'':<34} {'median images/s':>16} {'spread':>22} {'ours is':>9}  goal")
+    for contender in contenders:
+        name, group = contender.name, contender.group
+        spread = f"{min(speeds[name]):,.0f} to {max(speeds[name]):,.0f}"
+        ratio = goal = ""
+        if group != "twofold" and medians[name] == best[group]:
+            times = medians["twofold"] / medians[name]
+            ratio = f"{times:.1f} ×"
+            if group in goals:
+                goal = f"{goals[group]:g} × {'met' if times >= goals[group] else 'MISSED'}"
+        print(f"{name:<34} {medians[name]:>16,.0f} {spread:>22} {ratio:>9}  {goal}")
+    print(flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=("small", "photo"))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=128)
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    print_conditions(f"Augmentation on {device}")
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads) if device.type == "cpu" and threads > 1 else None
+    if arguments.only in (None, "small"):
+        images = small_images(arguments.batch).to(device)
+        contenders = small_contenders(images, pool)
+        race("28 px, flip, shifted crop, normalise", contenders, len(images), arguments.rounds, {"torchvision v2": 25})
+    if arguments.only in (None, "photo"):
+        images = photographs(min(64, arguments.batch)).to(device)
+        print(f"pixels   against torchvision's for the same parameters: {check_pixels(images)}")
+        goals = {"torchvision v2": 5.0, "torchvision v2 on Pillow": 5.0, "kornia": 8.0, "albumentations": 1.0}
+        title = "256 to 224 px, flip, random resized crop, colour jitter, normalise"
+        race(title, photo_contenders(images, pool), len(images), arguments.rounds, goals)
+
+
+if __name__ == "__main__":
+    main()

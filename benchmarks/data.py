@@ -1,0 +1,208 @@
+"""JPEG photographs to normalised 224 px batches: files and packed shards against torchvision's ImageFolder.
+
+The photographs are crops of real pictures (those that matplotlib, and scikit-image and scikit-learn where installed,
+bring along), saved as JPEG at 500 × 375 and at 3000 × 2000. All ways give the same thing: shorter side to 224, centre
+cut out, float32, normalised, batches of 64 in a random order. In each round every way runs once, one after the other,
+so that what else the machine does hits all of them; the first round is not counted. "cold" asks the system to forget
+the files before each way; "warm" does not.
+
+    ImageFolder   torchvision's ImageFolder, Resize, CenterCrop, ToTensor, Normalize in DataLoader processes
+    webdataset    WebDataset reading the same packed shards, where it is installed
+    files         twofold, from the folder
+    packed        twofold, from what `twofold data pack` made of the folder, once (its time is printed)
+
+Beside them the limits: decoding the files and the packed records in threads and doing nothing else, and copying
+batches of bytes in memory.
+
+    python benchmarks/data.py
+    python benchmarks/data.py --sizes 500x375 --images 128 --rounds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib import get_data_path
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from common import print_conditions, spread
+from twofold.data import PixelSpec, StreamedImages, normalise, open_image, prefetch, scan_folder
+from twofold.data.pack import PackOptions, pack_folder
+from twofold.data.parallel import num_workers
+from twofold.data.shards import PackedImages, open_packed
+from twofold.keyed import derive_key, permutation
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SPEC = PixelSpec(channels=3, image_size=(224, 224))
+BATCH = 64
+GOALS = {"500x375": 3.0, "3000x2000": 8.0}
+
+
+def real_pictures() -> list[Image.Image]:
+    """Return the photographs that installed packages carry."""
+    folders = [Path(get_data_path()) / "sample_data"]
+    for package, folder in (("skimage", "data"), ("sklearn", "datasets/images")):
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.origin is not None:
+            folders.append(Path(spec.origin).parent / folder)
+    paths = [path for folder in folders for path in sorted(folder.glob("*")) if path.suffix in (".jpg", ".png")]
+    pictures = [open_image(path).convert("RGB") for path in paths]
+    return [picture for picture in pictures if min(picture.size) >= 300]
+
+
+def make_folder(root: Path, size: tuple[int, int], num_images: int) -> None:
+    """Write crops of real pictures as JPEG files of `size` (width, height) in two classes."""
+    pictures = real_pictures()
+    rng = np.random.default_rng(0)
+    for number in range(num_images):
+        folder = root / f"class{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = pictures[number % len(pictures)]
+        share = rng.uniform(0.6, 1.0)
+        scale = share * min(picture.width / size[0], picture.height / size[1])
+        width, height = size[0] * scale, size[1] * scale
+        left, top = rng.uniform(0, picture.width - width), rng.uniform(0, picture.height - height)
+        crop = picture.resize(size, Image.Resampling.BICUBIC, box=(left, top, left + width, top + height))
+        crop.save(folder / f"{number:05d}.jpg", quality=90)
+
+
+def forget(root: Path) -> None:
+    """Ask the system to drop the files of a folder from its cache."""
+    for path in root.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)
+
+
+def image_folder(root: Path, workers: int) -> Iterator[torch.Tensor]:
+    steps = [transforms.Resize(224), transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    loader = DataLoader(ImageFolder(str(root), transforms.Compose(steps)), BATCH, shuffle=True, num_workers=workers)
+    for images, _ in loader:
+        yield images
+
+
+def web_dataset(packed: Path, workers: int) -> Iterator[torch.Tensor]:
+    import webdataset  # pyright: ignore[reportMissingImports] - a peer, only where it is installed
+
+    steps = [transforms.Resize(224), transforms.CenterCrop(224), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    shards = sorted(map(str, packed.glob("all-*.tar")))
+    dataset = webdataset.WebDataset(shards, shardshuffle=100).shuffle(1000).decode("pil").to_tuple("jpg;png;webp")
+    composed = transforms.Compose(steps)
+    dataset = dataset.map(lambda sample: composed(sample[0].convert("RGB")))
+    yield from DataLoader(dataset, BATCH, num_workers=min(workers, len(shards)))
+
+
+def twofold_batches(images: StreamedImages | PackedImages) -> Iterator[torch.Tensor]:
+    order = permutation(derive_key(0, "order"), len(images)).split(BATCH)
+    for pixels in prefetch(order, images):
+        yield normalise(pixels, MEAN, STD)
+
+
+def rate(batches: Callable[[], Iterator[torch.Tensor]], num_images: int) -> float:
+    """Return images a second of one pass, from the call to the last batch."""
+    start = time.perf_counter()
+    seen = sum(len(batch) for batch in batches())
+    seconds = time.perf_counter() - start
+    assert seen == num_images, (seen, num_images)
+    return num_images / seconds
+
+
+def decode_rate(contents: list[bytes], workers: int) -> float:
+    """Return images a second of decoding alone."""
+    start = time.perf_counter()
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(open_image, contents))
+    return len(contents) / (time.perf_counter() - start)
+
+
+def copy_rate(rounds: int = 20) -> float:
+    """Return 224 px images a second that are copied in memory as bytes."""
+    batch = torch.zeros(BATCH, 3, 224, 224, dtype=torch.uint8)
+    target = torch.empty_like(batch)
+    start = time.perf_counter()
+    for _ in range(rounds):
+        target.copy_(batch)
+    return rounds * BATCH / (time.perf_counter() - start)
+
+
+def compare(label: str, num_images: int, rounds: int, workers: int, folder: Path) -> None:
+    width, height = map(int, label.split("x"))
+    root, out = folder / "photos", folder / "packed"
+    make_folder(root, (width, height), num_images)
+    start = time.perf_counter()
+    result = pack_folder(root, out, PackOptions(shard_bytes=16_000_000), show_progress=False)
+    seconds = time.perf_counter() - start
+    num_bytes = sum(path.stat().st_size for path in root.rglob("*.jpg"))
+    print(f"## {num_images} JPEG files of {label} px, {num_bytes / 1e6:.1f} MB, {workers} workers, {rounds} rounds")
+    print(f"packed in {seconds:.1f} s ({num_images / seconds:,.1f} images/s) to {result.num_bytes / 1e6:.1f} MB")
+
+    part = scan_folder(root, check=False, show_progress=False).splits["all"]
+    records = open_packed(out).splits["all"]
+    ways: dict[str, Callable[[], Iterator[torch.Tensor]]] = {
+        "ImageFolder": lambda: image_folder(root, workers),
+        "files": lambda: twofold_batches(StreamedImages(part.paths, part.labels, SPEC)),
+        "packed": lambda: twofold_batches(PackedImages(records, SPEC)),
+    }
+    if importlib.util.find_spec("webdataset") is not None:
+        ways["webdataset"] = lambda: web_dataset(out, workers)
+    else:
+        print("webdataset is not installed: left out")
+    for state in ("warm", "cold"):
+        rates: dict[str, list[float]] = {name: [] for name in ways}
+        for number in range(rounds + 1):
+            for name, batches in ways.items():
+                if state == "cold":
+                    forget(folder)
+                measured = rate(batches, num_images)
+                if number > 0:
+                    rates[name].append(measured)
+        for name, values in rates.items():
+            ratios = [mine / peer for mine, peer in zip(values, rates["ImageFolder"], strict=True)]
+            verdict = ""
+            if name == "packed":
+                verdict = f", goal {GOALS[label]:g}: {'met' if statistics.median(ratios) >= GOALS[label] else 'MISSED'}"
+            print(f"{state}  {name:<12} {spread(values)} images/s, × ImageFolder {spread(ratios, '.2f')}{verdict}")
+    contents = [Path(path).read_bytes() for path in part.paths]
+    stored = [records.record(index) for index in range(len(records))]
+    for name, encoded in (("the files", contents), ("the records", stored)):
+        print(f"limit {f'decode {name}':<19} {spread([decode_rate(encoded, workers) for _ in range(rounds)])} images/s")
+    print(f"limit {'copy in memory':<19} {spread([copy_rate() for _ in range(rounds)])} images/s\n", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", choices=sorted(GOALS), default=["500x375", "3000x2000"])
+    parser.add_argument("--images", type=int, default=512, help="of 500x375; an eighth as many of 3000x2000")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=num_workers(), help="of the peers' DataLoader")
+    arguments = parser.parse_args()
+    print_conditions("Photographs to normalised batches")
+    for label in arguments.sizes:
+        folder = Path(tempfile.mkdtemp())
+        try:
+            num_images = arguments.images if label == "500x375" else max(BATCH, arguments.images // 8)
+            compare(label, num_images, arguments.rounds, arguments.workers, folder)
+        finally:
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
