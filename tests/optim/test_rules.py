@@ -182,7 +182,7 @@ def test_compiled_it_is_the_same_rule() -> None:
     rows = [line.split() for line in done.stdout.splitlines()]
     assert [row[:2] for row in rows] == [[rule, c] for rule in ("rmsprop", "adadelta") for c in ("torch", "notes")]
     for *_, gap, moved in rows:
-        assert float(gap) < 1e-6 < float(moved)
+        assert float(gap) < 1e-5 < float(moved)
 
 
 @pytest.mark.parametrize("rule", TORCH)
