@@ -120,9 +120,7 @@ def small_contenders(images: Tensor, pool: ThreadPoolExecutor | None) -> list[Co
 
 
 def photo_augmentation() -> Compose:
-    return Compose(
-        [Flip(), ResizedCrop((256, 256), size=(224, 224), scale=SCALE, ratio=RATIO), ColourJitter(**JITTER)]
-    )
+    return Compose([Flip(), ResizedCrop((256, 256), size=(224, 224), scale=SCALE, ratio=RATIO), ColourJitter(**JITTER)])
 
 
 def photo_contenders(images: Tensor, pool: ThreadPoolExecutor | None) -> list[Contender]:

@@ -72,3 +72,17 @@ def test_wrong_values_are_refused() -> None:
         FlipCrop(padding=-1)
     with pytest.raises(TwofoldError, match="did you mean flip-crop"):
         create_policy("flipcrop", (28, 28))
+
+
+def test_described_as_the_picture_moves() -> None:
+    dot = torch.zeros(1, 1, 9, 9, dtype=torch.uint8)
+    dot[0, 0, 4, 4] = 255
+    augmentation = FlipCrop(padding=2)
+    images = dot.expand(60, 1, 9, 9).contiguous()
+    drawn = augmentation.draw(seed=0, epoch=0, indices=torch.arange(60))
+    assert 0 < int(drawn.flipped.sum()) < 60
+    # In the middle, mirroring alone does not move the dot.
+    for image, phrases in zip(augmentation.apply(images, drawn), augmentation.describe(drawn), strict=True):
+        row, column = image[0].nonzero()[0].tolist()
+        assert phrases[-1] == f"moved {column - 4:+d}, {row - 4:+d} px"
+    assert [phrases[0] == "mirrored" for phrases in augmentation.describe(drawn)] == drawn.flipped.tolist()

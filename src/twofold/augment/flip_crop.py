@@ -16,6 +16,7 @@ from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from twofold.augment.operation import Augmentation
 from twofold.errors import TwofoldError
 from twofold.keyed import derive_key, integers, uniform
 
@@ -32,7 +33,7 @@ class FlipCropParams:
     left: Int64[Tensor, " batch"]
 
 
-class FlipCrop:
+class FlipCrop(Augmentation):
     """Mirror with a probability and shift by up to `padding` px; see the module.
 
     Raises:
@@ -69,5 +70,18 @@ class FlipCrop:
         columns = torch.where(params.flipped[:, None], width - 1 - columns, columns) + params.left[:, None]
 
         source = (rows[:, :, None] * padded_width + columns[:, None, :]).view(batch, 1, height * width)
-        pixels = padded.reshape(batch, channels, -1).gather(2, source.expand(batch, channels, height * width))
+        pixels = padded.flatten(2).gather(2, source.expand(batch, channels, height * width))
         return pixels.view(batch, channels, height, width)
+
+    def describe(self, params: FlipCropParams) -> list[list[str]]:
+        """Return "mirrored" where it was done, and how far the picture moved to the right and down."""
+        drawn = (params.flipped, params.top, params.left)
+        phrases = []
+        for flipped, top, left in zip(*(values.tolist() for values in drawn), strict=True):
+            said = ["mirrored"] if flipped else []
+            if self.padding:
+                # Mirroring comes after the shift, so it turns the way of a shift to the side as well.
+                right = (left - self.padding) if flipped else (self.padding - left)
+                said.append(f"moved {right:+d}, {self.padding - top:+d} px")
+            phrases.append(said)
+        return phrases

@@ -6,7 +6,10 @@ POLICIES: dict[str, str] = {
     "none": "the images as they are",
     "flip": "mirrored left to right, half of the time",
     "crop": "shifted by up to a twelfth of the side, black where the picture ends",
-    "flip-crop": "both",
+    "flip-crop": "mirrored, and shifted by up to a twelfth of the side",
     "shift": "shifted by up to a 28th of the side: for small pictures that are centred",
-    "flip-shift": "mirrored and shifted",
+    "flip-shift": "mirrored, and shifted by up to a 28th of the side",
+    "light": "mirrored, a part of 60 to 100 % of the area, colours a little changed",
+    "notes": "mirrored, a part of 10 to 100 % of the area and of any shape, colours much changed",
+    "strong": "mirrored, a part of 25 to 100 %, one change out of fourteen (TrivialAugment), a rectangle erased",
 }

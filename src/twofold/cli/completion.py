@@ -24,10 +24,12 @@ def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold completion`."""
     parsed = parse(CompletionArguments, arguments, verb="completion")
     from twofold.cli import (
+        augment,
         batch_study,
         claims,
         cost,
         curvature,
+        data,
         explain,
         ideas,
         lr_find,
@@ -50,6 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     forms = {
         "train": training,
         "finetune": training,
+        "augment": augment.AugmentArguments,
         "explain": explain.ExplainArguments,
         "ideas": ideas.IdeasArguments,
         "show": show.ShowArguments,
@@ -60,6 +63,7 @@ def run(arguments: Sequence[str]) -> int:
         "race": race.RaceArguments,
         "lr-find": lr_find.arguments_form(),
         "batch-study": batch_study.BatchStudyArguments,
+        "data": data.DataArguments,
         "summary": summary.SummaryArguments,
         "schedule": schedule.ScheduleArguments,
         "surface": surface.SurfaceArguments,

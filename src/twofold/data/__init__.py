@@ -10,6 +10,8 @@ completion read) can be imported without torch.
 | `decode` | `open_image`: a file of any supported kind to an upright 8-bit grey or colour image |
 | `pixels` | `to_pixels`: that image to the uint8 tensor of a spec; `image_to_pil`: arrays and tensors to images |
 | `folder`, `check` | `scan_folder`: an image folder to classes, splits and problems, every file decoded once |
+| `inspection`, `duplicates` | `inspect_folder`: what is odd about a folder: broken files, copies, imbalance |
+| `pack`, `shards` | `pack_folder`: a folder to a few large files; `open_packed`: any image of them by number |
 | `source` | `Images`: in memory, streamed from files, resized on the fly, or a subset; `prefetch` |
 | `statistics` | `channel_statistics`: mean and standard deviation of each channel |
 | `load` | `load_data` and `load_eval_images`: a name or path to images ready to train on or to evaluate |

@@ -2,6 +2,7 @@
 
     data = load_data("fashion-mini")               # embedded: needs no network
     data = load_data("photos", image_size=96)      # a folder with one folder per class
+    data = load_data("photos-packed")              # what twofold data pack made of it
     data.train.load(torch.arange(64))              # uint8 (64, channels, height, width)
 
 Validation images come from the data's own val/ folder, or are split off the training images class by class. The
@@ -24,11 +25,15 @@ from twofold.data.folder import DataError, FolderScan, Split, scan_folder
 from twofold.data.named import load_named
 from twofold.data.names import NAMED_DATA, check_data_name
 from twofold.data.parallel import available_memory
+from twofold.data.shards import PackedImages, PackedSplit, is_packed, open_packed
 from twofold.data.source import Images, MemoryImages, ResizedImages, StreamedImages
 from twofold.data.spec import PixelSpec, PreprocessingSpec
 from twofold.errors import TwofoldError
 from twofold.keyed import derive_key, permutation
 from twofold.terminal import track
+
+Part = Split | PackedSplit
+Decoded = StreamedImages | ResizedImages | PackedImages
 
 _SPLITS = ("train", "val", "test")
 _SHARE_OF_MEMORY = 4
@@ -85,7 +90,7 @@ def load_data(
     splits: tuple[str, ...] = _SPLITS,
     show_progress: bool = True,
 ) -> Data:
-    """Return the images of a named data set or a folder, split for training.
+    """Return the images of a named data set, a folder or a packed folder, split for training.
 
     Without `image_size` (one side, or height and width, in pixels) a named set keeps its own and a folder gets 224,
     or for smaller images the multiple of 32 at or below the median of their shorter sides. Without `channels` they
@@ -116,12 +121,13 @@ def load_data(
         loaded, notes = _place_named(chosen, spec, memory_limit, show_progress)
         return _data(name_or_path, named.class_names, spec, loaded, named.fingerprint, notes)
     root = Path(name_or_path).expanduser()
-    scan = scan_folder(root, skip_broken=skip_broken, show_progress=show_progress)
-    spec = _pixel_spec(options, channels=scan.channels, image_size=_folder_size(scan))
-    folder_parts = _split_folder(scan, val_fraction, seed)
+    found = _find(root, skip_broken=skip_broken, for_training=True, show_progress=show_progress)
+    spec = _pixel_spec(options, channels=found.channels, image_size=_folder_size(found.median_side))
+    folder_parts = _split_folder(found, val_fraction, seed)
     folder_chosen = {split: folder_parts[split] for split in splits if split in folder_parts}
     loaded, notes = _place_folder(folder_chosen, spec, memory_limit, show_progress)
-    return _data(root.resolve().name, scan.class_names, spec, loaded, scan.fingerprint, _scan_notes(scan) + notes)
+    name = root.resolve().name
+    return _data(name, found.class_names, spec, loaded, found.fingerprint, found.notes + notes)
 
 
 def load_eval_images(
@@ -156,13 +162,14 @@ def load_eval_images(
         name, fingerprint = name_or_path, named.fingerprint
     else:
         root = Path(name_or_path).expanduser()
-        scan = scan_folder(root, skip_broken=skip_broken, for_training=False, show_progress=show_progress)
-        split = _eval_split(scan, split)
-        _check_channels(name_or_path, scan.channels, pixels)
-        labels = _match_classes(name_or_path, scan.splits[split].labels, scan.class_names, spec.class_names)
-        folder_part = {split: Split(scan.splits[split].paths, labels)}
+        found = _find(root, skip_broken=skip_broken, for_training=False, show_progress=show_progress)
+        split = _eval_split(found, split)
+        _check_channels(name_or_path, found.channels, pixels)
+        part_found = found.splits[split]
+        labels = _match_classes(name_or_path, part_found.labels, found.class_names, spec.class_names)
+        folder_part = {split: _relabel(part_found, labels)}
         loaded, notes = _place_folder(folder_part, pixels, memory_limit, show_progress)
-        name, fingerprint, notes = root.resolve().name, scan.fingerprint, _scan_notes(scan) + notes
+        name, fingerprint, notes = root.resolve().name, found.fingerprint, found.notes + notes
     return EvalData(
         name=name,
         split=split,
@@ -171,6 +178,39 @@ def load_eval_images(
         images=loaded[split],
         fingerprint=fingerprint,
         notes=notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a folder holds, of image files or packed: the same for both, apart from the parts."""
+
+    root: Path
+    class_names: tuple[str, ...]
+    splits: dict[str, Part]
+    channels: int
+    median_side: int
+    fingerprint: str
+    notes: tuple[str, ...]
+
+
+def _find(root: Path, *, skip_broken: bool, for_training: bool, show_progress: bool) -> _Found:
+    if is_packed(root):
+        packed = open_packed(root)
+        index = packed.index
+        splits: dict[str, Part] = dict(packed.splits)
+        return _Found(
+            root, index.class_names, splits, packed.channels, packed.median_side, index.fingerprint, packed.notes
+        )
+    scan = scan_folder(root, skip_broken=skip_broken, for_training=for_training, show_progress=show_progress)
+    return _Found(
+        root,
+        scan.class_names,
+        dict(scan.splits),
+        scan.channels,
+        scan.median_side,
+        scan.fingerprint,
+        _scan_notes(scan),
     )
 
 
@@ -236,8 +276,8 @@ def _pixel_spec(options: dict[str, Any], *, channels: int, image_size: tuple[int
         raise TwofoldError(f"{name} is {options[name]!r}: {first['msg'].lower()}") from error
 
 
-def _folder_size(scan: FolderScan) -> tuple[int, int]:
-    side = 224 if scan.median_side >= 224 else max(32, scan.median_side // 32 * 32)
+def _folder_size(median_side: int) -> tuple[int, int]:
+    side = 224 if median_side >= 224 else max(32, median_side // 32 * 32)
     return (side, side)
 
 
@@ -246,16 +286,16 @@ def _scan_notes(scan: FolderScan) -> tuple[str, ...]:
     return scan.notes + skipped
 
 
-def _split_folder(scan: FolderScan, val_fraction: float, seed: int) -> dict[str, Split]:
+def _split_folder(found: _Found, val_fraction: float, seed: int) -> dict[str, Part]:
     """Return the folder's own splits, with validation images split off where it has none."""
-    parts = dict(scan.splits)
+    parts = dict(found.splits)
     whole = parts.pop("all", None) or parts["train"]
     if "val" not in parts and val_fraction > 0:
-        counts = torch.bincount(whole.labels, minlength=len(scan.class_names))
-        single = [name for name, count in zip(scan.class_names, counts.tolist(), strict=True) if count == 1]
+        counts = torch.bincount(whole.labels, minlength=len(found.class_names))
+        single = [name for name, count in zip(found.class_names, counts.tolist(), strict=True) if count == 1]
         if single:
             raise DataError(
-                f"{scan.root}: {'classes' if len(single) > 1 else 'class'} {', '.join(single[:20])} with one image "
+                f"{found.root}: {'classes' if len(single) > 1 else 'class'} {', '.join(single[:20])} with one image "
                 "cannot be split into training and validation; add images, or set val_fraction to 0"
             )
         train_at, val_at = split_indices(whole.labels, val_fraction, seed)
@@ -264,18 +304,24 @@ def _split_folder(scan: FolderScan, val_fraction: float, seed: int) -> dict[str,
     return {**parts, "train": whole}
 
 
-def _select(split: Split, indices: Int64[Tensor, " m"]) -> Split:
+def _select(split: Part, indices: Int64[Tensor, " m"]) -> Part:
+    if isinstance(split, PackedSplit):
+        return split.select(indices)
     return Split([split.paths[index] for index in indices.tolist()], split.labels[indices])
 
 
-def _eval_split(scan: FolderScan, split: str | None) -> str:
+def _relabel(split: Part, labels: Int64[Tensor, " n"]) -> Part:
+    return split.relabelled(labels) if isinstance(split, PackedSplit) else Split(split.paths, labels)
+
+
+def _eval_split(found: _Found, split: str | None) -> str:
     if split is None:
-        return next(name for name in ("all", "test", "val", "train") if name in scan.splits)
-    if split in scan.splits:
+        return next(name for name in ("all", "test", "val", "train") if name in found.splits)
+    if split in found.splits:
         return split
-    if "all" in scan.splits:
-        raise TwofoldError(f"{scan.root} has no splits, so split={split!r} cannot be chosen; leave it out")
-    raise TwofoldError(f"{scan.root} has no split {split!r}; it has {', '.join(scan.splits)}")
+    if "all" in found.splits:
+        raise TwofoldError(f"{found.root} has no splits, so split={split!r} cannot be chosen; leave it out")
+    raise TwofoldError(f"{found.root} has no split {split!r}; it has {', '.join(found.splits)}")
 
 
 def _check_channels(name: str, channels: int, spec: PixelSpec) -> None:
@@ -306,18 +352,24 @@ def _place_named(
     native = {tuple(part.images.shape[1:]) for part in parts.values()}
     if native <= {(spec.channels, *spec.image_size)}:
         return dict(parts), ()
-    return _place({split: ResizedImages(part, spec) for split, part in parts.items()}, memory_limit, show_progress)
+    resized: dict[str, Decoded] = {split: ResizedImages(part, spec) for split, part in parts.items()}
+    return _place(resized, memory_limit, show_progress)
 
 
 def _place_folder(
-    parts: dict[str, Split], spec: PixelSpec, memory_limit: int | None, show_progress: bool
+    parts: dict[str, Part], spec: PixelSpec, memory_limit: int | None, show_progress: bool
 ) -> tuple[dict[str, Images], tuple[str, ...]]:
-    decoded = {split: StreamedImages(part.paths, part.labels, spec) for split, part in parts.items()}
+    decoded: dict[str, Decoded] = {
+        split: PackedImages(part, spec)
+        if isinstance(part, PackedSplit)
+        else StreamedImages(part.paths, part.labels, spec)
+        for split, part in parts.items()
+    }
     return _place(decoded, memory_limit, show_progress)
 
 
 def _place(
-    parts: dict[str, StreamedImages] | dict[str, ResizedImages], memory_limit: int | None, show_progress: bool
+    parts: dict[str, Decoded], memory_limit: int | None, show_progress: bool
 ) -> tuple[dict[str, Images], tuple[str, ...]]:
     """Return the parts in memory if all of them fit into the limit, else as they are, with a note that says so."""
     num_bytes = sum(
@@ -330,7 +382,7 @@ def _place(
     return {split: _fill(part, split, show_progress) for split, part in parts.items()}, ()
 
 
-def _fill(images: StreamedImages | ResizedImages, split: str, show_progress: bool) -> MemoryImages:
+def _fill(images: Decoded, split: str, show_progress: bool) -> MemoryImages:
     n = len(images)
     pixels = torch.empty(n, images.spec.channels, *images.spec.image_size, dtype=torch.uint8)
     chunks = torch.arange(n).split(_FILL_BATCH)
@@ -338,4 +390,6 @@ def _fill(images: StreamedImages | ResizedImages, split: str, show_progress: boo
         pixels[chunk] = images.load(chunk)
     if isinstance(images, ResizedImages):
         return MemoryImages(pixels, images.labels, images.base.origin, images.base.numbers)
+    if isinstance(images, PackedImages):
+        return MemoryImages(pixels, images.labels, images.records.describe_all())
     return MemoryImages(pixels, images.labels, images.paths)

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from twofold.augment.flip_crop import FlipCrop
+from twofold.augment.operation import Augmentation
 from twofold.augment.policies import create_policy
 from twofold.data import Data, Images, MemoryImages, channel_statistics, load_data, normalise, prefetch
 from twofold.data.spec import PreprocessingSpec
@@ -135,7 +135,7 @@ def prepare(
     batch: Batch,
     images: Images,
     spec: PreprocessingSpec,
-    augmentation: FlipCrop | None,
+    augmentation: Augmentation | None,
     hardware: Hardware,
     *,
     seed: int,

@@ -1,0 +1,282 @@
+"""Colour changes of whole batches: brightness, contrast, saturation, hue, grey, and all of them in random order.
+
+`twofold.scratch.augment` tells what each one means. Here every image has a factor of its own, and the arithmetic is
+done in place on float32 planes that hold whole numbers from 0 to 255, cut off after each change as torchvision does:
+bytes are read once and written once, however many changes there are.
+
+Hue is where the time goes. The usual code looks up, a pixel at a time, which sixth of the colour circle it lies in.
+Here there is nothing to look up. With M and m the largest and the least of red, green and blue, and C = M - m, going
+from red over green to cyan (0 to 3 sixths), green rises, then red falls, then blue rises, so that the angle is
+
+    t = (G + B - R - m)/C + 1 sixths, and on the other half, from red over blue to cyan (B > G), its negative.
+
+After turning, t lies in -6..6, the part that is missing of a channel is a zigzag of t, and a zigzag is two absolute
+values, each result clamped to 0..1:
+
+    red    2 - ||t| - 3|        green    ||t + 1| - 3| - 1        blue    ||t - 1| - 3| - 1
+
+The channel is M - C · missing.
+
+Howard, "Some improvements on deep convolutional neural network based image classification", 2013.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor
+
+from twofold.augment.operation import Augmentation, check_channels, check_probability, draw_uniform, per_image
+from twofold.errors import TwofoldError
+from twofold.keyed import bits, derive_key, uniform
+
+PROPERTIES = ("brightness", "contrast", "saturation", "hue")
+NO_CHANGE = (1.0, 1.0, 1.0, 0.0)
+# ITU-R BT.601, 1982, cut short as in torchvision.
+_RED, _GREEN, _BLUE = 0.2989, 0.587, 0.114
+# On a processor, so many numbers at a time: what is in work then stays in the cache of a core.
+_CPU_CHUNK = 160_000
+
+
+def adjust_brightness(
+    images: UInt8[Tensor, "batch channels height width"], factors: Float[Tensor, " batch"]
+) -> UInt8[Tensor, "batch channels height width"]:
+    """Return f x: 0 gives black, 1 the image, 2 twice as much light. Factors are 0 or more."""
+    return _changed(images, factors, _brightness)
+
+
+def adjust_contrast(
+    images: UInt8[Tensor, "batch channels height width"], factors: Float[Tensor, " batch"]
+) -> UInt8[Tensor, "batch channels height width"]:
+    """Return f x + (1 - f) μ, μ the mean of the image in grey. Factors are 0 or more."""
+    return _changed(images, factors, _contrast)
+
+
+def adjust_saturation(
+    images: UInt8[Tensor, "batch channels height width"], factors: Float[Tensor, " batch"]
+) -> UInt8[Tensor, "batch channels height width"]:
+    """Return f x + (1 - f) grey(x); images of one channel stay. Factors are 0 or more."""
+    return _changed(images, factors, _saturation)
+
+
+def adjust_hue(
+    images: UInt8[Tensor, "batch channels height width"], turns: Float[Tensor, " batch"]
+) -> UInt8[Tensor, "batch channels height width"]:
+    """Return the images with all hues turned by that part of a circle, -½..½; images of one channel stay."""
+    return _changed(images, turns, _hue)
+
+
+def to_grey(
+    images: UInt8[Tensor, "batch channels height width"],
+) -> UInt8[Tensor, "batch channels height width"]:
+    """Return the images in grey, 0.2989 R + 0.587 G + 0.114 B, in as many equal channels as they have."""
+    grey = _to_pixels(_grey(check_channels(images).float()))
+    return grey.expand_as(images).contiguous()
+
+
+@dataclass(frozen=True)
+class ColourJitterParams:
+    """For each image the changes in their order, as places in `PROPERTIES`, and the factors."""
+
+    order: Int64[Tensor, "batch 4"]
+    brightness: Float[Tensor, " batch"]
+    contrast: Float[Tensor, " batch"]
+    saturation: Float[Tensor, " batch"]
+    hue: Float[Tensor, " batch"]
+
+
+class ColourJitter(Augmentation):
+    """Change brightness, contrast, saturation and hue of each image by random factors, in random order.
+
+    Args:
+        brightness: its factors are uniform in max(0, 1 - a)..1 + a; 0 leaves it as it is.
+        contrast: the same for the contrast.
+        saturation: the same for the saturation.
+        hue: turns are uniform in -a..a, parts of the colour circle, at most ½.
+
+    Raises:
+        TwofoldError: a negative amount, or a hue above 0.5.
+    """
+
+    def __init__(
+        self, *, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0, hue: float = 0.0
+    ) -> None:
+        self.amounts = (brightness, contrast, saturation, hue)
+        for name, amount in zip(PROPERTIES, self.amounts, strict=True):
+            if not amount >= 0.0:
+                raise TwofoldError(f"{name} must be 0 or more, got {amount}")
+        if hue > 0.5:
+            raise TwofoldError(f"hue must lie in 0..0.5, parts of the colour circle, got {hue}")
+
+    def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> ColourJitterParams:
+        """Return the factors and the order for each sample."""
+        factors = []
+        for name, amount, middle in zip(PROPERTIES, self.amounts, NO_CHANGE, strict=True):
+            low = middle - amount if name == "hue" else max(0.0, middle - amount)
+            key = derive_key(seed, epoch, "jitter", name)
+            factors.append(draw_uniform(key, indices, low, middle + amount).float().to(indices.device))
+        # The order in which four random numbers would be sorted: each of the 24 is as likely.
+        numbers = torch.stack([bits(derive_key(seed, epoch, "jitter-order", name), indices) for name in PROPERTIES], 1)
+        return ColourJitterParams(numbers.argsort(dim=1), *factors)
+
+    def apply(
+        self, images: UInt8[Tensor, "batch channels height width"], params: ColourJitterParams
+    ) -> UInt8[Tensor, "batch channels height width"]:
+        """Return the images with their colours changed."""
+        check_channels(images)
+        result = torch.empty_like(images)
+        orders = params.order.tolist()
+        factors = [getattr(params, name) for name in PROPERTIES]
+        for part in _chunks(images):
+            x = images[part].float()
+            for place in range(len(PROPERTIES)):
+                for which, change in enumerate(_CHANGES):
+                    if self.amounts[which] == 0.0:
+                        continue
+                    samples = [i for i, order in enumerate(orders[part]) if order[place] == which]
+                    if len(samples) == len(x):
+                        change(x, factors[which][part])
+                    elif samples:
+                        chosen = torch.tensor(samples, device=x.device)
+                        x.index_copy_(0, chosen, change(x.index_select(0, chosen), factors[which][part][chosen]))
+            result[part] = _to_pixels(x)
+        return result
+
+    def describe(self, params: ColourJitterParams) -> list[list[str]]:
+        """Return the changes of each sample, in their order."""
+        factors = [getattr(params, name).tolist() for name in PROPERTIES]
+        phrases = []
+        for sample, order in enumerate(params.order.tolist()):
+            changes = [which for which in order if self.amounts[which] > 0.0]
+            phrases.append([describe_change(PROPERTIES[which], factors[which][sample]) for which in changes])
+        return phrases
+
+
+@dataclass(frozen=True)
+class GreyParams:
+    """Whether each image loses its colour."""
+
+    applied: Bool[Tensor, " batch"]
+
+
+class Grey(Augmentation):
+    """Take the colour from some images, keeping their channels.
+
+    Raises:
+        TwofoldError: a probability outside 0..1.
+    """
+
+    def __init__(self, *, probability: float = 0.1) -> None:
+        self.probability = check_probability("probability", probability)
+
+    def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> GreyParams:
+        """Return for each sample whether it loses its colour."""
+        return GreyParams(uniform(derive_key(seed, epoch, "grey"), indices) < self.probability)
+
+    def apply(
+        self, images: UInt8[Tensor, "batch channels height width"], params: GreyParams
+    ) -> UInt8[Tensor, "batch channels height width"]:
+        """Return the images, those drawn in grey."""
+        check_channels(images)
+        which = params.applied.nonzero().flatten()
+        if images.shape[1] == 1 or len(which) == 0:
+            return images
+        return images.index_copy(0, which, to_grey(images.index_select(0, which)))
+
+    def describe(self, params: GreyParams) -> list[list[str]]:
+        """Return "grey" where it was done."""
+        return [["grey"] if applied else [] for applied in params.applied.tolist()]
+
+
+def describe_change(name: str, amount: float) -> str:
+    """Return a change of colour in short.
+
+    >>> describe_change("contrast", 1.204), describe_change("hue", 0.1)
+    ('contrast ×1.20', 'hue +36°')
+    """
+    return f"hue {360 * amount:+.0f}°" if name == "hue" else f"{name} ×{amount:.2f}"
+
+
+def _changed(images: Tensor, factors: Tensor, change: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Return bytes after one change, some images at a time."""
+    check_channels(images)
+    result = torch.empty_like(images)
+    for part in _chunks(images):
+        result[part] = _to_pixels(change(images[part].float(), factors[part].float()))
+    return result
+
+
+def _chunks(images: Tensor) -> list[slice]:
+    """Return the parts of a batch to work on, one after the other."""
+    whole = len(images)
+    numbers = max(1, images[:1].numel())
+    size = max(1, _CPU_CHUNK // numbers) if images.device.type == "cpu" else max(1, whole)
+    return [slice(start, min(start + size, whole)) for start in range(0, whole, size)]
+
+
+def _to_pixels(x: Tensor) -> Tensor:
+    """Return whole numbers from 0 to 255 as bytes; by way of 16 bits, which is three times as fast on a processor."""
+    return x.to(torch.int16).to(torch.uint8)
+
+
+# Each of these changes float32 planes of whole numbers in place, and returns them.
+
+
+def _brightness(x: Tensor, factors: Tensor) -> Tensor:
+    return x.mul_(_spread(factors)).clamp_(max=255).floor_()
+
+
+def _contrast(x: Tensor, factors: Tensor) -> Tensor:
+    pixels = x.shape[2] * x.shape[3]
+    # Sums of whole numbers up to 2**24 are exact in float32, so the mean does not depend on how they are added up.
+    dtype = torch.float32 if 255 * pixels <= 1 << 24 or x.device.type == "mps" else torch.float64
+    mean = _grey(x).sum(dim=(1, 2, 3), keepdim=True, dtype=dtype).div_(pixels).float()
+    return _blend(x, mean, factors)
+
+
+def _saturation(x: Tensor, factors: Tensor) -> Tensor:
+    return x if x.shape[1] == 1 else _blend(x, _grey(x), factors)
+
+
+def _blend(x: Tensor, other: Tensor, factors: Tensor) -> Tensor:
+    spread = _spread(factors)
+    # Products first, then the sum: fused, the last digit would depend on which of torch's loops does it.
+    return x.mul_(spread).add_(other * (1 - spread)).clamp_(0, 255).floor_()
+
+
+def _spread(factors: Tensor) -> Tensor | float:
+    """Return factors in a shape that broadcasts over images; one alone on a processor as a number, which is faster."""
+    return factors.item() if len(factors) == 1 and factors.device.type == "cpu" else per_image(factors)
+
+
+def _grey(x: Tensor) -> Tensor:
+    """Return the images in grey, in one channel: whole numbers as float32."""
+    if x.shape[1] == 1:
+        return x
+    red, green, blue = x.split(1, dim=1)
+    return (red * _RED).add_(green, alpha=_GREEN).add_(blue, alpha=_BLUE).floor_()
+
+
+def _hue(x: Tensor, turns: Tensor) -> Tensor:
+    if x.shape[1] == 1:
+        return x
+    red, green, blue = x.split(1, dim=1)
+    largest = torch.maximum(torch.maximum(red, green), blue)
+    least = torch.minimum(torch.minimum(red, green), blue)
+    colour = largest - least
+    t = (green + blue).sub_(red).sub_(least).div_(colour.clamp(min=1)).add_(1)
+    t = t.copysign_(green - blue).add_(_spread(turns) * 6)
+
+    missing = least
+    for channel, (middle, sign) in enumerate(((0, -1), (-1, 1), (1, 1))):
+        torch.sub(t, middle, out=missing).abs_().sub_(3).abs_()
+        missing = missing.sub_(1) if sign > 0 else missing.neg_().add_(2)
+        torch.sub(largest, missing.clamp_(0, 1).mul_(colour), out=x[:, channel : channel + 1])
+    # 0..1 is cut into 256 equal parts; 255.999 and not 256, since 1 itself belongs to the last.
+    return x.mul_(255.999 / 255).floor_()
+
+
+_CHANGES = (_brightness, _contrast, _saturation, _hue)

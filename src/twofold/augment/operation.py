@@ -1,0 +1,208 @@
+"""What every augmentation has in common: draw the parameters of each sample, apply them to the batch, describe them.
+
+    augmentation = Compose([Flip(horizontal=0.5), ColourJitter(brightness=0.5)])
+    params = augmentation.draw(seed=0, epoch=3, indices=indices)     # of the samples, wherever they lie
+    images = augmentation.apply(images, params)                      # uint8 in, uint8 out
+
+Parameters are frozen dataclasses whose tensors have the batch as their first dimension, so they can be kept, shown,
+cut into parts (`take`) and applied again. A draw is a pure function of (seed, epoch, sample index): the same sample
+gets the same parameters in any batch, process or order. They are drawn on the CPU, in float64 where a number is
+rounded later, so that every device gets the same, and then moved to where `indices` lies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float64, Int64, UInt8
+from torch import Tensor
+
+from twofold.errors import TwofoldError
+from twofold.keyed import derive_key, uniform
+
+
+class Augmentation(ABC):
+    """A random change of images that leaves their class what it is."""
+
+    @abstractmethod
+    def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> Any:
+        """Return the parameters of the samples `indices` in `epoch`: the same whatever batch they are drawn in."""
+
+    @abstractmethod
+    def apply(
+        self, images: UInt8[Tensor, "batch channels height width"], params: Any
+    ) -> UInt8[Tensor, "batch channels out_h out_w"]:
+        """Return the images, each changed as its parameters say; `images` itself stays as it is."""
+
+    @abstractmethod
+    def describe(self, params: Any) -> list[list[str]]:
+        """Return for each sample what was done to it, in short phrases; none where nothing was."""
+
+
+@dataclass(frozen=True)
+class ComposeParams:
+    """The parameters of each part, in the order of the parts."""
+
+    parts: tuple[Any, ...]
+
+
+class Compose(Augmentation):
+    """Augmentations one after the other, each with draws of its own.
+
+    Args:
+        parts: the first comes first. The same kind may occur twice: the place in the list is part of the key.
+    """
+
+    def __init__(self, parts: Sequence[Augmentation]) -> None:
+        self.parts = tuple(parts)
+
+    def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> ComposeParams:
+        """Return the parameters of all parts."""
+        return ComposeParams(
+            tuple(
+                part.draw(seed=derive_key(seed, "part", place), epoch=epoch, indices=indices)
+                for place, part in enumerate(self.parts)
+            )
+        )
+
+    def apply(
+        self, images: UInt8[Tensor, "batch channels height width"], params: ComposeParams
+    ) -> UInt8[Tensor, "batch channels out_h out_w"]:
+        """Return the images after all parts."""
+        for part, drawn in zip(self.parts, params.parts, strict=True):
+            images = part.apply(images, drawn)
+        return images
+
+    def describe(self, params: ComposeParams) -> list[list[str]]:
+        """Return the phrases of all parts, in order."""
+        each = [part.describe(drawn) for part, drawn in zip(self.parts, params.parts, strict=True)]
+        return [[phrase for phrases in sample for phrase in phrases] for sample in zip(*each, strict=True)]
+
+
+@dataclass(frozen=True)
+class SometimesParams:
+    """Which samples are changed, and the parameters of all, also of those that are not."""
+
+    applied: Bool[Tensor, " batch"]
+    drawn: Any
+
+
+class Sometimes(Augmentation):
+    """Another augmentation, with a probability for each sample; the size of the images must stay.
+
+    Raises:
+        TwofoldError: a probability outside 0..1.
+    """
+
+    def __init__(self, augmentation: Augmentation, *, probability: float) -> None:
+        self.augmentation = augmentation
+        self.probability = check_probability("probability", probability)
+
+    def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> SometimesParams:
+        """Return for each sample whether it is changed, and how."""
+        return SometimesParams(
+            applied=uniform(derive_key(seed, epoch, "sometimes"), indices) < self.probability,
+            drawn=self.augmentation.draw(seed=seed, epoch=epoch, indices=indices),
+        )
+
+    def apply(
+        self, images: UInt8[Tensor, "batch channels height width"], params: SometimesParams
+    ) -> UInt8[Tensor, "batch channels height width"]:
+        """Return the images, those drawn changed."""
+        which = params.applied.nonzero().flatten()
+        if len(which) == 0:
+            return images
+        return images.index_copy(
+            0, which, self.augmentation.apply(images.index_select(0, which), take(params.drawn, which))
+        )
+
+    def describe(self, params: SometimesParams) -> list[list[str]]:
+        """Return what was done to those that were changed."""
+        each = zip(params.applied.tolist(), self.augmentation.describe(params.drawn), strict=True)
+        return [phrases if applied else [] for applied, phrases in each]
+
+
+def take(params: Any, which: Tensor | slice) -> Any:
+    """Return the parameters of some samples of a batch: indices, a mask or a slice.
+
+    >>> take(SometimesParams(torch.tensor([True, False, True]), None), slice(1, 3)).applied
+    tensor([False,  True])
+    """
+    if isinstance(params, Tensor):
+        return params[which]
+    if isinstance(params, tuple):
+        return type(params)(take(part, which) for part in params)
+    if dataclasses.is_dataclass(params) and not isinstance(params, type):
+        changed = {field.name: take(getattr(params, field.name), which) for field in dataclasses.fields(params)}
+        return dataclasses.replace(params, **changed)
+    return params
+
+
+def draw_uniform(key: int, indices: Int64[Tensor, " batch"], low: float, high: float) -> Float64[Tensor, " batch"]:
+    """Return for each sample a number in [low, high), on the CPU."""
+    return low + (high - low) * uniform(key, indices.cpu()).double()
+
+
+def draw_below(key: int, indices: Int64[Tensor, " batch"], count: Int64[Tensor, " batch"]) -> Int64[Tensor, " batch"]:
+    """Return for each sample a whole number from 0 to below its own `count`, on the CPU (bias below count / 2**24)."""
+    return (uniform(key, indices.cpu()).double() * count).long()
+
+
+def per_image(values: Tensor) -> Tensor:
+    """Return one value an image in a shape that broadcasts over channels, rows and columns."""
+    return values.view(-1, 1, 1, 1)
+
+
+def check_probability(name: str, value: float) -> float:
+    """Return `value` if it lies in 0..1.
+
+    Raises:
+        TwofoldError: it does not.
+    """
+    if not 0.0 <= value <= 1.0:
+        raise TwofoldError(f"{name} must lie in 0..1, got {value}")
+    return value
+
+
+def check_range(name: str, value: tuple[float, float], *, above: float, most: float = float("inf")) -> None:
+    """Check two numbers, the smaller first.
+
+    Raises:
+        TwofoldError: they are in the wrong order, not above `above`, or over `most`.
+    """
+    low, high = value
+    if not (above < low <= high <= most):
+        limit = "" if most == float("inf") else f" and at most {most:g}"
+        raise TwofoldError(f"{name} must be two numbers above {above:g}{limit}, the smaller first, got {value}")
+
+
+def check_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) if both are 1 px or more.
+
+    Raises:
+        TwofoldError: they are not.
+    """
+    if min(size) < 1:
+        raise TwofoldError(f"{name} must be (height, width) of 1 px or more, got {size}")
+    return size
+
+
+def check_channels(images: Tensor) -> Tensor:
+    """Return images of 1 channel (grey) or 3 (red, green, blue).
+
+    Raises:
+        TwofoldError: they have another number.
+    """
+    if images.shape[1] not in (1, 3):
+        raise TwofoldError(f"images must have 1 channel (grey) or 3 (colour), got {images.shape[1]}")
+    return images
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return the values in float64, where the device has it, for arithmetic that is rounded at its end alone."""
+    return values.to(torch.float32 if values.device.type == "mps" else torch.float64)

@@ -1,0 +1,190 @@
+"""Random resized crop of a whole batch: a part of each image, of random size, shape and place, brought to one size.
+
+Szegedy et al., "Going deeper with convolutions", 2015. Resizing is bilinear with antialiasing: when shrinking, the
+weights reach as far as a new pixel is wide. `twofold.scratch.augment` spells out the weights, as one matrix an axis.
+
+Two ways compute the same, and the faster one is taken:
+
+- On a processor, pictures of 32 px and more go one by one through torch's kernel for bytes, which works on several
+  pixels at once in 16-bit whole numbers; the images are shared out over threads, since that kernel uses only one.
+- Small pictures, where calling a kernel for each would cost more than its work, and all pictures on a GPU, become two
+  products of batched matrices: first x A_wᵀ, then A_h x, each rounded to whole levels. Crop and resize are then one
+  step, since the weights outside of the crop are 0.
+
+The weights are whole multiples of a power of 2, the same as in the kernel. Sums of such products are exact, so that
+both ways give the same pixels, and a picture does not depend on its batch. On a GPU, the sums are in float32, which
+holds 16 bits of a weight beside 8 of a pixel: where a picture is made many times smaller, a few values in ten thousand
+differ by one level.
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from twofold.augment.operation import Augmentation, check_range, check_size, draw_below, draw_uniform, wide
+from twofold.errors import TwofoldError
+from twofold.keyed import derive_key
+
+_TRIES = 10
+# Shorter sides below this are resized by matrices. The kernel for bytes also fails where a colour image becomes one
+# pixel wide (torch 2.15).
+_KERNEL_FROM = 32
+# The most bits of a weight's fraction: as in the kernel, and such that float32 holds sums of bytes times weights.
+_BITS, _FLOAT32_BITS = 22, 16
+
+
+@dataclass(frozen=True)
+class ResizedCropParams:
+    """The part of each image that is kept, in pixels."""
+
+    top: Int64[Tensor, " batch"]
+    left: Int64[Tensor, " batch"]
+    height: Int64[Tensor, " batch"]
+    width: Int64[Tensor, " batch"]
+
+
+class ResizedCrop(Augmentation):
+    """Keep a random part of each image and bring it to `size`.
+
+    Args:
+        image_size: (height, width) of the images that will come.
+        size: (height, width) of the results; `image_size` if left out.
+        scale: the part's area, as a share of the image's, is uniform between these.
+        ratio: its width / height lies between these, uniform in its logarithm, so that 1 : 2 is as likely as 2 : 1.
+
+    Raises:
+        TwofoldError: a size below 1 px, a scale outside 0..1, a ratio of 0 or less, or either in the wrong order.
+    """
+
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        *,
+        size: tuple[int, int] | None = None,
+        scale: tuple[float, float] = (0.08, 1.0),
+        ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    ) -> None:
+        check_range("scale", scale, above=0.0, most=1.0)
+        check_range("ratio", ratio, above=0.0)
+        self.image_size = check_size("image_size", image_size)
+        self.size = check_size("size", image_size if size is None else size)
+        self.scale = scale
+        self.ratio = ratio
+
+    def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> ResizedCropParams:
+        """Return the part of each sample that is kept.
+
+        A part that is too wide or too high for the image is drawn anew; after 10 tries, the largest part in the
+        image's middle is taken whose ratio is allowed.
+        """
+        image_height, image_width = self.image_size
+        allowed = min(max(image_width / image_height, self.ratio[0]), self.ratio[1])
+        height = torch.full((len(indices),), max(1, min(image_height, round(image_width / allowed))))
+        width = torch.full((len(indices),), max(1, min(image_width, round(image_height * allowed))))
+        top, left = (image_height - height) // 2, (image_width - width) // 2
+        found = torch.zeros(len(indices), dtype=torch.bool)
+        for attempt in range(_TRIES):
+            area = draw_uniform(derive_key(seed, epoch, "crop-area", attempt), indices, *self.scale)
+            area = area * (image_height * image_width)
+            ratio = draw_uniform(
+                derive_key(seed, epoch, "crop-ratio", attempt), indices, *(math.log(side) for side in self.ratio)
+            ).exp()
+            w, h = (area * ratio).sqrt().round().long(), (area / ratio).sqrt().round().long()
+            fits = (w > 0) & (w <= image_width) & (h > 0) & (h <= image_height) & ~found
+            height, width = torch.where(fits, h, height), torch.where(fits, w, width)
+            found |= fits
+            if bool(found.all()):
+                break
+        # A part in the middle stays there; the others may lie anywhere.
+        random_top = draw_below(derive_key(seed, epoch, "crop-top"), indices, image_height - height + 1)
+        random_left = draw_below(derive_key(seed, epoch, "crop-left"), indices, image_width - width + 1)
+        top, left = torch.where(found, random_top, top), torch.where(found, random_left, left)
+        return ResizedCropParams(*(values.to(indices.device) for values in (top, left, height, width)))
+
+    def apply(
+        self, images: UInt8[Tensor, "batch channels height width"], params: ResizedCropParams
+    ) -> UInt8[Tensor, "batch channels out_h out_w"]:
+        """Return the part of each image, at `size`.
+
+        Raises:
+            TwofoldError: the images are not of the size that the parameters were drawn for.
+        """
+        if tuple(images.shape[2:]) != self.image_size:
+            raise TwofoldError(f"images must be {self.image_size} (height, width) px, got {tuple(images.shape[2:])}")
+        return resized_crop(images, params, self.size)
+
+    def describe(self, params: ResizedCropParams) -> list[list[str]]:
+        """Return the part's width and height, and its left and top edge."""
+        each = zip(*(getattr(params, name).tolist() for name in ("width", "height", "left", "top")), strict=True)
+        return [[f"crop {width}×{height} at {left}, {top}"] for width, height, left, top in each]
+
+
+def resized_crop(
+    images: UInt8[Tensor, "batch channels height width"], params: ResizedCropParams, size: tuple[int, int]
+) -> UInt8[Tensor, "batch channels out_h out_w"]:
+    """Return a part of each image at `size` (height, width); the parts must lie inside of the images."""
+    batch, channels, height, width = images.shape
+    if images.device.type == "cpu" and channels <= 4 and min(*size, height, width) >= _KERNEL_FROM:
+        return _by_kernel(images, params, size)
+    rows, row_unit = crop_matrices(params.top, params.height, height, size[0])
+    cols, col_unit = crop_matrices(params.left, params.width, width, size[1])
+    x = images.to(rows.dtype).reshape(batch, channels * height, width)
+    x = _to_levels(x.bmm(cols.mT), col_unit).view(batch, channels, height, size[1])
+    return _to_levels(rows[:, None] @ x, row_unit[:, None]).to(torch.uint8)
+
+
+def crop_matrices(
+    start: Int64[Tensor, " batch"], length: Int64[Tensor, " batch"], size: int, out_size: int
+) -> tuple[Float[Tensor, "batch out_size size"], Float[Tensor, "batch 1 1"]]:
+    """Return for each image the weights of its `size` old pixels in each of `out_size` new ones, and their unit.
+
+    Divided by the unit, they are `scratch.augment.resize_matrix` for the `length` pixels from `start`, rounded, and 0
+    outside. The unit is the power of 2 that the kernel takes: the largest weight then nearly fills 16 bits.
+    """
+    scale = wide(length)[:, None, None] / out_size
+    new = (torch.arange(out_size, device=start.device) + 0.5).to(scale.dtype)[:, None] * scale
+    old = torch.arange(size, device=start.device)
+    inside = (old >= start[:, None]) & (old < (start + length)[:, None])
+    place = (old - start[:, None]).to(scale.dtype)[:, None] + 0.5
+    weights = (1 - (place - new).abs() / scale.clamp(min=1)).clamp_(min=0) * inside[:, None]
+    weights = weights / weights.sum(dim=2, keepdim=True)
+    on_cpu = start.device.type == "cpu"
+    steps = torch.arange(1, (_BITS if on_cpu else _FLOAT32_BITS) + 1, device=start.device)
+    fits = (weights.amax(dim=(1, 2))[:, None] * 2.0**steps + 0.5).floor() < 2**15
+    unit = 2.0 ** fits.sum(dim=1).to(scale.dtype)[:, None, None]
+    dtype = scale.dtype if on_cpu else torch.float32
+    return (weights * unit).round().to(dtype), unit.to(dtype)
+
+
+def _to_levels(sums: Tensor, unit: Tensor) -> Tensor:
+    """Return sums of pixels times weights, in place, as whole numbers from 0 to 255."""
+    return sums.add_(unit / 2).div_(unit).floor_().clamp_(max=255)
+
+
+def _by_kernel(images: Tensor, params: ResizedCropParams, size: tuple[int, int]) -> Tensor:
+    """Crop and resize one image after the other, some at a time in threads."""
+    result = images.new_empty((len(images), images.shape[1], *size))
+    parts = list(zip(*(getattr(params, name).tolist() for name in ("top", "left", "height", "width")), strict=True))
+
+    def resize(index: int) -> None:
+        top, left, height, width = parts[index]
+        planes = images[index : index + 1, :, top : top + height, left : left + width].unbind(1)
+        # The kernel wants channels-last; stacking is the fastest way there.
+        part = torch.stack(planes, dim=3).permute(0, 3, 1, 2)
+        result[index] = functional.interpolate(part, size=size, mode="bilinear", antialias=True)[0]
+
+    threads = min(torch.get_num_threads(), len(parts))
+    if threads <= 1:
+        for index in range(len(parts)):
+            resize(index)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(resize, range(len(parts))))
+    return result

@@ -1,0 +1,90 @@
+"""`twofold augment IMAGE`: a picture of what an augmentation policy makes of an image, with the drawn parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from twofold.augment.names import POLICIES
+from twofold.cli.parse import check_figure, parse
+from twofold.errors import TwofoldError, check_known
+from twofold.terminal import loading, note, track
+
+_LARGEST_SIZE = 1024
+_MOST_ROWS = 20
+_USUAL_SIZE = 224
+
+
+@dataclasses.dataclass(kw_only=True)
+class AugmentArguments:
+    """Draw an image as training sees it, again and again changed at random, with what was drawn under each picture."""
+
+    image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
+    """The image file."""
+    policy: Annotated[str, tyro.conf.arg(metavar="NAME")] = "notes"
+    """The augmentation: flip, crop, flip-crop, shift, flip-shift, light, notes or strong."""
+    rows: int = 3
+    """Rows of six pictures, the original first; 1 to 20."""
+    size: int | None = None
+    """Side in px of the square that training would cut out; 224, or the shorter side if that is less, if left out."""
+    seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Of the random draws."""
+    figure: Path | None = None
+    """The picture to write (.png, .svg or .pdf); augment-IMAGE.png here if left out."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out `twofold augment`."""
+    parsed = parse(AugmentArguments, arguments, verb="augment")
+    _check(parsed)
+    path = parsed.figure or Path(f"augment-{parsed.image.stem}.png")
+    check_figure("--figure", path)
+    with loading("torch"):
+        import torch
+
+        from twofold.augment.policies import create_policy
+        from twofold.data.decode import open_image
+        from twofold.data.pixels import to_pixels
+        from twofold.data.spec import PixelSpec
+        from twofold.report.drawing import save_picture
+        from twofold.report.gallery_figure import COLUMNS, draw_gallery
+
+    picture = open_image(parsed.image)
+    side = parsed.size or min(_USUAL_SIZE, *picture.size)
+    original = to_pixels(picture, PixelSpec(channels=1 if picture.mode == "L" else 3, image_size=(side, side)))
+    policy = create_policy(parsed.policy, (side, side))
+    assert policy is not None
+    changed, captions = [], []
+    num_images = parsed.rows * COLUMNS - 1
+    for index in track(range(num_images), total=num_images, label="augmenting"):
+        drawn = policy.draw(seed=parsed.seed, epoch=0, indices=torch.tensor([index]))
+        changed.append(policy.apply(original[None], drawn)[0])
+        captions.extend(policy.describe(drawn))
+    figure = draw_gallery(
+        original, changed, captions, title=parsed.policy, subtitle=f"{POLICIES[parsed.policy]}; seed {parsed.seed}"
+    )
+    save_picture(figure, path)
+    note(f"wrote {path}")
+    return 0
+
+
+def _check(parsed: AugmentArguments) -> None:
+    """Refuse what cannot be drawn, before anything slow begins."""
+    check_known("augmentation", parsed.policy, POLICIES)
+    if parsed.policy == "none":
+        others = ", ".join(name for name in POLICIES if name != "none")
+        raise TwofoldError(
+            f"--policy none leaves images as they are, so there is nothing to draw; take one of {others}"
+        )
+    if not 1 <= parsed.rows <= _MOST_ROWS:
+        raise TwofoldError(f"--rows must lie in 1..{_MOST_ROWS}, got {parsed.rows}")
+    if parsed.size is not None and not 1 <= parsed.size <= _LARGEST_SIZE:
+        raise TwofoldError(f"--size must lie in 1..{_LARGEST_SIZE} px, got {parsed.size}")
+    if not 0 <= parsed.seed < 2**63:
+        raise TwofoldError(f"--seed must be 0 or more and below 2**63, got {parsed.seed}")
+    if not parsed.image.is_file():
+        raise TwofoldError(f"there is no image {parsed.image}")

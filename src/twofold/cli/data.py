@@ -1,0 +1,267 @@
+"""`twofold data check PATH` and `twofold data pack PATH`: a folder of images before anything is trained on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from twofold.cli.parse import check_figure, parse
+from twofold.errors import TwofoldError, check_known
+from twofold.terminal import loading, note, output
+
+if TYPE_CHECKING:
+    from twofold.data.inspection import Inspection
+
+_ACTIONS = ("check", "pack")
+_MOST_CLASSES = 20
+_MOST_LINES = 10
+_MOST_NEAR_BITS = 15
+
+
+@dataclasses.dataclass(kw_only=True)
+class CheckArguments:
+    """Look through a folder of images: broken files, copies, wrong extensions, imbalance, odd sizes and colours.
+
+    Leaves with 0 if every file can be read, with 1 if some cannot.
+    """
+
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    """A folder with one folder a class, or with train/, val/ and test/ that have."""
+    near_bits: int = 4
+    """Most of 64 bits in which the hashes of near duplicates may differ; 0 finds only what looks the same."""
+    figure: Path | None = None
+    """Draw the odd images into this file (.png, .svg, .pdf)."""
+    json: bool = False
+    """Print one JSON object a line: a summary, then each finding with all its files."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class PackArguments:
+    """Pack a folder of images into a few large files that train faster; can be cut off and gone on with."""
+
+    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    """A folder with one folder a class, or with train/, val/ and test/ that have."""
+    out: Path | None = None
+    """The folder to write, of its own; PATH-packed if left out."""
+    size: int = 256
+    """Shorter side in pixels that larger images are scaled to; smaller ones stay as they are."""
+    quality: int = 95
+    """JPEG quality of scaled images, 1 to 100; above 128 px, unless --lossless."""
+    lossless: bool = False
+    """Store scaled images as PNG: exact, about four times as large and slower to decode."""
+    shard_mb: int = 256
+    """Most megabytes (10**6 bytes) a shard may have, unless one image has more."""
+    skip_broken: bool = False
+    """Leave out files that cannot be read."""
+    quiet: bool = False
+    """Show no progress."""
+
+
+@tyro.conf.configure(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
+@dataclasses.dataclass(kw_only=True)
+class DataArguments:
+    """Check a folder of images, or pack it into a few large files."""
+
+    action: (
+        Annotated[CheckArguments, tyro.conf.subcommand("check")]
+        | Annotated[PackArguments, tyro.conf.subcommand("pack")]
+    )
+    """What to do; twofold data ACTION --help lists its options."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out `twofold data`."""
+    if arguments and arguments[0] in {"-h", "--help"}:
+        parse(DataArguments, arguments, verb="data")
+    if not arguments or arguments[0].startswith("-"):
+        raise TwofoldError("say what to do with the data: twofold data check PATH, or twofold data pack PATH")
+    action, *rest = arguments
+    check_known("data command", action, _ACTIONS)
+    return _check(rest) if action == "check" else _pack(rest)
+
+
+def _check(arguments: Sequence[str]) -> int:
+    parsed = parse(CheckArguments, arguments, verb="data check")
+    if not 0 <= parsed.near_bits <= _MOST_NEAR_BITS:
+        raise TwofoldError(f"--near-bits must be from 0 to {_MOST_NEAR_BITS}, got {parsed.near_bits}; 4 is usual")
+    if parsed.figure is not None:
+        check_figure("--figure", parsed.figure)
+    with loading("torch"):
+        from twofold.data.inspection import inspect_folder
+        from twofold.data.shards import is_packed
+
+    root = parsed.path.expanduser()
+    if root.is_dir() and is_packed(root):
+        return _check_packed(root, parsed)
+    inspection = inspect_folder(root, near_bits=parsed.near_bits)
+    if parsed.json:
+        _print_json(inspection)
+    else:
+        _print_report(inspection)
+    if parsed.figure is not None:
+        from twofold.report.drawing import save_picture
+        from twofold.report.odd_images_figure import draw_odd_images
+
+        save_picture(draw_odd_images(inspection), parsed.figure)
+        note(f"wrote {parsed.figure}")
+    return 1 if inspection.has_broken else 0
+
+
+def _check_packed(root: Path, parsed: CheckArguments) -> int:
+    """Read every record of a pack; what was odd about the images was to be seen before they were packed."""
+    from twofold.data.inspection import shown
+    from twofold.data.shards import find_damage, open_packed
+
+    if parsed.figure is not None:
+        raise TwofoldError(f"--figure draws the odd images of a folder, but {root} is packed; check the folder itself")
+    index = open_packed(root).index
+    damaged = find_damage(root)
+    num_images = sum(entry.records for entries in index.splits.values() for entry in entries)
+    if parsed.json:
+        print(json.dumps({"kind": "summary", "folder": str(root), "files": num_images, "damaged": len(damaged)}))
+        for line in damaged:
+            print(json.dumps({"kind": "damaged record", "message": line}))
+    else:
+        for line in damaged:
+            print(shown(line))
+        print(f"{shown(str(root))}: {num_images:,} packed images, {len(damaged):,} damaged")
+    return 1 if damaged else 0
+
+
+def _print_json(inspection: Inspection) -> None:
+    summary = {
+        "kind": "summary",
+        "folder": str(inspection.root),
+        "files": inspection.num_files,
+        "readable": inspection.num_readable,
+        "bytes": inspection.num_bytes,
+        "median_side": inspection.median_side,
+        "counts": inspection.counts,
+        "notes": inspection.notes,
+    }
+    # Names of files may be any bytes; as ASCII escapes they survive every pipe.
+    print(json.dumps(summary))
+    for finding in inspection.findings:
+        print(json.dumps(dataclasses.asdict(finding)))
+
+
+def _print_report(inspection: Inspection) -> None:
+    from rich.text import Text
+
+    from twofold.data.inspection import BROKEN, KINDS, shown
+
+    out = output()
+    size = f"{inspection.num_bytes / 1e6:,.1f} MB"
+    head = (
+        f"{shown(str(inspection.root))}: {inspection.num_files:,} files, {inspection.num_readable:,} can be read, "
+        f"{size}, median shorter side {inspection.median_side} px"
+    )
+    out.print(Text(head), soft_wrap=True)
+    for table in (_class_table(inspection), _finding_table(inspection)):
+        out.print(table)
+    for line in inspection.notes:
+        out.print(Text(shown(line)))
+    for kind in KINDS:
+        findings = inspection.of(kind)
+        if not findings:
+            continue
+        # What is broken is listed whole: each of these files has to be dealt with.
+        most = len(findings) if kind in BROKEN else _MOST_LINES
+        out.print(Text(f"\n{kind}", style="bold"))
+        for finding in findings[:most]:
+            out.print(Text(f"  {_paths(finding.paths)}: {shown(finding.message)}"), soft_wrap=True)
+        if len(findings) > most:
+            out.print(Text(f"  and {len(findings) - most:,} more; --json lists all"))
+
+
+def _paths(paths: Sequence[str]) -> str:
+    from twofold.data.inspection import shown
+
+    first = " = ".join(shown(path) for path in paths[:4])
+    return f"{first} and {len(paths) - 4} more" if len(paths) > 4 else first
+
+
+def _class_table(inspection: Inspection) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    from twofold.data.inspection import shown
+
+    table = Table()
+    table.add_column("class")
+    splits = list(inspection.counts)
+    for split in splits:
+        table.add_column("images" if split == "all" else split, justify="right")
+    totals = {
+        name: [inspection.counts[split].get(name, 0) for split in splits]
+        for name in sorted({name for classes in inspection.counts.values() for name in classes})
+    }
+    ordered = sorted(totals, key=lambda name: (-sum(totals[name]), name))
+    # Of many classes the ends of the list tell the most: the largest and the smallest.
+    if len(ordered) > _MOST_CLASSES:
+        half = _MOST_CLASSES // 2
+        rows = [*ordered[:half], None, *ordered[-half:]]
+    else:
+        rows = list(ordered)
+    for name in rows:
+        if name is None:
+            table.add_row(f"… {len(ordered) - _MOST_CLASSES:,} more …", *[""] * len(splits))
+        else:
+            table.add_row(Text(shown(name)), *(f"{count:,}" for count in totals[name]))
+    table.add_section()
+    sums = [sum(counts[place] for counts in totals.values()) for place in range(len(splits))]
+    table.add_row(f"{len(totals):,} classes", *(f"{total:,}" for total in sums))
+    return table
+
+
+def _finding_table(inspection: Inspection) -> Any:
+    from rich.table import Table
+
+    from twofold.data.inspection import KINDS
+
+    if not inspection.findings:
+        return "nothing odd was found"
+    table = Table()
+    table.add_column("found", no_wrap=True)
+    table.add_column("files", justify="right")
+    table.add_column("what it means")
+    for kind, meaning in KINDS.items():
+        if findings := inspection.of(kind):
+            number = f"{sum(len(finding.paths) for finding in findings):,}"
+            across = sum("across" in finding.message for finding in findings)
+            groups = f"; {across:,} of {len(findings):,} groups across splits" if across else ""
+            table.add_row(kind, "" if kind.startswith("class") else number, meaning + groups)
+    return table
+
+
+def _pack(arguments: Sequence[str]) -> int:
+    parsed = parse(PackArguments, arguments, verb="data pack")
+    if parsed.shard_mb < 1:
+        raise TwofoldError(f"--shard-mb must be 1 or more, got {parsed.shard_mb}; 256 is usual")
+    if parsed.lossless and parsed.quality != PackArguments(path=parsed.path).quality:
+        raise TwofoldError("--quality is that of JPEG, which --lossless does without; leave one of them out")
+    root = parsed.path.expanduser()
+    out = parsed.out.expanduser() if parsed.out is not None else root.parent / f"{root.resolve().name}-packed"
+    with loading("torch"):
+        from twofold.data.inspection import shown
+        from twofold.data.pack import PackOptions, pack_folder
+
+    options = PackOptions(
+        size=parsed.size, quality=parsed.quality, lossless=parsed.lossless, shard_bytes=parsed.shard_mb * 1_000_000
+    )
+    try:
+        result = pack_folder(root, out, options, skip_broken=parsed.skip_broken, show_progress=not parsed.quiet)
+    except KeyboardInterrupt as interrupt:
+        stopped = KeyboardInterrupt("stopped; the finished shards are kept: run the same command again to go on")
+        raise stopped from interrupt
+    for path, reason in result.skipped:
+        note(f"left out {shown(path)}: {shown(reason)}")
+    size = f"{result.num_images:,} images in {result.num_shards:,} shards, {result.num_bytes / 1e6:,.1f} MB"
+    note(f"{out} is packed already: {size}" if result.was_there else f"wrote {out}: {size}")
+    note(f"use it in place of the folder: --data {out}")
+    return 0

@@ -1,0 +1,376 @@
+"""A folder of images looked through before anything is learned from it: `twofold data check`.
+
+`scan_folder` asks whether training can start. This asks what a careful person would want to know first: which files
+are broken or not what their names say, which pictures are there twice (in the test set too), which classes are
+small, which images are unlike the rest. Each file is decoded once, in threads; what is found has the order of the
+folder, so two looks at the same folder say the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import statistics
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from twofold.data.decode import FORMATS, BrokenImageError, open_image
+from twofold.data.duplicates import Fingerprint, fingerprint, near_groups
+from twofold.data.listing import ImageFile, Listing, list_folder
+from twofold.data.parallel import ordered_map
+from twofold.data.pixels import is_grey
+from twofold.data.problems import single_error
+from twofold.terminal import track
+
+KINDS = {
+    "broken file": "cannot be read; training refuses the folder, or leaves them out with --skip-broken",
+    "folder problem": "the layout of the folder is not clear",
+    "wrong extension": "the content is of another format than the name says; read all the same",
+    "exact duplicate": "files with the same bytes",
+    "near duplicate": "the same picture saved, scaled or brightened anew",
+    "class imbalance": "classes with few images, or none",
+    "class name": "names that another system or a terminal may stumble over",
+    "odd size": "much smaller or larger than the others",
+    "odd shape": "long and thin: a centre crop shows little of it",
+    "odd colours": "grey among colour, or colour among grey",
+    "unusual pixels": "16 bits, palettes, CMYK, transparency: turned to 8-bit grey or RGB",
+    "flat picture": "one even surface",
+    "link outside": "links to files outside of the folder",
+}
+"""What can be found, the gravest first, and what it means."""
+
+BROKEN = ("broken file", "folder problem")
+
+_IMBALANCE = 10
+_SIZE_FACTOR = 4
+_LONGEST_SHAPE = 3.0
+_FORMAT_OF_SUFFIX = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+# The first bytes of what is often called .jpg and is no image that we read.
+_SIGNATURES = (
+    (b"GIF8", "a GIF"),
+    (b"%PDF", "a PDF"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "gzip-compressed"),
+    (b"version https://git-lfs", "a Git LFS pointer: fetch the files themselves"),
+    (b"<!DOCTYPE", "an HTML page, perhaps of a failed download"),
+    (b"<html", "an HTML page, perhaps of a failed download"),
+    (b"<svg", "an SVG drawing"),
+    (b"<?xml", "an XML text, perhaps an SVG drawing"),
+)
+_MODES = {
+    "1": "one bit a pixel",
+    "P": "a palette of colours",
+    "PA": "a palette of colours and transparency",
+    "CMYK": "CMYK, as for print",
+    "YCbCr": "YCbCr",
+    "LAB": "LAB",
+    "F": "float values",
+    "RGBA": "transparency, laid on white",
+    "RGBa": "transparency, laid on white",
+    "LA": "transparency, laid on white",
+    "La": "transparency, laid on white",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one file shows: `broken` says why it cannot be read; else format, pixels (height, width) and content.
+
+    `pixels` is what is unusual about them, such as a palette. `digest` is the SHA-256 of the file, where another
+    file of the folder has the same size.
+    """
+
+    file: ImageFile
+    split: str
+    class_name: str
+    broken: str | None = None
+    format: str = ""
+    height: int = 0
+    width: int = 0
+    grey: bool = False
+    pixels: str | None = None
+    fingerprint: Fingerprint | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something odd: its kind (see `KINDS`), the paths that it is about, relative to the folder, and a sentence."""
+
+    kind: str
+    paths: tuple[str, ...]
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """All that was found in a folder; `counts` are the readable images of each class in each split."""
+
+    root: Path
+    num_files: int
+    num_readable: int
+    num_bytes: int
+    median_side: int
+    counts: dict[str, dict[str, int]]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+    def of(self, kind: str) -> list[Finding]:
+        """Return the findings of one kind."""
+        return [finding for finding in self.findings if finding.kind == kind]
+
+    @property
+    def has_broken(self) -> bool:
+        """Whether something cannot be read."""
+        return any(finding.kind in BROKEN for finding in self.findings)
+
+
+def shown(text: str) -> str:
+    """Return `text` fit for one line of a terminal: control characters and broken Unicode as escapes.
+
+    >>> shown("cat\\x1b[2J\\n.png")
+    'cat\\\\x1b[2J\\\\n.png'
+    """
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def inspect_folder(root: Path, *, near_bits: int = 4, show_progress: bool = True) -> Inspection:
+    """Look through a folder of images.
+
+    Args:
+        root: one folder a class, or train/, val/ and test/ with one folder a class each.
+        near_bits: the most of 64 bits in which the hashes of near duplicates may differ.
+        show_progress: say how far along we are.
+
+    Raises:
+        DataError: the folder is missing, cannot be opened, or holds no class folders and images.
+    """
+    listing = list_folder(root)
+    looks = _look_at_all(listing, show_progress)
+    if not looks and not listing.problems:
+        message = f"{root} holds no images; put PNG, JPEG, WebP, BMP or TIFF files into the folders of its classes"
+        raise single_error("no images", str(root), message)
+    good = [look for look in looks if look.broken is None]
+    # Zeros as well: an empty folder is a class that someone meant to fill.
+    numbers = Counter((look.split, look.class_name) for look in good)
+    counts = {split: {name: numbers[split, name] for name in classes} for split, classes in listing.splits.items()}
+    found = [*_broken(listing, looks), *_single(good), *_class_names(listing), *_imbalance(counts), *_links(root, good)]
+    found += _duplicates(good, near_bits)
+    order = {kind: place for place, kind in enumerate(KINDS)}
+    return Inspection(
+        root=root,
+        num_files=len(looks),
+        num_readable=len(good),
+        num_bytes=sum(look.file.size for look in looks),
+        median_side=statistics.median_low(min(look.height, look.width) for look in good) if good else 0,
+        counts=counts,
+        findings=tuple(sorted(found, key=lambda finding: order[finding.kind])),
+        notes=tuple(listing.notes),
+    )
+
+
+def _look_at_all(listing: Listing, show_progress: bool) -> list[Look]:
+    entries = [
+        (file, split, name)
+        for split, classes in listing.splits.items()
+        for name, members in classes.items()
+        for file in members
+    ]
+    sizes = Counter(file.size for file, _, _ in entries)
+
+    def look(entry: tuple[ImageFile, str, str]) -> Look:
+        file, split, name = entry
+        return _look(file, split, name, needs_digest=sizes[file.size] > 1)
+
+    looks = ordered_map(look, entries)
+    return list(track(looks, total=len(entries), label="looking at images", enabled=show_progress))
+
+
+def _look(file: ImageFile, split: str, class_name: str, *, needs_digest: bool) -> Look:
+    try:
+        image = open_image(file.path)
+        # What the header says is read after that: by now it is known to be sound.
+        with Image.open(file.path, formats=FORMATS) as header:
+            kind, pixels = "JPEG" if header.format == "MPO" else str(header.format), _unusual(header)
+        digest = None
+        if needs_digest:
+            with open(file.path, "rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    except BrokenImageError as error:
+        return Look(file, split, class_name, broken=_explained(file, error.reason))
+    except OSError as error:
+        return Look(file, split, class_name, broken=f"changed while it was read: {error.strerror or error}")
+    return Look(
+        file,
+        split,
+        class_name,
+        format=kind,
+        height=image.height,
+        width=image.width,
+        grey=is_grey(image),
+        pixels=pixels,
+        fingerprint=fingerprint(image),
+        digest=digest,
+    )
+
+
+def _unusual(header: Image.Image) -> str | None:
+    """Return what is unusual about the pixels as they are stored, from a header that is open."""
+    # Pillow tells the 16 bits of a colour PNG in the raw mode of its tiles alone.
+    if header.mode.startswith("I") or ";16" in str(getattr(header, "tile", "")):
+        return "16 bits a channel, the lower 8 dropped"
+    if header.mode in ("L", "RGB") and "transparency" in header.info:
+        return _MODES["LA"]
+    return _MODES.get(header.mode)
+
+
+def _explained(file: ImageFile, reason: str) -> str:
+    """Return the reason why a file cannot be read, with what it is instead where its first bytes tell."""
+    if file.size == 0:
+        return "is empty"
+    if not reason.startswith("not an image"):
+        return reason
+    try:
+        with open(file.path, "rb") as stream:
+            start = stream.read(64).lstrip()
+    except OSError:
+        return reason
+    if start[4:8] == b"ftyp":
+        return f"{reason}: it is a HEIC, AVIF or video file"
+    for signature, what in _SIGNATURES:
+        if start.startswith(signature):
+            return f"{reason}: it is {what}"
+    return reason
+
+
+def _broken(listing: Listing, looks: Sequence[Look]) -> Iterator[Finding]:
+    for problem in listing.problems:
+        yield Finding("broken file" if problem.skippable else "folder problem", (problem.path,), problem.message)
+    for look in looks:
+        if look.broken is not None:
+            yield Finding("broken file", (look.file.relative,), look.broken)
+
+
+def _single(good: Sequence[Look]) -> Iterator[Finding]:
+    """Yield what is odd about single images, compared with the rest."""
+    if not good:
+        return
+    median = statistics.median_low(min(look.height, look.width) for look in good)
+    num_grey = sum(look.grey for look in good)
+    odd_grey = num_grey * 2 <= len(good)
+    for look in good:
+        path = (look.file.relative,)
+        size = f"{look.width} x {look.height} px"
+        expected = _FORMAT_OF_SUFFIX[os.path.splitext(look.file.path)[1].lower()]
+        if look.format != expected:
+            yield Finding("wrong extension", path, f"the name says {expected}, the content is {look.format}")
+        shorter, longer = sorted((look.height, look.width))
+        if shorter * _SIZE_FACTOR < median or shorter > median * _SIZE_FACTOR:
+            yield Finding("odd size", path, f"{size}; the median of the shorter sides is {median} px")
+        if longer > shorter * _LONGEST_SHAPE:
+            yield Finding("odd shape", path, f"{size}; its sides are {longer / shorter:.1f} to 1")
+        if look.grey == odd_grey and 0 < num_grey < len(good):
+            yield Finding("odd colours", path, "grey among colour" if odd_grey else "colour among grey")
+        if look.pixels is not None:
+            yield Finding("unusual pixels", path, look.pixels)
+        if look.fingerprint is not None and look.fingerprint.is_flat:
+            yield Finding("flat picture", path, "one even surface, so nothing to learn from")
+
+
+def _class_names(listing: Listing) -> Iterator[Finding]:
+    names = sorted({name for classes in listing.splits.values() for name in classes})
+    first: dict[str, str] = {}
+    for name in names:
+        same = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if same != name:
+            yield Finding("class name", (name,), f"differs from {shown(same)!r} in letter case alone")
+        if reason := name_trouble(name):
+            yield Finding("class name", (name,), reason)
+
+
+def name_trouble(name: str) -> str | None:
+    """Return what is wrong with the name of a class, None if nothing is."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "is not valid UTF-8; rename the folder"
+    if not name.isprintable():
+        return "has characters that cannot be printed; rename the folder"
+    if name != name.strip() or name.endswith("."):
+        return "starts or ends with a space or dot, which Windows drops"
+    if name.startswith(("-", "~")):
+        return "starts with a sign that a shell takes for something else"
+    if set(name) & set('\\:*?"<>|'):
+        return "has a sign that Windows does not allow in names"
+    return None
+
+
+def _imbalance(counts: dict[str, dict[str, int]]) -> Iterator[Finding]:
+    main = "train" if "train" in counts else next(iter(counts))
+    largest = max(counts[main].values(), default=0)
+    for split, classes in counts.items():
+        for name, count in classes.items():
+            path = (name if split == "all" else f"{split}/{name}",)
+            if count == 0:
+                yield Finding("class imbalance", path, "has no image that can be read")
+            elif split == main and count * _IMBALANCE <= largest:
+                yield Finding(
+                    "class imbalance",
+                    path,
+                    f"has {count:,} image{'s' if count > 1 else ''}, the largest class {largest:,}",
+                )
+        for name in sorted(set(counts[main]) - set(classes)):
+            yield Finding("class imbalance", (f"{split}/{name}",), f"this class of {main}/ is not in {split}/")
+        for name in sorted(set(classes) - set(counts[main])):
+            message = f"is not in {main}/, so a network cannot learn it"
+            yield Finding("class imbalance", (f"{split}/{name}",), message)
+
+
+def _links(root: Path, good: Sequence[Look]) -> Iterator[Finding]:
+    inside = os.path.realpath(root) + os.sep
+    for look in good:
+        target = os.path.realpath(look.file.path)
+        if not target.startswith(inside):
+            yield Finding("link outside", (look.file.relative,), f"leads to {shown(target)}")
+
+
+def _duplicates(good: Sequence[Look], near_bits: int) -> Iterator[Finding]:
+    same: dict[str, list[Look]] = {}
+    for look in good:
+        if look.digest is not None:
+            same.setdefault(look.digest, []).append(look)
+    copies: set[str] = set()
+    for members in same.values():
+        if len(members) > 1:
+            copies |= {look.file.path for look in members[1:]}
+            yield Finding("exact duplicate", tuple(look.file.relative for look in members), _spread(members))
+    # Of files with the same bytes one stands for all.
+    prints = (None if look.file.path in copies else look.fingerprint for look in good)
+    for group in near_groups(prints, max_bits=near_bits):
+        members = [good[index] for index in group]
+        yield Finding("near duplicate", tuple(look.file.relative for look in members), _spread(members))
+
+
+def _spread(members: Sequence[Look]) -> str:
+    """Return where copies lie: what matters is whether they cross splits or classes."""
+    splits = list(dict.fromkeys(look.split for look in members))
+    classes = list(dict.fromkeys(look.class_name for look in members))
+    words = [f"{len(members)} files"]
+    if len(splits) > 1:
+        words.append(f"across {' and '.join(splits)}")
+    if len(classes) > 1:
+        words.append(f"in different classes ({', '.join(map(shown, classes))})")
+    return ", ".join(words)
