@@ -27,10 +27,9 @@ from twofold.train.evaluate import quick_metrics
 from twofold.train.hardware import pick_hardware
 from twofold.train.loop import (
     Batch,
-    explained_memory_errors,
-    reproducible,
     build_model,
     create_optimizer,
+    explained_memory_errors,
     feed,
     forward_backward,
     in_form,
@@ -38,6 +37,7 @@ from twofold.train.loop import (
     on_device,
     prepare,
     preprocessing_spec,
+    reproducible,
     requested_precision,
 )
 from twofold.train.options import Options
