@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,16 +60,16 @@ def atomic_path(target: Path, *, keep: Path | None = None) -> Iterator[Path]:
     On an error the temporary file is removed and `target` is as it was. An `OSError` (a full disk, a read-only
     folder) becomes a `RunError` that names the target.
     """
+    # Named before it is made: Ctrl-C between the two would leave a file that nobody knows of.
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
     try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    except OSError as error:
-        raise RunError(f"cannot write {target}: {error.strerror or error}") from error
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
+        try:
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except OSError as error:
+            raise RunError(f"cannot write {target}: {error.strerror or error}") from error
         yield temporary
         sync_file(temporary)
-        # mkstemp makes private files; a result should be as readable as any file the user creates.
+        # Private until it is whole; a result should be as readable as any file the user creates.
         temporary.chmod(0o666 & ~_UMASK)
         if keep is not None and target.exists():
             _second_name(target, keep)
@@ -78,7 +78,8 @@ def atomic_path(target: Path, *, keep: Path | None = None) -> Iterator[Path]:
     except OSError as error:
         raise RunError(f"cannot write {target}: {error.strerror or error}; the file before it is unchanged") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _second_name(target: Path, keep: Path) -> None:

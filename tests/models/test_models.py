@@ -52,7 +52,24 @@ def torchvision_model(name: str, *, auxiliary: bool = False) -> nn.Module:
 
 def test_every_network_of_the_notes_is_there() -> None:
     assert len(IN_TORCHVISION) == 19
-    assert set(MODELS) - set(IN_TORCHVISION) == {"lenet", "lenet-bn", "nin", "sprint"}
+    assert set(MODELS) - set(IN_TORCHVISION) == {"lenet", "lenet-bn", "nin", "densenet21", "sprint"}
+
+
+def test_the_notes_densenet_is_theirs_but_for_biases() -> None:
+    """Four blocks of four plain 3x3 layers with a growth of 32: counted by hand, convolutions without biases."""
+    model = create_model("densenet21", in_channels=1, num_classes=10, image_size=(96, 96))
+    stem, channels, total = 7 * 7 * 64 + 2 * 64, 64, 0
+    for block in range(4):
+        for _ in range(4):
+            total += 2 * channels + 9 * channels * 32
+            channels += 32
+        if block < 3:
+            total += 2 * channels + channels * (channels // 2)
+            channels //= 2
+    assert channels == 248
+    assert sum(p.numel() for p in model.parameters()) == stem + total + 2 * channels + 10 * channels + 10
+    features = model.features(torch.zeros(2, 1, 96, 96))  # type: ignore[operator]
+    assert features.shape == (2, 248, 3, 3)
 
 
 @pytest.mark.parametrize("name", IN_TORCHVISION)
