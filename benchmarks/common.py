@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torchvision
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -37,13 +35,6 @@ def print_conditions(title: str) -> None:
 def spread(values: Sequence[float], form: str = ",.1f") -> str:
     """Return "median (least to largest)"."""
     return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
-
-
-def canvas(width: float, height: float) -> Figure:
-    """Return an empty figure, inches wide and high, that needs no display."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 class PictureDataset(Dataset[tuple[Tensor, int]]):

@@ -27,9 +27,10 @@ from PIL import Image
 from torch import Tensor
 
 import twofold
-from common import canvas, print_conditions
+from common import print_conditions
 from twofold.cli.finetune import finetune_recipe
 from twofold.data import Data, load_data
+from twofold.report.drawing import new_figure, save_picture
 from twofold.train.options import Options
 from twofold.train.recipe import Recipe
 
@@ -67,7 +68,7 @@ def recipes(pretrained: Path, folder: Path, seed: int) -> dict[str, Recipe]:
 
 def draw(found: dict[tuple[str, int], tuple[float, float, float]], sizes: list[int], path: Path) -> None:
     """Draw mean, least and largest accuracy of each way and size; the ways side by side, so that none hides another."""
-    figure = canvas(7, 4.2)
+    figure = new_figure(7, 4.2)
     axes = figure.subplots()
     for place, (way, colour, marker) in enumerate(
         zip(WAYS, ("#777777", "#2f6690", "#c8553d"), ("o", "s", "D"), strict=True)
@@ -86,7 +87,7 @@ def draw(found: dict[tuple[str, int], tuple[float, float, float]], sizes: list[i
     axes.grid(color="0.92")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
-    figure.savefig(path, dpi=150)
+    save_picture(figure, path)
 
 
 def main() -> None:

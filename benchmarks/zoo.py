@@ -32,10 +32,11 @@ from pathlib import Path
 from typing import Any
 
 import twofold
-from common import PictureDataset, canvas, plain_torch, print_conditions
+from common import PictureDataset, plain_torch, print_conditions
 from twofold.data import load_data
 from twofold.errors import check_known
 from twofold.models import create_model
+from twofold.report.drawing import new_figure, save_picture
 from twofold.train.options import Options
 from twofold.train.recipe import Recipe
 from twofold.train.recipes import named_recipe
@@ -134,7 +135,7 @@ def in_a_process(function: Any, *arguments: Any) -> Any:
 
 
 def draw(results: dict[str, Result], notes_seconds: dict[str, float], path: Path) -> None:
-    figure = canvas(8.5, 2.1 * ((len(results) + 1) // 2))
+    figure = new_figure(8.5, 2.1 * ((len(results) + 1) // 2))
     panels = figure.subplots((len(results) + 1) // 2, 2, squeeze=False).flat
     in_order = sorted(results.items(), key=lambda item: list(ENTRIES).index(item[0]))
     for axes, (name, result) in zip(panels, in_order, strict=False):
@@ -164,7 +165,7 @@ def draw(results: dict[str, Result], notes_seconds: dict[str, float], path: Path
         x=0.02,
         ha="left",
     )
-    figure.savefig(path, dpi=150)
+    save_picture(figure, path)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -86,3 +87,24 @@ def server() -> Iterator[Server]:
     http.shutdown()
     http.server_close()
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def data_decompressed_once() -> Iterator[None]:
+    """The embedded images are the same for every test: unpack them once."""
+    from twofold.study import claims, curvature
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (claims, curvature):
+            load = module.load_recipe_data
+            loaded: dict[str, Any] = {}
+            patch.setattr(
+                module,
+                "load_recipe_data",
+                lambda recipe, options, load=load, loaded=loaded, **more: (
+                    loaded[key]
+                    if (key := f"{recipe.data} {recipe.val_fraction} {recipe.seed}") in loaded
+                    else loaded.setdefault(key, load(recipe, options, **more))
+                ),
+            )
+        yield

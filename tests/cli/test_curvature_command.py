@@ -4,38 +4,20 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import twofold
 from processes import CommandLine
 from twofold.cli.main import main
-from twofold.study import claims, curvature
+from twofold.study import claims
 from twofold.train.options import Options
 
 QUICK = ("lenet-bn", "--model-options", "width", "0.25", "--images", "40", "--steps", "4", "--every", "2")
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _data_decompressed_once() -> Iterator[None]:
-    """The embedded images are the same for every test: unpack them once."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (claims, curvature):
-            load = module.load_recipe_data
-            loaded: dict[str, Any] = {}
-            patch.setattr(
-                module,
-                "load_recipe_data",
-                lambda recipe, options, load=load, loaded=loaded, **more: (
-                    loaded[key]
-                    if (key := f"{recipe.data} {recipe.val_fraction} {recipe.seed}") in loaded
-                    else loaded.setdefault(key, load(recipe, options, **more))
-                ),
-            )
-        yield
+pytestmark = pytest.mark.usefixtures("data_decompressed_once")
 
 
 def test_curvature_prints_a_table_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from twofold.errors import TwofoldError
-from twofold.study import claims, curvature
+from twofold.study import claims
 from twofold.study.claim_names import CLAIMS
 from twofold.study.curvature import CurvatureSettings, measure, watch_curvature
 
 SMALL = {"model": "lenet-bn", "model_options": {"width": 0.125}, "num_images": 32}
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _data_decompressed_once() -> Iterator[None]:
-    """The embedded images are the same for every test: unpack them once."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (claims, curvature):
-            load = module.load_recipe_data
-            loaded: dict[str, Any] = {}
-            patch.setattr(
-                module,
-                "load_recipe_data",
-                lambda recipe, options, load=load, loaded=loaded, **more: (
-                    loaded[key]
-                    if (key := f"{recipe.data} {recipe.val_fraction} {recipe.seed}") in loaded
-                    else loaded.setdefault(key, load(recipe, options, **more))
-                ),
-            )
-        yield
+pytestmark = pytest.mark.usefixtures("data_decompressed_once")
 
 
 def test_points_are_where_they_were_asked_for_and_repeat() -> None:

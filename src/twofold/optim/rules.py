@@ -154,21 +154,8 @@ class Momentum(Rule):
             _sgd(x, grad, state["velocity"], group, momentum=group["momentum"], lr=1.0, dampening=1.0 - group["lr"])
 
 
-class Nesterov(Rule):
+class Nesterov(Momentum):
     """v ← γv + g, x ← x − η(g + γv): momentum that looks ahead (Nesterov, 1983; Sutskever et al., 2013)."""
-
-    state_names = ("velocity",)
-
-    def __init__(
-        self,
-        params: Params,
-        lr: float,
-        *,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        convention: Convention = "torch",
-    ):
-        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, convention=convention)
 
     def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
         _sgd(x, grad, state["velocity"], group, momentum=group["momentum"], nesterov=True)

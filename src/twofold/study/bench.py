@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from twofold.augment.policies import create_policy
 from twofold.data import Data, Images
-from twofold.errors import TwofoldError
 from twofold.keyed import torch_generator_seed
 from twofold.train.batches import BatchPlan
 from twofold.train.evaluate import quick_metrics
@@ -39,6 +38,7 @@ from twofold.train.loop import (
     preprocessing_spec,
     reproducible,
     requested_precision,
+    require_batches,
 )
 from twofold.train.options import Options
 from twofold.train.recipe import Recipe
@@ -70,9 +70,7 @@ class Bench:
         self.spec = preprocessing_spec(recipe, self.data)
         self.train_images: Images = on_device(self.data.train, self.hardware)
         with torch.random.fork_rng(devices=[]):
-            model = build_model(self.spec, self.hardware)
-        if recipe.batch_size == 1 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
-            raise TwofoldError(f"{recipe.model} normalises over the batch: batch_size must be 2 or more, got 1")
+            require_batches(recipe, build_model(self.spec, self.hardware))
 
     def begin(self, recipe: Recipe) -> Training:
         """Return a training from the initial weights that the recipe's seed draws."""

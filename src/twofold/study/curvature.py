@@ -29,7 +29,14 @@ from twofold.optim.hessian import Extremes, NotFiniteError, extreme_eigenvalues,
 from twofold.optim.stability import stable_lr
 from twofold.train.batches import BatchPlan
 from twofold.train.hardware import Hardware, pick_hardware
-from twofold.train.loop import build_model, create_optimizer, forward_backward, load_recipe_data, preprocessing_spec
+from twofold.train.loop import (
+    build_model,
+    create_optimizer,
+    forward_backward,
+    load_recipe_data,
+    preprocessing_spec,
+    require_batches,
+)
 from twofold.train.options import Options
 from twofold.train.predictor import Predictor
 from twofold.train.recipe import Recipe
@@ -149,8 +156,7 @@ def watch_curvature(settings: CurvatureSettings, *, show: bool = True) -> Iterat
     with _own_randomness(settings.seed, "init"):
         model = build_model(preprocessing_spec(recipe, data), hardware)
     normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    if normalises and recipe.batch_size == 1:
-        raise TwofoldError(f"{settings.model} normalises over the batch: batch_size must be 2 or more, got 1")
+    require_batches(recipe, model)
     loss_function = nn.CrossEntropyLoss()
     optimizer = create_optimizer(recipe, model)
     plan = BatchPlan(len(labels), recipe.batch_size, 1, settings.seed)

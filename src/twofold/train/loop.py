@@ -71,7 +71,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         torch.manual_seed(torch_generator_seed(recipe.seed, "init"))
         model = in_form(recipe, build_model(spec, hardware))
         start_from(weights, recipe, model, run, options)
-        _require_batches(recipe, model)
+        require_batches(recipe, model)
 
         # 3. loss: how wrong those numbers are
         loss_function = in_form(recipe, nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing))
@@ -280,7 +280,7 @@ def create_optimizer(recipe: Recipe, model: Network) -> torch.optim.Optimizer:
     return rules.create_optimizer(rule, params, lr=recipe.lr, **settings)
 
 
-def _require_batches(recipe: Recipe, model: nn.Module) -> None:
+def require_batches(recipe: Recipe, model: nn.Module) -> None:
     """Refuse a batch of one where batch normalisation would have nothing to average."""
     if recipe.batch_size == 1 and any(
         isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()
