@@ -6,7 +6,7 @@ from scipy import stats
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from twofold.augment.mix import CutMix, CutMixParams, MixUp, MixUpParams, draw_beta, mix_labels
+from twofold.augment.mix import CutMix, CutMixParams, MixUp, MixUpParams, create_mix, draw_beta, mix_labels
 from twofold.augment.operation import take
 from twofold.errors import TwofoldError
 
@@ -87,3 +87,13 @@ def test_wrong_values_are_refused() -> None:
         CutMix((9, 9), alpha=2)
     with pytest.raises(TwofoldError, match="num_classes must be 1 or more, got 0"):
         mix_labels(torch.tensor([0]), 0, MixUpParams(torch.ones(1)))
+
+
+def test_names_stand_for_their_usual_settings() -> None:
+    assert create_mix("none", None, (8, 8)) is None
+    mixup, cutmix = create_mix("mixup", None, (8, 8)), create_mix("cutmix", 0.5, (8, 8))
+    assert isinstance(mixup, MixUp)
+    assert isinstance(cutmix, CutMix)
+    assert (mixup.alpha, cutmix.alpha, cutmix.image_size) == (0.2, 0.5, (8, 8))
+    with pytest.raises(TwofoldError, match="unknown mix 'mixp': did you mean mixup"):
+        create_mix("mixp", None, (8, 8))

@@ -14,6 +14,7 @@ from torch import nn
 
 import twofold
 from twofold import Recipe, RunError, TwofoldError
+from twofold.augment.mix import CutMix, MixUp, mix_labels
 from twofold.data import load_data, normalise
 from twofold.keyed import derive_key, permutation, torch_generator_seed
 from twofold.models import create_model
@@ -44,13 +45,22 @@ def weights(run: twofold.api.Run, name: str = "last") -> dict[str, torch.Tensor]
 
 # Not Adam on the scratch form: where a gradient is all rounding, Adam still takes a whole step, in either direction.
 @pytest.mark.parametrize(
-    ("optimizer", "form"), [("sgd", "fast"), ("adam", "fast"), ("adamw", "fast"), ("sgd", "scratch")]
+    ("optimizer", "form", "mix"),
+    [
+        ("sgd", "fast", "none"),
+        ("adam", "fast", "none"),
+        ("adamw", "fast", "none"),
+        ("sgd", "scratch", "none"),
+        ("sgd", "fast", "mixup"),
+        ("sgd", "fast", "cutmix"),
+        ("sgd", "scratch", "mixup"),
+    ],
 )
-def test_equals_a_plain_torch_loop(optimizer: str, form: str, image_folder: Path, tmp_path: Path) -> None:
+def test_equals_a_plain_torch_loop(optimizer: str, form: str, mix: str, image_folder: Path, tmp_path: Path) -> None:
     """The oracle: the same five steps in plain torch, with nothing of ours but the order of the images."""
     settings: dict[str, Any] = {"optimizer": optimizer, "lr": 0.01, "weight_decay": 0.1, "decay_norm_and_bias": True}
     recipe = small(
-        image_folder, augment="none", schedule="constant", label_smoothing=0.1, seed=3, form=form, **settings
+        image_folder, augment="none", mix=mix, schedule="constant", label_smoothing=0.1, seed=3, form=form, **settings
     )
     run = twofold.train(recipe, out=tmp_path, options=QUIET)
 
@@ -66,12 +76,17 @@ def test_equals_a_plain_torch_loop(optimizer: str, form: str, image_folder: Path
         "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, fused=True),
     }
     plain = forms[optimizer](model.parameters())
+    mixer: Any = {"none": None, "mixup": MixUp(alpha=0.2), "cutmix": CutMix((28, 28), alpha=1.0)}[mix]
     for epoch in range(2):
         order = permutation(derive_key(3, epoch, "order"), len(pixels))
         for start in range(0, len(order) - 15, 16):
             batch = order[start : start + 16]
-            inputs = normalise(pixels[batch], (mean,), (std,)).contiguous(memory_format=torch.channels_last)
-            loss = nn.functional.cross_entropy(model(inputs), data.train.labels[batch], label_smoothing=0.1)
+            images, targets = pixels[batch], data.train.labels[batch]
+            if mixer is not None:
+                drawn = mixer.draw(seed=3, epoch=epoch, indices=batch)
+                images, targets = mixer.apply(images, drawn), mix_labels(targets, 3, drawn)
+            inputs = normalise(images, (mean,), (std,)).contiguous(memory_format=torch.channels_last)
+            loss = nn.functional.cross_entropy(model(inputs), targets, label_smoothing=0.1)
             plain.zero_grad()
             loss.backward()
             plain.step()

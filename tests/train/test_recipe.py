@@ -21,6 +21,7 @@ recipes = st.builds(
     schedule=st.sampled_from(["constant", "step", "one-cycle", "warmup-cosine"]),
     model=st.sampled_from(sorted(MODELS)),
     augment=st.sampled_from(["none", "flip", "crop", "flip-crop"]),
+    mix=st.sampled_from(["none", "mixup", "cutmix"]),
     lr=st.floats(1e-9, 1e3),
     epochs=st.integers(1, 100),
     batch_size=st.integers(1, 1000),
@@ -61,6 +62,7 @@ VALUES: dict[str, Any] = {
     "beta1": 0.8,
     "beta2": 0.9,
     "epsilon": 1e-6,
+    "mix_alpha": 0.5,
     "warmup": 0.1,
     "final_lr": 0.1,
     "step_epochs": 2.0,
@@ -73,9 +75,16 @@ IGNORED = [
     for choice in {
         "optimizer": ["sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw"],
         "schedule": list(SCHEDULES),
+        "mix": ["none", "mixup", "cutmix"],
     }[chooser]
     if choice not in defaults
 ]
+
+
+def test_a_policy_that_is_spelled_out_is_kept_as_it_was_written() -> None:
+    recipe = Recipe(augment="flip-crop + cutout(side=8)")
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    assert recipe.augment == "flip-crop + cutout(side=8)"
 
 
 @pytest.mark.parametrize(("setting", "chooser", "choice"), IGNORED)
@@ -110,6 +119,11 @@ def test_override_starts_a_new_choice_from_its_own_defaults() -> None:
         ({"data": "fashon-mini"}, "did you mean fashion-mini"),
         ({"data": "no/such/folder"}, "no such folder"),
         ({"augment": "flp"}, "did you mean flip"),
+        ({"augment": "flip(horizontal=2)"}, "horizontal must lie in 0..1, got 2"),
+        ({"augment": "flip() + blurr()"}, "unknown operation 'blurr'"),
+        ({"mix": "mixp"}, "mix must be 'none', 'mixup' or 'cutmix', got 'mixp'"),
+        ({"mix": "mixup", "mix_alpha": 0.0}, "mix_alpha must be greater than or equal to 0.1, got 0.0"),
+        ({"mix_alpha": 0.2}, "mix_alpha=0.2 has no effect with mix='none' (it is for mixup or cutmix)"),
         ({"epochs": 2, "minutes": 1.0}, "exclude each other"),
         ({"optimizer": "sgd", "momentum": 0.0, "nesterov": True}, "nesterov=True needs a momentum above 0"),
         ({"optimizer": "sgd", "convention": "notes"}, "no effect on sgd without momentum or with nesterov=True"),

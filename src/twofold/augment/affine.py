@@ -19,7 +19,7 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from twofold.augment.operation import Augmentation, check_range, check_size, draw_uniform, wide
+from twofold.augment.operation import Augmentation, check_range, check_size, cut_off, draw_uniform, wide
 from twofold.errors import TwofoldError, check_known
 from twofold.keyed import derive_key
 
@@ -101,6 +101,12 @@ class Affine(Augmentation):
         """Return the images, moved as drawn."""
         return warp(images, inverse_matrices(params), interpolation=self.interpolation)
 
+    def move_boxes(
+        self, boxes: Float[Tensor, "batch boxes 4"], params: AffineParams, image_size: tuple[int, int]
+    ) -> Float[Tensor, "batch boxes 4"]:
+        """Return the upright boxes around the moved ones."""
+        return warp_boxes(boxes, inverse_matrices(params), image_size)
+
     def describe(self, params: AffineParams) -> list[list[str]]:
         """Return what was done to each sample."""
         columns = (params.angle, params.shift_x, params.shift_y, params.scale, params.shear_x, params.shear_y)
@@ -160,3 +166,21 @@ def warp(
         align_corners=False,
     )
     return moved.round_().to(torch.uint8)
+
+
+def warp_boxes(
+    boxes: Float[Tensor, "batch boxes 4"], matrices: Float[Tensor, "batch 2 3"], image_size: tuple[int, int]
+) -> Float[Tensor, "batch boxes 4"]:
+    """Return the upright boxes around those of images that `warp` moved by `matrices`, cut off at the edges."""
+    height, width = image_size
+    middle = torch.tensor([width / 2, height / 2], dtype=matrices.dtype, device=boxes.device)
+    x1, y1, x2, y2 = boxes.to(matrices.dtype).unbind(2)
+    corners = torch.stack([x1, y1, x2, y1, x1, y2, x2, y2], dim=2).unflatten(2, (4, 2)) - middle
+    # The matrices lead from new places to old ones; corners go the other way: new = A⁻¹ (old - offset).
+    inverse, offset = matrices[:, None, None, :, :2], matrices[:, None, None, :, 2]
+    moved = torch.linalg.solve(inverse, (corners - offset)[..., None])[..., 0] + middle
+    low, high = moved.amin(dim=2), moved.amax(dim=2)
+    # Of a box that had left the picture, a line along its edge remains, which turned would have an area again.
+    empty = (x2 <= x1) | (y2 <= y1)
+    high = torch.where(empty[..., None], low, high)
+    return cut_off(torch.cat([low, high], dim=2), image_size).to(boxes.dtype)

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 
 from twofold.augment import colour, levels
-from twofold.augment.affine import INTERPOLATIONS, AffineParams, inverse_matrices, warp
+from twofold.augment.affine import INTERPOLATIONS, AffineParams, inverse_matrices, warp, warp_boxes
 from twofold.augment.operation import Augmentation, check_size
 from twofold.errors import TwofoldError, check_known
 from twofold.keyed import bits, derive_key, integers
@@ -125,6 +125,19 @@ class _Auto(Augmentation):
                 result.index_copy_(0, chosen, changed)
         return result
 
+    def move_boxes(
+        self, boxes: Float[Tensor, "batch boxes 4"], params: AutoParams, image_size: tuple[int, int]
+    ) -> Float[Tensor, "batch boxes 4"]:
+        """Return the boxes after those changes that move pixels."""
+        for place in range(self.num_changes):
+            for which, change in enumerate(self.changes):
+                if not _moves(change.name):
+                    continue
+                matrices = _matrices(change.name, image_size, params.amounts[:, place])
+                chosen = (params.changes[:, place] == which).view(-1, 1, 1)
+                boxes = torch.where(chosen, warp_boxes(boxes, matrices, image_size), boxes)
+        return boxes
+
     def describe(self, params: AutoParams) -> list[list[str]]:
         """Return the changes of each sample with their amounts."""
         each = zip(params.changes.tolist(), params.amounts.tolist(), strict=True)
@@ -223,12 +236,17 @@ def apply_change(
         return levels.solarize(images, amounts)
     if name in ("autocontrast", "equalize"):
         return levels.autocontrast(images) if name == "autocontrast" else levels.equalize(images)
-    return warp(images, _matrices(name, images, amounts), interpolation=interpolation)
+    size = (images.shape[2], images.shape[3])
+    return warp(images, _matrices(name, size, amounts), interpolation=interpolation)
 
 
-def _matrices(name: str, images: Tensor, amounts: Tensor) -> Tensor:
+def _moves(name: str) -> bool:
+    return name == "rotate" or name.startswith(("shear", "shift"))
+
+
+def _matrices(name: str, image_size: tuple[int, int], amounts: Tensor) -> Tensor:
     """Return where the pixels of a sheared, shifted or turned image come from."""
-    height, width = images.shape[2:]
+    height, width = image_size
     zero, one = torch.zeros_like(amounts), torch.ones_like(amounts)
     settings = {"angle": zero, "shift_x": zero, "shift_y": zero, "scale": one, "shear_x": zero, "shear_y": zero}
     # A shear leaves the upper left corner where it is, a rotation the middle.

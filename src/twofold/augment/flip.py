@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Int64, UInt8
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from twofold.augment.operation import Augmentation, check_probability
+from twofold.augment.operation import Augmentation, check_probability, mirrored
 from twofold.keyed import derive_key, uniform
 
 
@@ -52,6 +53,14 @@ class Flip(Augmentation):
             if len(which) > 0:
                 images = images.index_copy(0, which, images.index_select(0, which).flip(dim))
         return images
+
+    def move_boxes(
+        self, boxes: Float[Tensor, "batch boxes 4"], params: FlipParams, image_size: tuple[int, int]
+    ) -> Float[Tensor, "batch boxes 4"]:
+        """Return the boxes, mirrored as drawn."""
+        for axis, drawn in ((0, params.horizontal), (1, params.vertical)):
+            boxes = torch.where(drawn.view(-1, 1, 1), mirrored(boxes, image_size[1 - axis], axis=axis), boxes)
+        return boxes
 
     def describe(self, params: FlipParams) -> list[list[str]]:
         """Return "mirrored" and "upside down" where it was done."""

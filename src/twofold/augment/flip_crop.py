@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from twofold.augment.operation import Augmentation
+from twofold.augment.operation import Augmentation, cut_off, mirrored
 from twofold.errors import TwofoldError
 from twofold.keyed import derive_key, integers, uniform
 
@@ -72,6 +72,14 @@ class FlipCrop(Augmentation):
         source = (rows[:, :, None] * padded_width + columns[:, None, :]).view(batch, 1, height * width)
         pixels = padded.flatten(2).gather(2, source.expand(batch, channels, height * width))
         return pixels.view(batch, channels, height, width)
+
+    def move_boxes(
+        self, boxes: Float[Tensor, "batch boxes 4"], params: FlipCropParams, image_size: tuple[int, int]
+    ) -> Float[Tensor, "batch boxes 4"]:
+        """Return the boxes, shifted and then mirrored as their images are."""
+        shift = self.padding - torch.stack([params.left, params.top, params.left, params.top], dim=1)
+        shifted = cut_off(boxes + shift[:, None], image_size)
+        return torch.where(params.flipped.view(-1, 1, 1), mirrored(shifted, image_size[1], axis=0), shifted)
 
     def describe(self, params: FlipCropParams) -> list[list[str]]:
         """Return "mirrored" where it was done, and how far the picture moved to the right and down."""

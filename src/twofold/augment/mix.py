@@ -22,7 +22,7 @@ from torch import Tensor
 
 from twofold.augment.erase import EraseParams, rectangles
 from twofold.augment.operation import check_size, draw_below, per_image
-from twofold.errors import TwofoldError
+from twofold.errors import TwofoldError, check_known
 from twofold.keyed import derive_key, uniform
 
 _TRIES = 64
@@ -108,6 +108,19 @@ class CutMix:
     ) -> UInt8[Tensor, "batch channels height width"]:
         """Return the images, each with its rectangle taken from the one before it."""
         return torch.where(rectangles(params.box, images), images.roll(1, 0), images)
+
+
+def create_mix(name: str, alpha: float | None, image_size: tuple[int, int]) -> MixUp | CutMix | None:
+    """Return what "mixup" or "cutmix" stands for, with its own alpha if None is given; None for "none".
+
+    Raises:
+        TwofoldError: another name, or an alpha outside of its range.
+    """
+    check_known("mix", name, ("none", "mixup", "cutmix"))
+    given = {} if alpha is None else {"alpha": alpha}
+    if name == "mixup":
+        return MixUp(**given)
+    return CutMix(image_size, **given) if name == "cutmix" else None
 
 
 def mix_labels(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float64, Int64, UInt8
+from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from twofold.errors import TwofoldError
@@ -38,6 +38,26 @@ class Augmentation(ABC):
         self, images: UInt8[Tensor, "batch channels height width"], params: Any
     ) -> UInt8[Tensor, "batch channels out_h out_w"]:
         """Return the images, each changed as its parameters say; `images` itself stays as it is."""
+
+    def move_boxes(
+        self, boxes: Float[Tensor, "batch boxes 4"], params: Any, image_size: tuple[int, int]
+    ) -> Float[Tensor, "batch boxes 4"]:
+        """Return where the boxes of each image lie after `apply` with the same parameters.
+
+        A box that is turned becomes the upright one around it; what lies outside of the picture is cut off, and of a
+        box that has left it nothing remains: its area is 0. An augmentation that moves nothing returns them as they
+        are.
+
+        Args:
+            boxes: corners (x1, y1, x2, y2) in pixels, x to the right and y down, 0 at the left and upper edge.
+            params: as drawn for these images.
+            image_size: (height, width) of the images before.
+        """
+        return boxes
+
+    def out_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) that images of `image_size` have after `apply`."""
+        return image_size
 
     @abstractmethod
     def describe(self, params: Any) -> list[list[str]]:
@@ -77,6 +97,21 @@ class Compose(Augmentation):
         for part, drawn in zip(self.parts, params.parts, strict=True):
             images = part.apply(images, drawn)
         return images
+
+    def move_boxes(
+        self, boxes: Float[Tensor, "batch boxes 4"], params: ComposeParams, image_size: tuple[int, int]
+    ) -> Float[Tensor, "batch boxes 4"]:
+        """Return the boxes after all parts."""
+        for part, drawn in zip(self.parts, params.parts, strict=True):
+            boxes = part.move_boxes(boxes, drawn, image_size)
+            image_size = part.out_size(image_size)
+        return boxes
+
+    def out_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) after all parts."""
+        for part in self.parts:
+            image_size = part.out_size(image_size)
+        return image_size
 
     def describe(self, params: ComposeParams) -> list[list[str]]:
         """Return the phrases of all parts, in order."""
@@ -121,6 +156,13 @@ class Sometimes(Augmentation):
             0, which, self.augmentation.apply(images.index_select(0, which), take(params.drawn, which))
         )
 
+    def move_boxes(
+        self, boxes: Float[Tensor, "batch boxes 4"], params: SometimesParams, image_size: tuple[int, int]
+    ) -> Float[Tensor, "batch boxes 4"]:
+        """Return the boxes, those of changed images moved."""
+        moved = self.augmentation.move_boxes(boxes, params.drawn, image_size)
+        return torch.where(params.applied.view(-1, 1, 1), moved, boxes)
+
     def describe(self, params: SometimesParams) -> list[list[str]]:
         """Return what was done to those that were changed."""
         each = zip(params.applied.tolist(), self.augmentation.describe(params.drawn), strict=True)
@@ -141,6 +183,25 @@ def take(params: Any, which: Tensor | slice) -> Any:
         changed = {field.name: take(getattr(params, field.name), which) for field in dataclasses.fields(params)}
         return dataclasses.replace(params, **changed)
     return params
+
+
+def cut_off(boxes: Float[Tensor, "batch boxes 4"], image_size: tuple[int, int]) -> Float[Tensor, "batch boxes 4"]:
+    """Return the part of each box that lies in a picture of (height, width).
+
+    >>> cut_off(torch.tensor([[[-2.0, 3.0, 5.0, 30.0]]]), (28, 28))
+    tensor([[[ 0.,  3.,  5., 28.]]])
+    """
+    height, width = image_size
+    most = torch.tensor([width, height, width, height], dtype=boxes.dtype, device=boxes.device)
+    return boxes.clamp(min=0).minimum(most)
+
+
+def mirrored(boxes: Float[Tensor, "batch boxes 4"], length: int, *, axis: int) -> Float[Tensor, "batch boxes 4"]:
+    """Return the boxes of mirrored pictures: along x (axis 0) of that width, or along y (axis 1) of that height."""
+    result = boxes.clone()
+    result[..., axis] = length - boxes[..., axis + 2]
+    result[..., axis + 2] = length - boxes[..., axis]
+    return result
 
 
 def draw_uniform(key: int, indices: Int64[Tensor, " batch"], low: float, high: float) -> Float64[Tensor, " batch"]:

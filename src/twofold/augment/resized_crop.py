@@ -28,7 +28,15 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from twofold.augment.operation import Augmentation, check_range, check_size, draw_below, draw_uniform, wide
+from twofold.augment.operation import (
+    Augmentation,
+    check_range,
+    check_size,
+    cut_off,
+    draw_below,
+    draw_uniform,
+    wide,
+)
 from twofold.errors import TwofoldError
 from twofold.keyed import derive_key
 
@@ -119,6 +127,20 @@ class ResizedCrop(Augmentation):
         if tuple(images.shape[2:]) != self.image_size:
             raise TwofoldError(f"images must be {self.image_size} (height, width) px, got {tuple(images.shape[2:])}")
         return resized_crop(images, params, self.size)
+
+    def move_boxes(
+        self, boxes: Float[Tensor, "batch boxes 4"], params: ResizedCropParams, image_size: tuple[int, int]
+    ) -> Float[Tensor, "batch boxes 4"]:
+        """Return the boxes, cut off at the edges of the part that is kept and brought to `size` with it."""
+        height, width = self.size
+        start = torch.stack([params.left, params.top] * 2, dim=1)[:, None]
+        new = torch.tensor([width, height] * 2, dtype=boxes.dtype, device=boxes.device)
+        old = torch.stack([params.width, params.height] * 2, dim=1)[:, None]
+        return cut_off((boxes - start) * (new / old), self.size)
+
+    def out_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Return `size`."""
+        return self.size
 
     def describe(self, params: ResizedCropParams) -> list[list[str]]:
         """Return the part's width and height, and its left and top edge."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +11,15 @@ from typing import Annotated
 import tyro
 
 from twofold.augment.names import POLICIES
+from twofold.augment.spelling import check_policy, is_spelled_out
 from twofold.cli.parse import check_figure, parse
-from twofold.errors import TwofoldError, check_known
+from twofold.errors import TwofoldError
 from twofold.terminal import loading, note, track
 
 _LARGEST_SIZE = 1024
 _MOST_ROWS = 20
 _USUAL_SIZE = 224
+_LONGEST_SUBTITLE = 140
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -26,7 +29,8 @@ class AugmentArguments:
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
     """The image file."""
     policy: Annotated[str, tyro.conf.arg(metavar="NAME")] = "notes"
-    """The augmentation: flip, crop, flip-crop, shift, flip-shift, light, notes or strong."""
+    """The augmentation: flip, crop, flip-crop, shift, flip-shift, light, notes or strong; or spelled out, as in
+    "flip() + resized_crop(scale=(0.5, 1))"."""
     rows: int = 3
     """Rows of six pictures, the original first; 1 to 20."""
     size: int | None = None
@@ -64,9 +68,10 @@ def run(arguments: Sequence[str]) -> int:
         drawn = policy.draw(seed=parsed.seed, epoch=0, indices=torch.tensor([index]))
         changed.append(policy.apply(original[None], drawn)[0])
         captions.extend(policy.describe(drawn))
-    figure = draw_gallery(
-        original, changed, captions, title=parsed.policy, subtitle=f"{POLICIES[parsed.policy]}; seed {parsed.seed}"
-    )
+    title, subtitle = parsed.policy, POLICIES.get(parsed.policy, "")
+    if is_spelled_out(parsed.policy):
+        title, subtitle = "own policy", textwrap.shorten(parsed.policy, _LONGEST_SUBTITLE, placeholder=" …")
+    figure = draw_gallery(original, changed, captions, title=title, subtitle=f"{subtitle}; seed {parsed.seed}")
     save_picture(figure, path)
     note(f"wrote {path}")
     return 0
@@ -74,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _check(parsed: AugmentArguments) -> None:
     """Refuse what cannot be drawn, before anything slow begins."""
-    check_known("augmentation", parsed.policy, POLICIES)
+    check_policy(parsed.policy)
     if parsed.policy == "none":
         others = ", ".join(name for name in POLICIES if name != "none")
         raise TwofoldError(

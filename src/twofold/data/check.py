@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +35,7 @@ class Checked:
 
 def check_files(root: Path, files: Sequence[ImageFile], *, show_progress: bool) -> list[Checked]:
     """Return what decoding each file shows, in order, from the cache where the file has not changed since."""
-    cache = cache_folder() / "checked" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:32]}.json"
-    known = _read(cache)
+    known = recall("checked", str(root.resolve()))
     results = [known.get(_key(file)) for file in files]
     missing = [index for index, result in enumerate(results) if result is None]
     decoded = ordered_map(_check, (files[index] for index in missing))
@@ -45,7 +44,8 @@ def check_files(root: Path, files: Sequence[ImageFile], *, show_progress: bool) 
         results[index] = result
     complete = [result for result in results if result is not None]
     if missing:
-        _write(cache, files, complete)
+        keys = map(_key, files)
+        remember("checked", str(root.resolve()), dict(zip(keys, complete, strict=True)))
     return complete
 
 
@@ -61,8 +61,9 @@ def _key(file: ImageFile) -> str:
     return f"{file.size} {file.mtime_ns} {file.relative}"
 
 
-def _read(cache: Path) -> dict[str, Checked]:
-    """Return the remembered results by key; none if the cache is missing or in any way damaged."""
+def recall(room: str, name: str) -> dict[str, Checked]:
+    """Return the results remembered for `name`, by key; none if the cache is missing or in any way damaged."""
+    cache = _cache_path(room, name)
     try:
         content = json.loads(cache.read_text(encoding="utf-8"))
         if content["version"] != _VERSION:
@@ -72,15 +73,18 @@ def _read(cache: Path) -> dict[str, Checked]:
         return {}
 
 
-def _write(cache: Path, files: Sequence[ImageFile], results: Sequence[Checked]) -> None:
-    # Failures are not remembered: a file that could not be read may be readable next time, unchanged.
+def remember(room: str, name: str, results: Mapping[str, Checked]) -> None:
+    """Keep the results for `name` in the cache. Failures are not: a file may be readable next time, unchanged."""
     good = {
-        _key(file): (result.height, result.width, int(result.grey))
-        for file, result in zip(files, results, strict=True)
-        if result.broken is None
+        key: (result.height, result.width, int(result.grey)) for key, result in results.items() if result.broken is None
     }
+    cache = _cache_path(room, name)
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_text(cache, json.dumps({"version": _VERSION, "files": good}))
     except (OSError, TwofoldError):
         pass  # a cache that cannot be written costs time at the next start, nothing else
+
+
+def _cache_path(room: str, name: str) -> Path:
+    return cache_folder() / room / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"

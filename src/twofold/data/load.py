@@ -3,6 +3,7 @@
     data = load_data("fashion-mini")               # embedded: needs no network
     data = load_data("photos", image_size=96)      # a folder with one folder per class
     data = load_data("photos-packed")              # what twofold data pack made of it
+    data = load_data("hf:ylecun/mnist")            # a data set of the Hugging Face hub
     data.train.load(torch.arange(64))              # uint8 (64, channels, height, width)
 
 Validation images come from the data's own val/ folder, or are split off the training images class by class. The
@@ -22,8 +23,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from twofold.data.folder import DataError, FolderScan, Split, scan_folder
+from twofold.data.huggingface import TableImages, TableSplit, open_hub_data
 from twofold.data.named import load_named
-from twofold.data.names import NAMED_DATA, check_data_name
+from twofold.data.names import NAMED_DATA, check_data_name, is_hub_name
 from twofold.data.parallel import available_memory
 from twofold.data.shards import PackedImages, PackedSplit, is_packed, open_packed
 from twofold.data.source import Images, MemoryImages, ResizedImages, StreamedImages
@@ -32,8 +34,8 @@ from twofold.errors import TwofoldError
 from twofold.keyed import derive_key, permutation
 from twofold.terminal import track
 
-Part = Split | PackedSplit
-Decoded = StreamedImages | ResizedImages | PackedImages
+Part = Split | PackedSplit | TableSplit
+Decoded = StreamedImages | ResizedImages | PackedImages | TableImages
 
 _SPLITS = ("train", "val", "test")
 _SHARE_OF_MEMORY = 4
@@ -90,7 +92,7 @@ def load_data(
     splits: tuple[str, ...] = _SPLITS,
     show_progress: bool = True,
 ) -> Data:
-    """Return the images of a named data set, a folder or a packed folder, split for training.
+    """Return the images of a named data set, a folder, a packed folder or hf:NAME, split for training.
 
     Without `image_size` (one side, or height and width, in pixels) a named set keeps its own and a folder gets 224,
     or for smaller images the multiple of 32 at or below the median of their shorter sides. Without `channels` they
@@ -120,14 +122,12 @@ def load_data(
         chosen = {split: parts[split] for split in splits if split in parts}
         loaded, notes = _place_named(chosen, spec, memory_limit, show_progress)
         return _data(name_or_path, named.class_names, spec, loaded, named.fingerprint, notes)
-    root = Path(name_or_path).expanduser()
-    found = _find(root, skip_broken=skip_broken, for_training=True, show_progress=show_progress)
+    found = _find(name_or_path, skip_broken=skip_broken, for_training=True, show_progress=show_progress)
     spec = _pixel_spec(options, channels=found.channels, image_size=_folder_size(found.median_side))
     folder_parts = _split_folder(found, val_fraction, seed)
     folder_chosen = {split: folder_parts[split] for split in splits if split in folder_parts}
     loaded, notes = _place_folder(folder_chosen, spec, memory_limit, show_progress)
-    name = root.resolve().name
-    return _data(name, found.class_names, spec, loaded, found.fingerprint, found.notes + notes)
+    return _data(found.name, found.class_names, spec, loaded, found.fingerprint, found.notes + notes)
 
 
 def load_eval_images(
@@ -139,7 +139,7 @@ def load_eval_images(
     memory_limit: int | None = None,
     show_progress: bool = True,
 ) -> EvalData:
-    """Return the images of a named data set or a folder, prepared as a trained network's `spec` says, each once.
+    """Return the images of what `load_data` takes, prepared as a trained network's `spec` says, each once.
 
     Without `split`, the test images; a folder without them gives val, then train; a folder of classes without
     splits gives all. Classes are matched with the network's by name; the data may lack some of them.
@@ -161,15 +161,14 @@ def load_eval_images(
         loaded, notes = _place_named({split: part}, pixels, memory_limit, show_progress)
         name, fingerprint = name_or_path, named.fingerprint
     else:
-        root = Path(name_or_path).expanduser()
-        found = _find(root, skip_broken=skip_broken, for_training=False, show_progress=show_progress)
+        found = _find(name_or_path, skip_broken=skip_broken, for_training=False, show_progress=show_progress)
         split = _eval_split(found, split)
         _check_channels(name_or_path, found.channels, pixels)
         part_found = found.splits[split]
         labels = _match_classes(name_or_path, part_found.labels, found.class_names, spec.class_names)
         folder_part = {split: _relabel(part_found, labels)}
         loaded, notes = _place_folder(folder_part, pixels, memory_limit, show_progress)
-        name, fingerprint, notes = root.resolve().name, found.fingerprint, found.notes + notes
+        name, fingerprint, notes = found.name, found.fingerprint, found.notes + notes
     return EvalData(
         name=name,
         split=split,
@@ -183,9 +182,13 @@ def load_eval_images(
 
 @dataclass(frozen=True)
 class _Found:
-    """What a folder holds, of image files or packed: the same for both, apart from the parts."""
+    """What a folder or a table holds: the same for image files, packed ones and tables, apart from the parts.
 
-    root: Path
+    `source` is how errors name it, `name` what a run records.
+    """
+
+    source: str
+    name: str
     class_names: tuple[str, ...]
     splits: dict[str, Part]
     channels: int
@@ -194,17 +197,39 @@ class _Found:
     notes: tuple[str, ...]
 
 
-def _find(root: Path, *, skip_broken: bool, for_training: bool, show_progress: bool) -> _Found:
+def _find(name_or_path: str, *, skip_broken: bool, for_training: bool, show_progress: bool) -> _Found:
+    if is_hub_name(name_or_path):
+        hub = open_hub_data(name_or_path, skip_broken=skip_broken, show_progress=show_progress)
+        return _Found(
+            name_or_path,
+            hub.title,
+            hub.class_names,
+            dict(hub.splits),
+            hub.channels,
+            hub.median_side,
+            hub.fingerprint,
+            hub.notes,
+        )
+    root = Path(name_or_path).expanduser()
+    name = root.resolve().name
     if is_packed(root):
         packed = open_packed(root)
         index = packed.index
         splits: dict[str, Part] = dict(packed.splits)
         return _Found(
-            root, index.class_names, splits, packed.channels, packed.median_side, index.fingerprint, packed.notes
+            str(root),
+            name,
+            index.class_names,
+            splits,
+            packed.channels,
+            packed.median_side,
+            index.fingerprint,
+            packed.notes,
         )
     scan = scan_folder(root, skip_broken=skip_broken, for_training=for_training, show_progress=show_progress)
     return _Found(
-        root,
+        str(root),
+        name,
         scan.class_names,
         dict(scan.splits),
         scan.channels,
@@ -295,7 +320,7 @@ def _split_folder(found: _Found, val_fraction: float, seed: int) -> dict[str, Pa
         single = [name for name, count in zip(found.class_names, counts.tolist(), strict=True) if count == 1]
         if single:
             raise DataError(
-                f"{found.root}: {'classes' if len(single) > 1 else 'class'} {', '.join(single[:20])} with one image "
+                f"{found.source}: {'classes' if len(single) > 1 else 'class'} {', '.join(single[:20])} with one image "
                 "cannot be split into training and validation; add images, or set val_fraction to 0"
             )
         train_at, val_at = split_indices(whole.labels, val_fraction, seed)
@@ -305,13 +330,13 @@ def _split_folder(found: _Found, val_fraction: float, seed: int) -> dict[str, Pa
 
 
 def _select(split: Part, indices: Int64[Tensor, " m"]) -> Part:
-    if isinstance(split, PackedSplit):
+    if not isinstance(split, Split):
         return split.select(indices)
     return Split([split.paths[index] for index in indices.tolist()], split.labels[indices])
 
 
 def _relabel(split: Part, labels: Int64[Tensor, " n"]) -> Part:
-    return split.relabelled(labels) if isinstance(split, PackedSplit) else Split(split.paths, labels)
+    return Split(split.paths, labels) if isinstance(split, Split) else split.relabelled(labels)
 
 
 def _eval_split(found: _Found, split: str | None) -> str:
@@ -320,8 +345,8 @@ def _eval_split(found: _Found, split: str | None) -> str:
     if split in found.splits:
         return split
     if "all" in found.splits:
-        raise TwofoldError(f"{found.root} has no splits, so split={split!r} cannot be chosen; leave it out")
-    raise TwofoldError(f"{found.root} has no split {split!r}; it has {', '.join(found.splits)}")
+        raise TwofoldError(f"{found.source} has no splits, so split={split!r} cannot be chosen; leave it out")
+    raise TwofoldError(f"{found.source} has no split {split!r}; it has {', '.join(found.splits)}")
 
 
 def _check_channels(name: str, channels: int, spec: PixelSpec) -> None:
@@ -359,12 +384,12 @@ def _place_named(
 def _place_folder(
     parts: dict[str, Part], spec: PixelSpec, memory_limit: int | None, show_progress: bool
 ) -> tuple[dict[str, Images], tuple[str, ...]]:
-    decoded: dict[str, Decoded] = {
-        split: PackedImages(part, spec)
-        if isinstance(part, PackedSplit)
-        else StreamedImages(part.paths, part.labels, spec)
-        for split, part in parts.items()
-    }
+    decoded: dict[str, Decoded] = {}
+    for split, part in parts.items():
+        if isinstance(part, Split):
+            decoded[split] = StreamedImages(part.paths, part.labels, spec)
+        else:
+            decoded[split] = PackedImages(part, spec) if isinstance(part, PackedSplit) else TableImages(part, spec)
     return _place(decoded, memory_limit, show_progress)
 
 
@@ -390,6 +415,6 @@ def _fill(images: Decoded, split: str, show_progress: bool) -> MemoryImages:
         pixels[chunk] = images.load(chunk)
     if isinstance(images, ResizedImages):
         return MemoryImages(pixels, images.labels, images.base.origin, images.base.numbers)
-    if isinstance(images, PackedImages):
+    if isinstance(images, PackedImages | TableImages):
         return MemoryImages(pixels, images.labels, images.records.describe_all())
     return MemoryImages(pixels, images.labels, images.paths)

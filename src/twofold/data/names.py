@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ class NamedData:
     source: str
     offline: bool = False
 
+
+HUB_PREFIX = "hf:"
 
 _CLOTHES = (
     "T-shirt/top",
@@ -118,6 +121,51 @@ NAMED_DATA: dict[str, NamedData] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class HubName:
+    """A data set in Hugging Face's form: OWNER/NAME on the hub, or a folder; and what was chosen of it."""
+
+    name: str
+    config: str | None = None
+    revision: str | None = None
+    image: str | None = None
+    label: str | None = None
+
+    @property
+    def is_path(self) -> bool:
+        """Whether `name` can only mean a folder."""
+        return self.name.startswith((".", "~", "/"))
+
+
+def is_hub_name(text: str) -> bool:
+    """Return whether `text` names a data set in Hugging Face's form."""
+    return text.startswith(HUB_PREFIX)
+
+
+def parse_hub_name(text: str) -> HubName:
+    """Return what "hf:NAME" or "hf:NAME?config=…&revision=…&image=COLUMN&label=COLUMN" asks for.
+
+    >>> parse_hub_name("hf:uoft-cs/cifar100?label=fine_label").label
+    'fine_label'
+
+    Raises:
+        TwofoldError: it has another form.
+    """
+    name, _, query = text.removeprefix(HUB_PREFIX).partition("?")
+    if not name:
+        raise TwofoldError(f"{text!r} lacks a name: write hf:OWNER/NAME, or hf:./folder for one on disk")
+    settings: dict[str, str] = {}
+    for part in filter(None, query.split("&")):
+        key, equals, value = part.partition("=")
+        if key not in ("config", "revision", "image", "label"):
+            choices = ("config", "revision", "image", "label")
+            raise TwofoldError(f"{text!r} has the unknown setting {key!r}: {nearest(key, choices)}")
+        if not equals or not value:
+            raise TwofoldError(f"{text!r} lacks a value for {key}")
+        settings[key] = value
+    return HubName(name=name, **settings)
+
+
 def looks_like_path(text: str) -> bool:
     """Return whether `text` means a folder rather than a named data set.
 
@@ -134,12 +182,17 @@ def looks_like_path(text: str) -> bool:
 
 
 def check_data_name(text: str) -> None:
-    """Check that `text` is a named data set or an existing folder.
+    """Check that `text` is a named data set, an existing folder, or a data set in Hugging Face's form.
 
     Raises:
         TwofoldError: it is neither; the message offers the nearest names.
     """
     if text in NAMED_DATA:
+        return
+    if is_hub_name(text):
+        parse_hub_name(text)
+        if importlib.util.find_spec("datasets") is None:
+            raise TwofoldError(f"{text} needs the datasets library: pip install 'twofold[hf]'")
         return
     if not looks_like_path(text):
         raise TwofoldError(f"unknown data set {text!r}, and no folder of that name here; {nearest(text, NAMED_DATA)}")

@@ -40,6 +40,8 @@ Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tenso
 
 # Numbers in a piece: five arrays of it fit into the second-level cache of one core.
 PIECE = 1 << 16
+# Calling a compiled kernel takes as long as updating so many numbers operation by operation.
+_WORTH_A_KERNEL = 1 << 13
 # A step count so large that 1 − βᵗ is 1: Adam without its correction.
 _LONG_AFTER_THE_START = 1e9
 
@@ -213,7 +215,7 @@ class RMSProp(Rule):
         eps: ε.
         weight_decay: λ; λx is added to the gradient.
         convention: where ε stands, see above.
-        compile: let torch.compile make one loop of the readable form, for tensors of more than `PIECE` numbers.
+        compile: let torch.compile make one loop of the readable form, for all but small tensors.
     """
 
     state_names = ("square_avg",)
@@ -258,7 +260,7 @@ class AdaDelta(Rule):
         eps: ε.
         weight_decay: λ; λx is added to the gradient.
         convention: the same in both.
-        compile: let torch.compile make one loop of the readable form, for tensors of more than `PIECE` numbers.
+        compile: let torch.compile make one loop of the readable form, for all but small tensors.
     """
 
     state_names = ("square_avg", "delta_avg")
@@ -508,11 +510,10 @@ def _decayed(x: list[Tensor], grad: list[Tensor], group: dict[str, Any]) -> list
 def _in_one_loop(read: Callable[..., None], run: Callable[..., None], *tensors: list[Tensor], **settings: Any) -> None:
     """Carry out a rule of `scratch.optim` compiled where a tensor is large; `run` does the others.
 
-    A kernel is made for rows of numbers of any length: a shape or a parameter of its own would each want its own. To
-    call it takes a fifth of a millisecond, more than a small tensor's whole update.
+    A kernel is made for rows of numbers of any length: a shape or a parameter of its own would each want its own.
     """
     for own in zip(*tensors, strict=True):
-        if own[0].numel() > PIECE and _is_dense(own[0]):
+        if own[0].numel() > _WORTH_A_KERNEL and _is_dense(own[0]):
             compiled(read)(*(_flat(one) for one in own), **settings)
         else:
             run(*own, **settings)

@@ -25,6 +25,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 Reduction = Literal["mean", "sum", "none"]
+# The class of each example, or the share of each class in it.
+Labels = Int64[Tensor, " batch"] | Float[Tensor, "batch classes"]
 
 
 def squared_loss(prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -120,15 +122,25 @@ def log_softmax_backward(
 
 
 def smooth_targets(
-    labels: Int64[Tensor, " batch"], num_classes: int, label_smoothing: float = 0.0, *, dtype: torch.dtype
+    labels: Labels, num_classes: int, label_smoothing: float = 0.0, *, dtype: torch.dtype
 ) -> Float[Tensor, "batch classes"]:
     """Return each label as a row of probabilities: 1 − ε at its class, and ε/K more at every class.
 
+    Labels that are such rows already, as those of mixed images are, become (1 − ε) q + ε/K.
+
     >>> smooth_targets(torch.tensor([1]), 4, 0.2, dtype=torch.float32)
     tensor([[0.0500, 0.8500, 0.0500, 0.0500]])
+    >>> smooth_targets(torch.tensor([[0.75, 0.25]]), 2, dtype=torch.float32)
+    tensor([[0.7500, 0.2500]])
     """
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"label_smoothing must lie in 0..1, got {label_smoothing}")
+    if labels.is_floating_point():
+        if labels.dim() != 2 or labels.shape[1] != num_classes:
+            raise ValueError(f"shares of classes must be (batch, {num_classes}), got {tuple(labels.shape)}")
+        if not torch.allclose(labels.sum(dim=1), labels.new_ones(len(labels)), atol=1e-3):
+            raise ValueError("the shares of classes must add up to 1 in each row")
+        return (1 - label_smoothing) * labels.to(dtype) + label_smoothing / num_classes
     if labels.dim() != 1 or labels.dtype != torch.int64:
         raise ValueError(f"labels must be int64 (batch,), got {labels.dtype} {tuple(labels.shape)}")
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
@@ -139,7 +151,7 @@ def smooth_targets(
 
 def cross_entropy(
     logits: Float[Tensor, "batch classes"],
-    labels: Int64[Tensor, " batch"],
+    labels: Labels,
     *,
     label_smoothing: float = 0.0,
     reduction: Reduction = "mean",
@@ -162,7 +174,7 @@ def cross_entropy(
 def cross_entropy_backward(
     grad: Tensor,
     logits: Float[Tensor, "batch classes"],
-    labels: Int64[Tensor, " batch"],
+    labels: Labels,
     *,
     label_smoothing: float = 0.0,
     reduction: Reduction = "mean",

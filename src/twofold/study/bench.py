@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, nn
 
-from twofold.augment.policies import create_policy
 from twofold.data import Data, Images
 from twofold.keyed import torch_generator_seed
 from twofold.train.batches import BatchPlan
@@ -34,13 +33,13 @@ from twofold.train.loop import (
     in_form,
     load_recipe_data,
     on_device,
-    prepare,
     preprocessing_spec,
     reproducible,
     requested_precision,
     require_batches,
 )
 from twofold.train.options import Options
+from twofold.train.prepare import BatchPreparation
 from twofold.train.recipe import Recipe
 
 # A training has diverged when its loss, averaged over about ten steps, is this many times what it was at the first.
@@ -87,7 +86,7 @@ class Training:
         self.model = in_form(recipe, build_model(bench.spec, bench.hardware))
         self._optimizer = create_optimizer(recipe, self.model)
         self._loss = in_form(recipe, nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing))
-        self._augmentation = create_policy(recipe.augment, bench.data.spec.image_size)
+        self._prepare = BatchPreparation(recipe, bench.spec, bench.train_images, bench.hardware)
         self.plan = BatchPlan(len(bench.train_images), recipe.batch_size, recipe.accumulate, recipe.seed)
         self._done = 0
 
@@ -96,20 +95,8 @@ class Training:
         yield from feed(self.plan, self._bench.train_images, epoch=epoch, first_step=0)
 
     def inputs(self, step: list[Batch], *, epoch: int) -> list[tuple[Tensor, Tensor]]:
-        """Return the batches of a step as the network takes them: inputs and labels, on the device."""
-        bench = self._bench
-        return [
-            prepare(
-                batch,
-                bench.train_images,
-                bench.spec,
-                self._augmentation,
-                bench.hardware,
-                seed=self.recipe.seed,
-                epoch=epoch,
-            )
-            for batch in step
-        ]
+        """Return the batches of a step as the network takes them: inputs and targets, on the device."""
+        return [self._prepare(batch, epoch=epoch) for batch in step]
 
     def update(self, step: list[Batch], *, epoch: int, lr: float) -> tuple[float, int, int]:
         """Do one step at learning rate `lr`; return (mean loss before it, images classified correctly, images)."""

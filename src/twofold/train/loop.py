@@ -13,9 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from twofold.augment.operation import Augmentation
-from twofold.augment.policies import create_policy
-from twofold.data import Data, Images, MemoryImages, channel_statistics, load_data, normalise, prefetch
+from twofold.data import Data, Images, MemoryImages, channel_statistics, load_data, prefetch
 from twofold.data.spec import PreprocessingSpec
 from twofold.errors import RunError, TwofoldError
 from twofold.keyed import torch_generator_seed
@@ -24,6 +22,7 @@ from twofold.models.measure import count_parameters
 from twofold.models.network import Network
 from twofold.models.registry import create_model, resolve_options
 from twofold.models.scratch_form import to_scratch
+from twofold.models.winograd import with_winograd
 from twofold.optim import rules
 from twofold.optim.groups import parameter_groups
 from twofold.optim.scratch_form import ScratchOptimizer
@@ -31,7 +30,9 @@ from twofold.train.batches import BatchPlan
 from twofold.train.evaluate import quick_metrics
 from twofold.train.freezing import Freezing, layer_decay_factors
 from twofold.train.hardware import Hardware, pick_hardware
+from twofold.train.memory import freed_memory_is_kept
 from twofold.train.options import Options
+from twofold.train.prepare import Batch, BatchPreparation, classes_of
 from twofold.train.recipe import Recipe
 from twofold.train.run import RunFolder
 from twofold.train.session import Session
@@ -39,7 +40,6 @@ from twofold.train.state import Counters, TrainState, moving_average
 from twofold.train.weights import Weights, WeightsMismatchError, find_weights, fit_weights, print_mismatch
 
 M = TypeVar("M", bound=nn.Module)
-Batch = tuple[Tensor, Tensor]  # sample indices (batch,), uint8 pixels (batch, channels, height, width)
 
 
 def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = False) -> tuple[nn.Module, Data]:
@@ -56,18 +56,18 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         RunError: the loss is no longer finite, or memory or disk ran out.
         Interrupted: Ctrl-C or SIGTERM came; the state is saved.
     """
-    with reproducible(), explained_memory_errors(recipe):
+    with reproducible(), freed_memory_is_kept(), explained_memory_errors(recipe):
         # 1. data: images in the order and the shape that the recipe asks for
         hardware = pick_hardware(recipe.device, run.precision() if resume else requested_precision(recipe))
         run.log(f"computing on {hardware.describe()}", show=options.show)
         weights = starting_weights(recipe, options, resume=resume)
         data = load_recipe_data(recipe, options)
         plan = BatchPlan(len(data.train), recipe.batch_size, recipe.accumulate, recipe.seed)
-        augmentation = create_policy(recipe.augment, data.spec.image_size)
 
         # 2. model: a function from pixels to one number a class, with random weights
         spec = preprocessing_spec(recipe, data)
         train_images = on_device(data.train, hardware)
+        prepare = BatchPreparation(recipe, spec, train_images, hardware)
         torch.manual_seed(torch_generator_seed(recipe.seed, "init"))
         model = in_form(recipe, build_model(spec, hardware))
         start_from(weights, recipe, model, run, options)
@@ -99,10 +99,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
                     session.set_learning_rate()
                     # Dropout draws from torch's own generator: keyed by the step, it has no past to restore.
                     torch.manual_seed(torch_generator_seed(recipe.seed, count.step, "torch"))
-                    batches = [
-                        prepare(batch, train_images, spec, augmentation, hardware, seed=recipe.seed, epoch=count.epoch)
-                        for batch in step
-                    ]
+                    batches = [prepare(batch, epoch=count.epoch) for batch in step]
                     freezing.set_training()
                     loss, correct, num_samples = forward_backward(model, loss_function, batches, hardware)
                     session.require_finite(loss)
@@ -131,46 +128,25 @@ def feed(plan: BatchPlan, images: Images, *, epoch: int, first_step: int) -> Ite
             yield [(indices, next(pixels)) for indices in step]
 
 
-def prepare(
-    batch: Batch,
-    images: Images,
-    spec: PreprocessingSpec,
-    augmentation: Augmentation | None,
-    hardware: Hardware,
-    *,
-    seed: int,
-    epoch: int,
-) -> tuple[Tensor, Tensor]:
-    """Return a batch as the network takes it: augmented, normalised float32 inputs and their labels, on the device."""
-    indices, pixels = batch
-    pixels = pixels.to(hardware.device)
-    if augmentation is not None:
-        drawn = augmentation.draw(seed=seed, epoch=epoch, indices=indices.to(hardware.device))
-        pixels = augmentation.apply(pixels, drawn)
-    # Channels-last while the pixels are still bytes: a quarter of the memory to move.
-    inputs = normalise(pixels.contiguous(memory_format=torch.channels_last), spec.mean, spec.std)
-    return inputs, images.labels[indices.to(images.labels.device)].to(hardware.device)
-
-
 def forward_backward(
     model: nn.Module, loss_function: nn.Module, batches: list[tuple[Tensor, Tensor]], hardware: Hardware
 ) -> tuple[float, int, int]:
     """Add the gradient of the mean loss over all `batches` to the parameters; return (loss, correct, images)."""
-    num_samples = sum(len(labels) for _, labels in batches)
+    num_samples = sum(len(targets) for _, targets in batches)
     total = torch.zeros((), device=hardware.device)
     correct = torch.zeros((), device=hardware.device, dtype=torch.int64)
-    for inputs, labels in batches:
+    for inputs, targets in batches:
         with hardware.autocast():
             outputs = model(inputs)
             # GoogLeNet's auxiliary heads give logits of their own in training.
             logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
-            loss = loss_function(logits, labels)
+            loss = loss_function(logits, targets)
             for others in auxiliary:
-                loss = loss + AUXILIARY_WEIGHT * loss_function(others, labels)
-            loss = loss * (len(labels) / num_samples)
+                loss = loss + AUXILIARY_WEIGHT * loss_function(others, targets)
+            loss = loss * (len(targets) / num_samples)
         loss.backward()
         total += loss.detach()
-        correct += (logits.detach().argmax(dim=1) == labels).sum()
+        correct += (logits.detach().argmax(dim=1) == classes_of(targets)).sum()
     return float(total), int(correct), num_samples
 
 
@@ -230,9 +206,10 @@ def requested_precision(recipe: Recipe) -> str:
 
 
 def in_form(recipe: Recipe, module: M) -> M:
-    """Return `module` in the recipe's form: as it is, or running on the operations of `twofold.scratch`."""
+    """Return `module` in the recipe's form: made to run fast, or running on the operations of `twofold.scratch`."""
     if recipe.form == "fast":
-        return module
+        # torch.compile would have to stop at each of these layers.
+        return with_winograd(module) if recipe.winograd and not recipe.compile else module
     # Row-major: the scratch form lays out its own windows, and gains nothing from channels-last.
     return to_scratch(module.to(memory_format=torch.contiguous_format))  # type: ignore[call-overload]
 

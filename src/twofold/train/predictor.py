@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from twofold.data import image_to_pil, to_pixels
 from twofold.data.spec import PreprocessingSpec
 from twofold.errors import TwofoldError
+from twofold.models.winograd import with_winograd
 from twofold.train.checkpoint import load_checkpoint, load_weights
 from twofold.train.evaluate import forward
 from twofold.train.hardware import Hardware, pick_hardware
@@ -81,7 +82,7 @@ class Predictor:
         hardware = pick_hardware(device, precision)
         # The random weights are overwritten at once; drawing them should not disturb the caller's generator.
         with torch.random.fork_rng(devices=[]):
-            model = build_model(spec, hardware)
+            model = with_winograd(build_model(spec, hardware))
         load_weights(model, weights, source=str(weights_path))
         return cls(model, spec, hardware)
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from twofold.augment.names import POLICIES
+from twofold.augment.spelling import check_policy
 from twofold.data.names import check_data_name
 from twofold.errors import TwofoldError, check_known, nearest
 from twofold.files import read_json
@@ -24,6 +25,7 @@ from twofold.models.registry import MODELS, Option, check_model_options
 from twofold.optim.schedule import Schedule, ScheduleName
 
 OptimizerName = Literal["sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw"]
+MixName = Literal["none", "mixup", "cutmix"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 # setting -> (the field that chooses, {choice: default}). A choice that is not listed ignores the setting.
@@ -44,6 +46,7 @@ DEPENDENT_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "beta2": ("optimizer", {"adam": 0.999, "adamw": 0.999}),
     "epsilon": ("optimizer", {"adagrad": 1e-6, "rmsprop": 1e-6, "adadelta": 1e-6, "adam": 1e-8, "adamw": 1e-8}),
     "convention": ("optimizer", {"sgd": "torch", "adagrad": "torch", "rmsprop": "torch"}),
+    "mix_alpha": ("mix", {"mixup": 0.2, "cutmix": 1.0}),
     "warmup": ("schedule", {"one-cycle": 0.25, "warmup-cosine": 0.05}),
     "final_lr": ("schedule", {"one-cycle": 0.0, "warmup-cosine": 0.0}),
     "step_epochs": ("schedule", {"step": 1.0}),
@@ -65,7 +68,14 @@ class Recipe(BaseModel):
     val_fraction: float = Field(
         0.1, ge=0.0, lt=1.0, description="share of the training images held out to choose the best epoch"
     )
-    augment: str = Field("crop", description=f"augmentation: {', '.join(POLICIES)}")
+    augment: str = Field(
+        "crop",
+        description=f"augmentation: {', '.join(POLICIES)}; or spelled out: flip() + resized_crop(scale=(0.5, 1))",
+    )
+    mix: MixName = Field("none", description="two images in one, with a label in shares: none, mixup or cutmix")
+    mix_alpha: float | None = Field(
+        None, ge=0.1, le=1.0, description="of the Beta distribution of the shares, 0.1 to 1 (mixup, cutmix)"
+    )
     # 2. model
     model: str = Field("lenet-bn", description="a network: see `twofold models`")
     model_options: dict[str, Option] = Field(default_factory=dict, description="its options, e.g. stem small")
@@ -124,6 +134,9 @@ class Recipe(BaseModel):
     seed: int = Field(0, ge=0, lt=2**63, description="of every random draw")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to compute")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of the arithmetic")
+    winograd: bool = Field(
+        True, description="on a CPU in float32, compute wide 3x3 convolutions by Winograd's algorithm"
+    )
     compile: bool = Field(False, description="compile the network with torch.compile")
     form: Literal["fast", "scratch"] = Field(
         "fast", description="what computes: torch's operations, or those written out in twofold.scratch"
@@ -163,7 +176,7 @@ class Recipe(BaseModel):
         check_data_name(self.data)
         check_known("model", self.model, MODELS)
         check_model_options(self.model, self.model_options)
-        check_known("augmentation", self.augment, POLICIES)
+        check_policy(self.augment)
         if self.epochs is not None and self.minutes is not None:
             raise ValueError(f"epochs={self.epochs} and minutes={self.minutes} exclude each other; leave one out")
         self._check_optimizer()

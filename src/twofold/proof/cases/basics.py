@@ -327,23 +327,40 @@ softmax = Parity(
 
 
 def _cross_entropy_case(
-    choose: Choose, batch: int, classes: int, *, smoothing: float, reduction: str, covers: tuple[str, ...] = ()
+    choose: Choose,
+    batch: int,
+    classes: int,
+    *,
+    smoothing: float,
+    reduction: str,
+    shares: bool = False,
+    covers: tuple[str, ...] = (),
 ) -> Case:
     labels = torch.randint(classes, (batch,), generator=seeded(choose.integer(0, 1000)))
+    if shares:
+        labels = normal(choose, batch, classes).softmax(dim=1)
     options: dict[str, Any] = {"label_smoothing": smoothing, "reduction": reduction}
 
-    def read(grad: Tensor, logits: Tensor, labels: Tensor) -> Results:
+    # Not among the inputs: shares are numbers too, but nobody asks for a gradient in them.
+    def targets(logits: Tensor) -> Tensor:
+        return labels.to(logits.dtype) if shares else labels
+
+    def read(grad: Tensor, logits: Tensor) -> Results:
         return {
-            "value": loss.cross_entropy(logits, labels, **options),
-            "gradient logits": loss.cross_entropy_backward(grad, logits, labels, **options),
+            "value": loss.cross_entropy(logits, targets(logits), **options),
+            "gradient logits": loss.cross_entropy_backward(grad, logits, targets(logits), **options),
         }
 
-    def run(logits: Tensor, labels: Tensor) -> Tensor:
-        return functional.cross_entropy(logits, labels, **options)
+    def run(logits: Tensor) -> Tensor:
+        return functional.cross_entropy(logits, targets(logits), **options)
 
-    said = (reduction, *(("label smoothing",) if smoothing else ()), *covers)
-    inputs = {"logits": 3 * normal(choose, batch, classes), "labels": labels}
-    return differentiable(choose, inputs, read=read, run=run, covers=said)
+    said = (
+        reduction,
+        *(("label smoothing",) if smoothing else ()),
+        *(("shares of classes",) if shares else ()),
+        *covers,
+    )
+    return differentiable(choose, {"logits": 3 * normal(choose, batch, classes)}, read=read, run=run, covers=said)
 
 
 def _draw_cross_entropy(choose: Choose) -> Case:
@@ -353,6 +370,7 @@ def _draw_cross_entropy(choose: Choose) -> Case:
         choose.integer(1, 8),
         smoothing=pick(choose, (0.0, 0.1, 1.0)),
         reduction=pick(choose, ("mean", "sum", "none")),
+        shares=pick(choose, (False, True)),
     )
 
 
@@ -361,6 +379,7 @@ def _edges_cross_entropy() -> Iterator[Case]:
         yield _cross_entropy_case(
             KeyedChoose("cross", 0), 0, 3, smoothing=0.1, reduction=reduction, covers=("empty batch",)
         )
+    yield _cross_entropy_case(KeyedChoose("cross", 1), 5, 4, smoothing=0.1, reduction="mean", shares=True)
     yield _impossible_class()
 
 
