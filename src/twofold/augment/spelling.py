@@ -86,10 +86,13 @@ def check_policy(text: str) -> None:
     Raises:
         TwofoldError: as `parse_policy`, or for a value outside the range that its operation takes.
     """
-    if parse_policy(text) and is_spelled_out(text):
-        from twofold.augment.policies import create_policy
+    if not is_spelled_out(text):
+        check_known("augmentation", text, POLICIES)
+        return
+    parse_policy(text)
+    from twofold.augment.policies import create_policy
 
-        create_policy(text, _ANY_SIZE)
+    create_policy(text, _ANY_SIZE)
 
 
 def _parts(node: ast.expr, text: str) -> tuple[Part, ...]:
