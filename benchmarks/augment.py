@@ -5,10 +5,11 @@
    contrast, saturation and hue (0.4, 0.4, 0.4, 0.1), to float and normalised. Goals: 5 times torchvision's v2, 8 times
    kornia's batches, faster than albumentations.
 
-All get the same images and the same ranges; each draws its own parameters in its own time. Batches alternate: one of
-each contender, then the next of each; the first round is thrown away. Those that take an image at a time are measured
-twice, in a plain loop and in a pool of as many threads as there are cores, and the faster of the two counts. Peers that
-are not installed are left out, and named.
+All get the same images and the same ranges; each draws its own parameters in its own time. They take turns of a tenth
+of a second, or one batch if that takes longer; the first round is thrown away. Those that take an image at a time are
+measured twice, in a plain loop and in a pool of as many threads as there are cores, and the faster of the two counts.
+Each has a process of its own: threads that one leaves behind would slow
+down the others. Peers that are not installed are left out, and named.
 
 Before the clock starts, our pixels are compared with torchvision's for the same parameters.
 
@@ -21,12 +22,15 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
+from multiprocessing.connection import Connection
 
 import matplotlib.cbook
 import numpy as np
@@ -42,10 +46,21 @@ from twofold.augment.flip_crop import FlipCrop
 from twofold.augment.operation import Augmentation, Compose
 from twofold.augment.resized_crop import ResizedCrop
 from twofold.data import normalise
+from twofold.train.memory import freed_memory_is_kept
 
 SMALL_MEAN, SMALL_STD = (0.2860,), (0.3530,)
 PHOTO_MEAN, PHOTO_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
+TITLES = {
+    "small": "28 px, flip, shifted crop, normalise",
+    "photo": "256 to 224 px, flip, random resized crop, colour jitter, normalise",
+}
+GOALS = {
+    "small": {"torchvision v2": 25.0},
+    "photo": {"torchvision v2": 5.0, "torchvision v2 on Pillow": 5.0, "kornia": 8.0, "albumentations": 1.0},
+}
+# Seconds of a turn: as in training, a batch follows the one before it.
+TURN = 0.1
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 
 
@@ -199,26 +214,72 @@ def check_pixels(images: Tensor) -> str:
     return f"largest difference {largest} of 255, {several / pixels:.5%} of the values by more than 1"
 
 
-def race(title: str, contenders: list[Contender], batch: int, rounds: int, goals: dict[str, float]) -> None:
-    """Run the contenders alternately and print a table."""
-    seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+def images_a_second(contender: Contender, batch: int) -> float:
+    """Return the speed over as many batches as take `TURN` seconds, one at least."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    start, images = time.perf_counter(), 0
+    while True:
+        contender.run()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        images += batch
+        taken = time.perf_counter() - start
+        if taken >= TURN:
+            return images / taken
+
+
+def compete(connection: Connection, race: str, device: str, batch: int, name: str) -> None:
+    """Make one contender in a process of its own; answer each message with the speed of a turn, until None comes."""
+    images, contenders = entrants(race, torch.device(device), batch)
+    contender = next(each for each in contenders if each.name == name)
+    # As the engine does, for ours alone.
+    with freed_memory_is_kept() if contender.group == "twofold" else nullcontext():
+        while connection.recv() is not None:
+            connection.send(images_a_second(contender, len(images)))
+
+
+def entrants(race: str, device: torch.device, batch: int) -> tuple[Tensor, list[Contender]]:
+    """Return the images of a race and its contenders."""
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(threads) if device.type == "cpu" and threads > 1 else None
+    if race == "small":
+        images = small_images(batch).to(device)
+        return images, small_contenders(images, pool)
+    images = photographs(min(64, batch)).to(device)
+    return images, photo_contenders(images, pool)
+
+
+def run_race(race: str, device: torch.device, batch: int, rounds: int, goals: dict[str, float]) -> None:
+    """Let the contenders take turns and print a table."""
+    images, contenders = entrants(race, device, batch)
+    if race == "photo":
+        print(f"pixels   against torchvision's for the same parameters: {check_pixels(images)}")
+    context = multiprocessing.get_context("spawn")
+    lines: dict[str, Connection] = {}
+    processes = []
+    for contender in contenders:
+        lines[contender.name], theirs = context.Pipe()
+        task = (theirs, race, str(device), batch, contender.name)
+        processes.append(context.Process(target=compete, args=task, daemon=True))
+        processes[-1].start()
+    speeds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for number in range(rounds + 1):
-        for contender in contenders:
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            start = time.perf_counter()
-            contender.run()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+        for name, line in lines.items():
+            line.send("go")
+            speed = line.recv()
             if number:
-                seconds[contender.name].append(time.perf_counter() - start)
-    speeds = {name: [batch / taken for taken in each] for name, each in seconds.items()}
+                speeds[name].append(speed)
+    for line in lines.values():
+        line.send(None)
+    for process in processes:
+        process.join()
     medians = {name: statistics.median(each) for name, each in speeds.items()}
     best = {
         group: max(medians[other.name] for other in contenders if other.group == group)
         for group in {contender.group for contender in contenders}
     }
-    print(f"## {title}, batch {batch}, {rounds} alternating rounds")
+    print(f"## {TITLES[race]}, batch {len(images)}, {rounds} alternating rounds")
     print(f"{'':<34} {'median images/s':>16} {'spread':>22} {'ours is':>9}  goal")
     for contender in contenders:
         name, group = contender.name, contender.group
@@ -235,25 +296,14 @@ def race(title: str, contenders: list[Contender], batch: int, rounds: int, goals
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("small", "photo"))
+    parser.add_argument("--only", choices=tuple(TITLES))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=128)
     arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    print_conditions(f"Augmentation on {device}")
-    threads = torch.get_num_threads()
-    pool = ThreadPoolExecutor(threads) if device.type == "cpu" and threads > 1 else None
-    if arguments.only in (None, "small"):
-        images = small_images(arguments.batch).to(device)
-        contenders = small_contenders(images, pool)
-        race("28 px, flip, shifted crop, normalise", contenders, len(images), arguments.rounds, {"torchvision v2": 25})
-    if arguments.only in (None, "photo"):
-        images = photographs(min(64, arguments.batch)).to(device)
-        print(f"pixels   against torchvision's for the same parameters: {check_pixels(images)}")
-        goals = {"torchvision v2": 5.0, "torchvision v2 on Pillow": 5.0, "kornia": 8.0, "albumentations": 1.0}
-        title = "256 to 224 px, flip, random resized crop, colour jitter, normalise"
-        race(title, photo_contenders(images, pool), len(images), arguments.rounds, goals)
+    print_conditions(f"Augmentation on {arguments.device}")
+    for race in (arguments.only,) if arguments.only else TITLES:
+        run_race(race, torch.device(arguments.device), arguments.batch, arguments.rounds, GOALS[race])
 
 
 if __name__ == "__main__":

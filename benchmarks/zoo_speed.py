@@ -1,11 +1,13 @@
 """Every network in its paper form at 224 px: images a second, training and inference, against torchvision's.
 
 The peer is torchvision's model (timm's with `--peer timm`) as users run it: float32, row-major memory, a plain loop.
-Ours is the same network as `twofold train` and `twofold predict` run it: channels-last, the fused optimiser, bfloat16
-where this machine is measured to be faster with it. Same images, same batch, steps alternating: one of theirs, one of
-ours; the median step counts. Networks that torchvision lacks are measured against our own in the peer's loop, marked *.
+Ours is the same network as `twofold train` and `twofold predict` run it: channels-last, the fused optimiser, Winograd's
+convolutions and kept memory on a processor, bfloat16 where this machine is measured to be faster with it. Same images,
+same batch, by turns: some steps of theirs, some of ours, the first of each turn thrown away (kept memory is given back
+between turns); the median step counts. Networks that torchvision lacks are measured against our own in the peer's loop,
+marked *.
 
-    python benchmarks/zoo_speed.py                          # twenty minutes on two cores
+    python benchmarks/zoo_speed.py                          # ten minutes on two cores
     python benchmarks/zoo_speed.py resnet18 vgg11 --peer timm
 """
 
@@ -15,6 +17,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 import torchvision
@@ -22,7 +25,9 @@ from torch import Tensor, nn
 
 from common import print_conditions
 from twofold.models import MODELS, create_model
+from twofold.models.winograd import with_winograd
 from twofold.train.hardware import pick_hardware
+from twofold.train.memory import freed_memory_is_kept
 
 NETWORKS = ("alexnet", "vgg11", "vgg16", "nin", "googlenet", "resnet18", "resnet34", "resnet50", "densenet121")
 _TIMM = {"vgg11", "vgg16", "resnet18", "resnet34", "resnet50", "densenet121"}
@@ -65,19 +70,23 @@ def predictor(model: nn.Module, images: Tensor, *, bfloat16: bool) -> Callable[[
     return step
 
 
-def alternate(theirs: Callable[[], None], ours: Callable[[], None], steps: int) -> tuple[list[float], list[float]]:
-    """Return the seconds of each step: one of theirs, one of ours, and so on; the first pair is thrown away."""
+def alternate(
+    theirs: Callable[[], None], ours: Callable[[], None], *, turns: int, steps: int
+) -> tuple[list[float], list[float]]:
+    """Return the seconds of each step: a turn of theirs, a turn of ours, and so on; a turn's first step is left out."""
     seconds: tuple[list[float], list[float]] = ([], [])
-    for count in range(steps + 1):
-        for step, taken in zip((theirs, ours), seconds, strict=True):
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            start = time.perf_counter()
-            step()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            if count:
-                taken.append(time.perf_counter() - start)
+    for _ in range(turns):
+        for step, taken, conditions in zip((theirs, ours), seconds, (nullcontext, freed_memory_is_kept), strict=True):
+            with conditions():
+                for count in range(steps + 1):
+                    if torch.cuda.is_available():
+                        torch.cuda.synchronize()
+                    start = time.perf_counter()
+                    step()
+                    if torch.cuda.is_available():
+                        torch.cuda.synchronize()
+                    if count:
+                        taken.append(time.perf_counter() - start)
     return seconds
 
 
@@ -86,11 +95,12 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", default=list(NETWORKS))
     parser.add_argument("--peer", choices=("torchvision", "timm"), default="torchvision")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2, help="that count, in each turn")
     arguments = parser.parse_args()
     hardware = pick_hardware()
     bfloat16 = hardware.precision == "bfloat16"
-    print_conditions(f"paper form, 224 px, batch {arguments.batch}, {arguments.steps} alternating steps")
+    print_conditions(f"paper form, 224 px, batch {arguments.batch}, {arguments.turns} turns of {arguments.steps} steps")
     print(
         f"{'network':<12} {'peer':<12} {'work':<9} {'theirs, img/s':>20} {'ours, img/s':>20} {'ratio':>6}  goal {GOAL}"
     )
@@ -102,7 +112,7 @@ def main() -> None:
         assert name in MODELS
         theirs, source = peer_network(name, arguments.peer)
         theirs = theirs.to(device)
-        mine = create_model(name, num_classes=1000).to(device, memory_format=torch.channels_last)
+        mine = with_winograd(create_model(name, num_classes=1000).to(device, memory_format=torch.channels_last))
         pairs = {
             "inference": (predictor(theirs, images, bfloat16=False), predictor(mine, blocked, bfloat16=bfloat16)),
             "training": (
@@ -113,7 +123,7 @@ def main() -> None:
         for work, pair in pairs.items():
             for model in (theirs, mine):
                 model.train(work == "training")
-            seconds = alternate(*pair, arguments.steps)
+            seconds = alternate(*pair, turns=arguments.turns, steps=arguments.steps)
             speeds = [[arguments.batch / taken for taken in each] for each in seconds]
             shown = [f"{statistics.median(each):.1f} ({min(each):.1f} to {max(each):.1f})" for each in speeds]
             ratio = statistics.median(speeds[1]) / statistics.median(speeds[0])

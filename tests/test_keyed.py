@@ -4,7 +4,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twofold.keyed import bits, derive_key, integers, permutation, torch_generator_seed, uniform
+from twofold.keyed import (
+    bits,
+    bits_of_several,
+    derive_key,
+    integers,
+    permutation,
+    to_integers,
+    to_uniform,
+    torch_generator_seed,
+    uniform,
+)
 
 keys = st.integers(-(2**63), 2**63 - 1)
 MASK = (1 << 64) - 1
@@ -83,3 +93,13 @@ def test_bad_range_is_refused() -> None:
             assert f"low={low}, high={high}" in str(error)
         else:
             raise AssertionError("no error")
+
+
+def test_several_keys_at_once_draw_what_each_draws_alone() -> None:
+    keys = [derive_key(0, name) for name in ("a", "b", "c")] + [2**63 - 1, -(2**63)]
+    index = torch.tensor([0, 1, 7, 2**40, 2**62])
+    together = bits_of_several(keys, index)
+    for row, key in zip(together, keys, strict=True):
+        assert torch.equal(row, bits(key, index))
+    assert torch.equal(to_uniform(together[0]), uniform(keys[0], index))
+    assert torch.equal(to_integers(together[1], -3, 9), integers(keys[1], index, -3, 9))

@@ -14,6 +14,7 @@ gives the same bits on every device; the key is a BLAKE2b digest of everything e
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float32, Int64
@@ -52,7 +53,16 @@ def derive_key(*parts: int | str) -> int:
 
 def bits(key: int, index: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
     """Return 64 random bits for each counter in `index`: the counter's place in the SplitMix64 stream of `key`."""
-    x = index * _signed(_GOLDEN) + _signed(key + _GOLDEN)
+    return _hash(index * _signed(_GOLDEN) + _signed(key + _GOLDEN))
+
+
+def bits_of_several(keys: Sequence[int], index: Int64[Tensor, " n"]) -> Int64[Tensor, "keys n"]:
+    """Return `bits` for each key, all at once: for few counters, most of the time goes into calls."""
+    starts = torch.tensor([_signed(key + _GOLDEN) for key in keys], device=index.device)
+    return _hash(index * _signed(_GOLDEN) + starts[:, None])
+
+
+def _hash(x: Tensor) -> Tensor:
     x = (x ^ _shift_right(x, 30)) * _signed(_MIX_1)
     x = (x ^ _shift_right(x, 27)) * _signed(_MIX_2)
     return x ^ _shift_right(x, 31)
@@ -60,7 +70,12 @@ def bits(key: int, index: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
 
 def uniform(key: int, index: Int64[Tensor, "..."]) -> Float32[Tensor, "..."]:
     """Return a float32 in [0, 1) for each counter: the top 24 bits, so every value is exact."""
-    return _shift_right(bits(key, index), 40).to(torch.float32) * 2.0**-24
+    return to_uniform(bits(key, index))
+
+
+def to_uniform(drawn: Int64[Tensor, "..."]) -> Float32[Tensor, "..."]:
+    """Return 64 random bits as `uniform` does."""
+    return _shift_right(drawn, 40).to(torch.float32) * 2.0**-24
 
 
 def integers(key: int, index: Int64[Tensor, "..."], low: int, high: int) -> Int64[Tensor, "..."]:
@@ -69,10 +84,19 @@ def integers(key: int, index: Int64[Tensor, "..."], low: int, high: int) -> Int6
     Raises:
         ValueError: `high` is not above `low`, or the range is wider than 2**31.
     """
+    return to_integers(bits(key, index), low, high)
+
+
+def to_integers(drawn: Int64[Tensor, "..."], low: int, high: int) -> Int64[Tensor, "..."]:
+    """Return 64 random bits as `integers` does.
+
+    Raises:
+        ValueError: as `integers`.
+    """
     width = high - low
     if not 0 < width <= 1 << 31:
         raise ValueError(f"integers() needs 0 < high - low <= 2**31, got low={low}, high={high}")
-    return low + ((_shift_right(bits(key, index), 32) * width) >> 32)
+    return low + ((_shift_right(drawn, 32) * width) >> 32)
 
 
 def permutation(key: int, n: int, *, device: torch.device | str = "cpu") -> Int64[Tensor, " n"]:

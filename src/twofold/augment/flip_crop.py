@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from twofold.augment.operation import Augmentation, cut_off, mirrored
 from twofold.errors import TwofoldError
-from twofold.keyed import derive_key, integers, uniform
+from twofold.keyed import bits_of_several, derive_key, to_integers, to_uniform
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,10 @@ class FlipCrop(Augmentation):
 
     def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> FlipCropParams:
         """Return the parameters of the samples `indices` in `epoch`: the same whatever batch they are drawn in."""
-        places = 2 * self.padding + 1
-        return FlipCropParams(
-            flipped=uniform(derive_key(seed, epoch, "flip"), indices) < self.flip_probability,
-            top=integers(derive_key(seed, epoch, "crop-top"), indices, 0, places),
-            left=integers(derive_key(seed, epoch, "crop-left"), indices, 0, places),
-        )
+        keys = [derive_key(seed, epoch, purpose) for purpose in ("flip", "crop-top", "crop-left")]
+        drawn = bits_of_several(keys, indices)
+        places = to_integers(drawn[1:], 0, 2 * self.padding + 1)
+        return FlipCropParams(flipped=to_uniform(drawn[0]) < self.flip_probability, top=places[0], left=places[1])
 
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], params: FlipCropParams
