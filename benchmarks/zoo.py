@@ -146,7 +146,7 @@ def draw(results: dict[str, Result], notes_seconds: dict[str, float], path: Path
         axes.plot([result.seconds], [result.accuracy], "D", color="#c8553d", markersize=5)
         axes.plot([notes_seconds[name]], [target], "o", color="0.45", markersize=5)
         axes.set_xscale("log")
-        axes.set_xlim(5, 30_000)
+        axes.set_xlim(3, 30_000)
         axes.set_xticks([10, 100, 1000, 10_000], ["10", "100", "1,000", "10,000"])
         axes.minorticks_off()
         axes.set_title(name, loc="left", fontsize=10)
