@@ -46,6 +46,7 @@ from twofold.augment.flip_crop import FlipCrop
 from twofold.augment.operation import Augmentation, Compose
 from twofold.augment.resized_crop import ResizedCrop
 from twofold.data import normalise
+from twofold.data.spec import channels_last
 from twofold.train.memory import freed_memory_is_kept
 
 SMALL_MEAN, SMALL_STD = (0.2860,), (0.3530,)
@@ -99,8 +100,7 @@ def ours(
 
     def run() -> Tensor:
         drawn = augmentation.draw(seed=0, epoch=next(epochs), indices=indices)
-        pixels = augmentation.apply(images, drawn).contiguous(memory_format=torch.channels_last)
-        return normalise(pixels, mean, std)
+        return normalise(channels_last(augmentation.apply(images, drawn)), mean, std)
 
     return run
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from twofold.data import PixelSpec, PreprocessingSpec, normalise
+from twofold.data.spec import channels_last
 from twofold.errors import TwofoldError
 
 
@@ -114,3 +115,12 @@ def test_normalise_leaves_its_input_alone():
     pixels = torch.full((1, 1, 2, 2), 7, dtype=torch.uint8)
     normalise(pixels, (0.5,), (0.5,))
     assert (pixels == 7).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 7, 5), (4, 1, 7, 5), (0, 3, 4, 4), (1, 3, 1, 1)])
+def test_channels_last_moves_bytes_and_changes_none(shape):
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
+    for given in (pixels, pixels.contiguous(memory_format=torch.channels_last), pixels[:, :, ::2]):
+        moved = channels_last(given)
+        assert torch.equal(moved, given)
+        assert moved.is_contiguous(memory_format=torch.channels_last)

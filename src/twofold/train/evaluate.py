@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from twofold.data import Images, normalise, prefetch
-from twofold.data.spec import PreprocessingSpec
+from twofold.data.spec import PreprocessingSpec, channels_last
 from twofold.terminal import track
 from twofold.train.hardware import Hardware
 
@@ -34,7 +34,7 @@ def predict_batches(
 @torch.inference_mode()
 def forward(model: nn.Module, pixels: Tensor, spec: PreprocessingSpec, hardware: Hardware) -> Tensor:
     """Return the float32 logits of a batch of uint8 `pixels`, on the CPU."""
-    inputs = normalise(pixels.to(hardware.device, memory_format=torch.channels_last), spec.mean, spec.std)
+    inputs = normalise(channels_last(pixels.to(hardware.device)), spec.mean, spec.std)
     with hardware.autocast():
         logits = model(inputs)
         if spec.flip_average:

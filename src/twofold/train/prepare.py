@@ -6,13 +6,12 @@ and sample, so it keeps no state.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from twofold.augment.mix import create_mix, mix_labels
 from twofold.augment.policies import create_policy
 from twofold.data import Images, normalise
-from twofold.data.spec import PreprocessingSpec
+from twofold.data.spec import PreprocessingSpec, channels_last
 from twofold.train.hardware import Hardware
 from twofold.train.recipe import Recipe
 
@@ -53,8 +52,7 @@ class BatchPreparation:
             drawn = self._mix.draw(seed=self._seed, epoch=epoch, indices=samples)
             pixels = self._mix.apply(pixels, drawn)  # type: ignore[arg-type]
             targets = mix_labels(targets, len(self._spec.class_names), drawn)
-        # Channels-last while the pixels are still bytes: a quarter of the memory to move.
-        return normalise(pixels.contiguous(memory_format=torch.channels_last), self._spec.mean, self._spec.std), targets
+        return normalise(channels_last(pixels), self._spec.mean, self._spec.std), targets
 
 
 def classes_of(targets: Tensor) -> Tensor:
