@@ -120,7 +120,7 @@ def test_normalise_leaves_its_input_alone():
 @pytest.mark.parametrize("shape", [(4, 3, 7, 5), (4, 1, 7, 5), (0, 3, 4, 4), (1, 3, 1, 1)])
 def test_channels_last_moves_bytes_and_changes_none(shape):
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
-    for given in (pixels, pixels.contiguous(memory_format=torch.channels_last), pixels[:, :, ::2]):
-        moved = channels_last(given)
-        assert torch.equal(moved, given)
+    for laid_out in (pixels, pixels.contiguous(memory_format=torch.channels_last), pixels[:, :, ::2]):
+        moved = channels_last(laid_out)
+        assert torch.equal(moved, laid_out)
         assert moved.is_contiguous(memory_format=torch.channels_last)
