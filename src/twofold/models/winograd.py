@@ -60,7 +60,7 @@ _A_T = (
 )
 
 # Narrower layers, and batches of fewer tiles, are faster in the processor's own kernels (benchmarks/winograd.py).
-MIN_CHANNELS = 96
+MIN_CHANNELS = 128
 MIN_TILES = 64
 MIN_SIDE = 3
 

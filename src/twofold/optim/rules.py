@@ -96,21 +96,24 @@ class Rule(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for index, group in enumerate(self.param_groups):
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if not parameters:
+            # One pass over parameters, gradients and states: a small network's step is mostly this.
+            pairs = [(x, grad) for x in group["params"] if (grad := x.grad) is not None]
+            if not pairs:
                 continue
-            if any(parameter.grad.is_sparse for parameter in parameters):
+            if any(grad.is_sparse for _, grad in pairs):
                 raise TwofoldError(
                     f"{type(self).__name__} takes dense gradients, but group {index} has a sparse one; "
                     "build the embedding with sparse=False, or use torch.optim.SparseAdam for it"
                 )
-            for parameter in parameters:
-                if not self.state[parameter]:
-                    self._begin(self.state[parameter], parameter, group)
+            states = [self.state[x] for x, _ in pairs]
+            for own, (x, _) in zip(states, pairs, strict=True):
+                if not own:
+                    self._begin(own, x, group)
             # A complex number is updated as the two real ones that it is made of, as torch does.
-            state = {name: [_real(self.state[x][name]) for x in parameters] for name in self.state_names}
-            grads = [_real(laid_out_like(x.grad, x)) for x in parameters]
-            self._update([_real(x) for x in parameters], grads, state, group)
+            parameters = [_real(x) for x, _ in pairs]
+            grads = [_real(laid_out_like(grad, x)) for x, grad in pairs]
+            state = {name: [_real(own[name]) for own in states] for name in self.state_names}
+            self._update(parameters, grads, state, group)
         return loss
 
     def _begin(self, state: dict[str, Any], parameter: Tensor, group: dict[str, Any]) -> None:
