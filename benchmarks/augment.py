@@ -8,8 +8,8 @@
 All get the same images and the same ranges; each draws its own parameters in its own time. They take turns of a tenth
 of a second, or one batch if that takes longer; the first round is thrown away. Those that take an image at a time are
 measured twice, in a plain loop and in a pool of as many threads as there are cores, and the faster of the two counts.
-Each has a process of its own: threads that one leaves behind would slow
-down the others. Peers that are not installed are left out, and named.
+Each has a process of its own: threads that one leaves behind would slow down the others. Peers that are not installed
+are left out, and named.
 
 Before the clock starts, our pixels are compared with torchvision's for the same parameters.
 
@@ -154,7 +154,6 @@ def photo_contenders(images: Tensor, pool: ThreadPoolExecutor | None) -> list[Co
 
 def albumentations_contenders(arrays: list[np.ndarray], pool: ThreadPoolExecutor | None) -> list[Contender]:
     if importlib.util.find_spec("albumentations") is None:
-        print("left out: albumentations is not installed")
         return []
     import albumentations
     import cv2
@@ -180,7 +179,6 @@ def albumentations_contenders(arrays: list[np.ndarray], pool: ThreadPoolExecutor
 
 def kornia_contenders(images: Tensor) -> list[Contender]:
     if importlib.util.find_spec("kornia") is None:
-        print("left out: kornia is not installed")
         return []
     import kornia.augmentation as kornia
 
@@ -254,6 +252,10 @@ def run_race(race: str, device: torch.device, batch: int, rounds: int, goals: di
     """Let the contenders take turns and print a table."""
     images, contenders = entrants(race, device, batch)
     if race == "photo":
+        # Here and not where contenders are made, which each process does.
+        for peer in ("albumentations", "kornia"):
+            if importlib.util.find_spec(peer) is None:
+                print(f"left out: {peer} is not installed")
         print(f"pixels   against torchvision's for the same parameters: {check_pixels(images)}")
     context = multiprocessing.get_context("spawn")
     lines: dict[str, Connection] = {}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from twofold.data.decode import BrokenImageError, open_image
@@ -35,23 +36,51 @@ class Checked:
 
 def check_files(root: Path, files: Sequence[ImageFile], *, show_progress: bool) -> list[Checked]:
     """Return what decoding each file shows, in order, from the cache where the file has not changed since."""
-    known = recall("checked", str(root.resolve()))
-    results = [known.get(_key(file)) for file in files]
-    missing = [index for index, result in enumerate(results) if result is None]
-    decoded = ordered_map(_check, (files[index] for index in missing))
-    tracked = track(decoded, total=len(missing), label="checking images", enabled=show_progress)
-    for index, result in zip(missing, tracked, strict=True):
-        results[index] = result
-    complete = [result for result in results if result is not None]
+    return check_images(
+        "checked",
+        str(root.resolve()),
+        keys=[_key(file) for file in files],
+        encoded=lambda index: files[index].path,
+        label="checking images",
+        show_progress=show_progress,
+    )
+
+
+def check_images(
+    room: str,
+    name: str,
+    *,
+    keys: Sequence[str],
+    encoded: Callable[[int], str | Path | bytes],
+    label: str,
+    show_progress: bool,
+) -> list[Checked]:
+    """Return what decoding each image shows, in order, from the cache where that is known.
+
+    Args:
+        room: the cache's folder for images of this kind.
+        name: of the set of images.
+        keys: of each image; another content must have another key.
+        encoded: returns the path or the bytes of the image at an index, or raises BrokenImageError.
+        label: of the progress.
+        show_progress: whether to show it.
+    """
+    known = _recall(room, name)
+    missing = [index for index, key in enumerate(keys) if key not in known]
+    decoded = ordered_map(partial(_check, encoded), missing)
+    for index, result in zip(
+        missing, track(decoded, total=len(missing), label=label, enabled=show_progress), strict=True
+    ):
+        known[keys[index]] = result
+    results = {key: known[key] for key in keys}
     if missing:
-        keys = map(_key, files)
-        remember("checked", str(root.resolve()), dict(zip(keys, complete, strict=True)))
-    return complete
+        _remember(room, name, results)
+    return [results[key] for key in keys]
 
 
-def _check(file: ImageFile) -> Checked:
+def _check(encoded: Callable[[int], str | Path | bytes], index: int) -> Checked:
     try:
-        image = open_image(file.path)
+        image = open_image(encoded(index))
     except BrokenImageError as error:
         return Checked(broken=error.reason)
     return Checked(image.height, image.width, is_grey(image))
@@ -61,7 +90,7 @@ def _key(file: ImageFile) -> str:
     return f"{file.size} {file.mtime_ns} {file.relative}"
 
 
-def recall(room: str, name: str) -> dict[str, Checked]:
+def _recall(room: str, name: str) -> dict[str, Checked]:
     """Return the results remembered for `name`, by key; none if the cache is missing or in any way damaged."""
     cache = _cache_path(room, name)
     try:
@@ -73,7 +102,7 @@ def recall(room: str, name: str) -> dict[str, Checked]:
         return {}
 
 
-def remember(room: str, name: str, results: Mapping[str, Checked]) -> None:
+def _remember(room: str, name: str, results: Mapping[str, Checked]) -> None:
     """Keep the results for `name` in the cache. Failures are not: a file may be readable next time, unchanged."""
     good = {
         key: (result.height, result.width, int(result.grey)) for key, result in results.items() if result.broken is None

@@ -14,7 +14,6 @@ Every image is decoded once before training; what was found is remembered by the
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -24,19 +23,16 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64
 from torch import Tensor
 
-from twofold.data.check import Checked, recall, remember
-from twofold.data.decode import BrokenImageError, open_image
+from twofold.data.check import Checked, check_images
+from twofold.data.decode import BrokenImageError
 from twofold.data.folder import DataError
 from twofold.data.names import HubName, parse_hub_name
-from twofold.data.parallel import ordered_map
-from twofold.data.pixels import ChannelMismatchError, is_grey, to_pixels
-from twofold.data.source import _DecodedImages
+from twofold.data.source import EncodedImages
 from twofold.data.spec import PixelSpec
-from twofold.errors import RunError, TwofoldError, check_known
-from twofold.terminal import track
+from twofold.errors import TwofoldError, check_known
 
 # What the hub's authors call their splits; the first that is there is taken.
 _SPLIT_NAMES = {"train": ("train",), "val": ("validation", "valid", "val", "dev"), "test": ("test",)}
@@ -85,8 +81,10 @@ class TableSplit:
 
 
 @final
-class TableImages(_DecodedImages):
-    """Images decoded from their rows whenever they are asked for; memory does not grow with their number."""
+class TableImages(EncodedImages):
+    """Images decoded from their rows."""
+
+    remedy = "it was readable when checked"
 
     def __init__(self, split: TableSplit, spec: PixelSpec) -> None:
         super().__init__(split.labels, spec)
@@ -96,13 +94,8 @@ class TableImages(_DecodedImages):
         """Return the data set, the split and the row."""
         return self.records.describe(index)
 
-    def _pixels(self, index: int) -> UInt8[Tensor, "channels height width"]:
-        try:
-            return to_pixels(open_image(self.records.record(index)), self.spec)
-        except BrokenImageError as error:
-            raise RunError(f"{self.describe(index)}: {error.reason}; it was readable when checked") from error
-        except ChannelMismatchError as error:
-            raise ChannelMismatchError(f"{self.describe(index)}: {error}") from error
+    def _encoded(self, index: int) -> bytes | str:
+        return self.records.record(index)
 
 
 @dataclass(frozen=True)
@@ -173,10 +166,9 @@ def open_hub_data(text: str, *, skip_broken: bool, show_progress: bool) -> HubDa
 
 def _tables(wanted: HubName, *, show_progress: bool) -> dict[str, Any]:
     """Return the Arrow table of each of our splits."""
-    try:
-        import datasets
-    except ImportError:
-        raise TwofoldError(f"hf:{wanted.name} needs the datasets library: pip install 'twofold[hf]'") from None
+    # That it is installed, `check_data_name` has seen.
+    import datasets
+
     with _progress_bars(datasets, show_progress):
         try:
             loaded = _load(datasets, wanted)
@@ -276,22 +268,11 @@ def _split(title: str, table: Any, image: str, label: str, class_names: tuple[st
 
 def _check(part: TableSplit, *, show_progress: bool) -> list[Checked]:
     """Return what decoding each row shows; remembered by the table's fingerprint."""
-    key = f"{part.table._fingerprint} {part.image}"
-    known = recall("tables", key)
-    keys = [str(row) for row in part.rows.tolist()]
-    missing = [index for index, row in enumerate(keys) if row not in known]
-    decoded = ordered_map(functools.partial(_check_row, part), missing)
-    tracked = track(decoded, total=len(missing), label=f"checking {part.title}", enabled=show_progress)
-    for index, result in zip(missing, tracked, strict=True):
-        known[keys[index]] = result
-    if missing:
-        remember("tables", key, known)
-    return [known[row] for row in keys]
-
-
-def _check_row(part: TableSplit, index: int) -> Checked:
-    try:
-        image = open_image(part.record(index))
-    except BrokenImageError as error:
-        return Checked(broken=error.reason)
-    return Checked(image.height, image.width, is_grey(image))
+    return check_images(
+        "tables",
+        f"{part.table._fingerprint} {part.image}",
+        keys=[str(row) for row in part.rows.tolist()],
+        encoded=part.record,
+        label=f"checking {part.title}",
+        show_progress=show_progress,
+    )

@@ -31,6 +31,7 @@ class NamedData:
 
 
 HUB_PREFIX = "hf:"
+_HUB_SETTINGS = ("config", "revision", "image", "label")
 
 _CLOTHES = (
     "T-shirt/top",
@@ -157,9 +158,8 @@ def parse_hub_name(text: str) -> HubName:
     settings: dict[str, str] = {}
     for part in filter(None, query.split("&")):
         key, equals, value = part.partition("=")
-        if key not in ("config", "revision", "image", "label"):
-            choices = ("config", "revision", "image", "label")
-            raise TwofoldError(f"{text!r} has the unknown setting {key!r}: {nearest(key, choices)}")
+        if key not in _HUB_SETTINGS:
+            raise TwofoldError(f"{text!r} has the unknown setting {key!r}: {nearest(key, _HUB_SETTINGS)}")
         if not equals or not value:
             raise TwofoldError(f"{text!r} lacks a value for {key}")
         settings[key] = value

@@ -29,20 +29,19 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, final
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
 from twofold.data.decode import BrokenImageError, open_image
 from twofold.data.parallel import ordered_map
-from twofold.data.pixels import ChannelMismatchError, to_pixels
-from twofold.data.source import _DecodedImages
+from twofold.data.source import EncodedImages
 from twofold.data.spec import PixelSpec
 from twofold.errors import RunError, TwofoldError
 from twofold.terminal import track
@@ -168,9 +167,7 @@ class PackedSplit:
 
     def relabelled(self, labels: Int64[Tensor, " n"]) -> PackedSplit:
         """Return the same records with other labels."""
-        return PackedSplit(
-            self.root, self.names, self.read, labels, self.shard, self.row, self.offset, self.length, self.crc32
-        )
+        return replace(self, labels=labels)
 
     def describe(self, index: int) -> str:
         """Return where the image came from, and its shard."""
@@ -242,8 +239,11 @@ class Packed:
 
 
 @final
-class PackedImages(_DecodedImages):
-    """Images decoded from their shards whenever they are asked for; memory does not grow with their number."""
+class PackedImages(EncodedImages):
+    """Images decoded from their shards."""
+
+    # The checksum was right: whoever wrote the shard wrote this.
+    remedy = "pack the folder again"
 
     def __init__(self, records: PackedSplit, spec: PixelSpec) -> None:
         super().__init__(records.labels, spec)
@@ -253,15 +253,8 @@ class PackedImages(_DecodedImages):
         """Return where an image came from, and its shard."""
         return self.records.describe(index)
 
-    def _pixels(self, index: int) -> UInt8[Tensor, "channels height width"]:
-        content = self.records.record(index)
-        try:
-            return to_pixels(open_image(content), self.spec)
-        except BrokenImageError as error:
-            # The checksum was right: whoever wrote the shard wrote this.
-            raise RunError(f"{self.describe(index)}: {error.reason}; pack the folder again") from error
-        except ChannelMismatchError as error:
-            raise ChannelMismatchError(f"{self.describe(index)}: {error}") from error
+    def _encoded(self, index: int) -> bytes:
+        return self.records.record(index)
 
 
 def is_packed(root: Path) -> bool:

@@ -134,9 +134,33 @@ class _DecodedImages(abc.ABC):
     def _pixels(self, index: int) -> UInt8[Tensor, "channels height width"]: ...
 
 
+class EncodedImages(_DecodedImages):
+    """Images decoded from files or records whenever they are asked for; memory does not grow with their number.
+
+    Attributes:
+        remedy: what an error about an image that cannot be decoded says at its end.
+    """
+
+    remedy: str
+
+    @abc.abstractmethod
+    def _encoded(self, index: int) -> str | bytes:
+        """Return an image's path, or its encoded bytes."""
+
+    def _pixels(self, index: int) -> UInt8[Tensor, "channels height width"]:
+        try:
+            return to_pixels(open_image(self._encoded(index)), self.spec)
+        except BrokenImageError as error:
+            raise RunError(f"{self.describe(index)}: {error.reason}; {self.remedy}") from error
+        except ChannelMismatchError as error:
+            raise ChannelMismatchError(f"{self.describe(index)}: {error}") from error
+
+
 @final
-class StreamedImages(_DecodedImages):
-    """Images decoded from their files whenever they are asked for; memory does not grow with their number."""
+class StreamedImages(EncodedImages):
+    """Images decoded from their files."""
+
+    remedy = "it was readable when the data were checked, or was not checked"
 
     def __init__(self, paths: list[str], labels: Int64[Tensor, " n"], spec: PixelSpec) -> None:
         super().__init__(labels, spec)
@@ -146,13 +170,8 @@ class StreamedImages(_DecodedImages):
         """Return the path of an image."""
         return self.paths[index]
 
-    def _pixels(self, index: int) -> UInt8[Tensor, "channels height width"]:
-        try:
-            return to_pixels(open_image(self.paths[index]), self.spec)
-        except BrokenImageError as error:
-            raise RunError(f"{error}; it was readable when the data were checked, or was not checked") from error
-        except ChannelMismatchError as error:
-            raise ChannelMismatchError(f"{self.paths[index]}: {error}") from error
+    def _encoded(self, index: int) -> str:
+        return self.paths[index]
 
 
 @final

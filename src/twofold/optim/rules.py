@@ -96,7 +96,6 @@ class Rule(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for index, group in enumerate(self.param_groups):
-            # One pass over parameters, gradients and states: a small network's step is mostly this.
             pairs = [(x, grad) for x in group["params"] if (grad := x.grad) is not None]
             if not pairs:
                 continue
