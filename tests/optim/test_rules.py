@@ -156,7 +156,7 @@ def test_half_precision_follows_torch_within_its_rounding(rule: str, dtype: torc
 _COMPILED = """
 import torch
 from twofold.optim.rules import create_optimizer
-SIZES = (1, 0, *range(70_000, 70_010))  # more large ones than torch.compile would make kernels for
+SIZES = (1, 0, *range(9_000, 9_010))  # more large ones than torch.compile would make kernels for
 for rule in ("rmsprop", "adadelta"):
     for convention in ("torch", "notes"):
         ends = []
@@ -174,6 +174,44 @@ for rule in ("rmsprop", "adadelta"):
         begin = torch.cat([torch.linspace(-1, 1, size) for size in SIZES])
         print(rule, convention, *((ends[1] - other).abs().max().item() for other in (ends[0], begin)))
 """
+
+
+_COMPILED_FOR_LISTS = """
+import warnings
+import torch
+from twofold.optim.rules import _LISTS, _lists, create_optimizer
+warnings.simplefilter("error")
+def own(length):
+    four = torch.arange(288.0).reshape(4, 8, 3, 3).sin().to(memory_format=torch.channels_last)
+    return [torch.nn.Parameter(one) for one in (torch.linspace(-1, 1, length), torch.ones(3, 2).double(), four)]
+for length in range(9_000, 9_000 + _LISTS + 3):
+    ends = []
+    for compiled in (True, False):
+        parameters = own(length)
+        optimizer = create_optimizer("adadelta", parameters, lr=0.5, compile=compiled)
+        for step in range(3):
+            for one in parameters:
+                one.grad = torch.cos(one.detach() * 9 + step)
+            if length == 9_001 and step == 1:
+                parameters[1].grad = None  # a list of its own
+            optimizer.step()
+        ends.append([one.detach() for one in parameters])
+    gaps = [(one - other).abs().max().item() for one, other in zip(*ends)]
+    moved = [(one - other).abs().max().item() for one, other in zip(ends[0], own(length))]
+    print(len(_lists), max(gaps), min(moved))
+"""
+
+
+def test_more_lists_of_tensors_than_have_kernels() -> None:
+    """Each shape of list is compiled, until there are as many as torch.compile makes; the others go on without."""
+    command = [sys.executable, "-c", _COMPILED_FOR_LISTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    rows = [[float(number) for number in line.split()] for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == [1, 3, 4, 5, 6, 7, 8, 8, 8, 8, 8]
+    for _, gap, moved in rows:
+        assert gap < 1e-6
+        assert moved > 1e-3
+    assert "recompile_limit" not in done.stderr
 
 
 def test_compiled_it_is_the_same_rule() -> None:

@@ -42,6 +42,8 @@ Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tenso
 PIECE = 1 << 16
 # Calling a compiled kernel takes as long as updating so many numbers operation by operation.
 _WORTH_A_KERNEL = 1 << 13
+# Lists of tensors that get a kernel of their own in a process: for one function torch.compile makes 8 and then stops.
+_LISTS = 8
 # A step count so large that 1 − βᵗ is 1: Adam without its correction.
 _LONG_AFTER_THE_START = 1e9
 
@@ -217,7 +219,7 @@ class RMSProp(Rule):
         eps: ε.
         weight_decay: λ; λx is added to the gradient.
         convention: where ε stands, see above.
-        compile: let torch.compile make one loop of the readable form, for all but small tensors.
+        compile: let torch.compile make one loop of the readable form; worth its seconds in longer trainings.
     """
 
     state_names = ("square_avg",)
@@ -262,7 +264,7 @@ class AdaDelta(Rule):
         eps: ε.
         weight_decay: λ; λx is added to the gradient.
         convention: the same in both.
-        compile: let torch.compile make one loop of the readable form, for all but small tensors.
+        compile: let torch.compile make one loop of the readable form; worth its seconds in longer trainings.
     """
 
     state_names = ("square_avg", "delta_avg")
@@ -412,9 +414,25 @@ def laid_out_like(value: Tensor, parameter: Tensor) -> Tensor:
 
 
 @cache
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Return a rule of `scratch.optim` as one loop over memory, made by torch.compile for rows of any length."""
-    return torch.compile(function, dynamic=True, fullgraph=True)
+def compiled(rule: Callable[..., None]) -> Callable[..., None]:
+    """Return a rule of `scratch.optim` for one tensor as one loop over memory, by torch.compile, for any length."""
+    return torch.compile(rule, dynamic=True, fullgraph=True)
+
+
+@cache
+def compiled_for_lists(rule: Callable[..., None], convention: Convention | None) -> Callable[..., None]:
+    """Return a rule of `scratch.optim` for whole lists of tensors, by torch.compile: one call a step.
+
+    It is made anew for each list of shapes. The numbers of the rule (η, γ and so on) come as tensors, since a number
+    would be built in, and a schedule changes it at every step.
+    """
+    words = {"convention": convention} if convention else {}
+
+    def update(rows: list[tuple[Tensor, ...]], numbers: dict[str, Tensor]) -> None:
+        for row in rows:
+            rule(*row, **numbers, **words)
+
+    return torch.compile(update, dynamic=False)
 
 
 def _rmsprop(
@@ -509,16 +527,41 @@ def _decayed(x: list[Tensor], grad: list[Tensor], group: dict[str, Any]) -> list
     return [g.add(one, alpha=decay) for g, one in zip(grad, x, strict=True)] if decay else grad
 
 
-def _in_one_loop(read: Callable[..., None], run: Callable[..., None], *tensors: list[Tensor], **settings: Any) -> None:
-    """Carry out a rule of `scratch.optim` compiled where a tensor is large; `run` does the others.
+def _in_one_loop(
+    read: Callable[..., None],
+    run: Callable[..., None],
+    *tensors: list[Tensor],
+    convention: Convention | None = None,
+    **numbers: float,
+) -> None:
+    """Carry out a rule of `scratch.optim` compiled: for the whole list, or tensor by tensor past `_LISTS` lists.
 
-    A kernel is made for rows of numbers of any length: a shape or a parameter of its own would each want its own.
+    Tensor by tensor a kernel is made for rows of numbers of any length: a shape or a parameter of its own would each
+    want its own; and `run` does the small ones.
     """
+    words: dict[str, Any] = {"convention": convention} if convention else {}
+    layouts = tuple((one.shape, one.stride(), one.dtype, one.device) for one in tensors[0])
+    # torch.compile makes a kernel anew for another number of threads, too.
+    if _has_a_kernel((read, convention, layouts, torch.get_num_threads())):
+        rows = list(zip([one.detach() for one in tensors[0]], *tensors[1:], strict=True))
+        scalars = {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}
+        compiled_for_lists(read, convention)(rows, scalars)
+        return
     for own in zip(*tensors, strict=True):
         if own[0].numel() > _WORTH_A_KERNEL and _is_dense(own[0]):
-            compiled(read)(*(_flat(one) for one in own), **settings)
+            compiled(read)(*(_flat(one) for one in own), **words, **numbers)
         else:
-            run(*own, **settings)
+            run(*own, **words, **numbers)
+
+
+_lists: set[Any] = set()
+
+
+def _has_a_kernel(key: Any) -> bool:
+    """Tell whether this list of tensors has a kernel of its own, or may still have one."""
+    if key not in _lists and len(_lists) < _LISTS:
+        _lists.add(key)
+    return key in _lists
 
 
 def _pieces(update: Callable[..., None], *tensors: list[Tensor], **settings: Any) -> None:
