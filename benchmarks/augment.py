@@ -8,6 +8,7 @@
 All get the same images and the same ranges; each draws its own parameters in its own time. They take turns of a tenth
 of a second, or one batch if that takes longer; the first round is thrown away. Those that take an image at a time are
 measured twice, in a plain loop and in a pool of as many threads as there are cores, and the faster of the two counts.
+Ours of photographs runs as it is, and as with `--compile`; the better of the two counts.
 Each has a process of its own: threads that one leaves behind would slow down the others. Peers that are not installed
 are left out, and named.
 
@@ -92,15 +93,21 @@ def photographs(batch: int) -> Tensor:
 
 
 def ours(
-    augmentation: Augmentation, images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]
+    augmentation: Augmentation,
+    images: Tensor,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    *,
+    compiled: bool = False,
 ) -> Callable[[], Tensor]:
     """Return what the engine does with a batch."""
+    augmentation = augmentation.compiled() if compiled else augmentation
     epochs = count()
     indices = torch.arange(len(images), device=images.device)
 
     def run() -> Tensor:
         drawn = augmentation.draw(seed=0, epoch=next(epochs), indices=indices)
-        return normalise(channels_last(augmentation.apply(images, drawn)), mean, std)
+        return normalise(channels_last(augmentation.apply(images, drawn)), mean, std, compiled=compiled)
 
     return run
 
@@ -141,7 +148,10 @@ def photo_augmentation() -> Compose:
 def photo_contenders(images: Tensor, pool: ThreadPoolExecutor | None) -> list[Contender]:
     steps = [v2.RandomHorizontalFlip(), v2.RandomResizedCrop(224, SCALE, RATIO), v2.ColorJitter(**JITTER)]
     last = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(PHOTO_MEAN, PHOTO_STD)]
-    contenders = [Contender("twofold", ours(photo_augmentation(), images, PHOTO_MEAN, PHOTO_STD), "twofold")]
+    contenders = [
+        Contender(name, ours(photo_augmentation(), images, PHOTO_MEAN, PHOTO_STD, compiled=compiled), "twofold")
+        for name, compiled in (("twofold", False), ("twofold, compiled", True))
+    ]
     contenders += one_by_one("torchvision v2", v2.Compose([*steps, *last]), list(images), pool)
     if images.device.type == "cpu":
         arrays = [np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in images]
@@ -196,6 +206,7 @@ def check_pixels(images: Tensor) -> str:
     augmentation = photo_augmentation()
     drawn = augmentation.draw(seed=0, epoch=0, indices=torch.arange(len(images), device=images.device))
     result = augmentation.apply(images, drawn)
+    same = "the same" if torch.equal(augmentation.compiled().apply(images, drawn), result) else "NOT the same"
     flip, crop, jitter = drawn.parts
     largest, several, pixels = 0, 0, 0
     for i, image in enumerate(images):
@@ -209,7 +220,8 @@ def check_pixels(images: Tensor) -> str:
         largest = max(largest, int(difference.max()))
         several += int((difference > 1).sum())
         pixels += difference.numel()
-    return f"largest difference {largest} of 255, {several / pixels:.5%} of the values by more than 1"
+    differ = f"largest difference {largest} of 255, {several / pixels:.5%} of the values by more than 1"
+    return f"{differ}; compiled {same} pixels as not"
 
 
 def images_a_second(contender: Contender, batch: int) -> float:
@@ -282,17 +294,18 @@ def run_race(race: str, device: torch.device, batch: int, rounds: int, goals: di
         for group in {contender.group for contender in contenders}
     }
     print(f"## {TITLES[race]}, batch {len(images)}, {rounds} alternating rounds")
-    print(f"{'':<34} {'median images/s':>16} {'spread':>22} {'ours is':>9}  goal")
+    ours_by_name = [contender.name for contender in contenders if contender.group == "twofold"]
+    print(f"{'':<34} {'median images/s':>16} {'spread':>22} {'ours is':>14}  goal")
     for contender in contenders:
         name, group = contender.name, contender.group
         spread = f"{min(speeds[name]):,.0f} to {max(speeds[name]):,.0f}"
         ratio = goal = ""
         if group != "twofold" and medians[name] == best[group]:
-            times = medians["twofold"] / medians[name]
-            ratio = f"{times:.1f} ×"
+            times = [medians[own] / medians[name] for own in ours_by_name]
+            ratio = ", ".join(f"{each:.1f} ×" for each in times)
             if group in goals:
-                goal = f"{goals[group]:g} × {'met' if times >= goals[group] else 'MISSED'}"
-        print(f"{name:<34} {medians[name]:>16,.0f} {spread:>22} {ratio:>9}  {goal}")
+                goal = f"{goals[group]:g} × {'met' if max(times) >= goals[group] else 'MISSED'}"
+        print(f"{name:<34} {medians[name]:>16,.0f} {spread:>22} {ratio:>14}  {goal}")
     print(flush=True)
 
 

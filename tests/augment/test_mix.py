@@ -18,7 +18,7 @@ def test_mixup_equals_torchvision() -> None:
     for share in (0.0, 0.3, 0.77, 1.0):
         params = MixUpParams(torch.full((6,), share))
         expected = peer.transform(images.float(), {"lam": share, "labels": labels, "batch_size": 6})
-        assert (MixUp().apply(images, params).float() - expected).abs().max() <= 0.5
+        assert (MixUp().apply(images, params).float() - expected).abs().max() <= 0.5 + 1e-4  # float32 of halves
         assert torch.allclose(mix_labels(labels, 4, params), peer._mixup_label(labels, lam=share), atol=1e-6)
 
 

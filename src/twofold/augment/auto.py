@@ -20,7 +20,7 @@ from torch import Tensor
 
 from twofold.augment import colour, levels
 from twofold.augment.affine import INTERPOLATIONS, AffineParams, inverse_matrices, warp, warp_boxes
-from twofold.augment.operation import Augmentation, check_size
+from twofold.augment.operation import Augmentation, check_size, in_groups
 from twofold.errors import TwofoldError, check_known
 from twofold.keyed import bits, derive_key, integers
 
@@ -113,17 +113,16 @@ class _Auto(Augmentation):
         self, images: UInt8[Tensor, "batch channels height width"], params: AutoParams
     ) -> UInt8[Tensor, "batch channels height width"]:
         """Return the images after their changes."""
-        result = images.clone()
         for place, drawn in enumerate(params.changes.T.tolist()):
-            for which in sorted(set(drawn)):
+
+            def change(which: int, chosen: Tensor | slice, part: Tensor, place: int = place) -> Tensor:
                 name = self.changes[which].name
                 if name == "identity":
-                    continue
-                chosen = torch.tensor([i for i, other in enumerate(drawn) if other == which], device=images.device)
-                amounts = params.amounts[chosen, place]
-                changed = apply_change(name, result.index_select(0, chosen), amounts, interpolation=self.interpolation)
-                result.index_copy_(0, chosen, changed)
-        return result
+                    return part
+                return apply_change(name, part, params.amounts[chosen, place], interpolation=self.interpolation)
+
+            images = in_groups(images, drawn, change)
+        return images
 
     def move_boxes(
         self, boxes: Float[Tensor, "batch boxes 4"], params: AutoParams, image_size: tuple[int, int]

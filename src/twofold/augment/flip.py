@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from twofold.augment.operation import Augmentation, check_probability, mirrored
+from twofold.augment.operation import Augmentation, check_probability, in_groups, mirrored
 from twofold.keyed import derive_key, uniform
 
 
@@ -49,9 +49,7 @@ class Flip(Augmentation):
         """Return the images, mirrored as drawn."""
         for dim, drawn in ((-1, params.horizontal), (-2, params.vertical)):
             # Whole images are copied: many times faster than a choice for each pixel.
-            which = drawn.nonzero().flatten()
-            if len(which) > 0:
-                images = images.index_copy(0, which, images.index_select(0, which).flip(dim))
+            images = in_groups(images, drawn.tolist(), lambda kind, _, part, dim=dim: part.flip(dim) if kind else part)
         return images
 
     def move_boxes(

@@ -7,7 +7,8 @@ weights; evaluation, prediction, export and serving read it and nothing else, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -120,20 +121,39 @@ def channels_last(
 
 
 def normalise(
-    pixels: UInt8[Tensor, "batch channels height width"], mean: Sequence[float], std: Sequence[float]
+    pixels: UInt8[Tensor, "batch channels height width"],
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    compiled: bool = False,
 ) -> Float32[Tensor, "batch channels height width"]:
     """Return (pixels / 255 - mean) / std in float32, on the device and in the memory format of `pixels`.
 
     Written as pixels · a + b with a = 1 / (255 std) and b = -mean / std: one multiplication and one addition a
-    pixel, in place. `mean` and `std` are per channel, of values in 0..1.
+    pixel, in place.
+
+    Args:
+        pixels: a batch of images.
+        mean: a value a channel, of pixels in 0..1.
+        std: the same.
+        compiled: where colour images are channels-last, let torch.compile make one pass over memory of the three; the
+            numbers are the same.
     """
     scale = torch.tensor([1.0 / (255.0 * s) for s in std], device=pixels.device)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=pixels.device)
-    result = pixels.to(torch.float32)
-    rows = result.permute(0, 2, 3, 1)
-    if rows.is_contiguous() and len(std) > 1:
-        # Channels-last: a row of pixels at a time, since a loop over three numbers is no vector.
-        width = pixels.shape[3]
-        rows.flatten(2).mul_(scale.repeat(width)).add_(shift.repeat(width))
-        return result
-    return result.mul_(scale.view(-1, 1, 1)).add_(shift.view(-1, 1, 1))
+    rows = pixels.permute(0, 2, 3, 1)
+    if len(std) == 1 or not rows.is_contiguous():
+        return pixels.to(torch.float32).mul_(scale.view(-1, 1, 1)).add_(shift.view(-1, 1, 1))
+    # Channels-last: a row of pixels at a time, since a loop over three numbers is no vector.
+    width = pixels.shape[3]
+    scaled = (_compiled_scaling() if compiled else _scaled)(rows.flatten(2), scale.repeat(width), shift.repeat(width))
+    return scaled.view(rows.shape).permute(0, 3, 1, 2)
+
+
+def _scaled(rows: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    return rows.to(torch.float32).mul_(scale).add_(shift)
+
+
+@cache
+def _compiled_scaling() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    return torch.compile(_scaled, dynamic=True)

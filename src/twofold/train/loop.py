@@ -7,6 +7,7 @@ step (learning rate, progress, saving, stopping) is in `session`; what remains i
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -254,6 +255,8 @@ def create_optimizer(recipe: Recipe, model: Network) -> torch.optim.Optimizer:
     rule, settings = recipe.update_rule()
     if recipe.form == "scratch":
         return ScratchOptimizer(params, rule, lr=recipe.lr, **settings)
+    if recipe.compile and "compile" in inspect.signature(rules.OPTIMIZERS[rule]).parameters:
+        settings["compile"] = True
     return rules.create_optimizer(rule, params, lr=recipe.lr, **settings)
 
 

@@ -29,7 +29,9 @@ class BatchPreparation:
     """
 
     def __init__(self, recipe: Recipe, spec: PreprocessingSpec, images: Images, hardware: Hardware) -> None:
-        self._augmentation = create_policy(recipe.augment, spec.image_size)
+        augmentation = create_policy(recipe.augment, spec.image_size)
+        self._augmentation = augmentation.compiled() if augmentation is not None and recipe.compile else augmentation
+        self._compiled = recipe.compile
         self._mix = create_mix(recipe.mix, recipe.mix_alpha, spec.image_size)
         self._seed = recipe.seed
         self._spec = spec
@@ -52,7 +54,8 @@ class BatchPreparation:
             drawn = self._mix.draw(seed=self._seed, epoch=epoch, indices=samples)
             pixels = self._mix.apply(pixels, drawn)  # type: ignore[arg-type]
             targets = mix_labels(targets, len(self._spec.class_names), drawn)
-        return normalise(channels_last(pixels), self._spec.mean, self._spec.std), targets
+        inputs = normalise(channels_last(pixels), self._spec.mean, self._spec.std, compiled=self._compiled)
+        return inputs, targets
 
 
 def classes_of(targets: Tensor) -> Tensor:
