@@ -10,6 +10,7 @@ the files before each way; "warm" does not.
     webdataset    WebDataset reading the same packed shards, where it is installed
     files         twofold, from the folder
     packed        twofold, from what `twofold data pack` made of the folder, once (its time is printed)
+    packed 224    the same, packed with `--size 224`, which is what these batches want
 
 Beside them the limits: decoding the files and the packed records in threads and doing nothing else, and copying
 batches of bytes in memory.
@@ -21,6 +22,7 @@ batches of bytes in memory.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import os
 import shutil
@@ -43,8 +45,9 @@ from common import print_conditions, spread
 from twofold.data import PixelSpec, StreamedImages, normalise, open_image, prefetch, scan_folder
 from twofold.data.pack import PackOptions, pack_folder
 from twofold.data.parallel import num_workers
-from twofold.data.shards import PackedImages, open_packed
+from twofold.data.shards import PackedImages, PackedSplit, open_packed
 from twofold.keyed import derive_key, permutation
+from twofold.train.memory import freed_memory_is_kept
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SPEC = PixelSpec(channels=3, image_size=(224, 224))
@@ -112,8 +115,9 @@ def web_dataset(packed: Path, workers: int) -> Iterator[torch.Tensor]:
 
 def twofold_batches(images: StreamedImages | PackedImages) -> Iterator[torch.Tensor]:
     order = permutation(derive_key(0, "order"), len(images)).split(BATCH)
-    for pixels in prefetch(order, images):
-        yield normalise(pixels, MEAN, STD)
+    with freed_memory_is_kept():  # as in training
+        for pixels in prefetch(order, images):
+            yield normalise(pixels, MEAN, STD)
 
 
 def rate(batches: Callable[[], Iterator[torch.Tensor]], num_images: int) -> float:
@@ -143,26 +147,36 @@ def copy_rate(rounds: int = 20) -> float:
     return rounds * BATCH / (time.perf_counter() - start)
 
 
+def make_packs(root: Path, folder: Path) -> dict[str, PackedSplit]:
+    """Pack the photographs as a user would who does not know the size, and as one who does; print how long it took."""
+    packs = {}
+    for name, size in (("packed", PackOptions().size), ("packed 224", 224)):
+        start = time.perf_counter()
+        result = pack_folder(root, folder / name, PackOptions(size=size, shard_bytes=16_000_000), show_progress=False)
+        seconds = time.perf_counter() - start
+        speed = f"{seconds:.1f} s ({result.num_images / seconds:,.1f} images/s)"
+        print(f"{name:<10} in {speed} to {result.num_bytes / 1e6:.1f} MB")
+        packs[name] = open_packed(folder / name).splits["all"]
+    return packs
+
+
 def compare(label: str, num_images: int, rounds: int, workers: int, folder: Path) -> None:
     width, height = map(int, label.split("x"))
-    root, out = folder / "photos", folder / "packed"
+    root = folder / "photos"
     make_folder(root, (width, height), num_images)
-    start = time.perf_counter()
-    result = pack_folder(root, out, PackOptions(shard_bytes=16_000_000), show_progress=False)
-    seconds = time.perf_counter() - start
     num_bytes = sum(path.stat().st_size for path in root.rglob("*.jpg"))
     print(f"## {num_images} JPEG files of {label} px, {num_bytes / 1e6:.1f} MB, {workers} workers, {rounds} rounds")
-    print(f"packed in {seconds:.1f} s ({num_images / seconds:,.1f} images/s) to {result.num_bytes / 1e6:.1f} MB")
+    packs = make_packs(root, folder)
 
     part = scan_folder(root, check=False, show_progress=False).splits["all"]
-    records = open_packed(out).splits["all"]
     ways: dict[str, Callable[[], Iterator[torch.Tensor]]] = {
         "ImageFolder": lambda: image_folder(root, workers),
         "files": lambda: twofold_batches(StreamedImages(part.paths, part.labels, SPEC)),
-        "packed": lambda: twofold_batches(PackedImages(records, SPEC)),
     }
+    for name, split in packs.items():
+        ways[name] = functools.partial(lambda split: twofold_batches(PackedImages(split, SPEC)), split)
     if importlib.util.find_spec("webdataset") is not None:
-        ways["webdataset"] = lambda: web_dataset(out, workers)
+        ways["webdataset"] = lambda: web_dataset(folder / "packed", workers)
     else:
         print("webdataset is not installed: left out")
     for state in ("warm", "cold"):
@@ -177,12 +191,14 @@ def compare(label: str, num_images: int, rounds: int, workers: int, folder: Path
         for name, values in rates.items():
             ratios = [mine / peer for mine, peer in zip(values, rates["ImageFolder"], strict=True)]
             verdict = ""
-            if name == "packed":
+            if name in packs:
                 verdict = f", goal {GOALS[label]:g}: {'met' if statistics.median(ratios) >= GOALS[label] else 'MISSED'}"
             print(f"{state}  {name:<12} {spread(values)} images/s, × ImageFolder {spread(ratios, '.2f')}{verdict}")
     contents = [Path(path).read_bytes() for path in part.paths]
-    stored = [records.record(index) for index in range(len(records))]
-    for name, encoded in (("the files", contents), ("the records", stored)):
+    encodings = {"files": contents}
+    for name, split in packs.items():
+        encodings[name] = [split.record(index) for index in range(len(split))]
+    for name, encoded in encodings.items():
         print(f"limit {f'decode {name}':<19} {spread([decode_rate(encoded, workers) for _ in range(rounds)])} images/s")
     print(f"limit {'copy in memory':<19} {spread([copy_rate() for _ in range(rounds)])} images/s\n", flush=True)
 

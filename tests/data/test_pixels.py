@@ -43,6 +43,13 @@ def test_any_size_to_any_size(size, source, channels, resize, value):
     assert value in pixels
 
 
+@pytest.mark.parametrize(("width", "height", "left", "top"), [(15, 10, 2, 0), (14, 10, 2, 0), (10, 13, 0, 1)])
+def test_what_has_the_size_already_is_cut_not_blurred(width: int, height: int, left: int, top: int) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    pixels = to_pixels(Image.fromarray(values), spec(3, (10, 10), resize="crop"))
+    assert np.array_equal(pixels.permute(1, 2, 0).numpy(), values[top : top + 10, left : left + 10])
+
+
 def test_crop_cuts_the_centre():
     wide = np.zeros((10, 30), dtype=np.uint8)
     wide[:, 10:20] = 200

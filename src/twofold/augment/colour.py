@@ -128,7 +128,7 @@ class ColourJitter(Augmentation):
     def compiled(self) -> ColourJitter:
         """Return the same jitter, of which torch.compile makes a kernel for each change: the same pixels, sooner.
 
-        On a processor five times as fast; making the kernels takes 10 s at the first batch and needs a C++ compiler.
+        On a processor four times as fast; making the kernels takes 10 s at the first batch and needs a C++ compiler.
         """
         result = copy(self)
         result._compiled = True
