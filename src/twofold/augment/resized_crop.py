@@ -34,11 +34,10 @@ from twofold.augment.operation import (
     check_size,
     cut_off,
     draw_below,
-    draw_uniform,
     wide,
 )
 from twofold.errors import TwofoldError
-from twofold.keyed import derive_key
+from twofold.keyed import bits_of_several, derive_key, to_uniform
 
 _TRIES = 10
 # Shorter sides below this are resized by matrices. The kernel for bytes also fails where a colour image becomes one
@@ -93,28 +92,28 @@ class ResizedCrop(Augmentation):
         image's middle is taken whose ratio is allowed.
         """
         image_height, image_width = self.image_size
+        samples = indices.cpu()
+        # All tries at once, (tries, batch): for few samples, most of the time goes into calls.
+        area = self._drawn("crop-area", seed, epoch, samples, *self.scale) * (image_height * image_width)
+        ratio = self._drawn("crop-ratio", seed, epoch, samples, *(math.log(side) for side in self.ratio)).exp()
+        widths, heights = (area * ratio).sqrt().round().long(), (area / ratio).sqrt().round().long()
+        fits = (widths > 0) & (widths <= image_width) & (heights > 0) & (heights <= image_height)
+        found = fits.any(dim=0)
+        first = fits.long().argmax(dim=0, keepdim=True)
         allowed = min(max(image_width / image_height, self.ratio[0]), self.ratio[1])
-        height = torch.full((len(indices),), max(1, min(image_height, round(image_width / allowed))))
-        width = torch.full((len(indices),), max(1, min(image_width, round(image_height * allowed))))
-        top, left = (image_height - height) // 2, (image_width - width) // 2
-        found = torch.zeros(len(indices), dtype=torch.bool)
-        for attempt in range(_TRIES):
-            area = draw_uniform(derive_key(seed, epoch, "crop-area", attempt), indices, *self.scale)
-            area = area * (image_height * image_width)
-            ratio = draw_uniform(
-                derive_key(seed, epoch, "crop-ratio", attempt), indices, *(math.log(side) for side in self.ratio)
-            ).exp()
-            w, h = (area * ratio).sqrt().round().long(), (area / ratio).sqrt().round().long()
-            fits = (w > 0) & (w <= image_width) & (h > 0) & (h <= image_height) & ~found
-            height, width = torch.where(fits, h, height), torch.where(fits, w, width)
-            found |= fits
-            if bool(found.all()):
-                break
+        height = heights.gather(0, first)[0].where(found, max(1, min(image_height, round(image_width / allowed))))
+        width = widths.gather(0, first)[0].where(found, max(1, min(image_width, round(image_height * allowed))))
         # A part in the middle stays there; the others may lie anywhere.
-        random_top = draw_below(derive_key(seed, epoch, "crop-top"), indices, image_height - height + 1)
-        random_left = draw_below(derive_key(seed, epoch, "crop-left"), indices, image_width - width + 1)
-        top, left = torch.where(found, random_top, top), torch.where(found, random_left, left)
+        random_top = draw_below(derive_key(seed, epoch, "crop-top"), samples, image_height - height + 1)
+        random_left = draw_below(derive_key(seed, epoch, "crop-left"), samples, image_width - width + 1)
+        top = torch.where(found, random_top, (image_height - height) // 2)
+        left = torch.where(found, random_left, (image_width - width) // 2)
         return ResizedCropParams(*(values.to(indices.device) for values in (top, left, height, width)))
+
+    def _drawn(self, purpose: str, seed: int, epoch: int, samples: Tensor, low: float, high: float) -> Tensor:
+        """Return a number in [low, high) for each try and sample."""
+        keys = [derive_key(seed, epoch, purpose, attempt) for attempt in range(_TRIES)]
+        return low + (high - low) * to_uniform(bits_of_several(keys, samples)).double()
 
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], params: ResizedCropParams
@@ -195,6 +194,9 @@ def _by_kernel(images: Tensor, params: ResizedCropParams, size: tuple[int, int])
     result = images.new_empty((len(images), images.shape[1], *size))
     parts = list(zip(*(getattr(params, name).tolist() for name in ("top", "left", "height", "width")), strict=True))
 
+    # By numpy, since torch would copy in threads of its own, in each of these.
+    rows = result.numpy()
+
     # A share a thread, since handing over images one by one costs as much as a quarter of the work.
     def resize_share(first: int) -> None:
         for index in range(first, len(parts), max(1, threads)):
@@ -202,7 +204,8 @@ def _by_kernel(images: Tensor, params: ResizedCropParams, size: tuple[int, int])
             planes = images[index : index + 1, :, top : top + height, left : left + width].unbind(1)
             # The kernel wants channels-last; stacking is the fastest way there.
             part = torch.stack(planes, dim=3).permute(0, 3, 1, 2)
-            result[index] = functional.interpolate(part, size=size, mode="bilinear", antialias=True)[0]
+            resized = functional.interpolate(part, size=size, mode="bilinear", antialias=True)
+            rows[index] = resized[0].numpy()
 
     threads = min(torch.get_num_threads(), len(parts))
     if threads <= 1:
