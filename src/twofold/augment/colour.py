@@ -1,8 +1,8 @@
 """Colour changes of whole batches: brightness, contrast, saturation, hue, grey, and all of them in random order.
 
 `twofold.scratch.augment` tells what each one means. Here every image has a factor of its own, and the arithmetic is
-done in place on float32 planes that hold whole numbers from 0 to 255, cut off after each change as torchvision does:
-bytes are read once and written once, however many changes there are.
+done in place on float32 planes that hold whole numbers from 0 to 255, cut off after each change as torchvision does.
+Large images go through all their changes one by one; of small ones, those that have the same change next go together.
 
 Hue is where the time goes. The usual code looks up, a pixel at a time, which sixth of the colour circle it lies in.
 Here there is nothing to look up, nor to divide. With M and m the largest and the least of red, green and blue, and
@@ -157,17 +157,15 @@ class ColourJitter(Augmentation):
         factors = [getattr(params, name) for name in PROPERTIES]
         if self._compiled and active and orders:
             return _by_kernels(images, orders, factors)
-        result = torch.empty_like(images)
-        for part in _chunks(images):
-            x = images[part].float()
-            for place in range(len(active)):
+        if images.device.type == "cpu" and 2 * images[:1].numel() > _CPU_CHUNK:
+            return _one_by_one(images, orders, factors)
+        for place in range(len(active)):
 
-                def change(which: int, chosen: Tensor | slice, x: Tensor, part: slice = part) -> Tensor:
-                    return _CHANGES[which](x, factors[which][part][chosen])
+            def change(which: int, chosen: Tensor | slice, part: Tensor) -> Tensor:
+                return _changed(part, factors[which][chosen], _CHANGES[which])
 
-                x = in_groups(x, [order[place] for order in orders[part]], change)
-            result[part] = _to_bytes(x)
-        return result
+            images = in_groups(images, [order[place] for order in orders], change)
+        return images
 
     def describe(self, params: ColourJitterParams) -> list[list[str]]:
         """Return the changes of each sample, in their order."""
@@ -244,6 +242,17 @@ def _to_bytes(x: Tensor) -> Tensor:
     """Return numbers from 0 to below 256 as bytes, cut off to whole ones."""
     # Operation by operation, the way over 16 bits takes a third of the time on a processor; compiled, far longer.
     return x.to(torch.uint8) if torch.compiler.is_compiling() else x.to(torch.int16).to(torch.uint8)
+
+
+def _one_by_one(images: Tensor, orders: list[list[int]], factors: list[Tensor]) -> Tensor:
+    """Return the images after the changes of each: bytes are read once and written once, however many changes."""
+    result = torch.empty_like(images)
+    for i, order in enumerate(orders):
+        x = images[i : i + 1].float()
+        for which in order:
+            x = _CHANGES[which](x, factors[which][i : i + 1])
+        result[i : i + 1] = _to_bytes(x)
+    return result
 
 
 def _by_kernels(images: Tensor, orders: list[list[int]], factors: list[Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ weights reach as far as a new pixel is wide. `twofold.scratch.augment` spells ou
 Two ways compute the same, and the faster one is taken:
 
 - On a processor, pictures of 32 px and more go one by one through torch's kernel for bytes, which works on several
-  pixels at once in 16-bit whole numbers; the images are shared out over threads, since that kernel uses only one.
+  pixels at once in 16-bit whole numbers; large ones are shared out over threads, since that kernel uses only one.
 - Small pictures, where calling a kernel for each would cost more than its work, and all pictures on a GPU, become two
   products of batched matrices: first x A_wᵀ, then A_h x, each rounded to whole levels. Crop and resize are then one
   step, since the weights outside of the crop are 0.
@@ -43,6 +43,8 @@ _TRIES = 10
 # Shorter sides below this are resized by matrices. The kernel for bytes also fails where a colour image becomes one
 # pixel wide (torch 2.15).
 _KERNEL_FROM = 32
+# Pixels of a result from which threads help: below, they wait for the interpreter's lock more than they work.
+_THREADS_FROM = 200 * 200
 # The most bits of a weight's fraction: as in the kernel, and such that float32 holds sums of bytes times weights.
 _BITS, _FLOAT32_BITS = 22, 16
 
@@ -190,7 +192,7 @@ def _to_levels(sums: Tensor, unit: Tensor) -> Tensor:
 
 
 def _by_kernel(images: Tensor, params: ResizedCropParams, size: tuple[int, int]) -> Tensor:
-    """Crop and resize one image after the other, some at a time in threads."""
+    """Crop and resize one image after the other, large ones in threads."""
     result = images.new_empty((len(images), images.shape[1], *size))
     parts = list(zip(*(getattr(params, name).tolist() for name in ("top", "left", "height", "width")), strict=True))
 
@@ -207,7 +209,7 @@ def _by_kernel(images: Tensor, params: ResizedCropParams, size: tuple[int, int])
             resized = functional.interpolate(part, size=size, mode="bilinear", antialias=True)
             rows[index] = resized[0].numpy()
 
-    threads = min(torch.get_num_threads(), len(parts))
+    threads = min(torch.get_num_threads(), len(parts)) if size[0] * size[1] >= _THREADS_FROM else 1
     if threads <= 1:
         resize_share(0)
     else:
