@@ -27,6 +27,7 @@ import twofold
 import twofold.data.pack as pack_module
 from processes import CommandLine
 from twofold.data import DataError, MemoryImages, load_data, load_eval_images, open_image
+from twofold.data.decode import RECORD_FORMATS, BrokenImageError
 from twofold.data.pack import PackOptions, PackResult, pack_folder
 from twofold.data.shards import PackedImages, find_damage, open_packed
 from twofold.data.source import prefetch
@@ -133,11 +134,11 @@ def test_any_tar_reader_reads_the_shards(splits: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "suffix"),
-    [({"size": 200}, "jpg"), ({"size": 200, "lossless": True}, "png"), ({"size": 100}, "png")],
+    ("options", "signature"),
+    [({"size": 200}, b"\xff\xd8"), ({"size": 200, "lossless": True}, b"\x89PNG"), ({"size": 100}, b"P6")],
     ids=["jpeg", "lossless", "small"],
 )
-def test_large_images_are_scaled_once(tmp_path: Path, options, suffix) -> None:
+def test_large_images_are_scaled_once(tmp_path: Path, options, signature) -> None:
     for name in "ab":
         (tmp_path / "photos" / name).mkdir(parents=True)
         for number in range(2):
@@ -148,13 +149,27 @@ def test_large_images_are_scaled_once(tmp_path: Path, options, suffix) -> None:
     records = open_packed(tmp_path / "packed").splits["all"]
     for index in range(4):
         stored = records.record(index)
-        image = open_image(stored)
+        image = open_image(stored, formats=RECORD_FORMATS)
         with Image.open(tmp_path / "photos" / "ab"[index // 2] / f"{index % 2}.jpg") as original:
             assert min(image.size) == options["size"]
             assert image.width / image.height == pytest.approx(original.width / original.height, rel=0.01)
             wanted = np.asarray(original.resize(image.size, Image.Resampling.BILINEAR)).astype(float)
         assert np.abs(np.asarray(image) - wanted).mean() < 1.5
-        assert stored.startswith(b"\x89PNG" if suffix == "png" else b"\xff\xd8")
+        assert stored.startswith(signature)
+    if signature == b"P6":  # read only where a pack is
+        with pytest.raises(BrokenImageError, match="not an image that can be read"):
+            open_image(stored)
+
+
+def test_small_grey_images_stay_grey(tmp_path: Path) -> None:
+    save_folder(tmp_path / "photos", {"a": 2, "b": 2}, size=(90, 60), mode="L")
+    pack(tmp_path / "photos", tmp_path / "packed", size=30)
+    records = open_packed(tmp_path / "packed").splits["all"]
+    with Image.open(tmp_path / "photos/b/001.png") as original:
+        wanted = np.asarray(original.resize((45, 30), Image.Resampling.BILINEAR))
+    assert records.record(3).startswith(b"P5")
+    images = PackedImages(records, PixelSpec(channels=1, image_size=(30, 45)))
+    assert np.array_equal(images.load(torch.tensor([3]))[0, 0].numpy(), wanted)
 
 
 def test_lossless_scaling_without_reduced_decoding_is_exact(tmp_path: Path) -> None:
@@ -163,7 +178,7 @@ def test_lossless_scaling_without_reduced_decoding_is_exact(tmp_path: Path) -> N
     record = open_packed(tmp_path / "packed").splits["all"].record(0)
     with Image.open(tmp_path / "photos/a/000.png") as original:
         wanted = original.resize((45, 30), Image.Resampling.BILINEAR)
-    assert np.array_equal(np.asarray(open_image(record)), np.asarray(wanted))
+    assert np.array_equal(np.asarray(open_image(record, formats=RECORD_FORMATS)), np.asarray(wanted))
 
 
 def test_odd_shapes_and_grey_survive(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from twofold.errors import TwofoldError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+RECORD_FORMATS = (*FORMATS, "PPM")
+"""What a packed record may be besides: bare pixels behind a header of a line, which small images are stored as."""
 
 MAX_PIXELS = 89_478_485
 """The largest image that is decoded, in pixels: a quarter gigabyte as RGB, which is also Pillow's own limit."""
@@ -64,11 +66,16 @@ class BrokenImageError(TwofoldError):
         self.reason = reason
 
 
-def open_image(source: str | Path | bytes | ByteStream | Image.Image, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def open_image(
+    source: str | Path | bytes | ByteStream | Image.Image,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    formats: tuple[str, ...] = FORMATS,
+) -> Image.Image:
     """Return a PNG, JPEG, WebP, BMP or TIFF image fully decoded, upright, in mode "L" or "RGB".
 
     EXIF orientation is applied, transparency is composited on white, 16 bits become 8 by dropping the lower byte,
-    floats in 0..1 are scaled to 0..255, of several pages the first is taken.
+    floats in 0..1 are scaled to 0..255, of several pages the first is taken. `formats` are the ones that are tried.
 
     Raises:
         BrokenImageError: the source cannot be read, is not an image, is truncated, has no pixels, or declares more
@@ -78,12 +85,12 @@ def open_image(source: str | Path | bytes | ByteStream | Image.Image, *, max_pix
     if isinstance(source, Image.Image):
         return _decode(source, None, max_pixels)
     if isinstance(source, bytes):
-        return _open_stream(io.BytesIO(source), None, max_pixels)
+        return _open_stream(io.BytesIO(source), None, max_pixels, formats)
     if not isinstance(source, str | Path):
-        return _open_stream(source, None, max_pixels)
+        return _open_stream(source, None, max_pixels, formats)
     try:
         with open(source, "rb") as file:
-            return _open_stream(file, str(source), max_pixels)
+            return _open_stream(file, str(source), max_pixels, formats)
     except OSError as error:
         raise BrokenImageError(str(source), f"cannot be read: {error.strerror or error}") from error
 
@@ -98,9 +105,9 @@ def _quiet_pillow() -> None:
         warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _open_stream(stream: ByteStream, path: str | None, max_pixels: int) -> Image.Image:
+def _open_stream(stream: ByteStream, path: str | None, max_pixels: int, formats: tuple[str, ...]) -> Image.Image:
     try:
-        image = Image.open(cast(IO[bytes], stream), formats=FORMATS)
+        image = Image.open(cast(IO[bytes], stream), formats=formats)
     except Image.DecompressionBombError as error:
         reason = f"its header declares more than the limit of {max_pixels:,} px; it may be a decompression bomb"
         raise BrokenImageError(path, reason) from error

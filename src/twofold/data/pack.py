@@ -9,9 +9,10 @@ How an image is stored:
   fraction of the time, as long as twice the wanted size is left for the last step.
 - Scaled images are stored as JPEG of `quality` 95, with colour at half the resolution as cameras store it: a
   photograph of 384 × 256 px is 44 KB so and takes 1.1 ms to decode, as PNG 161 KB and 8 ms (one core). The scaling
-  has already put aside more than such a JPEG does. At 128 px and below, and with `lossless`, they are PNG: there the
-  blocks of 8 × 8 pixels would be seen, and the bytes hardly matter. Raw pixels would be read without decoding, but
-  are seven times as many bytes, so that disk and network become the limit.
+  has already put aside more than such a JPEG does. With `lossless` they are PNG.
+- At 128 px and below, where the blocks of 8 × 8 pixels of a JPEG would be seen, they are bare pixels (PPM or PGM): at
+  96 px 37 KB and 0.06 ms, where a PNG is 22 KB and takes 0.7 ms. At 256 px bare pixels would be seven times as many
+  bytes as a JPEG, so that disk and network become the limit.
 
 Images lie in the shards in a random order, drawn once from a fixed key, so that whoever reads a shard from front to
 back meets the classes mixed; the index restores the order of the folder. A shard counts once its JSON file is there,
@@ -60,7 +61,7 @@ from twofold.keyed import derive_key, permutation
 from twofold.terminal import note, track
 
 LARGEST_SIZE = 4096
-_LOSSLESS_UP_TO = 128
+_BARE_UP_TO = 128
 _KEPT = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
 # A file that is larger than its raw pixels carries something else along, such as a film or a thousand thumbnails.
 _MOST_METADATA = 2**16
@@ -485,7 +486,10 @@ def _read_and_encode(file: io.BufferedReader, source: _Source, options: PackOpti
         width, height = (max(1, round(side * scale)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
-    if not is_scaled or options.lossless or options.size <= _LOSSLESS_UP_TO:
+    if is_scaled and options.size <= _BARE_UP_TO:
+        image.save(buffer, "PPM")
+        suffix = "pgm" if grey else "ppm"
+    elif not is_scaled or options.lossless:
         image.save(buffer, "PNG")
         suffix = "png"
     else:

@@ -39,7 +39,7 @@ from jaxtyping import Int64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
-from twofold.data.decode import BrokenImageError, open_image
+from twofold.data.decode import RECORD_FORMATS, BrokenImageError, open_image
 from twofold.data.parallel import ordered_map
 from twofold.data.source import EncodedImages
 from twofold.data.spec import PixelSpec
@@ -244,6 +244,7 @@ class PackedImages(EncodedImages):
 
     # The checksum was right: whoever wrote the shard wrote this.
     remedy = "pack the folder again"
+    formats = RECORD_FORMATS
 
     def __init__(self, records: PackedSplit, spec: PixelSpec) -> None:
         super().__init__(records.labels, spec)
@@ -374,7 +375,7 @@ def find_damage(root: Path, *, show_progress: bool = True) -> list[str]:
 
 def _damage(records: PackedSplit, index: int) -> str | None:
     try:
-        open_image(records.record(index))
+        open_image(records.record(index), formats=RECORD_FORMATS)
     except BrokenImageError as error:
         return f"{records.describe(index)}: {error.reason}"
     except RunError as error:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from twofold.data.decode import BrokenImageError, open_image
+from twofold.data.decode import FORMATS, BrokenImageError, open_image
 from twofold.data.parallel import num_workers, ordered_map
 from twofold.data.pixels import ChannelMismatchError, image_to_pil, to_pixels
 from twofold.data.spec import PixelSpec
@@ -142,9 +142,11 @@ class EncodedImages(_DecodedImages):
 
     Attributes:
         remedy: what an error about an image that cannot be decoded says at its end.
+        formats: what the encoded bytes may be.
     """
 
     remedy: str
+    formats: tuple[str, ...] = FORMATS
 
     @abc.abstractmethod
     def _encoded(self, index: int) -> str | bytes:
@@ -152,7 +154,7 @@ class EncodedImages(_DecodedImages):
 
     def _pixels(self, index: int) -> UInt8[Tensor, "channels height width"]:
         try:
-            return to_pixels(open_image(self._encoded(index)), self.spec)
+            return to_pixels(open_image(self._encoded(index), formats=self.formats), self.spec)
         except BrokenImageError as error:
             raise RunError(f"{self.describe(index)}: {error.reason}; {self.remedy}") from error
         except ChannelMismatchError as error:
