@@ -91,7 +91,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         else:
             session.describe(hardware, count_parameters(model))
         if recipe.compile:
-            model.compile()
+            compile_network(model, run, options)
         with session:
             while not session.finished():
                 count = state.counters
@@ -118,6 +118,12 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
             session.save()
             session.finish()
     return state.evaluated, data
+
+
+def compile_network(model: nn.Module, run: RunFolder, options: Options) -> None:
+    """Have torch compile the network when it is first used, and say why the first step will take so long."""
+    model.compile()
+    run.log("compiling at the first step, which takes a minute or so", show=options.show)
 
 
 def feed(plan: BatchPlan, images: Images, *, epoch: int, first_step: int) -> Iterator[list[Batch]]:
