@@ -196,12 +196,13 @@ def _by_kernel(images: Tensor, params: ResizedCropParams, size: tuple[int, int])
     result = images.new_empty((len(images), images.shape[1], *size))
     parts = list(zip(*(getattr(params, name).tolist() for name in ("top", "left", "height", "width")), strict=True))
 
+    threads = max(1, min(torch.get_num_threads(), len(parts))) if size[0] * size[1] >= _THREADS_FROM else 1
     # By numpy, since torch would copy in threads of its own, in each of these.
     rows = result.numpy()
 
     # A share a thread, since handing over images one by one costs as much as a quarter of the work.
     def resize_share(first: int) -> None:
-        for index in range(first, len(parts), max(1, threads)):
+        for index in range(first, len(parts), threads):
             top, left, height, width = parts[index]
             planes = images[index : index + 1, :, top : top + height, left : left + width].unbind(1)
             # The kernel wants channels-last; stacking is the fastest way there.
@@ -209,8 +210,7 @@ def _by_kernel(images: Tensor, params: ResizedCropParams, size: tuple[int, int])
             resized = functional.interpolate(part, size=size, mode="bilinear", antialias=True)
             rows[index] = resized[0].numpy()
 
-    threads = min(torch.get_num_threads(), len(parts)) if size[0] * size[1] >= _THREADS_FROM else 1
-    if threads <= 1:
+    if threads == 1:
         resize_share(0)
     else:
         with ThreadPoolExecutor(threads) as pool:
