@@ -43,7 +43,7 @@ PEERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any], int, float]]
     "adamw": (torch.optim.AdamW, {}, 7, 1.0),
 }
 _HAVE_FUSED = {"sgd", "momentum", "nesterov", "adagrad", "adam", "adamw"}
-_CAN_COMPILE = {"rmsprop", "adadelta"}
+_CAN_COMPILE = {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta"}
 _LR = 1e-5
 
 

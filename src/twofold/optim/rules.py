@@ -12,21 +12,23 @@ fast is to touch each number once.
 - RMSProp is Adam without an average of gradients (β₁ = 0) and long after the start, where the correction is 1: torch's
   fused Adam computes it.
 - AdaDelta, and RMSProp in the notes' convention, have no such kernel. They run piece by piece, so that a piece stays in
-  the processor's cache from the rule's first operation to its last; or, with `compile=True`, large tensors go through
-  the readable form itself, of which torch.compile makes one loop. That needs a C++ compiler and some seconds at the
-  first step.
+  the processor's cache from the rule's first operation to its last.
+- With `compile=True` it is the readable form itself, of which torch's compiler makes one loop over memory and one call
+  for all tensors. That needs a C++ compiler and some seconds at the first step. Adam's kernel is faster than that.
 """
 
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
-from typing import Any, ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.optim.adagrad import adagrad as fused_adagrad
 from torch.optim.adam import adam as fused_adam
 from torch.optim.sgd import sgd as fused_sgd
@@ -40,9 +42,7 @@ Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tenso
 
 # Numbers in a piece: five arrays of it fit into the second-level cache of one core.
 PIECE = 1 << 16
-# Calling a compiled kernel takes as long as updating so many numbers operation by operation.
-_WORTH_A_KERNEL = 1 << 13
-# Lists of tensors that get a kernel of their own in a process: for one function torch.compile makes 8 and then stops.
+# Lists of tensors that get a kernel of their own in a process: each takes seconds, and gradients may come and go.
 _LISTS = 8
 # A step count so large that 1 − βᵗ is 1: Adam without its correction.
 _LONG_AFTER_THE_START = 1e9
@@ -59,6 +59,11 @@ class Rule(torch.optim.Optimizer):
     """
 
     state_names: ClassVar[tuple[str, ...]] = ()
+    # What `compile=True` runs: the rule of `scratch.optim`, and which of a group's settings it takes.
+    _readable: ClassVar[Callable[..., None]]
+    _takes: ClassVar[tuple[str, ...]] = ()
+    # Whether torch has a kernel for whole lists on a GPU, where a compiled rule is a call for each tensor.
+    _has_gpu_kernel: ClassVar[bool] = True
 
     def __init__(self, params: Params, **defaults: Any) -> None:
         super().__init__(params, {"weight_decay": 0.0, **defaults})  # type: ignore[arg-type]
@@ -98,24 +103,36 @@ class Rule(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for index, group in enumerate(self.param_groups):
-            pairs = [(x, grad) for x in group["params"] if (grad := x.grad) is not None]
-            if not pairs:
-                continue
-            if any(grad.is_sparse for _, grad in pairs):
-                raise TwofoldError(
-                    f"{type(self).__name__} takes dense gradients, but group {index} has a sparse one; "
-                    "build the embedding with sparse=False, or use torch.optim.SparseAdam for it"
-                )
-            states = [self.state[x] for x, _ in pairs]
-            for own, (x, _) in zip(states, pairs, strict=True):
-                if not own:
-                    self._begin(own, x, group)
-            # A complex number is updated as the two real ones that it is made of, as torch does.
-            parameters = [_real(x) for x, _ in pairs]
-            grads = [_real(laid_out_like(grad, x)) for x, grad in pairs]
-            state = {name: [_real(own[name]) for own in states] for name in self.state_names}
-            self._update(parameters, grads, state, group)
+            columns = self._columns(index, group)
+            if columns[0] and not (group.get("compile") and self._update_compiled(columns, group)):
+                x, grad, *state = columns
+                self._update(x, grad, dict(zip(self.state_names, state, strict=True)), group)
         return loss
+
+    def _columns(self, index: int, group: dict[str, Any]) -> list[list[Tensor]]:
+        """Return the group's parameters that have a gradient, the gradients, and the tensors of each kind of state.
+
+        List by list, not tensor by tensor: of a small network a step is little more than this.
+        """
+        x = [one for one in group["params"] if one.grad is not None]
+        grad = [one.grad for one in x]
+        if any(one.is_sparse for one in grad):
+            raise TwofoldError(
+                f"{type(self).__name__} takes dense gradients, but group {index} has a sparse one; "
+                "build the embedding with sparse=False, or use torch.optim.SparseAdam for it"
+            )
+        states = [self.state[one] for one in x] if self.state_names else []
+        if not all(states):
+            for own, one in zip(states, x, strict=True):
+                if not own:
+                    self._begin(own, one, group)
+        if not all(map(Tensor.is_contiguous, x + grad)):
+            grad = [laid_out_like(own, one) for own, one in zip(grad, x, strict=True)]
+        columns = [x, grad, *[[own[name] for own in states] for name in self.state_names]]
+        if any(map(Tensor.is_complex, x)):
+            # A complex number is updated as the two real ones that it is made of, as torch does.
+            columns = [[torch.view_as_real(one) if one.is_complex() else one for one in own] for own in columns]
+        return columns
 
     def _begin(self, state: dict[str, Any], parameter: Tensor, group: dict[str, Any]) -> None:
         for name in self.state_names:
@@ -125,21 +142,59 @@ class Rule(torch.optim.Optimizer):
         """Update the parameters `x` in place, given the gradient and the tensors of state of each."""
         raise NotImplementedError
 
+    def _update_compiled(self, columns: list[list[Tensor]], group: dict[str, Any]) -> bool:
+        """Carry out the readable form compiled; return whether there is a kernel for such tensors."""
+        if self._has_gpu_kernel and columns[0][0].device.type != "cpu":
+            return False
+        numbers, words = self._given(group)
+        if group["weight_decay"]:
+            numbers["weight_decay"] = float(group["weight_decay"])
+        return in_one_loop(type(self)._readable, columns, numbers, **words)
+
+    def _given(self, group: dict[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
+        """Return the numbers and the words that the readable form is called with."""
+        words = {"convention": group["convention"]} if "convention" in self._takes else {}
+        return {name: float(group[name]) for name in self._takes if name not in words}, words
+
 
 class SGD(Rule):
-    """Gradient descent, x ← x − ηg: of all examples, of one (stochastic), of a minibatch (Robbins and Monro, 1951)."""
+    """Gradient descent, x ← x − ηg: of all examples, of one (stochastic), of a minibatch (Robbins and Monro, 1951).
 
-    def __init__(self, params: Params, lr: float, *, weight_decay: float = 0.0, convention: Convention = "torch"):
-        super().__init__(params, lr=lr, weight_decay=weight_decay, convention=convention)
+    Args:
+        params: parameters, or groups of them.
+        lr: learning rate η.
+        weight_decay: λ; λx is added to the gradient.
+        convention: the same in both.
+        compile: let torch's compiler make one loop of the readable form; worth its seconds in longer trainings.
+    """
+
+    _readable = staticmethod(scratch.sgd)
+    _takes = ("lr",)
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float,
+        *,
+        weight_decay: float = 0.0,
+        convention: Convention = "torch",
+        compile: bool = False,
+    ):
+        super().__init__(params, lr=lr, weight_decay=weight_decay, convention=convention, compile=compile)
 
     def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
-        _sgd(x, grad, [None] * len(x), group)
+        if group["weight_decay"] or x[0].device.type != "cpu":
+            _sgd(x, grad, [None] * len(x), group)
+        else:
+            torch._foreach_add_(x, grad, alpha=-float(group["lr"]))  # pyright: ignore[reportPrivateImportUsage]
 
 
 class Momentum(Rule):
-    """Torch: v ← γv + g, x ← x − ηv. Notes: v ← γv + ηg, x ← x − v (Polyak, 1964). γ is `momentum`."""
+    """Torch: v ← γv + g, x ← x − ηv. Notes: v ← γv + ηg, x ← x − v (Polyak, 1964). γ is `momentum`; else as `SGD`."""
 
     state_names = ("velocity",)
+    _readable = staticmethod(scratch.momentum)
+    _takes = ("lr", "momentum", "convention")
 
     def __init__(
         self,
@@ -149,8 +204,10 @@ class Momentum(Rule):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         convention: Convention = "torch",
+        compile: bool = False,
     ):
-        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, convention=convention)
+        settings = {"momentum": momentum, "convention": convention, "compile": compile}
+        super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
 
     def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
         if group["convention"] == "torch":
@@ -163,6 +220,9 @@ class Momentum(Rule):
 class Nesterov(Momentum):
     """v ← γv + g, x ← x − η(g + γv): momentum that looks ahead (Nesterov, 1983; Sutskever et al., 2013)."""
 
+    _readable = staticmethod(scratch.nesterov)
+    _takes = ("lr", "momentum")
+
     def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
         _sgd(x, grad, state["velocity"], group, momentum=group["momentum"], nesterov=True)
 
@@ -170,10 +230,13 @@ class Nesterov(Momentum):
 class AdaGrad(Rule):
     """s ← s + g²; torch: x ← x − ηg/(√s + ε), notes: x ← x − ηg/√(s + ε) (Duchi, Hazan and Singer, 2011).
 
-    In the notes' convention the kept sum begins at ε, which is their rule with nothing added to the root.
+    In the notes' convention the kept sum begins at ε, which is their rule with nothing added to the root. The other
+    settings are as `SGD` has them.
     """
 
     state_names = ("square_sum",)
+    _readable = staticmethod(scratch.adagrad)
+    _takes = ("lr", "eps", "convention")
 
     def __init__(
         self,
@@ -183,8 +246,10 @@ class AdaGrad(Rule):
         eps: float = 1e-6,
         weight_decay: float = 0.0,
         convention: Convention = "torch",
+        compile: bool = False,
     ):
-        super().__init__(params, lr=lr, eps=eps, weight_decay=weight_decay, convention=convention)
+        settings = {"eps": eps, "convention": convention, "compile": compile}
+        super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
 
     def _begin(self, state: dict[str, Any], parameter: Tensor, group: dict[str, Any]) -> None:
         begin = group["eps"] if group["convention"] == "notes" else 0.0
@@ -198,15 +263,22 @@ class AdaGrad(Rule):
             x,
             grad,
             state["square_sum"],
-            [torch.zeros(()) for _ in x],
+            [torch.zeros(())] * len(x),  # step counts, for a decay of η that is not used
             fused=on_cpu and _fusible(x),
             foreach=False if on_cpu else None,
             lr=group["lr"],
             weight_decay=group["weight_decay"],
             lr_decay=0.0,
-            eps=group["eps"] if group["convention"] == "torch" else 0.0,
+            eps=self._added(group),
             maximize=False,
         )
+
+    def _given(self, group: dict[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
+        return super()._given({**group, "eps": self._added(group)})
+
+    @staticmethod
+    def _added(group: dict[str, Any]) -> float:
+        return group["eps"] if group["convention"] == "torch" else 0.0
 
 
 class RMSProp(Rule):
@@ -219,10 +291,13 @@ class RMSProp(Rule):
         eps: ε.
         weight_decay: λ; λx is added to the gradient.
         convention: where ε stands, see above.
-        compile: let torch.compile make one loop of the readable form; worth its seconds in longer trainings.
+        compile: let torch's compiler make one loop of the readable form; worth its seconds in longer trainings.
     """
 
     state_names = ("square_avg",)
+    _readable = staticmethod(scratch.rmsprop)
+    _takes = ("lr", "gamma", "eps", "convention")
+    _has_gpu_kernel = False
 
     def __init__(
         self,
@@ -239,19 +314,15 @@ class RMSProp(Rule):
         super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
 
     def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
-        settings = {name: group[name] for name in ("lr", "gamma", "eps")}
-        if group["compile"]:
-            tensors = x, _decayed(x, grad, group), state["square_avg"]
-            _in_one_loop(scratch.rmsprop, _rmsprop, *tensors, convention=group["convention"], **settings)
-        elif group["convention"] == "torch" and x[0].device.type == "cpu" and _fusible(x):
+        convention, decay = group["convention"], group["weight_decay"]
+        if convention == "torch" and x[0].device.type == "cpu" and _fusible(x):
             # With β₁ = 0 Adam's average of gradients is the gradient: the kernel reads it and writes it back as it was.
             # Where weights decay it would write g + λx, so there it gets tensors of its own.
-            averages = [torch.zeros_like(one) for one in grad] if group["weight_decay"] else grad
+            averages = [torch.zeros_like(one) for one in grad] if decay else grad
             _adam(x, grad, averages, state["square_avg"], _long_after(x), group, beta1=0.0, beta2=group["gamma"])
         else:
-            _pieces(
-                _rmsprop, x, _decayed(x, grad, group), state["square_avg"], convention=group["convention"], **settings
-            )
+            settings = {name: group[name] for name in self._takes}
+            _pieces(_rmsprop, x, _decayed(x, grad, decay), state["square_avg"], **settings)
 
 
 class AdaDelta(Rule):
@@ -264,10 +335,13 @@ class AdaDelta(Rule):
         eps: ε.
         weight_decay: λ; λx is added to the gradient.
         convention: the same in both.
-        compile: let torch.compile make one loop of the readable form; worth its seconds in longer trainings.
+        compile: let torch's compiler make one loop of the readable form; worth its seconds in longer trainings.
     """
 
     state_names = ("square_avg", "delta_avg")
+    _readable = staticmethod(scratch.adadelta)
+    _takes = ("lr", "rho", "eps")
+    _has_gpu_kernel = False
 
     def __init__(
         self,
@@ -284,12 +358,8 @@ class AdaDelta(Rule):
         super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
 
     def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
-        settings = {name: group[name] for name in ("lr", "rho", "eps")}
-        grad = _decayed(x, grad, group)
-        if group["compile"]:
-            _in_one_loop(scratch.adadelta, _adadelta, x, grad, *state.values(), **settings)
-        else:
-            _pieces(_adadelta, x, grad, *state.values(), **settings)
+        settings = {name: group[name] for name in self._takes}
+        _pieces(_adadelta, x, _decayed(x, grad, group["weight_decay"]), *state.values(), **settings)
 
 
 class Adam(Rule):
@@ -413,26 +483,34 @@ def laid_out_like(value: Tensor, parameter: Tensor) -> Tensor:
     return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-@cache
-def compiled(rule: Callable[..., None]) -> Callable[..., None]:
-    """Return a rule of `scratch.optim` for one tensor as one loop over memory, by torch.compile, for any length."""
-    return torch.compile(rule, dynamic=True, fullgraph=True)
+def kernel_for_lists(
+    rule: Callable[..., None], columns: list[list[Tensor]], numbers: dict[str, Tensor], **words: Any
+) -> Callable[..., Any]:
+    """Return a rule of `scratch.optim` for lists of such tensors as one call of machine code, by torch's compiler.
 
+    The call checks shapes and strides and nothing else, which on a small network would take longer than the arithmetic:
+    types and devices must be those of `columns`. The numbers of the rule (η, γ and so on) are tensors as well, since a
+    number would be built in, and a schedule changes it at every step.
 
-@cache
-def compiled_for_lists(rule: Callable[..., None], convention: Convention | None) -> Callable[..., None]:
-    """Return a rule of `scratch.optim` for whole lists of tensors, by torch.compile: one call a step.
-
-    It is made anew for each list of shapes. The numbers of the rule (η, γ and so on) come as tensors, since a number
-    would be built in, and a schedule changes it at every step.
+    Returns:
+        Of the numbers and then the tensors of each column, one after the other.
     """
-    words = {"convention": convention} if convention else {}
+    count = len(columns[0])
 
-    def update(rows: list[tuple[Tensor, ...]], numbers: dict[str, Tensor]) -> None:
-        for row in rows:
-            rule(*row, **numbers, **words)
+    def update(*flat: Tensor) -> tuple[()]:
+        given = dict(zip(numbers, flat, strict=False))
+        decay = given.pop("weight_decay", None)
+        tensors = flat[len(numbers) :]
+        for row in zip(*[tensors[at : at + count] for at in range(0, len(tensors), count)], strict=True):
+            x, grad, *state = row
+            if decay is not None:
+                grad = scratch.decayed(grad, x, cast(float, decay))
+            rule(x, grad, *state, **given, **words)
+        return ()
 
-    return torch.compile(update, dynamic=False)
+    inputs: list[Any] = [*numbers.values(), *itertools.chain(*columns)]
+    graph = make_fx(update)(*[one.detach().clone() for one in inputs])  # which carries it out to see what it does
+    return cast(Callable[..., Any], torch._inductor.compile(graph, inputs))
 
 
 def _rmsprop(
@@ -455,7 +533,7 @@ def _adadelta(
 def _sgd(x: list[Tensor], grad: list[Tensor], velocity: list[Any], group: dict[str, Any], **settings: Any) -> None:
     if settings.get("momentum") == 0.0:
         # The kernel then leaves velocity and dampening out: kept up here, so that momentum can be raised later.
-        grad = _decayed(x, grad, group)
+        grad = _decayed(x, grad, group["weight_decay"])
         share = 1.0 - settings.get("dampening", 0.0)
         for v, g, one in zip(velocity, grad, x, strict=True):
             torch.mul(g, share, out=v)
@@ -511,57 +589,50 @@ def _long_after(x: list[Tensor]) -> list[Tensor]:
 
 def _fusible(x: list[Tensor]) -> bool:
     """Tell whether torch's fused kernels may walk through the memory of these tensors."""
-    return x[0].device.type in {"cpu", "cuda"} and all(_is_dense(one) for one in x)
+    return x[0].device.type in {"cpu", "cuda"} and (all(map(Tensor.is_contiguous, x)) or all(map(_is_dense, x)))
 
 
 def _is_dense(x: Tensor) -> bool:
     return x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))
 
 
-def _real(x: Tensor) -> Tensor:
-    return torch.view_as_real(x) if x.is_complex() else x
+def _decayed(x: list[Tensor], grad: list[Tensor], weight_decay: float) -> list[Tensor]:
+    return [g.add(one, alpha=weight_decay) for g, one in zip(grad, x, strict=True)] if weight_decay else grad
 
 
-def _decayed(x: list[Tensor], grad: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
-    decay = group["weight_decay"]
-    return [g.add(one, alpha=decay) for g, one in zip(grad, x, strict=True)] if decay else grad
+def in_one_loop(
+    rule: Callable[..., None], columns: list[list[Tensor]], numbers: dict[str, float], **words: Any
+) -> bool:
+    """Carry out a rule of `scratch.optim` on whole lists of tensors, compiled.
 
+    Args:
+        rule: changes a parameter and its state, given the gradient.
+        columns: parameters, gradients, each kind of state.
+        numbers: of the rule; and a "weight_decay" other than 0, if weights decay.
+        words: of the rule.
 
-def _in_one_loop(
-    read: Callable[..., None],
-    run: Callable[..., None],
-    *tensors: list[Tensor],
-    convention: Convention | None = None,
-    **numbers: float,
-) -> None:
-    """Carry out a rule of `scratch.optim` compiled: for the whole list, or tensor by tensor past `_LISTS` lists.
-
-    Tensor by tensor a kernel is made for rows of numbers of any length: a shape or a parameter of its own would each
-    want its own; and `run` does the small ones.
+    Returns:
+        Whether it was done: `_LISTS` lists of shapes have a kernel in a process, no more.
     """
-    words: dict[str, Any] = {"convention": convention} if convention else {}
-    layouts = tuple((one.shape, one.stride(), one.dtype, one.device) for one in tensors[0])
-    # torch.compile makes a kernel anew for another number of threads, too.
-    if _has_a_kernel((read, convention, layouts, torch.get_num_threads())):
-        rows = list(zip([one.detach() for one in tensors[0]], *tensors[1:], strict=True))
-        scalars = {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}
-        compiled_for_lists(read, convention)(rows, scalars)
-        return
-    for own in zip(*tensors, strict=True):
-        if own[0].numel() > _WORTH_A_KERNEL and _is_dense(own[0]):
-            compiled(read)(*(_flat(one) for one in own), **words, **numbers)
-        else:
-            run(*own, **words, **numbers)
+    layouts = [(one.shape, one.stride(), one.device) for one in columns[0]]
+    types = [one.dtype for column in columns for one in column]
+    # A kernel is made for so many threads, too.
+    key = (rule, *words.values(), len(numbers), torch.get_num_threads(), *layouts, *types)
+    scalars = {name: _scalar(value) for name, value in numbers.items()}
+    if key not in _kernels and len(_kernels) < _LISTS:
+        _kernels[key] = kernel_for_lists(rule, columns, scalars, **words)
+    if key not in _kernels:
+        return False
+    _kernels[key](*scalars.values(), *itertools.chain(*columns))
+    return True
 
 
-_lists: set[Any] = set()
+_kernels: dict[object, Callable[..., Any]] = {}
 
 
-def _has_a_kernel(key: Any) -> bool:
-    """Tell whether this list of tensors has a kernel of its own, or may still have one."""
-    if key not in _lists and len(_lists) < _LISTS:
-        _lists.add(key)
-    return key in _lists
+@lru_cache(maxsize=64)
+def _scalar(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
 
 
 def _pieces(update: Callable[..., None], *tensors: list[Tensor], **settings: Any) -> None:
