@@ -42,8 +42,8 @@ Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tenso
 
 # Numbers in a piece: five arrays of it fit into the second-level cache of one core.
 PIECE = 1 << 16
-# Lists of tensors that get a kernel of their own in a process: each takes seconds, and gradients may come and go.
-_LISTS = 8
+# Lists of tensors for which an optimiser makes kernels: each takes seconds, and gradients may come and go.
+_MOST_KERNELS = 8
 # A step count so large that 1 − βᵗ is 1: Adam without its correction.
 _LONG_AFTER_THE_START = 1e9
 
@@ -64,6 +64,7 @@ class Rule(torch.optim.Optimizer):
     _takes: ClassVar[tuple[str, ...]] = ()
     # Whether torch has a kernel for whole lists on a GPU, where a compiled rule is a call for each tensor.
     _has_gpu_kernel: ClassVar[bool] = True
+    _num_kernels = 0
 
     def __init__(self, params: Params, **defaults: Any) -> None:
         super().__init__(params, {"weight_decay": 0.0, **defaults})  # type: ignore[arg-type]
@@ -146,10 +147,22 @@ class Rule(torch.optim.Optimizer):
         """Carry out the readable form compiled; return whether there is a kernel for such tensors."""
         if self._has_gpu_kernel and columns[0][0].device.type != "cpu":
             return False
+        rule = type(self)._readable
         numbers, words = self._given(group)
         if group["weight_decay"]:
             numbers["weight_decay"] = float(group["weight_decay"])
-        return in_one_loop(type(self)._readable, columns, numbers, **words)
+        layouts = [(one.shape, one.stride(), one.device) for one in columns[0]]
+        types = [one.dtype for column in columns for one in column]
+        # A kernel is made for so many threads, too.
+        key = (rule, *words.values(), len(numbers), torch.get_num_threads(), *layouts, *types)
+        scalars = {name: _scalar(value) for name, value in numbers.items()}
+        if key not in _kernels:
+            if self._num_kernels == _MOST_KERNELS:
+                return False
+            self._num_kernels += 1
+            _kernels[key] = kernel_for_lists(rule, columns, scalars, **words)
+        _kernels[key](*scalars.values(), *itertools.chain(*columns))
+        return True
 
     def _given(self, group: dict[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
         """Return the numbers and the words that the readable form is called with."""
@@ -600,33 +613,7 @@ def _decayed(x: list[Tensor], grad: list[Tensor], weight_decay: float) -> list[T
     return [g.add(one, alpha=weight_decay) for g, one in zip(grad, x, strict=True)] if weight_decay else grad
 
 
-def in_one_loop(
-    rule: Callable[..., None], columns: list[list[Tensor]], numbers: dict[str, float], **words: Any
-) -> bool:
-    """Carry out a rule of `scratch.optim` on whole lists of tensors, compiled.
-
-    Args:
-        rule: changes a parameter and its state, given the gradient.
-        columns: parameters, gradients, each kind of state.
-        numbers: of the rule; and a "weight_decay" other than 0, if weights decay.
-        words: of the rule.
-
-    Returns:
-        Whether it was done: `_LISTS` lists of shapes have a kernel in a process, no more.
-    """
-    layouts = [(one.shape, one.stride(), one.device) for one in columns[0]]
-    types = [one.dtype for column in columns for one in column]
-    # A kernel is made for so many threads, too.
-    key = (rule, *words.values(), len(numbers), torch.get_num_threads(), *layouts, *types)
-    scalars = {name: _scalar(value) for name, value in numbers.items()}
-    if key not in _kernels and len(_kernels) < _LISTS:
-        _kernels[key] = kernel_for_lists(rule, columns, scalars, **words)
-    if key not in _kernels:
-        return False
-    _kernels[key](*scalars.values(), *itertools.chain(*columns))
-    return True
-
-
+# What `kernel_for_lists` returned, for all optimisers of the process.
 _kernels: dict[object, Callable[..., Any]] = {}
 
 
