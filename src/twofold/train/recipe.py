@@ -138,7 +138,7 @@ class Recipe(BaseModel):
         True, description="on a CPU in float32, compute wide 3x3 convolutions by Winograd's algorithm"
     )
     compile: bool = Field(
-        False, description="torch.compile for the network, the colour jitter and update rules that are not fused"
+        False, description="torch.compile for the network, the colour jitter and update rules but Adam's"
     )
     form: Literal["fast", "scratch"] = Field(
         "fast", description="what computes: torch's operations, or those written out in twofold.scratch"
