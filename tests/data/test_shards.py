@@ -27,8 +27,9 @@ import twofold
 import twofold.data.pack as pack_module
 from processes import CommandLine
 from twofold.data import DataError, MemoryImages, load_data, load_eval_images, open_image
-from twofold.data.decode import RECORD_FORMATS, BrokenImageError
+from twofold.data.decode import RECORD_FORMATS, BrokenImageError, bare_pixels
 from twofold.data.pack import PackOptions, PackResult, pack_folder
+from twofold.data.pixels import to_pixels
 from twofold.data.shards import PackedImages, find_damage, open_packed
 from twofold.data.source import prefetch
 from twofold.data.spec import PixelSpec, PreprocessingSpec
@@ -170,6 +171,44 @@ def test_small_grey_images_stay_grey(tmp_path: Path) -> None:
     assert records.record(3).startswith(b"P5")
     images = PackedImages(records, PixelSpec(channels=1, image_size=(30, 45)))
     assert np.array_equal(images.load(torch.tensor([3]))[0, 0].numpy(), wanted)
+
+
+@pytest.mark.parametrize("resize", ["crop", "stretch", "pad"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bare_records_are_the_pixels_of_any_image(tmp_path: Path, mode: str, channels: int, resize: str) -> None:
+    save_folder(tmp_path / "photos", {"a": 2, "b": 2}, size=(91, 60), mode=mode)
+    pack(tmp_path / "photos", tmp_path / "packed", size=30)
+    records = open_packed(tmp_path / "packed").splits["all"]
+    assert all(records.record(index)[:2] == (b"P6" if mode == "RGB" else b"P5") for index in range(4))
+    for image_size in ((30, 46), (30, 30), (30, 31), (7, 46), (16, 20), (60, 30)):
+        spec = PixelSpec(channels=channels, image_size=image_size, resize=resize, convert_colour=True)
+        images = PackedImages(records, spec)
+        wanted = [to_pixels(open_image(records.record(index), formats=RECORD_FORMATS), spec) for index in (2, 0, 3)]
+        assert torch.equal(images.load(torch.tensor([2, 0, 3])), torch.stack(wanted))
+
+
+def test_what_is_not_just_pixels_is_left_to_the_decoder() -> None:
+    pixels = bytes(range(12))
+    whole = b"P6\n2 2\n255\n" + pixels
+    made = bare_pixels(whole)
+    assert made is not None
+    assert made.tolist() == np.arange(12).reshape(2, 2, 3).tolist()
+    grey = bare_pixels(b"P5\n4 3\n255\n" + pixels)
+    assert grey is not None
+    assert grey.shape == (3, 4, 1)
+    others = (
+        b"",
+        whole[:-1],  # cut off
+        whole + b"\0",
+        whole.replace(b"255", b"127"),  # other levels
+        whole.replace(b"2 2", b"0 2"),
+        whole.replace(b"2 2", b"99999999 99999999"),
+        whole.replace(b"2 2", b"2  2"),
+        whole.replace(b"P6", b"P3"),
+        b"#" + whole,
+    )
+    assert [bare_pixels(content) for content in others] == [None] * len(others)
 
 
 def test_lossless_scaling_without_reduced_decoding_is_exact(tmp_path: Path) -> None:

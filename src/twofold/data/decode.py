@@ -28,6 +28,7 @@ MAX_PIXELS = 89_478_485
 """The largest image that is decoded, in pixels: a quarter gigabyte as RGB, which is also Pillow's own limit."""
 
 _ORIENTATION_TAG = 0x0112
+_BARE_HEADER = re.compile(rb"P([56])\n([1-9]\d{0,4}) ([1-9]\d{0,4})\n255\n")
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -93,6 +94,21 @@ def open_image(
             return _open_stream(file, str(source), max_pixels, formats)
     except OSError as error:
         raise BrokenImageError(str(source), f"cannot be read: {error.strerror or error}") from error
+
+
+def bare_pixels(content: bytes) -> np.ndarray | None:
+    """Return the pixels of a PPM or PGM record, (height, width, 3 or 1), without copying them; None for other bytes.
+
+    Only records as Pillow writes them, with every byte that their header announces and no more.
+    """
+    header = _BARE_HEADER.match(content)
+    if header is None:
+        return None
+    width, height = int(header[2]), int(header[3])
+    bands = 3 if header[1] == b"6" else 1
+    if len(content) - header.end() != height * width * bands:
+        return None
+    return np.frombuffer(content, dtype=np.uint8, offset=header.end()).reshape(height, width, bands)
 
 
 def _quiet_pillow() -> None:

@@ -51,6 +51,27 @@ def to_pixels(image: Image.Image, spec: PixelSpec) -> UInt8[Tensor, "channels he
     return torch.from_numpy(planes if len(planes) == spec.channels else np.repeat(planes, spec.channels, axis=0))
 
 
+def whole_pixels(pixels: np.ndarray, spec: PixelSpec) -> np.ndarray | None:
+    """Return what `to_pixels` makes of an image where it only cuts, as a view; None where it computes.
+
+    Args:
+        pixels: (height, width, 1 or 3) bytes.
+        spec: the size and channels wanted.
+
+    Returns:
+        (channels, height, width) bytes.
+    """
+    height, width, bands = pixels.shape
+    wanted_height, wanted_width = spec.image_size
+    fits = (height, width) == spec.image_size
+    only_cut = spec.resize == "crop" and min(width / wanted_width, height / wanted_height) == 1
+    if bands > spec.channels or not (fits or only_cut):
+        return None
+    top, left = (height - wanted_height) // 2, (width - wanted_width) // 2
+    cut = pixels[top : top + wanted_height, left : left + wanted_width].transpose(2, 0, 1)
+    return np.broadcast_to(cut, (spec.channels, wanted_height, wanted_width))
+
+
 def _planes(image: Image.Image) -> np.ndarray:
     """Return the bands of an "L" or "RGB" image, (bands, height, width), one by one out of Pillow's memory.
 

@@ -35,12 +35,13 @@ from typing import Annotated, Any, Literal, TypeVar, final
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt8
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
-from twofold.data.decode import RECORD_FORMATS, BrokenImageError, open_image
+from twofold.data.decode import RECORD_FORMATS, BrokenImageError, bare_pixels, open_image
 from twofold.data.parallel import ordered_map
+from twofold.data.pixels import whole_pixels
 from twofold.data.source import EncodedImages
 from twofold.data.spec import PixelSpec
 from twofold.errors import RunError, TwofoldError
@@ -249,6 +250,7 @@ class PackedImages(EncodedImages):
     def __init__(self, records: PackedSplit, spec: PixelSpec) -> None:
         super().__init__(records.labels, spec)
         self.records = records
+        self._num_bytes = spec.channels * spec.image_size[0] * spec.image_size[1]
 
     def describe(self, index: int) -> str:
         """Return where an image came from, and its shard."""
@@ -256,6 +258,15 @@ class PackedImages(EncodedImages):
 
     def _encoded(self, index: int) -> bytes:
         return self.records.record(index)
+
+    def _decoded(self, encoded: str | bytes) -> UInt8[np.ndarray, "channels height width"]:
+        pixels = bare_pixels(encoded) if isinstance(encoded, bytes) else None
+        whole = None if pixels is None else whole_pixels(pixels, self.spec)
+        return super()._decoded(encoded) if whole is None else whole
+
+    def _is_bare(self, index: int) -> bool:
+        # What is compressed has fewer bytes than pixels.
+        return int(self.records.length[index]) >= self._num_bytes
 
 
 def is_packed(root: Path) -> bool:

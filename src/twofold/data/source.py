@@ -118,23 +118,30 @@ class _DecodedImages(abc.ABC):
         n = len(numbers)
         batch = np.empty((n, self.spec.channels, *self.spec.image_size), dtype=np.uint8)
 
-        def fill(places: range) -> None:
+        def fill(places: list[int]) -> None:
             for place in places:
                 # By numpy: torch would copy in threads of its own, in each of these.
-                batch[place] = self._pixels(numbers[place]).numpy()
+                batch[place] = self._pixels(numbers[place])
 
         # Several images a task: for small ones, handing out the task costs as much as the work.
-        tasks = [range(start, min(start + _TASK_SIZE, n)) for start in range(0, n, _TASK_SIZE)]
+        hard = [place for place in range(n) if not self._is_bare(numbers[place])]
+        decoded = self._pool.map(fill, [hard[start : start + _TASK_SIZE] for start in range(0, len(hard), _TASK_SIZE)])
+        # Threads take turns at Python, and where there is nothing to decode that is all there is: two would be slower.
+        fill(sorted(set(range(n)) - set(hard)))
         # list() waits for all and re-raises the first failure.
-        list(self._pool.map(fill, tasks))
+        list(decoded)
         return torch.from_numpy(batch)
+
+    def _is_bare(self, index: int) -> bool:
+        """Tell, without reading it, whether an image seems to be stored as bare pixels."""
+        return False
 
     @abc.abstractmethod
     def describe(self, index: int) -> str:
         """Return words by which a person finds the image."""
 
     @abc.abstractmethod
-    def _pixels(self, index: int) -> UInt8[Tensor, "channels height width"]: ...
+    def _pixels(self, index: int) -> UInt8[np.ndarray, "channels height width"]: ...
 
 
 class EncodedImages(_DecodedImages):
@@ -152,13 +159,16 @@ class EncodedImages(_DecodedImages):
     def _encoded(self, index: int) -> str | bytes:
         """Return an image's path, or its encoded bytes."""
 
-    def _pixels(self, index: int) -> UInt8[Tensor, "channels height width"]:
+    def _pixels(self, index: int) -> UInt8[np.ndarray, "channels height width"]:
         try:
-            return to_pixels(open_image(self._encoded(index), formats=self.formats), self.spec)
+            return self._decoded(self._encoded(index))
         except BrokenImageError as error:
             raise RunError(f"{self.describe(index)}: {error.reason}; {self.remedy}") from error
         except ChannelMismatchError as error:
             raise ChannelMismatchError(f"{self.describe(index)}: {error}") from error
+
+    def _decoded(self, encoded: str | bytes) -> UInt8[np.ndarray, "channels height width"]:
+        return to_pixels(open_image(encoded, formats=self.formats), self.spec).numpy()
 
 
 @final
@@ -191,8 +201,8 @@ class ResizedImages(_DecodedImages):
         """Return the description of the image that is resized."""
         return self.base.describe(index)
 
-    def _pixels(self, index: int) -> UInt8[Tensor, "channels height width"]:
-        return to_pixels(image_to_pil(self.base.images[index]), self.spec)
+    def _pixels(self, index: int) -> UInt8[np.ndarray, "channels height width"]:
+        return to_pixels(image_to_pil(self.base.images[index]), self.spec).numpy()
 
 
 def prefetch(
