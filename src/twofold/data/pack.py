@@ -11,7 +11,7 @@ How an image is stored:
   photograph of 384 × 256 px is 44 KB so and takes 1.1 ms to decode, as PNG 161 KB and 8 ms (one core). The scaling
   has already put aside more than such a JPEG does. With `lossless` they are PNG.
 - At 128 px and below, where the blocks of 8 × 8 pixels of a JPEG would be seen, they are bare pixels (PPM or PGM): at
-  96 px 37 KB and 0.06 ms, where a PNG is 22 KB and takes 0.7 ms. At 256 px bare pixels would be seven times as many
+  96 px 37 KB and 0.02 ms, where a PNG is 22 KB and takes 0.7 ms. At 256 px bare pixels would be seven times as many
   bytes as a JPEG, so that disk and network become the limit.
 
 Images lie in the shards in a random order, drawn once from a fixed key, so that whoever reads a shard from front to
