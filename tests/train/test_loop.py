@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 import twofold
+from processes import CommandLine
 from twofold import Recipe, RunError, TwofoldError
 from twofold.augment.mix import CutMix, MixUp, mix_labels
 from twofold.data import load_data, normalise
@@ -362,3 +364,14 @@ def test_killed_between_the_last_step_and_its_judgement(
         key: record[key] for key in ("status", "epochs_done", "steps_done", "best_epoch")
     }
     assert all(torch.equal(value, expected[name]) for name, value in weights(again, "best").items())
+
+
+def test_without_a_compiler_it_says_so(image_folder: Path, tmp_path: Path) -> None:
+    places = {"CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    recipe = small(image_folder, epochs=1, compile=True)
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    arguments = ["train", "--recipe", tmp_path / "recipe.json", "--out", tmp_path / "runs"]
+    done = CommandLine()(*arguments, env={**os.environ, **places})
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1].startswith("error: compiling needs a C++ compiler")
+    assert "Traceback" not in done.stderr

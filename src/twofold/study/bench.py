@@ -27,7 +27,7 @@ from twofold.train.loop import (
     Batch,
     build_model,
     create_optimizer,
-    explained_memory_errors,
+    explained_torch_errors,
     feed,
     forward_backward,
     in_form,
@@ -167,7 +167,7 @@ def study_conditions(recipe: Recipe, *, threads: int | None = None) -> Iterator[
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        with reproducible(), explained_memory_errors(recipe):
+        with reproducible(), explained_torch_errors(recipe):
             yield
     finally:
         torch.set_num_threads(before)

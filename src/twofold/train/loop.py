@@ -57,7 +57,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         RunError: the loss is no longer finite, or memory or disk ran out.
         Interrupted: Ctrl-C or SIGTERM came; the state is saved.
     """
-    with reproducible(), freed_memory_is_kept(), explained_memory_errors(recipe):
+    with reproducible(), freed_memory_is_kept(), explained_torch_errors(recipe):
         # 1. data: images in the order and the shape that the recipe asks for
         hardware = pick_hardware(recipe.device, run.precision() if resume else requested_precision(recipe))
         run.log(f"computing on {hardware.describe()}", show=options.show)
@@ -288,11 +288,15 @@ def reproducible() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def explained_memory_errors(recipe: Recipe) -> Iterator[None]:
-    """Turn torch's out-of-memory errors into one line that says which batch size to try."""
+def explained_torch_errors(recipe: Recipe) -> Iterator[None]:
+    """Turn torch's errors of missing memory, or of a missing compiler, into one line that says what to do."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if "C++ compiler" in str(error):
+            raise RunError(
+                "compiling needs a C++ compiler (g++ or clang++): install one, or leave --compile out"
+            ) from error
         out_of_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
         if not out_of_memory:
             raise
