@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from twofold.errors import TwofoldError
 from twofold.optim import rules
@@ -242,6 +243,55 @@ def test_groups_with_settings_of_their_own(rule: str) -> None:
 
     ours = after(lambda p: create_optimizer(rule, groups(p), lr=0.05, weight_decay=0.0, **own), parameters())
     assert_equal(ours, after(lambda p: form(groups(p), lr=0.05, weight_decay=0.0, **theirs), parameters()))
+
+
+@pytest.mark.parametrize("rule", OPTIMIZERS)
+def test_a_group_of_several_types(rule: str) -> None:
+    both = [*parameters(torch.float32), *parameters(torch.float64), *parameters(torch.complex64)]
+    apart = copy.deepcopy(both)
+    together = [create_optimizer(rule, both, lr=0.05, **TORCH[rule][0])]
+    alone = [create_optimizer(rule, apart[at : at + 5], lr=0.05, **TORCH[rule][0]) for at in (0, 5, 10)]
+    for step in range(3):
+        for one, other in zip(both, apart, strict=True):
+            one.grad = torch.full_like(one, 0.5 - step)
+            other.grad = one.grad.clone()
+        for optimizer in together + alone:
+            optimizer.step()
+    assert all(torch.equal(one, other) for one, other in zip(both, apart, strict=True))
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_hooks_are_called_around_a_step(everywhere: bool) -> None:
+    own = nn.Parameter(torch.ones(2))
+    own.grad = torch.ones(2)
+    optimizer = create_optimizer("momentum", [own], lr=0.5)
+    seen: list[tuple[str, float]] = []
+
+    def before(*_: Any) -> None:
+        seen.append(("before", own[0].item()))
+
+    def after_it(*_: Any) -> None:
+        seen.append(("after", own[0].item()))
+
+    if everywhere:
+        handles = [register_optimizer_step_pre_hook(before), register_optimizer_step_post_hook(after_it)]
+    else:
+        handles = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after_it)]
+    optimizer.step()
+    for handle in handles:
+        handle.remove()
+    optimizer.step()
+    assert seen == [("before", 1.0), ("after", 0.5)]
+    assert own[0].item() == pytest.approx(-0.45)  # v = 1, then 1.9
+
+
+def test_a_profiler_sees_the_step() -> None:
+    own = nn.Parameter(torch.ones(2))
+    own.grad = torch.ones(2)
+    optimizer = create_optimizer("adam", [own])
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        optimizer.step()
+    assert "Optimizer.step#Adam.step" in {event.key for event in profile.key_averages()}
 
 
 @pytest.mark.parametrize("rule", TORCH)

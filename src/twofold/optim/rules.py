@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.optim.adagrad import adagrad as fused_adagrad
 from torch.optim.adam import adam as fused_adam
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from torch.optim.sgd import sgd as fused_sgd
 
 from twofold.errors import TwofoldError, check_known
@@ -40,8 +41,11 @@ from twofold.scratch.optim import Convention
 State = dict[str, list[Tensor]]
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
-# Numbers in a piece: five arrays of it fit into the second-level cache of one core.
-PIECE = 1 << 16
+# Torch's kernels for lists of tensors, of which its type stubs do not know.
+_kernels_of_torch: Any = torch
+# Numbers in a piece: each of two cores' share of five arrays fits into its second-level cache, and there are few enough
+# calls that their waiting for each other does not count.
+PIECE = 1 << 17
 # Lists of tensors for which an optimiser makes kernels: each takes seconds, and gradients may come and go.
 _MOST_KERNELS = 8
 # A step count so large that 1 − βᵗ is 1: Adam without its correction.
@@ -86,7 +90,6 @@ class Rule(torch.optim.Optimizer):
                 if name in state:
                     state[name] = laid_out_like(state[name], parameter)
 
-    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Update every parameter that has a gradient.
 
@@ -99,6 +102,23 @@ class Rule(torch.optim.Optimizer):
         Raises:
             TwofoldError: a gradient is sparse.
         """
+        return self._observed_step(closure) if self._is_observed() else self._step(closure)
+
+    # Torch would wrap `step` itself, and look for profilers and hooks at each: a fifth of a small network's step.
+    step.hooked = True  # type: ignore[attr-defined]
+
+    def _is_observed(self) -> bool:
+        """Tell whether a profiler records what runs, or whether hooks are registered for steps."""
+        return bool(
+            torch.autograd._profiler_enabled()  # pyright: ignore[reportPrivateImportUsage]
+            or self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or _global_optimizer_pre_hooks
+            or _global_optimizer_post_hooks
+        )
+
+    @torch.no_grad()
+    def _step(self, closure: Callable[[], float] | None) -> float | None:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -109,6 +129,8 @@ class Rule(torch.optim.Optimizer):
                 x, grad, *state = columns
                 self._update(x, grad, dict(zip(self.state_names, state, strict=True)), group)
         return loss
+
+    _observed_step = torch.optim.Optimizer.profile_hook_step(_step)
 
     def _columns(self, index: int, group: dict[str, Any]) -> list[list[Tensor]]:
         """Return the group's parameters that have a gradient, the gradients, and the tensors of each kind of state.
@@ -199,7 +221,7 @@ class SGD(Rule):
         if group["weight_decay"] or x[0].device.type != "cpu":
             _sgd(x, grad, [None] * len(x), group)
         else:
-            torch._foreach_add_(x, grad, alpha=-float(group["lr"]))  # pyright: ignore[reportPrivateImportUsage]
+            _kernels_of_torch._foreach_add_(x, grad, alpha=-float(group["lr"]))
 
 
 class Momentum(Rule):
@@ -272,19 +294,14 @@ class AdaGrad(Rule):
 
     def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
         on_cpu = x[0].device.type == "cpu"
-        fused_adagrad(
-            x,
-            grad,
-            state["square_sum"],
-            [torch.zeros(())] * len(x),  # step counts, for a decay of η that is not used
-            fused=on_cpu and _fusible(x),
-            foreach=False if on_cpu else None,
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
-            lr_decay=0.0,
-            eps=self._added(group),
-            maximize=False,
-        )
+        settings = {"lr": group["lr"], "weight_decay": group["weight_decay"], "eps": self._added(group)}
+        settings |= {"lr_decay": 0.0, "maximize": False}
+        steps = [torch.zeros(())] * len(x)  # for the decay of η that is not used
+        if _is_one_kernel(x):
+            _kernels_of_torch._fused_adagrad_(x, grad, state["square_sum"], steps, **settings)
+        else:
+            how = {"fused": on_cpu and _fusible(x), "foreach": False if on_cpu else None}
+            fused_adagrad(x, grad, state["square_sum"], steps, **how, **settings)
 
     def _given(self, group: dict[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
         return super()._given({**group, "eps": self._added(group)})
@@ -332,7 +349,7 @@ class RMSProp(Rule):
             # With β₁ = 0 Adam's average of gradients is the gradient: the kernel reads it and writes it back as it was.
             # Where weights decay it would write g + λx, so there it gets tensors of its own.
             averages = [torch.zeros_like(one) for one in grad] if decay else grad
-            _adam(x, grad, averages, state["square_avg"], _long_after(x), group, beta1=0.0, beta2=group["gamma"])
+            _adam(x, grad, averages, state["square_avg"], None, group, beta1=0.0, beta2=group["gamma"])
         else:
             settings = {name: group[name] for name in self._takes}
             _pieces(_rmsprop, x, _decayed(x, grad, decay), state["square_avg"], **settings)
@@ -552,16 +569,14 @@ def _sgd(x: list[Tensor], grad: list[Tensor], velocity: list[Any], group: dict[s
             torch.mul(g, share, out=v)
             one.sub_(v, alpha=settings.get("lr", group["lr"]))
         return
-    fused_sgd(
-        x,
-        grad,
-        velocity,
-        fused=_fusible(x),
-        foreach=False if x[0].device.type == "cpu" else None,
-        maximize=False,
-        weight_decay=group["weight_decay"],
-        **{"lr": group["lr"], "momentum": 0.0, "dampening": 0.0, "nesterov": False, **settings},
-    )
+    settings = {"lr": group["lr"], "momentum": 0.0, "dampening": 0.0, "nesterov": False, **settings}
+    settings |= {"weight_decay": group["weight_decay"], "maximize": False}
+    if _is_one_kernel(x):
+        kept = [] if velocity[0] is None else velocity
+        _kernels_of_torch._fused_sgd_(x, grad, kept, is_first_step=False, **settings)
+    else:
+        foreach = False if x[0].device.type == "cpu" else None
+        fused_sgd(x, grad, velocity, fused=_fusible(x), foreach=foreach, **settings)
 
 
 def _adam(
@@ -569,31 +584,25 @@ def _adam(
     grad: list[Tensor],
     grad_avg: list[Tensor],
     square_avg: list[Tensor],
-    steps: list[Tensor],
+    steps: list[Tensor] | None,
     group: dict[str, Any],
     *,
     beta1: float,
     beta2: float,
     decoupled: bool = False,
 ) -> None:
-    fused_adam(
-        x,
-        grad,
-        grad_avg,
-        square_avg,
-        [],
-        steps,
-        fused=_fusible(x),
-        foreach=False if x[0].device.type == "cpu" else None,
-        decoupled_weight_decay=decoupled,
-        amsgrad=False,
-        maximize=False,
-        beta1=beta1,
-        beta2=beta2,
-        lr=group["lr"],
-        weight_decay=group["weight_decay"],
-        eps=group["eps"],
-    )
+    """Take a step of Adam and count it in `steps`; without them it is a step long after the start."""
+    settings = {name: group[name] for name in ("lr", "weight_decay", "eps")}
+    settings |= {"beta1": beta1, "beta2": beta2, "amsgrad": False, "maximize": False}
+    if _is_one_kernel(x):
+        kernel = _kernels_of_torch._fused_adamw_ if decoupled else _kernels_of_torch._fused_adam_
+        if steps is not None:
+            _kernels_of_torch._foreach_add_(steps, 1)
+        kernel(x, grad, grad_avg, square_avg, [], steps or _long_after(x), **settings)
+    else:
+        foreach = False if x[0].device.type == "cpu" else None
+        how = {"fused": _fusible(x), "foreach": foreach, "decoupled_weight_decay": decoupled}
+        fused_adam(x, grad, grad_avg, square_avg, [], steps or _long_after(x), **how, **settings)
 
 
 def _long_after(x: list[Tensor]) -> list[Tensor]:
@@ -603,6 +612,12 @@ def _long_after(x: list[Tensor]) -> list[Tensor]:
 def _fusible(x: list[Tensor]) -> bool:
     """Tell whether torch's fused kernels may walk through the memory of these tensors."""
     return x[0].device.type in {"cpu", "cuda"} and (all(map(Tensor.is_contiguous, x)) or all(map(_is_dense, x)))
+
+
+def _is_one_kernel(x: list[Tensor]) -> bool:
+    """Tell whether one call of a fused kernel updates all of these; else torch sorts them, which takes its time."""
+    first = x[0]
+    return first.device.type == "cpu" and len({(one.dtype, one.device) for one in x}) == 1 and _fusible(x)
 
 
 def _is_dense(x: Tensor) -> bool:
