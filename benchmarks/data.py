@@ -11,6 +11,7 @@ the files before each way; "warm" does not.
     files         twofold, from the folder
     packed        twofold, from what `twofold data pack` made of the folder, once (its time is printed)
     packed 224    the same, packed with `--size 224`, which is what these batches want
+    raw 224       the same, packed with `--size 224 --store raw`: bare pixels
 
 Beside them the limits: decoding the files and the packed records in threads and doing nothing else, and copying
 batches of bytes in memory.
@@ -32,6 +33,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -148,11 +150,16 @@ def copy_rate(rounds: int = 20) -> float:
 
 
 def make_packs(root: Path, folder: Path) -> dict[str, PackedSplit]:
-    """Pack the photographs as a user would who does not know the size, and as one who does; print how long it took."""
+    """Pack the photographs as a user would who does not know the size, as one who does, and as one with much room."""
     packs = {}
-    for name, size in (("packed", PackOptions().size), ("packed 224", 224)):
+    options: dict[str, dict[str, Any]] = {
+        "packed": {},
+        "packed 224": {"size": 224},
+        "raw 224": {"size": 224, "store": "raw"},
+    }
+    for name, of_pack in options.items():
         start = time.perf_counter()
-        result = pack_folder(root, folder / name, PackOptions(size=size, shard_bytes=16_000_000), show_progress=False)
+        result = pack_folder(root, folder / name, PackOptions(**of_pack, shard_bytes=16_000_000), show_progress=False)
         seconds = time.perf_counter() - start
         speed = f"{seconds:.1f} s ({result.num_images / seconds:,.1f} images/s)"
         print(f"{name:<10} in {speed} to {result.num_bytes / 1e6:.1f} MB")
@@ -195,10 +202,8 @@ def compare(label: str, num_images: int, rounds: int, workers: int, folder: Path
                 verdict = f", goal {GOALS[label]:g}: {'met' if statistics.median(ratios) >= GOALS[label] else 'MISSED'}"
             print(f"{state}  {name:<12} {spread(values)} images/s, × ImageFolder {spread(ratios, '.2f')}{verdict}")
     contents = [Path(path).read_bytes() for path in part.paths]
-    encodings = {"files": contents}
-    for name, split in packs.items():
-        encodings[name] = [split.record(index) for index in range(len(split))]
-    for name, encoded in encodings.items():
+    encodings = {name: [packs[name].record(index) for index in range(num_images)] for name in ("packed", "packed 224")}
+    for name, encoded in {"files": contents, **encodings}.items():
         print(f"limit {f'decode {name}':<19} {spread([decode_rate(encoded, workers) for _ in range(rounds)])} images/s")
     print(f"limit {'copy in memory':<19} {spread([copy_rate() for _ in range(rounds)])} images/s\n", flush=True)
 

@@ -22,19 +22,23 @@ def test_mixup_equals_torchvision() -> None:
         assert torch.allclose(mix_labels(labels, 4, params), peer._mixup_label(labels, lam=share), atol=1e-6)
 
 
-def test_cutmix_takes_the_rectangle_of_the_image_before() -> None:
-    images = torch.randint(0, 256, (5, 3, 12, 10), dtype=torch.uint8)
-    cutmix = CutMix((12, 10))
+# Small images are chosen from pixel by pixel, large ones have their rectangles copied.
+@pytest.mark.parametrize(("rows", "columns"), [(12, 10), (70, 90)])
+def test_cutmix_takes_the_rectangle_of_the_image_before(rows: int, columns: int) -> None:
+    images = torch.randint(0, 256, (5, 3, rows, columns), dtype=torch.uint8)
+    before = images.clone()
+    cutmix = CutMix((rows, columns))
     drawn = cutmix.draw(seed=0, epoch=0, indices=torch.arange(5))
     result = cutmix.apply(images, drawn)
     for i, (top, left, height, width) in enumerate(
         zip(*(getattr(drawn.box, name).tolist() for name in ("top", "left", "height", "width")), strict=True)
     ):
         expected = images[i].clone()
-        rows, cols = slice(top, top + height), slice(left, left + width)
-        expected[:, rows, cols] = images[i - 1, :, rows, cols]
+        inside = (slice(None), slice(top, top + height), slice(left, left + width))
+        expected[inside] = images[i - 1][inside]
         assert torch.equal(result[i], expected)
-        assert float(drawn.share[i]) == pytest.approx(1 - height * width / 120)
+        assert float(drawn.share[i]) == pytest.approx(1 - height * width / (rows * columns))
+    assert torch.equal(images, before)
 
 
 def test_targets_are_probabilities_that_the_loss_takes() -> None:

@@ -84,8 +84,9 @@ def test_sometimes_changes_its_share_and_leaves_the_rest() -> None:
     assert torch.equal(never.apply(images, never.draw(seed=0, epoch=0, indices=torch.arange(40))), images)
 
 
-def test_flip_both_ways() -> None:
-    images = _pictures(4)
+@pytest.mark.parametrize(("height", "width"), [(40, 36), (90, 80)])
+def test_flip_both_ways(height: int, width: int) -> None:
+    images = _pictures(4, height=height, width=width)
     params = FlipParams(
         horizontal=torch.tensor([True, False, True, False]), vertical=torch.tensor([False, True, True, False])
     )

@@ -37,8 +37,8 @@ from twofold.cli.main import main
         (["pack", "loose", "--quality", "0"], "quality must be from 1 to 100, got 0"),
         (["pack", "loose", "--shard-mb", "0"], "--shard-mb must be 1 or more, got 0"),
         (
-            ["pack", "loose", "--lossless", "--quality", "80"],
-            "--quality is that of JPEG, which --lossless does without",
+            ["pack", "loose", "--store", "raw", "--quality", "80"],
+            "--quality is that of JPEG, which --store raw does without",
         ),
         (["pack", "loose", "--out", "loose/in"], "lies inside of loose"),
         (["pack", "loose", "--out", "note.txt"], "--out note.txt is a file"),

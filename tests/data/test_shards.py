@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 import twofold
 import twofold.data.pack as pack_module
 from processes import CommandLine
-from twofold.data import DataError, MemoryImages, load_data, load_eval_images, open_image
+from twofold.data import DataError, MemoryImages, load_data, load_eval_images, open_image, scan_folder
 from twofold.data.decode import RECORD_FORMATS, BrokenImageError, bare_pixels
 from twofold.data.pack import PackOptions, PackResult, pack_folder
 from twofold.data.pixels import to_pixels
@@ -40,7 +40,7 @@ from .conftest import save_folder, save_image
 from .test_data_check import bomb, picture
 
 
-def pack(root: Path, out: Path, *, skip_broken: bool = False, **options: int | bool) -> PackResult:
+def pack(root: Path, out: Path, *, skip_broken: bool = False, **options: int | bool | str) -> PackResult:
     return pack_folder(root, out, PackOptions(**options), skip_broken=skip_broken, show_progress=False)  # type: ignore[arg-type]
 
 
@@ -136,8 +136,13 @@ def test_any_tar_reader_reads_the_shards(splits: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "signature"),
-    [({"size": 200}, b"\xff\xd8"), ({"size": 200, "lossless": True}, b"\x89PNG"), ({"size": 100}, b"P6")],
-    ids=["jpeg", "lossless", "small"],
+    [
+        ({"size": 200}, b"\xff\xd8"),
+        ({"size": 200, "store": "png"}, b"\x89PNG"),
+        ({"size": 200, "store": "raw"}, b"P6"),
+        ({"size": 100}, b"P6"),
+    ],
+    ids=["jpeg", "png", "raw", "small"],
 )
 def test_large_images_are_scaled_once(tmp_path: Path, options, signature) -> None:
     for name in "ab":
@@ -186,6 +191,24 @@ def test_bare_records_are_the_pixels_of_any_image(tmp_path: Path, mode: str, cha
         images = PackedImages(records, spec)
         wanted = [to_pixels(open_image(records.record(index), formats=RECORD_FORMATS), spec) for index in (2, 0, 3)]
         assert torch.equal(images.load(torch.tensor([2, 0, 3])), torch.stack(wanted))
+
+
+def test_raw_packs_hold_the_folder_s_pixels_at_any_size(tmp_path: Path) -> None:
+    root = save_folder(tmp_path / "photos", {"a": 2, "b": 2}, size=(40, 31))
+    save_image(root / "a" / "002.jpg", size=(300, 200), seed=7)
+    save_image(root / "b" / "002.png", size=(41, 30), seed=8, mode="L")
+    pack(root, tmp_path / "packed", size=200, store="raw")
+    records = open_packed(tmp_path / "packed").splits["all"]
+    scan = scan_folder(root, show_progress=False).splits["all"]
+    assert records.side.tolist() == [31, 31, 200, 31, 31, 30]
+    for index, path in enumerate(scan.paths):
+        pixels = bare_pixels(records.record(index))
+        assert pixels is not None
+        assert np.array_equal(pixels, np.atleast_3d(np.asarray(open_image(path))))
+    for image_size in ((200, 200), (31, 31), (20, 33)):
+        spec = PixelSpec(channels=3, image_size=image_size)
+        wanted = [to_pixels(open_image(path), spec) for path in scan.paths]
+        assert torch.equal(PackedImages(records, spec).load(torch.arange(6)), torch.stack(wanted))
 
 
 def test_what_is_not_just_pixels_is_left_to_the_decoder() -> None:
@@ -346,7 +369,7 @@ def large_folder(root: Path, num_images: int = 100) -> Path:
     return root
 
 
-_SMALL = ("--size", "200", "--shard-mb", "1", "--lossless", "--quiet")
+_SMALL = ("--size", "200", "--shard-mb", "1", "--store", "png", "--quiet")
 
 
 @pytest.fixture(scope="module")
@@ -357,7 +380,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def reference(large: Path) -> Path:
     out = large.parent / "reference"
-    pack_folder(large, out, PackOptions(size=200, lossless=True, shard_bytes=1_000_000), show_progress=False)
+    pack_folder(large, out, PackOptions(size=200, store="png", shard_bytes=1_000_000), show_progress=False)
     return out
 
 
@@ -391,7 +414,7 @@ def test_killed_and_stopped_it_goes_on_to_the_same_bytes(large: Path, reference:
     assert "the finished shards are kept: run the same command again to go on" in errors
     assert "Traceback" not in errors
     assert not list(out.glob(".*.tmp"))
-    pack(large, out, size=200, lossless=True, shard_bytes=1_000_000)
+    pack(large, out, size=200, store="png", shard_bytes=1_000_000)
     assert content(out) == content(reference)
 
 
@@ -401,7 +424,7 @@ def test_a_damaged_or_half_shard_is_written_again(large: Path, reference: Path, 
     index = json.loads((out / "index.json").read_text())
     (out / "index.json").unlink()
     scan = pack_module.scan_folder(large, check=False, show_progress=False)
-    options = PackOptions(size=200, lossless=True, shard_bytes=1_000_000)
+    options = PackOptions(size=200, store="png", shard_bytes=1_000_000)
     (out / "packing.json").write_text(json.dumps(pack_module._state(pack_module._plan(scan), options)) + "\n")
     damaged = bytearray((out / "all-00002.tar").read_bytes())
     damaged[5000] ^= 1
@@ -445,7 +468,7 @@ def test_a_full_disk_leaves_no_half_shard(large: Path, reference: Path, tmp_path
     assert "all-00000.json" in left
     assert "index.json" not in left
     assert not any(name.endswith(".tmp") for name in left)
-    pack(large, tmp_path / "copy", size=200, lossless=True, shard_bytes=1_000_000)
+    pack(large, tmp_path / "copy", size=200, store="png", shard_bytes=1_000_000)
     assert content(tmp_path / "copy") == content(reference)
 
 

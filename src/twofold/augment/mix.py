@@ -21,7 +21,7 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 from torch import Tensor
 
 from twofold.augment.erase import EraseParams, rectangles
-from twofold.augment.operation import check_size, draw_below, per_image
+from twofold.augment.operation import ALONE_FROM, check_size, draw_below, per_image
 from twofold.errors import TwofoldError, check_known
 from twofold.keyed import derive_key, uniform
 
@@ -107,7 +107,20 @@ class CutMix:
         self, images: UInt8[Tensor, "batch channels height width"], params: CutMixParams
     ) -> UInt8[Tensor, "batch channels height width"]:
         """Return the images, each with its rectangle taken from the one before it."""
+        if images.device.type == "cpu" and images[:1].numel() >= ALONE_FROM:
+            return _pasted(images, params.box)
         return torch.where(rectangles(params.box, images), images.roll(1, 0), images)
+
+
+def _pasted(images: Tensor, box: EraseParams) -> Tensor:
+    """Return the images after their rectangles were copied, which is many times faster than a choice for each pixel."""
+    result = images.clone()
+    new, old = result.numpy(), images.numpy()
+    edges = zip(*(getattr(box, name).tolist() for name in ("top", "left", "height", "width")), strict=True)
+    for index, (top, left, height, width) in enumerate(edges):
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        new[index, :, rows, columns] = old[index - 1, :, rows, columns]
+    return result
 
 
 def create_mix(name: str, alpha: float | None, image_size: tuple[int, int]) -> MixUp | CutMix | None:

@@ -25,6 +25,9 @@ from torch import Tensor
 from twofold.errors import TwofoldError
 from twofold.keyed import derive_key, uniform
 
+ALONE_FROM = 1 << 14
+"""Numbers of an image from which on a processor each is copied by a call of its own; below, calls take longer."""
+
 
 class Augmentation(ABC):
     """A random change of images that leaves their class what it is."""

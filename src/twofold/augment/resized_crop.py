@@ -23,6 +23,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
@@ -198,16 +199,18 @@ def _by_kernel(images: Tensor, params: ResizedCropParams, size: tuple[int, int])
 
     threads = max(1, min(torch.get_num_threads(), len(parts))) if size[0] * size[1] >= _THREADS_FROM else 1
     # By numpy, since torch would copy in threads of its own, in each of these.
-    rows = result.numpy()
+    rows, planes, channels = result.numpy(), images.numpy(), images.shape[1]
 
     # A share a thread, since handing over images one by one costs as much as a quarter of the work.
     def resize_share(first: int) -> None:
         for index in range(first, len(parts), threads):
             top, left, height, width = parts[index]
-            planes = images[index : index + 1, :, top : top + height, left : left + width].unbind(1)
-            # The kernel wants channels-last; stacking is the fastest way there.
-            part = torch.stack(planes, dim=3).permute(0, 3, 1, 2)
-            resized = functional.interpolate(part, size=size, mode="bilinear", antialias=True)
+            # The kernel wants channels-last; plane by plane is the fastest way there.
+            part = np.empty((1, height, width, channels), dtype=np.uint8)
+            for channel in range(channels):
+                part[0, :, :, channel] = planes[index, channel, top : top + height, left : left + width]
+            rows_last = torch.from_numpy(part).permute(0, 3, 1, 2)
+            resized = functional.interpolate(rows_last, size=size, mode="bilinear", antialias=True)
             rows[index] = resized[0].numpy()
 
     if threads == 1:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -51,9 +51,10 @@ class PackArguments:
     size: int = 256
     """Shorter side in pixels that larger images are scaled to; smaller ones stay as they are."""
     quality: int = 95
-    """JPEG quality of scaled images, 1 to 100; above 128 px, unless --lossless."""
-    lossless: bool = False
-    """Store scaled images as PNG: exact, about four times as large and slower to decode."""
+    """JPEG quality of scaled images, 1 to 100; above 128 px, with --store auto."""
+    store: Literal["auto", "png", "raw"] = "auto"
+    """How scaled images are stored: auto as JPEG above 128 px; raw as bare pixels, exact, about seven times as large
+    and fastest to read, small images as well; png exact, about four times as large and slow to read."""
     shard_mb: int = 256
     """Most megabytes (10**6 bytes) a shard may have, unless one image has more."""
     skip_broken: bool = False
@@ -243,8 +244,10 @@ def _pack(arguments: Sequence[str]) -> int:
     parsed = parse(PackArguments, arguments, verb="data pack")
     if parsed.shard_mb < 1:
         raise TwofoldError(f"--shard-mb must be 1 or more, got {parsed.shard_mb}; 256 is usual")
-    if parsed.lossless and parsed.quality != PackArguments(path=parsed.path).quality:
-        raise TwofoldError("--quality is that of JPEG, which --lossless does without; leave one of them out")
+    if parsed.store != "auto" and parsed.quality != PackArguments(path=parsed.path).quality:
+        raise TwofoldError(
+            f"--quality is that of JPEG, which --store {parsed.store} does without; leave one of them out"
+        )
     root = parsed.path.expanduser()
     out = parsed.out.expanduser() if parsed.out is not None else root.parent / f"{root.resolve().name}-packed"
     with loading("torch"):
@@ -252,7 +255,7 @@ def _pack(arguments: Sequence[str]) -> int:
         from twofold.data.pack import PackOptions, pack_folder
 
     options = PackOptions(
-        size=parsed.size, quality=parsed.quality, lossless=parsed.lossless, shard_bytes=parsed.shard_mb * 1_000_000
+        size=parsed.size, quality=parsed.quality, store=parsed.store, shard_bytes=parsed.shard_mb * 1_000_000
     )
     try:
         result = pack_folder(root, out, options, skip_broken=parsed.skip_broken, show_progress=not parsed.quiet)

@@ -9,10 +9,12 @@ How an image is stored:
   fraction of the time, as long as twice the wanted size is left for the last step.
 - Scaled images are stored as JPEG of `quality` 95, with colour at half the resolution as cameras store it: a
   photograph of 384 × 256 px is 44 KB so and takes 1.1 ms to decode, as PNG 161 KB and 8 ms (one core). The scaling
-  has already put aside more than such a JPEG does. With `lossless` they are PNG.
+  has already put aside more than such a JPEG does.
 - At 128 px and below, where the blocks of 8 × 8 pixels of a JPEG would be seen, they are bare pixels (PPM or PGM): at
-  96 px 37 KB and 0.02 ms, where a PNG is 22 KB and takes 0.7 ms. At 256 px bare pixels would be seven times as many
-  bytes as a JPEG, so that disk and network become the limit.
+  96 px 37 KB and 0.02 ms, where a PNG is 22 KB and takes 0.7 ms. At 256 px bare pixels are seven times as many
+  bytes as a JPEG, so that disk and network may become the limit.
+- Who has the room asks for bare pixels at any size with `store` "raw", and gets them of every image, small ones as
+  well: exact, and with nothing left to decode. "png" is exact in half the bytes, and slow to read.
 
 Images lie in the shards in a random order, drawn once from a fixed key, so that whoever reads a shard from front to
 back meets the classes mixed; the index restores the order of the folder. A shard counts once its JSON file is there,
@@ -33,7 +35,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from filelock import FileLock, Timeout
 from PIL import Image
@@ -51,6 +53,7 @@ from twofold.data.shards import (
     PackIndex,
     ShardEntry,
     ShardIndex,
+    Store,
     is_packed,
     read_model,
     to_json,
@@ -75,7 +78,7 @@ class PackOptions:
 
     size: int = 256
     quality: int = 95
-    lossless: bool = False
+    store: Store = "auto"
     shard_bytes: int = 256_000_000
 
     def __post_init__(self) -> None:
@@ -83,6 +86,8 @@ class PackOptions:
             raise TwofoldError(f"size must be from 1 to {LARGEST_SIZE} px, got {self.size}")
         if not 1 <= self.quality <= 100:
             raise TwofoldError(f"quality must be from 1 to 100, got {self.quality}; 95 is usual")
+        if self.store not in get_args(Store):
+            raise TwofoldError(f"store must be one of {', '.join(get_args(Store))}, got {self.store!r}")
         if self.shard_bytes < 1:
             raise TwofoldError(f"shard_bytes must be 1 or more, got {self.shard_bytes}")
 
@@ -222,7 +227,7 @@ def _state(plan: dict[str, list[_Source]], options: PackOptions) -> dict[str, An
         "options": {
             "size": options.size,
             "quality": options.quality,
-            "lossless": options.lossless,
+            "store": options.store,
             "shard_bytes": options.shard_bytes,
         },
         "files": [
@@ -276,7 +281,7 @@ def _pack(
         splits={split: tuple(of_split) for split, of_split in entries.items()},  # type: ignore[misc]
         size=options.size,
         quality=options.quality,
-        lossless=options.lossless,
+        store=options.store,
         source=digest,
         fingerprint=content.hexdigest(),
         skipped=tuple((_plain(path), _plain(reason)) for path, reason in [*left_out, *sorted(broken)]),
@@ -469,7 +474,7 @@ def _changed(relative: str, what: str) -> RunError:
 
 
 def _read_and_encode(file: io.BufferedReader, source: _Source, options: PackOptions) -> _Encoded:
-    image = _open_reduced(file, options.size)
+    image = _open_reduced(file, options)
     if image is None:
         file.seek(0)
         content = file.read()
@@ -486,10 +491,10 @@ def _read_and_encode(file: io.BufferedReader, source: _Source, options: PackOpti
         width, height = (max(1, round(side * scale)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     buffer = io.BytesIO()
-    if is_scaled and options.size <= _BARE_UP_TO:
+    if options.store == "raw" or (options.store == "auto" and is_scaled and options.size <= _BARE_UP_TO):
         image.save(buffer, "PPM")
         suffix = "pgm" if grey else "ppm"
-    elif not is_scaled or options.lossless:
+    elif options.store == "png" or not is_scaled:
         image.save(buffer, "PNG")
         suffix = "png"
     else:
@@ -498,12 +503,13 @@ def _read_and_encode(file: io.BufferedReader, source: _Source, options: PackOpti
     return _Encoded(buffer.getvalue(), suffix, image.height, image.width, grey)
 
 
-def _open_reduced(file: io.BufferedReader, size: int) -> Image.Image | None:
+def _open_reduced(file: io.BufferedReader, options: PackOptions) -> Image.Image | None:
     """Return an image decoded, at reduced scale where its format allows; None if its file is stored as it is.
 
     Raises:
         BrokenImageError: it cannot be read.
     """
+    size = options.size
     _quiet_pillow()
     try:
         header = Image.open(file, formats=FORMATS)
@@ -513,7 +519,8 @@ def _open_reduced(file: io.BufferedReader, size: int) -> Image.Image | None:
     width, height = header.size
     shorter = min(width, height)
     num_bytes = os.fstat(file.fileno()).st_size
-    if 0 < shorter <= size and header.format in _KEPT and num_bytes <= 3 * width * height + _MOST_METADATA:
+    is_lean = num_bytes <= 3 * width * height + _MOST_METADATA
+    if options.store != "raw" and 0 < shorter <= size and header.format in _KEPT and is_lean:
         return None
     if header.format in ("JPEG", "MPO") and shorter > 2 * size and width * height <= MAX_PIXELS:
         header.draft(None, (2 * size * width // shorter, 2 * size * height // shorter))

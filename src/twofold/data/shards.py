@@ -41,7 +41,7 @@ from torch import Tensor
 
 from twofold.data.decode import RECORD_FORMATS, BrokenImageError, bare_pixels, open_image
 from twofold.data.parallel import ordered_map
-from twofold.data.pixels import whole_pixels
+from twofold.data.pixels import image_to_pil, to_pixels, whole_pixels
 from twofold.data.source import EncodedImages
 from twofold.data.spec import PixelSpec
 from twofold.errors import RunError, TwofoldError
@@ -56,6 +56,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # A plain file name: an index from elsewhere must not lead out of its folder.
 ShardName = Annotated[str, Field(pattern=r"^(train|val|test|all)-\d{5}$")]
 SplitName = Literal["train", "val", "test", "all"]
+Store = Literal["auto", "png", "raw"]
+"""How scaled images are stored: see `twofold.data.pack`."""
 RangeReader = Callable[[str, int, int], bytes]
 """Returns a range of bytes of a file of the pack, from (name, offset, length)."""
 
@@ -124,7 +126,7 @@ class PackIndex(_Strict):
     splits: dict[SplitName, tuple[ShardEntry, ...]]
     size: Count
     quality: Count
-    lossless: bool
+    store: Store
     source: Sha256
     fingerprint: Sha256
     skipped: tuple[tuple[str, str], ...]
@@ -144,7 +146,8 @@ class PackedSplit:
     """The records of one split of a pack, in the order of the folder that was packed: a column entry for each.
 
     `shard` and `row` are the record's shard (into `names`) and its place in that; `offset`, `length` and `crc32`
-    where its bytes lie and what they must sum to. 36 bytes an image is all that is held in memory.
+    where its bytes lie and what they must sum to; `side` the shorter side of the image in pixels. 40 bytes an image is
+    all that is held in memory.
     """
 
     root: Path
@@ -156,6 +159,7 @@ class PackedSplit:
     offset: np.ndarray
     length: np.ndarray
     crc32: np.ndarray
+    side: np.ndarray
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -163,8 +167,8 @@ class PackedSplit:
     def select(self, indices: Int64[Tensor, " m"]) -> PackedSplit:
         """Return the records at `indices`."""
         at = indices.numpy()
-        columns = (self.shard[at], self.row[at], self.offset[at], self.length[at], self.crc32[at])
-        return PackedSplit(self.root, self.names, self.read, self.labels[indices], *columns)
+        columns = (self.shard, self.row, self.offset, self.length, self.crc32, self.side)
+        return PackedSplit(self.root, self.names, self.read, self.labels[indices], *[column[at] for column in columns])
 
     def relabelled(self, labels: Int64[Tensor, " n"]) -> PackedSplit:
         """Return the same records with other labels."""
@@ -251,6 +255,7 @@ class PackedImages(EncodedImages):
         super().__init__(records.labels, spec)
         self.records = records
         self._num_bytes = spec.channels * spec.image_size[0] * spec.image_size[1]
+        self._side = min(spec.image_size)
 
     def describe(self, index: int) -> str:
         """Return where an image came from, and its shard."""
@@ -261,12 +266,14 @@ class PackedImages(EncodedImages):
 
     def _decoded(self, encoded: str | bytes) -> UInt8[np.ndarray, "channels height width"]:
         pixels = bare_pixels(encoded) if isinstance(encoded, bytes) else None
-        whole = None if pixels is None else whole_pixels(pixels, self.spec)
-        return super()._decoded(encoded) if whole is None else whole
+        if pixels is None:
+            return super()._decoded(encoded)
+        whole = whole_pixels(pixels, self.spec)
+        return to_pixels(image_to_pil(pixels), self.spec).numpy() if whole is None else whole
 
     def _is_bare(self, index: int) -> bool:
-        # What is compressed has fewer bytes than pixels.
-        return int(self.records.length[index]) >= self._num_bytes
+        # What is compressed has fewer bytes than pixels; and what has another size is to be scaled.
+        return int(self.records.length[index]) >= self._num_bytes and int(self.records.side[index]) == self._side
 
 
 def is_packed(root: Path) -> bool:
@@ -320,6 +327,7 @@ def open_packed(root: Path, *, read: RangeReader | None = None) -> Packed:
             raise TwofoldError(
                 f"{root / INDEX_NAME} names {len(index.class_names)} classes, but a record has the label {labels.max()}"
             )
+        side = np.array([min(size) for one in shards for size in zip(one.height, one.width, strict=True)], np.int32)
         counts = [len(shard.number) for shard in shards]
         order = np.argsort(columns["number"], kind="stable")
         splits[split] = PackedSplit(
@@ -332,12 +340,13 @@ def open_packed(root: Path, *, read: RangeReader | None = None) -> Packed:
             columns["offset"][order],
             columns["length"][order],
             columns["crc32"][order],
+            side[order],
         )
-        sides += [np.minimum(shard.height, shard.width) for shard in shards if shard.number]
+        sides.append(side)
         all_grey &= all(all(shard.grey) for shard in shards)
-    if not sides:
-        raise TwofoldError(f"{root / INDEX_NAME} lists no images; pack the folder again")
     every = np.sort(np.concatenate(sides))
+    if not every.size:
+        raise TwofoldError(f"{root / INDEX_NAME} lists no images; pack the folder again")
     return Packed(root, index, splits, 1 if all_grey else 3, int(every[(len(every) - 1) // 2]))
 
 
