@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twofold import keyed
 from twofold.keyed import (
     bits,
     bits_of_several,
@@ -103,3 +104,20 @@ def test_several_keys_at_once_draw_what_each_draws_alone() -> None:
         assert torch.equal(row, bits(key, index))
     assert torch.equal(to_uniform(together[0]), uniform(keys[0], index))
     assert torch.equal(to_integers(together[1], -3, 9), integers(keys[1], index, -3, 9))
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=4), st.lists(st.integers(0, 2**62), max_size=9))
+def test_what_other_devices_compute_is_the_same(keys: list[int], counters: list[int]) -> None:
+    index = torch.tensor(counters, dtype=torch.int64)
+    starts = [keyed._signed(key + keyed._GOLDEN) for key in keys]
+    elsewhere = keyed._hash_by_torch(index, starts)
+    assert torch.equal(elsewhere, keyed.bits_of_several(keys, index))
+    as_floats = keyed._shift_right(elsewhere, 40).to(torch.float32) * 2.0**-24
+    assert torch.equal(as_floats, keyed.to_uniform(elsewhere))
+
+
+def test_counters_may_have_any_shape() -> None:
+    index = torch.arange(12).view(3, 4)
+    assert torch.equal(keyed.uniform(7, index.T), keyed.uniform(7, torch.arange(12)).view(3, 4).T)
+    assert keyed.uniform(7, torch.tensor(5)) == keyed.uniform(7, torch.arange(6))[5]
+    assert keyed.uniform(7, index[:0]).shape == (0, 4)
