@@ -45,9 +45,23 @@ def loading(what: str) -> Iterator[None]:
         yield
 
 
+def shown(text: str) -> str:
+    """Return `text` fit for one line of a terminal: control characters and broken Unicode as escapes.
+
+    >>> shown("cat\\x1b[2J\\n.png")
+    'cat\\\\x1b[2J\\\\n.png'
+    """
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def shown_lines(text: str) -> str:
+    """Return `text` fit for a terminal: as `shown`, but its lines stay lines. Names of files may hold anything."""
+    return "\n".join(map(shown, text.split("\n")))
+
+
 def note(message: str) -> None:
     """Print one plain line to standard error."""
-    print(message, file=sys.stderr, flush=True)
+    print(shown_lines(message), file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[T], *, total: int, label: str, enabled: bool = True) -> Iterator[T]:

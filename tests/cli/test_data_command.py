@@ -101,6 +101,20 @@ def test_a_bad_folder_as_a_table(bad_folder: Path, capsys: pytest.CaptureFixture
     assert "the name says JPEG, the content is PNG" in out
 
 
+def test_names_do_not_steer_the_terminal(bad_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (bad_folder / "bag" / "two\nlines\x1b[2J.png").write_bytes(b"\x89PNG")
+    for arguments in (["data", "pack", str(bad_folder)], ["train", "lenet", "--data", str(bad_folder)]):
+        assert main(arguments) != 0
+        err = capsys.readouterr().err
+        assert r"  bag/cut\x1b[31m[bold].png: is truncated" in err
+        assert r"  bag/two\nlines\x1b[2J.png: " in err
+        assert "\x1b" not in err
+    # Where the name of the folder itself is at fault.
+    bad_folder.rename(bad_folder.with_name("odd\x1b[31m"))
+    assert main(["train", "lenet", "--data", f"{bad_folder.with_name('odd')}\x1b[31m"]) != 0
+    assert "\x1b" not in capsys.readouterr().err
+
+
 def test_a_bad_folder_as_json_and_picture(bad_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figure = tmp_path / "odd.png"
     assert main(["data", "check", str(bad_folder), "--json", "--figure", str(figure)]) == 1

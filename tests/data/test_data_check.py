@@ -16,9 +16,10 @@ from PIL import Image, ImageEnhance
 
 from twofold.data import DataError
 from twofold.data.duplicates import Fingerprint, distance, fingerprint, near_groups
-from twofold.data.inspection import KINDS, Inspection, inspect_folder, name_trouble, shown
+from twofold.data.inspection import KINDS, Inspection, inspect_folder, name_trouble
 from twofold.report.drawing import save_picture
 from twofold.report.odd_images_figure import draw_odd_images
+from twofold.terminal import shown
 
 
 def picture(seed: int, size: tuple[int, int] = (96, 64)) -> Image.Image:

@@ -12,7 +12,7 @@ import tyro
 
 from twofold.cli.parse import check_figure, parse
 from twofold.errors import TwofoldError, check_known
-from twofold.terminal import loading, note, output
+from twofold.terminal import loading, note, output, shown
 
 if TYPE_CHECKING:
     from twofold.data.inspection import Inspection
@@ -115,7 +115,6 @@ def _check(arguments: Sequence[str]) -> int:
 
 def _check_packed(root: Path, parsed: CheckArguments) -> int:
     """Read every record of a pack; what was odd about the images was to be seen before they were packed."""
-    from twofold.data.inspection import shown
     from twofold.data.shards import find_damage, open_packed
 
     if parsed.figure is not None:
@@ -154,7 +153,7 @@ def _print_json(inspection: Inspection) -> None:
 def _print_report(inspection: Inspection) -> None:
     from rich.text import Text
 
-    from twofold.data.inspection import BROKEN, KINDS, shown
+    from twofold.data.inspection import BROKEN, KINDS
 
     out = output()
     size = f"{inspection.num_bytes / 1e6:,.1f} MB"
@@ -181,8 +180,6 @@ def _print_report(inspection: Inspection) -> None:
 
 
 def _paths(paths: Sequence[str]) -> str:
-    from twofold.data.inspection import shown
-
     first = " = ".join(shown(path) for path in paths[:4])
     return f"{first} and {len(paths) - 4} more" if len(paths) > 4 else first
 
@@ -190,8 +187,6 @@ def _paths(paths: Sequence[str]) -> str:
 def _class_table(inspection: Inspection) -> Any:
     from rich.table import Table
     from rich.text import Text
-
-    from twofold.data.inspection import shown
 
     table = Table()
     table.add_column("class")
@@ -251,7 +246,6 @@ def _pack(arguments: Sequence[str]) -> int:
     root = parsed.path.expanduser()
     out = parsed.out.expanduser() if parsed.out is not None else root.parent / f"{root.resolve().name}-packed"
     with loading("torch"):
-        from twofold.data.inspection import shown
         from twofold.data.pack import PackOptions, pack_folder
 
     options = PackOptions(

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import twofold
 from twofold.errors import TwofoldError, check_known
+from twofold.terminal import shown_lines
 
 VERBS: dict[str, str] = {
     "train": "train a network, or resume a run",
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TwofoldError as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown_lines(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         if debug:

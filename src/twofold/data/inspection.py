@@ -25,7 +25,7 @@ from twofold.data.listing import ImageFile, Listing, list_folder
 from twofold.data.parallel import ordered_map
 from twofold.data.pixels import is_grey
 from twofold.data.problems import single_error
-from twofold.terminal import track
+from twofold.terminal import shown, track
 
 KINDS = {
     "broken file": "cannot be read; training refuses the folder, or leaves them out with --skip-broken",
@@ -136,15 +136,6 @@ class Inspection:
     def has_broken(self) -> bool:
         """Whether something cannot be read."""
         return any(finding.kind in BROKEN for finding in self.findings)
-
-
-def shown(text: str) -> str:
-    """Return `text` fit for one line of a terminal: control characters and broken Unicode as escapes.
-
-    >>> shown("cat\\x1b[2J\\n.png")
-    'cat\\\\x1b[2J\\\\n.png'
-    """
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def inspect_folder(root: Path, *, near_bits: int = 4, show_progress: bool = True) -> Inspection:

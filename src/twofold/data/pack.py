@@ -42,7 +42,7 @@ from PIL import Image
 
 from twofold.data.decode import FORMATS, MAX_PIXELS, BrokenImageError, _quiet_pillow, open_image
 from twofold.data.folder import FolderScan, scan_folder
-from twofold.data.inspection import name_trouble, shown
+from twofold.data.inspection import name_trouble
 from twofold.data.parallel import ordered_map
 from twofold.data.pixels import is_grey
 from twofold.data.problems import Problem, summary_error
@@ -61,7 +61,7 @@ from twofold.data.shards import (
 from twofold.errors import RunError, TwofoldError
 from twofold.files import atomic_path, read_json, write_text
 from twofold.keyed import derive_key, permutation
-from twofold.terminal import note, track
+from twofold.terminal import note, shown, track
 
 LARGEST_SIZE = 4096
 _BARE_UP_TO = 128

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twofold.errors import TwofoldError
+from twofold.terminal import shown
 
 _MOST_LISTED = 20
 
@@ -51,7 +52,7 @@ def summary_error(root: str, problems: Sequence[Problem]) -> DataError:
         remedy = f"put the first {len(blocking)} right in the folder; the others can be left out with --skip-broken"
     # What blocks stands first: it is what the user has to act on.
     ordered = blocking + [problem for problem in problems if problem.skippable]
-    listed = [f"  {problem.path}: {problem.message}" for problem in ordered[:_MOST_LISTED]]
+    listed = [f"  {shown(problem.path)}: {shown(problem.message)}" for problem in ordered[:_MOST_LISTED]]
     if len(ordered) > _MOST_LISTED:
         listed.append(f"  and {len(ordered) - _MOST_LISTED} more")
     noun = "problem" if len(problems) == 1 else "problems"

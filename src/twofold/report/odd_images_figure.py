@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twofold.data.decode import BrokenImageError, open_image
-from twofold.data.inspection import KINDS, Finding, Inspection, shown
+from twofold.data.inspection import KINDS, Finding, Inspection
 from twofold.report.drawing import COLOURS, missing_glyphs_as_boxes, new_figure
+from twofold.terminal import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
