@@ -76,7 +76,6 @@ class Session:
         self._stop = StopRequest()
         self._reporter: Reporter | None = None
         self._clock = self._saved_at = time.perf_counter()
-        self.lr = 0.0
 
     def __enter__(self) -> Session:
         count = self.state.counters
@@ -134,9 +133,9 @@ class Session:
         """
         count = self.state.counters
         done = count.train_seconds if self._budget else count.step + 0.5
-        self.lr = self._schedule.at(min(1.0, done / (self._budget or self._total_steps)), self.epoch)
+        count.lr = self._schedule.at(min(1.0, done / (self._budget or self._total_steps)), self.epoch)
         for group in self.state.optimizer.param_groups:
-            group["lr"] = self.lr * group["lr_scale"]
+            group["lr"] = count.lr * group["lr_scale"]
 
     # After a step, after an epoch
 
@@ -165,7 +164,7 @@ class Session:
                 step=count.step,
                 epoch=self.epoch,
                 loss=loss,
-                lr=self.lr,
+                lr=count.lr,
                 images_per_second=speed,
                 seconds=count.train_seconds,
             )
@@ -189,7 +188,7 @@ class Session:
             "step": count.step,
             "train_loss": count.loss_sum / count.seen,
             "train_accuracy": count.correct / count.seen,
-            "lr": self.lr,
+            "lr": count.lr,
             "images_per_second": count.seen / count.epoch_seconds,
             "seconds": count.train_seconds,
         }
@@ -215,12 +214,12 @@ class Session:
         """
         if math.isfinite(loss):
             return
-        causes = [f"the learning rate {self.lr:.3g} is too high (try --lr {self._recipe.lr / 3:.2g})"]  # type: ignore[operator]
+        count = self.state.counters
+        causes = [f"the learning rate {count.lr:.3g} is too high (try --lr {self._recipe.lr / 3:.2g})"]  # type: ignore[operator]
         if self._recipe.grad_clip is None:
             causes.append("a single large gradient (try --grad-clip 1)")
         if self._run.precision() != "float32":
             causes.append("the precision (try --precision float32)")
-        count = self.state.counters
         raise DivergedError(
             f"the loss became {loss} at step {count.step + 1} (epoch {self.epoch:.2f}); likely causes: "
             f"{', or '.join(causes)}; {self._what_is_left()}"
@@ -234,7 +233,7 @@ class Session:
         if not all(bool(value.isfinite().all()) for value in tensors.values()):
             raise DivergedError(
                 f"the weights are no longer finite at step {self.state.counters.step}: the learning rate "
-                f"{self.lr:.3g} is probably too high; {self._what_is_left()}"
+                f"{self.state.counters.lr:.3g} is probably too high; {self._what_is_left()}"
             )
         try:
             self._run.checkpoints.save_last(tensors, self._record())

@@ -32,6 +32,7 @@ class Counters:
     epoch_seconds: float = 0.0
     best_value: float | None = None
     best_epoch: int | None = None
+    lr: float = 0.0  # of the last step: an epoch's line tells it, even where a resumed run has no step left to make
 
     def start_epoch(self) -> None:
         """Begin the next epoch's sums."""
