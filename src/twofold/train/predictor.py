@@ -64,12 +64,12 @@ class Predictor:
             TwofoldError: neither is there, or the weights are broken or of another architecture.
         """
         path = Path(path)
-        precision = "auto"
+        precision, winograd = "auto", True
         if path.is_file():
             weights_path = path
         else:
             run = RunFolder.open(path)
-            precision = run.precision()
+            precision, winograd = run.precision(), run.recipe().winograd
             weights_path = run.checkpoints.best
             if not weights_path.is_file():
                 raise TwofoldError(
@@ -82,7 +82,9 @@ class Predictor:
         hardware = pick_hardware(device, precision)
         # The random weights are overwritten at once; drawing them should not disturb the caller's generator.
         with torch.random.fork_rng(devices=[]):
-            model = with_winograd(build_model(spec, hardware))
+            model = build_model(spec, hardware)
+        if winograd:
+            model = with_winograd(model)
         load_weights(model, weights, source=str(weights_path))
         return cls(model, spec, hardware)
 
