@@ -7,7 +7,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import twofold.report.facts
@@ -89,6 +89,9 @@ def test_an_unfinished_run_shows_the_rest_of_its_plan() -> None:
 
 
 @given(st.lists(st.floats(0, 1e6) | st.none(), min_size=1, max_size=1000))
+@example([5e-324])
+@example([0.0, 1e-320])
+@example([1e6, math.nextafter(1e6, 2e6)])
 def test_curves_stay_in_the_drawing_and_light(losses: list[float | None]) -> None:
     for chart in charts([step(n, loss) for n, loss in enumerate(losses, 1)], [], None, None):
         for curve in chart.curves:

@@ -235,6 +235,11 @@ def _line_chart(
     )
 
 
+# Values that differ by less than this share of themselves are drawn as one value.
+_FLAT = 1e-9
+_SMALLEST = 1e-30
+
+
 def _value_axis(slug: str, series: Sequence[Series]) -> tuple[float, float, list[float]]:
     """Return the range of the y axis and its ticks."""
     # The step loss is noisy: its peaks may leave the plot, the epoch means may not.
@@ -246,7 +251,11 @@ def _value_axis(slug: str, series: Sequence[Series]) -> tuple[float, float, list
     low, high = min(values), max(values)
     if slug in {"lr", "speed"} or 0 <= low < 0.3 * high:
         low = min(0.0, low)
-    margin = 0.06 * ((high - low) or abs(high) or 1.0)
+    spread = high - low
+    if spread <= _FLAT * abs(high):
+        spread = abs(high)
+    # So near zero the arithmetic of the axis itself underflows: drawn as zero.
+    margin = 0.06 * (spread if spread > _SMALLEST else 1.0)
     bottom, top = low - (margin if low > 0 else 0.0), high + margin
     if slug == "accuracy":
         bottom, top = max(0.0, bottom), min(1.0, top)
