@@ -50,7 +50,7 @@ def test_no_points_no_chart() -> None:
     assert band_chart("a", "Loss", "epochs", [BandSeries("adam", "adam", [])]) is None
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0, 2.3])
+@pytest.mark.parametrize("value", [0.0, 5e-324, 1.0, 2.3])
 def test_a_flat_curve_is_drawn(value: float) -> None:
     chart = band_chart("a", "Loss", "epochs", [BandSeries("sgd", "sgd", [BandPoint(1, value, value, value)])])
     assert chart is not None

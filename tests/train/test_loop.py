@@ -16,6 +16,7 @@ from torch import nn
 
 import twofold
 from processes import CommandLine
+from run_records import metrics_but_speed
 from twofold import Recipe, RunError, TwofoldError
 from twofold.augment.mix import CutMix, MixUp, mix_labels
 from twofold.data import load_data, normalise
@@ -339,11 +340,6 @@ print(len(rules._kernels), run.folder)
     assert plain.keys() == compiled.keys()
     for name in plain:
         torch.testing.assert_close(plain[name], compiled[name], rtol=1e-2, atol=1e-3, msg=name)
-
-
-def metrics_but_speed(folder: Path) -> list[dict[str, Any]]:
-    entries = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [{k: v for k, v in entry.items() if k not in {"images_per_second", "seconds"}} for entry in entries]
 
 
 @pytest.mark.parametrize("patience", [None, 1])

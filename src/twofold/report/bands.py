@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twofold.report.figures import Frame, Tick, nice_ticks, percent, significant
+from twofold.report.figures import Frame, Tick, axis_span, nice_ticks, percent, significant
 
 _LABEL_HEIGHT = 14.0
 
@@ -82,7 +82,7 @@ def band_chart(
     right = max(point.x for one in series for point in one.points) or 1.0
     low = min(point.low for one in series for point in one.points)
     high = max(point.high for one in series for point in one.points)
-    margin = 0.04 * ((high - low) or abs(high) or 1.0)
+    margin = 0.04 * axis_span(low, high)
     low, high = low - margin, high + margin
     if as_percent:
         low, high = max(0.0, low), min(1.0, high)

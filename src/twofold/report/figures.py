@@ -17,6 +17,10 @@ from twofold.report.read import CalibrationBin, EpochRecord, StepRecord
 _MOST_POINTS = 240
 _MOST_READOUTS = 120
 _MOST_DOTS = 24
+# Values that differ by less than this share of themselves are drawn as one value.
+_FLAT = 1e-9
+# Below this the arithmetic of an axis underflows.
+_SMALLEST = 1e-30
 
 Point = tuple[float, float | None]
 
@@ -235,11 +239,6 @@ def _line_chart(
     )
 
 
-# Values that differ by less than this share of themselves are drawn as one value.
-_FLAT = 1e-9
-_SMALLEST = 1e-30
-
-
 def _value_axis(slug: str, series: Sequence[Series]) -> tuple[float, float, list[float]]:
     """Return the range of the y axis and its ticks."""
     # The step loss is noisy: its peaks may leave the plot, the epoch means may not.
@@ -251,17 +250,23 @@ def _value_axis(slug: str, series: Sequence[Series]) -> tuple[float, float, list
     low, high = min(values), max(values)
     if slug in {"lr", "speed"} or 0 <= low < 0.3 * high:
         low = min(0.0, low)
-    spread = high - low
-    if spread <= _FLAT * abs(high):
-        spread = abs(high)
-    # So near zero the arithmetic of the axis itself underflows: drawn as zero.
-    margin = 0.06 * (spread if spread > _SMALLEST else 1.0)
+    margin = 0.06 * axis_span(low, high)
     bottom, top = low - (margin if low > 0 else 0.0), high + margin
     if slug == "accuracy":
         bottom, top = max(0.0, bottom), min(1.0, top)
     ticks = nice_ticks(bottom, top, 5 if slug in {"loss", "accuracy"} else 4)
     bottom = min(bottom, ticks[0]) if ticks[0] >= 0 else bottom
     return bottom, top, [tick for tick in ticks if bottom <= tick <= top]
+
+
+def axis_span(low: float, high: float) -> float:
+    """Return what the margins of an axis from `low` to `high` are a share of; never zero.
+
+    >>> axis_span(1.0, 3.0), axis_span(2.0, 2.0), axis_span(0.0, 0.0)
+    (2.0, 2.0, 1.0)
+    """
+    width = high - low if high - low > _FLAT * abs(high) else abs(high)
+    return width if width > _SMALLEST else 1.0
 
 
 def nice_ticks(low: float, high: float, num_steps: int) -> list[float]:
