@@ -48,7 +48,7 @@ from twofold.augment.operation import Augmentation, Compose
 from twofold.augment.resized_crop import ResizedCrop
 from twofold.data import normalise
 from twofold.data.spec import channels_last
-from twofold.train.memory import freed_memory_is_kept
+from twofold.engine.memory import freed_memory_is_kept
 
 SMALL_MEAN, SMALL_STD = (0.2860,), (0.3530,)
 PHOTO_MEAN, PHOTO_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

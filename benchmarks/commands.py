@@ -17,7 +17,7 @@ from PIL import Image
 import twofold
 from common import print_conditions
 from twofold.data import load_data
-from twofold.train.options import Options
+from twofold.engine.options import Options
 
 # Starts the command and waits for it. A process of its own, and a small one: the peak memory that the system reports
 # for a child begins with that of the process it was forked from.

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 import twofold
-from twofold.train.hardware import pick_hardware
+from twofold.inference.hardware import pick_hardware
 
 
 def print_conditions(title: str) -> None:

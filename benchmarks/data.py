@@ -45,11 +45,11 @@ from torchvision.datasets import ImageFolder
 
 from common import print_conditions, spread
 from twofold.data import PixelSpec, StreamedImages, normalise, open_image, prefetch, scan_folder
-from twofold.data.pack import PackOptions, pack_folder
 from twofold.data.parallel import num_workers
-from twofold.data.shards import PackedImages, PackedSplit, open_packed
+from twofold.data.sources.pack import PackOptions, pack_folder
+from twofold.data.sources.packed import PackedImages, PackedSplit, open_packed
+from twofold.engine.memory import freed_memory_is_kept
 from twofold.keyed import derive_key, permutation
-from twofold.train.memory import freed_memory_is_kept
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SPEC = PixelSpec(channels=3, image_size=(224, 224))

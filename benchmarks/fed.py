@@ -3,7 +3,7 @@
 The engine's steps (batches of 128) over photographs: crops of real pictures, JPEG files of 500 x 375 px as in data.py.
 
     bare       in memory as bytes, no augmentation: the speed of the network
-    augmented  in memory; policy "notes" (mirror, random resized crop, full colour jitter) and cutmix
+    augmented  in memory; policy "d2l" (mirror, random resized crop, full colour jitter) and cutmix
     packed     the same, each image read from shards that `twofold data pack --size 96` wrote, checked and decoded
     folder     the same, each image decoded from its JPEG file and scaled
 
@@ -29,12 +29,13 @@ import twofold
 from common import print_conditions, spread
 from data import make_folder
 from twofold.data import load_data
-from twofold.data.pack import PackOptions, pack_folder
-from twofold.train.batches import BatchPlan
-from twofold.train.hardware import pick_hardware
-from twofold.train.loop import build_model, create_optimizer, feed, forward_backward, in_form, preprocessing_spec
-from twofold.train.memory import freed_memory_is_kept
-from twofold.train.prepare import BatchPreparation
+from twofold.data.sources.pack import PackOptions, pack_folder
+from twofold.engine.batches import BatchPlan
+from twofold.engine.loop import create_optimizer, feed, forward_backward, in_form, preprocessing_spec
+from twofold.engine.memory import freed_memory_is_kept
+from twofold.engine.prepare import BatchPreparation
+from twofold.inference.build import build_model
+from twofold.inference.hardware import pick_hardware
 
 GOAL = 0.95
 SIDE, BATCH = 96, 128
@@ -89,7 +90,7 @@ def main() -> None:
         bare = twofold.Recipe(
             model="resnet18", data=str(packed), image_size=SIDE, augment="none", compile=arguments.compile, epochs=1
         )
-        everything = bare.override(augment="notes", mix="cutmix")
+        everything = bare.override(augment="d2l", mix="cutmix")
         ways = {
             "bare": Way(bare, in_memory=True),
             "augmented": Way(everything, in_memory=True),

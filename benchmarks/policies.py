@@ -16,8 +16,8 @@ import tempfile
 
 import twofold
 from common import print_conditions
+from twofold.engine.options import Options
 from twofold.models import MODELS
-from twofold.train.options import Options
 
 POLICIES = ("none", "flip", "flip-shift", "flip-crop", "mixup", "cutmix")
 

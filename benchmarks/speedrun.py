@@ -19,9 +19,9 @@ import tempfile
 import twofold
 from common import PictureDataset, plain_torch, print_conditions, spread
 from twofold.data import load_data
+from twofold.engine.options import Options
+from twofold.engine.recipes import named_recipe
 from twofold.models import create_model
-from twofold.train.options import Options
-from twofold.train.recipes import named_recipe
 
 TARGET = 0.926
 BOOK_IMAGES = 5 * 60_000

@@ -24,8 +24,8 @@ from torch import nn
 import twofold
 from common import PictureDataset, Trained, plain_torch, print_conditions, spread
 from twofold.data import load_data
+from twofold.engine.options import Options
 from twofold.models import create_model
-from twofold.train.options import Options
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,9 +30,9 @@ import twofold
 from common import print_conditions
 from twofold.cli.finetune import finetune_recipe
 from twofold.data import Data, load_data
-from twofold.report.drawing import new_figure, save_picture
-from twofold.train.options import Options
-from twofold.train.recipe import Recipe
+from twofold.engine.options import Options
+from twofold.engine.recipe import Recipe
+from twofold.figures.drawing import new_figure, save_picture
 
 FIRST, SECOND = (0, 1, 2, 3, 4), (5, 6, 7, 8, 9)
 WAYS = ("scratch", "frozen", "fine-tuned")

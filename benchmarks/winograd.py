@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from common import print_conditions, spread
+from twofold.engine.memory import freed_memory_is_kept
 from twofold.models.winograd import winograd_conv2d
-from twofold.train.memory import freed_memory_is_kept
 
 # Images, channels in, channels out, side in px.
 LAYERS = (

@@ -34,12 +34,12 @@ from typing import Any
 import twofold
 from common import PictureDataset, plain_torch, print_conditions
 from twofold.data import load_data
+from twofold.engine.options import Options
+from twofold.engine.recipe import Recipe
+from twofold.engine.recipes import named_recipe
 from twofold.errors import check_known
+from twofold.figures.drawing import new_figure, save_picture
 from twofold.models import create_model
-from twofold.report.drawing import new_figure, save_picture
-from twofold.train.options import Options
-from twofold.train.recipe import Recipe
-from twofold.train.recipes import named_recipe
 
 BOOK_IMAGES = 5 * 60_000
 

@@ -24,10 +24,10 @@ import torchvision
 from torch import Tensor, nn
 
 from common import print_conditions
+from twofold.engine.memory import freed_memory_is_kept
+from twofold.inference.hardware import pick_hardware
 from twofold.models import MODELS, create_model
 from twofold.models.winograd import with_winograd
-from twofold.train.hardware import pick_hardware
-from twofold.train.memory import freed_memory_is_kept
 
 NETWORKS = ("alexnet", "vgg11", "vgg16", "nin", "googlenet", "resnet18", "resnet34", "resnet50", "densenet121")
 _TIMM = {"vgg11", "vgg16", "resnet18", "resnet34", "resnet50", "densenet121"}

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from twofold.errors import TwofoldError, check_known
-from twofold.report.chapter_figures import FIGURES
-from twofold.report.drawing import save_picture
+from twofold.figures.chapter import FIGURES
+from twofold.figures.drawing import save_picture
 from twofold.terminal import note, track
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "optimisation"

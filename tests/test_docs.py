@@ -48,7 +48,7 @@ def test_the_map_names_every_public_file_of_the_engine() -> None:
     mapped = set(re.findall(r"\| `(src/twofold/[\w/.]+)`", (ROOT / "README.md").read_text()))
     engine = {str(path.relative_to(ROOT)) for path in (ROOT / "src/twofold/train").glob("[a-z]*.py")}
     assert (
-        engine - {"src/twofold/train/options.py", "src/twofold/train/progress.py", "src/twofold/train/stopping.py"}
+        engine - {"src/twofold/engine/options.py", "src/twofold/engine/progress.py", "src/twofold/engine/stopping.py"}
         <= mapped
     )
 

@@ -12,7 +12,6 @@ Names are imported when first used, so that `import twofold` and `twofold --help
 from __future__ import annotations
 
 import importlib
-import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,21 +19,22 @@ if TYPE_CHECKING:
     from twofold.api import load as load
     from twofold.api import resume as resume
     from twofold.api import train as train
+    from twofold.engine.recipe import Recipe as Recipe
     from twofold.errors import RunError as RunError
     from twofold.errors import TwofoldError as TwofoldError
-    from twofold.train.recipe import Recipe as Recipe
 
 __version__ = "0.1.0"
 
 __all__ = ["Recipe", "RunError", "TwofoldError", "__version__", "evaluate", "load", "resume", "train"]
 
 _HOMES = {
-    "Recipe": "twofold.train.recipe",
+    "Recipe": "twofold.engine.recipe",
     "RunError": "twofold.errors",
     "TwofoldError": "twofold.errors",
     "evaluate": "twofold.api",
     "load": "twofold.api",
     "resume": "twofold.api",
+    "train": "twofold.api",
 }
 
 
@@ -44,17 +44,3 @@ def __getattr__(name: str) -> Any:
         globals()[name] = value
         return value
     raise AttributeError(f"module 'twofold' has no attribute {name!r}")
-
-
-class _CallableModule(types.ModuleType):
-    """The package `twofold.train`, which can also be called: `twofold.train(recipe)`.
-
-    Importing a sub-package binds its name in the parent, so a function of that name would be lost as soon as
-    anything imports `twofold.train.recipe`. Giving the module a `__call__` keeps both meanings.
-    """
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return importlib.import_module("twofold.api").train(*args, **kwargs)
-
-
-importlib.import_module("twofold.train").__class__ = _CallableModule

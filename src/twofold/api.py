@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from twofold.data import Images, load_eval_images
+from twofold.engine.evaluate import evaluate as evaluate_images
+from twofold.engine.loop import fit, load_recipe_data
+from twofold.engine.options import Options
+from twofold.engine.recipe import Recipe
+from twofold.engine.run import RunFolder
+from twofold.engine.stopping import Interrupted
 from twofold.errors import RunError, TwofoldError
 from twofold.files import write_json
+from twofold.inference.predictor import Predictor
 from twofold.report import write_report
-from twofold.train.evaluate import evaluate as evaluate_images
-from twofold.train.loop import fit, load_recipe_data
-from twofold.train.options import Options
-from twofold.train.predictor import Predictor
-from twofold.train.recipe import Recipe
-from twofold.train.run import RunFolder
-from twofold.train.stopping import Interrupted
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def test_a_mistake_is_found_without_torch() -> None:
     program = (
         "import sys\n"
         "from twofold.errors import TwofoldError\n"
-        "from twofold.train.recipe import Recipe\n"
+        "from twofold.engine.recipe import Recipe\n"
         "for text in ('flp', 'flip(horizontl=1)', 'flip('):\n"
         "    try: Recipe(augment=text)\n"
         "    except TwofoldError as error: print(error)\n"

@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_gallery_in_a_process_of_its_own(twofold_command: CommandLine, folder: Path) -> None:
-    done = twofold_command("augment", BOOT, "--policy", "notes", "--rows", "2")
+    done = twofold_command("augment", BOOT, "--policy", "d2l", "--rows", "2")
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("", "wrote augment-boot.png\n")
     assert [path.name for path in folder.iterdir()] == ["augment-boot.png"]

@@ -12,8 +12,8 @@ import pytest
 import twofold
 from processes import CommandLine
 from twofold.cli.main import main
+from twofold.engine.options import Options
 from twofold.study import claims
-from twofold.train.options import Options
 
 QUICK = ("lenet-bn", "--model-options", "width", "0.25", "--images", "40", "--steps", "4", "--every", "2")
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from twofold.cli.main import main
+from twofold.engine.recipe import Recipe
 from twofold.optim.schedule import SCHEDULES
-from twofold.train.recipe import Recipe
 
 
 def test_all_schedules_as_a_table_and_a_picture(

@@ -14,8 +14,8 @@ from processes import CommandLine
 from twofold.cli.main import main
 from twofold.cli.surface import SETTINGS
 from twofold.errors import TwofoldError
+from twofold.landscape.surfaces import SURFACES
 from twofold.optim.rules import OPTIMIZERS, create_optimizer
-from twofold.optim.surfaces import SURFACES
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_json_has_all_that_a_trace_has(folder: Path, capsys: pytest.CaptureFixtu
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [record["optimizer"] for record in records] == ["sgd", "adam"]
     sgd, adam = records
-    assert sgd["settings"] == {"lr": 0.4, "convention": "notes"}
+    assert sgd["settings"] == {"lr": 0.4, "convention": "d2l"}
     assert sgd["path"][1] == pytest.approx([-4.6, 1.2])
     assert len(sgd["path"]) == len(sgd["values"]) == 21
     assert len(sgd["gradients"]) == len(sgd["learning_rates"]) == len(sgd["effective_rates"]) == 20

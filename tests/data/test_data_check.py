@@ -17,8 +17,8 @@ from PIL import Image, ImageEnhance
 from twofold.data import DataError
 from twofold.data.duplicates import Fingerprint, distance, fingerprint, near_groups
 from twofold.data.inspection import KINDS, Inspection, inspect_folder, name_trouble
-from twofold.report.drawing import save_picture
-from twofold.report.odd_images_figure import draw_odd_images
+from twofold.figures.drawing import save_picture
+from twofold.figures.odd_images import draw_odd_images
 from twofold.terminal import shown
 
 

@@ -24,8 +24,8 @@ from processes import CommandLine
 from twofold import TwofoldError
 from twofold.cli.main import VERBS, main
 from twofold.data import load_data
-from twofold.train.options import Options
-from twofold.train.recipes import named_recipe
+from twofold.engine.options import Options
+from twofold.engine.recipes import named_recipe
 
 
 @pytest.fixture(scope="module")
@@ -401,8 +401,8 @@ def test_checkpoints_that_do_not_fit(fails, demo, image_folder: Path, tmp_path: 
     shutil.copytree(demo.folder, run)
     best = run / "checkpoints" / "best.safetensors"
 
+    from twofold.inference.weights_file import load_checkpoint, save_checkpoint
     from twofold.models import create_model
-    from twofold.train.checkpoint import load_checkpoint, save_checkpoint
 
     _, record = load_checkpoint(best)
     save_checkpoint(best, create_model("lenet").state_dict(), record)
@@ -428,7 +428,7 @@ def test_out_of_memory_names_a_batch_size(tmp_path: Path) -> None:
     code = f"""
 import resource, sys, twofold
 from pathlib import Path
-from twofold.train.options import Options
+from twofold.engine.options import Options
 quiet = Options(show=False)
 twofold.train(twofold.Recipe(model='lenet', data='fashion-mini', epochs=1), out={str(tmp_path)!r}, options=quiet)
 status = Path('/proc/self/status').read_text().splitlines()

@@ -17,7 +17,7 @@ import torch
 
 from run_records import metrics_but_speed
 from twofold import Recipe
-from twofold.train.checkpoint import load_checkpoint
+from twofold.inference.weights_file import load_checkpoint
 
 if TYPE_CHECKING:
     from processes import CommandLine
@@ -210,7 +210,7 @@ def test_changed_recipe_or_other_images_are_refused(
     assert "was trained with another recipe (seed was 0, is 9)" in line
     (run / "recipe.json").write_text(RECIPE.to_json())
     tensors, saved = state(run)
-    from twofold.train.checkpoint import save_checkpoint
+    from twofold.inference.weights_file import save_checkpoint
 
     save_checkpoint(run / "checkpoints/last.safetensors", tensors, saved | {"data_fingerprint": "other"})
     assert "are not those that" in fails(["train", "--resume", run, "--quiet"])

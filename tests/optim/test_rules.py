@@ -100,7 +100,7 @@ def test_hundreds_of_steps(rule: str) -> None:
     assert_equal(ours, after(lambda p: form(p, lr=0.05, **theirs), few(), steps=400))
 
 
-@pytest.mark.parametrize("convention", ["notes", "torch"])
+@pytest.mark.parametrize("convention", ["d2l", "torch"])
 @pytest.mark.parametrize("rule", TORCH)
 def test_both_conventions_are_the_readable_form_s(rule: str, convention: str) -> None:
     own = TORCH[rule][0]
@@ -112,7 +112,7 @@ def test_both_conventions_are_the_readable_form_s(rule: str, convention: str) ->
     assert_equal(ours, read)
 
 
-@pytest.mark.parametrize("convention", ["notes", "torch"])
+@pytest.mark.parametrize("convention", ["d2l", "torch"])
 @pytest.mark.parametrize("rule", ["momentum", "nesterov"])
 def test_no_momentum_and_then_some(rule: str, convention: str) -> None:
     """torch's kernel drops the velocity where momentum is 0."""
@@ -134,7 +134,7 @@ def test_the_conventions_differ_where_they_should(rule: str) -> None:
     lrs = (0.05, 0.02) if rule == "momentum" else (0.05,)
     notes, torch_s = (
         after(lambda p, c=c: create_optimizer(rule, p, lr=0.05, convention=c), parameters(), steps=4, lrs=lrs)
-        for c in ("notes", "torch")
+        for c in ("d2l", "torch")
     )
     assert float((notes - torch_s).abs().max()) > 1e-8
 
@@ -161,7 +161,7 @@ from twofold.optim import rules
 for rule, form in rules.OPTIMIZERS.items():
     if "compile" not in inspect.signature(form).parameters:
         continue
-    for convention in ("torch", "notes"):
+    for convention in ("torch", "d2l"):
         for decay in (0.0, 0.1):
             ends = []
             for compiled in (True, False):
@@ -226,7 +226,7 @@ def test_compiled_it_is_the_same_rule() -> None:
     *rows, kernels = [line.split() for line in done.stdout.splitlines()]
     compiled = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta")
     assert [row[:3] for row in rows] == [
-        [rule, convention, decay] for rule in compiled for convention in ("torch", "notes") for decay in ("0.0", "0.1")
+        [rule, convention, decay] for rule in compiled for convention in ("torch", "d2l") for decay in ("0.0", "0.1")
     ]
     for *_, gap, moved in rows:
         assert float(gap) < 1e-5 < float(moved)
@@ -413,7 +413,7 @@ def test_a_group_s_wrong_setting_is_refused_as_well() -> None:
     optimizer = create_optimizer("momentum", [nn.Parameter(torch.zeros(1))], lr=0.1)
     for name, value, words in (
         ("momentum", 2.0, "momentum must be at least 0 and below 1, got 2.0"),
-        ("convention", "book", "convention must be 'notes' or 'torch', got 'book'"),
+        ("convention", "book", "convention must be 'd2l' or 'torch', got 'book'"),
         ("lr", "fast", "lr must be 0 or more, and finite, got 'fast'"),
     ):
         with pytest.raises(TwofoldError) as caught:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import twofold.report.charts
 import twofold.report.facts
-import twofold.report.figures
 import twofold.report.render
-from twofold.report.figures import Chart, charts, nice_ticks, reliability
+from twofold.report.charts import Chart, charts, nice_ticks, reliability
 from twofold.report.read import CalibrationBin, EpochRecord, StepRecord
 from twofold.report.render import wilson_interval
 
@@ -34,7 +34,7 @@ def coordinates(path: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in re.findall(r"[ML](\S+) ([\d.e-]+)", path)]
 
 
-@pytest.mark.parametrize("module", [twofold.report.facts, twofold.report.figures, twofold.report.render])
+@pytest.mark.parametrize("module", [twofold.report.facts, twofold.report.charts, twofold.report.render])
 def test_docstring_examples(module: object) -> None:
     result = doctest.testmod(module)  # pyright: ignore[reportArgumentType]
     assert result.attempted > 0

@@ -100,9 +100,9 @@ def without_seconds(value: Any) -> Any:
 
 def test_the_engine_agrees(bench: Bench, small_settings: RaceSettings, tmp_path: Any) -> None:
     """The oracle: `train.loop.fit` with the same recipe learns the same, to the last bit."""
-    from twofold.train.loop import fit
-    from twofold.train.options import Options
-    from twofold.train.run import RunFolder
+    from twofold.engine.loop import fit
+    from twofold.engine.options import Options
+    from twofold.engine.run import RunFolder
 
     recipe = small_settings.recipe("momentum", lr=0.05, seed=small_settings.seed, epochs=2)
     with study_conditions(recipe, threads=1):

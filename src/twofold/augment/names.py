@@ -10,6 +10,6 @@ POLICIES: dict[str, str] = {
     "shift": "shifted by up to a 28th of the side: for small pictures that are centred",
     "flip-shift": "mirrored, and shifted by up to a 28th of the side",
     "light": "mirrored, a part of 60 to 100 % of the area, colours a little changed",
-    "notes": "mirrored, a part of 10 to 100 % of the area and of any shape, colours much changed",
+    "d2l": "mirrored, a part of 10 to 100 % of the area and of any shape, colours much changed",
     "strong": "mirrored, a part of 25 to 100 %, one change out of fourteen (TrivialAugment), a rectangle erased",
 }

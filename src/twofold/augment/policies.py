@@ -93,7 +93,7 @@ def _light(image_size: Size) -> Compose:
     )
 
 
-def _notes(image_size: Size) -> Compose:
+def _d2l(image_size: Size) -> Compose:
     """What chapter 9.1 of the notes shows, its parts in its order."""
     return Compose(
         [
@@ -116,4 +116,4 @@ def _strong(image_size: Size) -> Compose:
     )
 
 
-_COMPOSED: dict[str, Callable[[Size], Augmentation]] = {"light": _light, "notes": _notes, "strong": _strong}
+_COMPOSED: dict[str, Callable[[Size], Augmentation]] = {"light": _light, "d2l": _d2l, "strong": _strong}

@@ -28,7 +28,7 @@ class AugmentArguments:
 
     image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
     """The image file."""
-    policy: Annotated[str, tyro.conf.arg(metavar="NAME")] = "notes"
+    policy: Annotated[str, tyro.conf.arg(metavar="NAME")] = "d2l"
     """The augmentation: flip, crop, flip-crop, shift, flip-shift, light, notes or strong; or spelled out, as in
     "flip() + resized_crop(scale=(0.5, 1))"."""
     rows: int = 3
@@ -54,8 +54,8 @@ def run(arguments: Sequence[str]) -> int:
         from twofold.data.decode import open_image
         from twofold.data.pixels import to_pixels
         from twofold.data.spec import PixelSpec
-        from twofold.report.drawing import save_picture
-        from twofold.report.gallery_figure import COLUMNS, draw_gallery
+        from twofold.figures.drawing import save_picture
+        from twofold.figures.gallery import COLUMNS, draw_gallery
 
     picture = open_image(parsed.image)
     side = parsed.size or min(_USUAL_SIZE, *picture.size)

@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
     if not parsed.json:
         output().print(_table(measured))
     if parsed.figure is not None:
-        from twofold.report.curvature_figure import draw_claims
+        from twofold.figures.curvature import draw_claims
 
         draw_claims(
             evidence.with_replacement, evidence.without, NUM_IMAGES, evidence.bounds, evidence.memories, parsed.figure

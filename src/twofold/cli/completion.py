@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from twofold.cli.parse import parse
-from twofold.train.recipe import Recipe
+from twofold.engine.recipe import Recipe
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     else:
         output().print(_table(costs, conditions))
     if parsed.figure is not None:
-        from twofold.proof.figure import draw_costs
+        from twofold.figures.cost import draw_costs
 
         draw_costs(costs, parsed.figure, conditions)
         note(f"wrote {parsed.figure}")

@@ -16,7 +16,7 @@ from twofold.models.registry import MODELS, check_model_options
 from twofold.terminal import loading, note, output, track
 
 if TYPE_CHECKING:
-    from twofold.optim.hessian import Extremes
+    from twofold.landscape.hessian import Extremes
     from twofold.study.curvature import CurvaturePoint, CurvatureSettings
 
 
@@ -132,7 +132,7 @@ def _watch(parsed: CurvatureArguments) -> int:
     if last < settings.steps:
         note(f"diverged after step {last}: loss or gradient is no longer finite; try --lr {settings.lr / 10:g}")
     if parsed.figure is not None and points:
-        from twofold.report.curvature_figure import draw_curvature
+        from twofold.figures.curvature import draw_curvature
 
         draw_curvature(
             [point.step for point in points],

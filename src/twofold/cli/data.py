@@ -94,7 +94,7 @@ def _check(arguments: Sequence[str]) -> int:
         check_figure("--figure", parsed.figure)
     with loading("torch"):
         from twofold.data.inspection import inspect_folder
-        from twofold.data.shards import is_packed
+        from twofold.data.sources.packed import is_packed
 
     root = parsed.path.expanduser()
     if root.is_dir() and is_packed(root):
@@ -105,8 +105,8 @@ def _check(arguments: Sequence[str]) -> int:
     else:
         _print_report(inspection)
     if parsed.figure is not None:
-        from twofold.report.drawing import save_picture
-        from twofold.report.odd_images_figure import draw_odd_images
+        from twofold.figures.drawing import save_picture
+        from twofold.figures.odd_images import draw_odd_images
 
         save_picture(draw_odd_images(inspection), parsed.figure)
         note(f"wrote {parsed.figure}")
@@ -115,7 +115,7 @@ def _check(arguments: Sequence[str]) -> int:
 
 def _check_packed(root: Path, parsed: CheckArguments) -> int:
     """Read every record of a pack; what was odd about the images was to be seen before they were packed."""
-    from twofold.data.shards import find_damage, open_packed
+    from twofold.data.sources.packed import find_damage, open_packed
 
     if parsed.figure is not None:
         raise TwofoldError(f"--figure draws the odd images of a folder, but {root} is packed; check the folder itself")
@@ -246,7 +246,7 @@ def _pack(arguments: Sequence[str]) -> int:
     root = parsed.path.expanduser()
     out = parsed.out.expanduser() if parsed.out is not None else root.parent / f"{root.resolve().name}-packed"
     with loading("torch"):
-        from twofold.data.pack import PackOptions, pack_folder
+        from twofold.data.sources.pack import PackOptions, pack_folder
 
     options = PackOptions(
         size=parsed.size, quality=parsed.quality, store=parsed.store, shard_bytes=parsed.shard_mb * 1_000_000

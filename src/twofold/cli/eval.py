@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 import tyro
 
 from twofold.cli.parse import parse
+from twofold.engine.options import Options
 from twofold.terminal import loading, output
-from twofold.train.options import Options
 
 
 @dataclasses.dataclass(kw_only=True)

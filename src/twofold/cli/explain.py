@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-    from twofold.train.predictor import Predictor
+    from twofold.inference.predictor import Predictor
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     check_figure("--figure", path)
     with loading("torch"):
         from twofold import api
-        from twofold.report.drawing import save_picture
+        from twofold.figures.drawing import save_picture
 
     predictor = api.load(parsed.run, device=parsed.device)
     figure = _channel(parsed, predictor) if parsed.channel is not None else _image(parsed, predictor)
@@ -88,8 +88,8 @@ def _default_name(parsed: ExplainArguments) -> str:
 
 
 def _image(parsed: ExplainArguments, predictor: Predictor) -> Figure:
-    from twofold.report.explain import explain
-    from twofold.report.explain_figure import draw_explanation
+    from twofold.explain.explain import explain
+    from twofold.figures.explain import draw_explanation
 
     assert parsed.image is not None
     pixels = _pixels(parsed.image, predictor)
@@ -98,8 +98,8 @@ def _image(parsed: ExplainArguments, predictor: Predictor) -> Figure:
 
 def _channel(parsed: ExplainArguments, predictor: Predictor) -> Figure:
     from twofold.data import load_eval_images
-    from twofold.report.explain import check_channel, explain_channel, parse_channel
-    from twofold.report.explain_figure import draw_channel
+    from twofold.explain.explain import check_channel, explain_channel, parse_channel
+    from twofold.figures.explain import draw_channel
 
     assert parsed.channel is not None
     assert parsed.data is not None

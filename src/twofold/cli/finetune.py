@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from twofold.cli.train import carry_out, value_of
+from twofold.engine.recipe import Recipe
 from twofold.errors import TwofoldError
 from twofold.terminal import loading
-from twofold.train.recipe import Recipe
 
 _STEPS, _BATCH, _EPOCHS = 1500, 16, (5, 100)
 
@@ -46,7 +46,7 @@ def finetune_epochs(data: str) -> int:
     folder = Path(data).expanduser()
     if not folder.is_dir():
         return _EPOCHS[0]
-    from twofold.data.listing import IMAGE_SUFFIXES
+    from twofold.data.sources.listing import IMAGE_SUFFIXES
 
     inside = folder / "train" if (folder / "train").is_dir() else folder
     num_images = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in inside.rglob("*"))
@@ -65,9 +65,9 @@ def finetune_recipe(weights: str, model: str | None = None, *, data: str = "fash
     import torch
 
     from twofold.data.spec import PreprocessingSpec
+    from twofold.engine.run import RunFolder
+    from twofold.inference.weights_file import load_checkpoint
     from twofold.models import create_model
-    from twofold.train.checkpoint import load_checkpoint
-    from twofold.train.run import RunFolder
 
     path = Path(weights).expanduser()
     record: dict[str, Any] = {}

@@ -12,8 +12,8 @@ import tyro
 
 from twofold.cli.parse import check_figure, parse
 from twofold.cli.train import given_settings, setting_field
+from twofold.engine.recipe import Recipe
 from twofold.terminal import loading, note
-from twofold.train.recipe import Recipe
 
 if TYPE_CHECKING:
     from twofold.study.lr_find import RangeTest
@@ -119,7 +119,7 @@ def _tell(found: RangeTest) -> None:
 
 
 def _draw(found: RangeTest, recipe: Recipe, path: Path) -> None:
-    from twofold.report.study_figures import Mark, draw_range_test
+    from twofold.figures.studies import Mark, draw_range_test
 
     marks = []
     if found.suggestion is not None:

@@ -16,7 +16,7 @@ from twofold.errors import TwofoldError
 from twofold.terminal import loading, note, track
 
 if TYPE_CHECKING:
-    from twofold.train.predictor import Prediction, Predictor
+    from twofold.inference.predictor import Prediction, Predictor
 
 _BATCH = 64
 _STDIN = "-"
@@ -65,7 +65,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _expand(paths: Sequence[str]) -> Iterator[str]:
     """Yield every image that `paths` name; a folder stands for the images in it, at any depth, in order."""
-    from twofold.data.listing import IMAGE_SUFFIXES
+    from twofold.data.sources.listing import IMAGE_SUFFIXES
 
     for path in paths:
         if path != _STDIN and Path(path).is_dir():

@@ -10,8 +10,8 @@ from typing import Annotated
 import tyro
 
 from twofold.cli.parse import parse
+from twofold.engine.recipes import RECIPES, named_recipe
 from twofold.terminal import output
-from twofold.train.recipes import RECIPES, named_recipe
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import tyro
 
 from twofold.cli.parse import check_figure, parse
+from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
 from twofold.errors import TwofoldError, check_known
 from twofold.optim.schedule import SCHEDULES, Schedule
 from twofold.terminal import note, output
-from twofold.train.recipe import DEPENDENT_SETTINGS, Recipe
 
 _MOST = 8
 _ROWS = 11
@@ -70,8 +70,8 @@ def run(arguments: Sequence[str]) -> int:
     else:
         output().print(_table(names, schedules, parsed.epochs))
     if figure is not None:
-        from twofold.report.drawing import save_picture
-        from twofold.report.schedule_figure import draw_schedules
+        from twofold.figures.drawing import save_picture
+        from twofold.figures.schedule import draw_schedules
 
         labelled = list(zip(names, schedules, strict=True))
         save_picture(draw_schedules(labelled, epochs=parsed.epochs), figure)

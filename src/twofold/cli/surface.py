@@ -14,11 +14,11 @@ import tyro
 
 from twofold.cli.parse import FIGURES, check_figure, parse
 from twofold.errors import TwofoldError, check_known
-from twofold.optim.surfaces import SURFACES, Box, Surface, check_box, find_surface
+from twofold.landscape.surfaces import SURFACES, Box, Surface, check_box, find_surface
 from twofold.terminal import loading, note, output
 
 if TYPE_CHECKING:
-    from twofold.optim.trace import Trace
+    from twofold.landscape.trace import Trace
 
 # What each rule can be told; a test compares it with the rules themselves, which need torch.
 _EVERY = ("lr", "weight_decay")
@@ -60,7 +60,7 @@ class SurfaceArguments:
     """What keeps the division finite, ε."""
     weight_decay: float | None = None
     """Weight decay λ."""
-    convention: Literal["notes", "torch"] = "notes"
+    convention: Literal["d2l", "torch"] = "d2l"
     """Whose way to write the rules; `twofold show momentum` shows the difference."""
     start: tuple[float, ...] | None = None
     """Where to start, one number a coordinate; the surface's own start if left out."""
@@ -161,8 +161,8 @@ def _view(numbers: tuple[float, ...] | None, surface: Surface) -> Box | None:
 
 def _traces(surface: Surface, parsed: SurfaceArguments, given: dict[str, Any]) -> list[Trace]:
     with loading("torch"):
-        from twofold.optim.trace import start_point, suggest_settings, trace
-        from twofold.report.trace_figure import MOST_PATHS
+        from twofold.figures.trace import MOST_PATHS
+        from twofold.landscape.trace import start_point, suggest_settings, trace
 
         start_point(surface, parsed.start)
     rates = parsed.lr or (None,)
@@ -184,8 +184,8 @@ def _traces(surface: Surface, parsed: SurfaceArguments, given: dict[str, Any]) -
 
 
 def _draw(traces: list[Trace], figure: Path, view: Box | None) -> None:
-    from twofold.report.drawing import save_picture
-    from twofold.report.trace_figure import draw_traces, save_animation
+    from twofold.figures.drawing import save_picture
+    from twofold.figures.trace import draw_traces, save_animation
 
     if figure.suffix.lower() == ".gif":
         save_animation(traces, figure, view=view)
@@ -196,7 +196,7 @@ def _draw(traces: list[Trace], figure: Path, view: Box | None) -> None:
 def _print_list() -> None:
     from rich.table import Table
 
-    from twofold.optim.expression import ALLOWED
+    from twofold.landscape.expression import ALLOWED
 
     table = Table(caption=f"or a formula of your own: {ALLOWED}", caption_justify="left")
     for column in ("surface", "formula", "start", "steps", "minima", "what it shows"):
@@ -240,14 +240,14 @@ def _table(traces: list[Trace]) -> Any:
 
 
 def _describe(one: Trace) -> str:
-    from twofold.report.trace_figure import describe
+    from twofold.figures.trace import describe
 
     return describe(one, end=False)
 
 
 def _hessian(one: Trace) -> tuple[list[float], str]:
     """Return the Hessian's eigenvalues at the last point, smallest first, and what a point with them is."""
-    from twofold.optim.hessian import classify_point, hessian_eigenvalues
+    from twofold.landscape.hessian import classify_point, hessian_eigenvalues
 
     try:
         bends = hessian_eigenvalues(one.surface, one.last)

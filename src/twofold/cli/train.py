@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import tyro
 
 from twofold.cli.parse import parse, typed
+from twofold.engine.options import Options
+from twofold.engine.recipe import Recipe
+from twofold.engine.recipes import RECIPES, find_recipe
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, note
-from twofold.train.options import Options
-from twofold.train.recipe import Recipe
-from twofold.train.recipes import RECIPES, find_recipe
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -111,7 +111,7 @@ def _resume(parsed: Any, changes: dict[str, Any], recipe_name: str | None, optio
         raise TwofoldError("--resume keeps the recipe of its run; leave --recipe out")
     if parsed.name is not None:
         raise TwofoldError("--resume keeps the folder of its run; leave --name out")
-    from twofold.train.run import RunFolder
+    from twofold.engine.run import RunFolder
 
     stored = RunFolder.open(parsed.resume).recipe()
     for setting, value in changes.items():

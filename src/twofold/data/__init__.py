@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from twofold.data.decode import MAX_PIXELS, BrokenImageError, open_image
-    from twofold.data.folder import DataError, FolderScan, Problem, Split, scan_folder
     from twofold.data.load import Data, EvalData, load_data, load_eval_images
     from twofold.data.names import NAMED_DATA, NamedData, check_data_name, looks_like_path
     from twofold.data.pixels import ChannelMismatchError, image_to_pil, to_pixels
     from twofold.data.source import Images, MemoryImages, ResizedImages, StreamedImages, prefetch
+    from twofold.data.sources.folder import DataError, FolderScan, Problem, Split, scan_folder
     from twofold.data.spec import PixelSpec, PreprocessingSpec, normalise
     from twofold.data.statistics import channel_statistics
 
@@ -37,11 +37,11 @@ _HOME = {
     "MAX_PIXELS": "decode",
     "BrokenImageError": "decode",
     "open_image": "decode",
-    "DataError": "folder",
-    "FolderScan": "folder",
-    "Problem": "folder",
-    "Split": "folder",
-    "scan_folder": "folder",
+    "DataError": "sources.folder",
+    "FolderScan": "sources.folder",
+    "Problem": "sources.folder",
+    "Split": "sources.folder",
+    "scan_folder": "sources.folder",
     "Data": "load",
     "EvalData": "load",
     "load_data": "load",

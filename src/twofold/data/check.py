@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from twofold.data.decode import BrokenImageError, open_image
-from twofold.data.listing import ImageFile
 from twofold.data.parallel import ordered_map
 from twofold.data.pixels import is_grey
+from twofold.data.sources.listing import ImageFile
 from twofold.errors import TwofoldError
 from twofold.files import cache_folder, write_text
 from twofold.terminal import track

@@ -21,10 +21,10 @@ from PIL import Image
 
 from twofold.data.decode import FORMATS, BrokenImageError, open_image
 from twofold.data.duplicates import Fingerprint, fingerprint, near_groups
-from twofold.data.listing import ImageFile, Listing, list_folder
 from twofold.data.parallel import ordered_map
 from twofold.data.pixels import is_grey
-from twofold.data.problems import single_error
+from twofold.data.sources.listing import ImageFile, Listing, list_folder
+from twofold.data.sources.problems import single_error
 from twofold.terminal import shown, track
 
 KINDS = {

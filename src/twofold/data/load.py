@@ -22,13 +22,13 @@ from jaxtyping import Int64
 from pydantic import ValidationError
 from torch import Tensor
 
-from twofold.data.folder import DataError, FolderScan, Split, scan_folder
-from twofold.data.huggingface import TableImages, TableSplit, open_hub_data
-from twofold.data.named import load_named
 from twofold.data.names import NAMED_DATA, check_data_name, is_hub_name
 from twofold.data.parallel import available_memory
-from twofold.data.shards import PackedImages, PackedSplit, is_packed, open_packed
 from twofold.data.source import Images, MemoryImages, ResizedImages, StreamedImages
+from twofold.data.sources.folder import DataError, FolderScan, Split, scan_folder
+from twofold.data.sources.hub import TableImages, TableSplit, open_hub_data
+from twofold.data.sources.named import load_named
+from twofold.data.sources.packed import PackedImages, PackedSplit, is_packed, open_packed
 from twofold.data.spec import PixelSpec, PreprocessingSpec
 from twofold.errors import TwofoldError
 from twofold.keyed import derive_key, permutation

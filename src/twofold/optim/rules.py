@@ -1,7 +1,7 @@
 """The update rules of `scratch.optim`, as optimisers that run at scale.
 
 Same names, same arguments, same state as the readable form; `torch.optim.Optimizer`s to whoever uses them. Each rule
-comes in two conventions, "torch" (the default) and "notes"; `scratch.optim` shows where they differ. SGD, Nesterov,
+comes in two conventions, "torch" (the default) and "d2l"; `scratch.optim` shows where they differ. SGD, Nesterov,
 AdaDelta, Adam and AdamW are the same in both.
 
 A step is bound by memory: of ResNet-18 it moves 47 MB of weights, as much of gradients, and the state. What makes it
@@ -287,7 +287,7 @@ class AdaGrad(Rule):
         super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
 
     def _begin(self, state: dict[str, Any], parameter: Tensor, group: dict[str, Any]) -> None:
-        begin = group["eps"] if group["convention"] == "notes" else 0.0
+        begin = group["eps"] if group["convention"] == "d2l" else 0.0
         # Both parts of a complex number, each of which has a sum of its own.
         value = complex(begin, begin) if parameter.is_complex() else begin
         state["square_sum"] = torch.full_like(parameter, value)
@@ -482,8 +482,8 @@ def check_settings(rule: str, settings: dict[str, Any]) -> None:
         if not isinstance(value, int | float) or not math.isfinite(value) or value < 0 or (below and value >= below):
             bound = f"at least 0 and below {below:g}" if below else "0 or more, and finite"
             raise TwofoldError(f"{rule}: {name} must be {bound}, got {value!r}")
-    if settings.get("convention", "torch") not in ("notes", "torch"):
-        raise TwofoldError(f"{rule}: convention must be 'notes' or 'torch', got {settings['convention']!r}")
+    if settings.get("convention", "torch") not in ("d2l", "torch"):
+        raise TwofoldError(f"{rule}: convention must be 'd2l' or 'torch', got {settings['convention']!r}")
 
 
 def create_optimizer(name: str, params: Params, **settings: Any) -> Rule:
@@ -547,7 +547,7 @@ def _rmsprop(
     x: Tensor, grad: Tensor, square_avg: Tensor, *, lr: float, gamma: float, eps: float, convention: Convention
 ) -> None:
     square_avg.mul_(gamma).addcmul_(grad, grad, value=1.0 - gamma)
-    root = (square_avg + eps).sqrt_() if convention == "notes" else square_avg.sqrt().add_(eps)
+    root = (square_avg + eps).sqrt_() if convention == "d2l" else square_avg.sqrt().add_(eps)
     x.addcdiv_(grad, root, value=-lr)
 
 

@@ -223,7 +223,7 @@ _ENTRIES = (
         formula="for each batch: ŷ = f(x), L(ŷ, y), g = ∂L/∂w, w ← w − ηg",
         source="Robbins and Monro, 1951",
         read=_scratch("train", "linear_regression"),
-        run=("twofold.train.loop:fit", "torch.nn:Linear"),
+        run=("twofold.engine.loop:fit", "torch.nn:Linear"),
         proof="networks:five_steps",
     ),
     Idea(
@@ -330,7 +330,7 @@ _ENTRIES = (
         source="LeCun, Bottou, Bengio and Haffner, 1998",
         read=_scratch("network", "Conv2d", "MaxPool2d", "Sigmoid", "Flatten", "lenet")
         + _scratch("train", "train_steps", "lenet_on_images", "accuracy"),
-        run=("twofold.models.lenet:LeNet", "twofold.train.loop:fit"),
+        run=("twofold.models.lenet:LeNet", "twofold.engine.loop:fit"),
         proof="networks:lenet",
     ),
     Idea(

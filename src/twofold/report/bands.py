@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twofold.report.figures import Frame, Tick, axis_span, nice_ticks, percent, significant
+from twofold.figures.drawing import spread
+from twofold.report.charts import Frame, Tick, axis_span, nice_ticks, percent, significant
 
 _LABEL_HEIGHT = 14.0
 
@@ -139,32 +140,6 @@ def _curve(
         label=label,
         text=f"{series.name} {written(last.mean)}{between}",
     )
-
-
-def spread(places: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
-    """Return places at least `gap` apart, in the same order, from `low` to `high` if there is room, moved little.
-
-    >>> spread([10.0, 11.0, 50.0], gap=4.0, low=0.0, high=60.0)
-    [8.5, 12.5, 50.0]
-    """
-    order = sorted(range(len(places)), key=lambda index: (places[index], index))
-    # Neighbours that are too close become one block, centred where its members would be on average.
-    blocks: list[list[int]] = []
-
-    def top(block: list[int]) -> float:
-        height = gap * (len(block) - 1)
-        wanted = sum(places[index] for index in block) / len(block) - height / 2
-        return max(low, min(wanted, high - height))
-
-    for index in order:
-        blocks.append([index])
-        while len(blocks) > 1 and top(blocks[-1]) < top(blocks[-2]) + gap * len(blocks[-2]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    moved = [0.0] * len(places)
-    for block in blocks:
-        for offset, index in enumerate(block):
-            moved[index] = round(top(block) + gap * offset, 1)
-    return moved
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from twofold.report.figures import significant
+from twofold.report.charts import significant
 from twofold.report.read import Environment, RunFiles, Spec
 
 
@@ -105,7 +105,7 @@ def recipe_settings(recipe: Mapping[str, Any]) -> tuple[Setting, ...]:
 
 def _default_settings(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the defaults; for a setting that belongs to a choice, such as momentum, those of the run's choice."""
-    from twofold.train.recipe import DEPENDENT_SETTINGS, Recipe
+    from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
 
     defaults = Recipe().model_dump()
     for name, (chooser, by_choice) in DEPENDENT_SETTINGS.items():

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twofold.files import write_bytes
+from twofold.report.charts import Chart, Reliability, charts, percent, reliability, significant
 from twofold.report.facts import (
     Fact,
     Setting,
@@ -29,7 +30,6 @@ from twofold.report.facts import (
     preprocessing_facts,
     recipe_settings,
 )
-from twofold.report.figures import Chart, Reliability, charts, percent, reliability, significant
 from twofold.report.read import Evaluation, Mistake, Picture, Run, RunFiles, read_run
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ raises the loss, so every rule goes the other way. They differ in how far. In or
 
 **Two conventions.** The notes and torch do not always write the same rule. Both are here, under `convention`:
 
-| rule | "notes" | "torch" |
+| rule | "d2l" | "torch" |
 | --- | --- | --- |
 | momentum | v ← γv + ηg; x ← x − v | v ← γv + g; x ← x − ηv |
 | AdaGrad, RMSProp | η g / √(s + ε) | η g / (√s + ε) |
 | AdaDelta | x ← x − g′ | x ← x − η g′, with η = 1 unless said otherwise |
 
-For momentum the paths are equal while η stays, since then v_notes = η v_torch; they part when η changes: torch rescales
+For momentum the paths are equal while η stays, since then v_d2l = η v_torch; they part when η changes: torch rescales
 the velocity with it, the notes' ball keeps its speed. The place of ε matters where s is not much larger than it.
 
 Each rule changes the weights and its own state in place, and returns nothing. The state starts at zero. The averages
@@ -39,7 +39,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Convention = Literal["notes", "torch"]
+Convention = Literal["d2l", "torch"]
 
 
 def sgd(x: Float[Tensor, "*shape"], grad: Float[Tensor, "*shape"], *, lr: float) -> None:
@@ -65,12 +65,12 @@ def momentum(
     """v ← γv + ηg; x ← x − v (notes), or v ← γv + g; x ← x − ηv (torch), γ = `momentum`.
 
     >>> x, v = torch.tensor([1.0]), torch.tensor([0.5])
-    >>> momentum(x, torch.tensor([2.0]), v, lr=0.1, momentum=0.5, convention="notes")
+    >>> momentum(x, torch.tensor([2.0]), v, lr=0.1, momentum=0.5, convention="d2l")
     >>> v, x  # 0.5 · 0.5 + 0.1 · 2
     (tensor([0.4500]), tensor([0.5500]))
     """
     velocity *= momentum
-    if _is_notes(convention):
+    if _is_d2l(convention):
         velocity += lr * grad
         x -= velocity
     else:
@@ -286,10 +286,10 @@ class Optimizer:
 
 
 def _root(square: Tensor, eps: float, convention: Convention) -> Tensor:
-    return (square + eps).sqrt() if _is_notes(convention) else square.sqrt() + eps
+    return (square + eps).sqrt() if _is_d2l(convention) else square.sqrt() + eps
 
 
-def _is_notes(convention: Convention) -> bool:
-    if convention not in ("notes", "torch"):
-        raise ValueError(f"convention must be 'notes' or 'torch', got {convention!r}")
-    return convention == "notes"
+def _is_d2l(convention: Convention) -> bool:
+    if convention not in ("d2l", "torch"):
+        raise ValueError(f"convention must be 'd2l' or 'torch', got {convention!r}")
+    return convention == "d2l"

@@ -26,8 +26,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from twofold.errors import TwofoldError
+from twofold.figures.studies import BatchCurve, draw_batch_curves
 from twofold.optim.rules import create_optimizer
-from twofold.report.study_figures import BatchCurve, draw_batch_curves
 from twofold.scratch.data import data_iter, synthetic_regression
 from twofold.terminal import track
 

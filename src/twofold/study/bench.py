@@ -19,13 +19,10 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 
 from twofold.data import Data, Images
-from twofold.keyed import torch_generator_seed
-from twofold.train.batches import BatchPlan
-from twofold.train.evaluate import quick_metrics
-from twofold.train.hardware import pick_hardware
-from twofold.train.loop import (
+from twofold.engine.batches import BatchPlan
+from twofold.engine.evaluate import quick_metrics
+from twofold.engine.loop import (
     Batch,
-    build_model,
     create_optimizer,
     explained_torch_errors,
     feed,
@@ -38,9 +35,12 @@ from twofold.train.loop import (
     requested_precision,
     require_batches,
 )
-from twofold.train.options import Options
-from twofold.train.prepare import BatchPreparation
-from twofold.train.recipe import Recipe
+from twofold.engine.options import Options
+from twofold.engine.prepare import BatchPreparation
+from twofold.engine.recipe import Recipe
+from twofold.inference.build import build_model
+from twofold.inference.hardware import pick_hardware
+from twofold.keyed import torch_generator_seed
 
 # A training has diverged when its loss, averaged over about ten steps, is this many times what it was at the first.
 DIVERGED_FACTOR = 4.0

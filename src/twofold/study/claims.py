@@ -14,10 +14,15 @@ import torch
 from torch import nn
 
 from twofold.data import normalise
+from twofold.engine.loop import load_recipe_data, preprocessing_spec
+from twofold.engine.options import Options
+from twofold.engine.recipe import Recipe
 from twofold.errors import check_known
+from twofold.inference.build import build_model
+from twofold.inference.hardware import pick_hardware
 from twofold.keyed import derive_key, permutation, torch_generator_seed
-from twofold.optim.averaging import Memory, measure_memory
-from twofold.optim.gradient_noise import (
+from twofold.landscape.averaging import Memory, measure_memory
+from twofold.landscape.gradient_noise import (
     GradientSource,
     Variance,
     epoch_bias,
@@ -27,12 +32,8 @@ from twofold.optim.gradient_noise import (
     image_variance,
     sampled_bias,
 )
-from twofold.optim.stability import measure_stable_lr, stable_lr
+from twofold.landscape.stability import measure_stable_lr, stable_lr
 from twofold.study.claim_names import CLAIMS
-from twofold.train.hardware import pick_hardware
-from twofold.train.loop import build_model, load_recipe_data, preprocessing_spec
-from twofold.train.options import Options
-from twofold.train.recipe import Recipe
 
 NUM_IMAGES = 256
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)

@@ -22,25 +22,25 @@ import torch
 from torch import Tensor, nn
 
 from twofold.data import Data, normalise
-from twofold.errors import TwofoldError
-from twofold.keyed import derive_key, permutation, torch_generator_seed
-from twofold.models.registry import Option
-from twofold.optim.hessian import Extremes, NotFiniteError, extreme_eigenvalues, frozen_copy
-from twofold.optim.stability import stable_lr
-from twofold.train.batches import BatchPlan
-from twofold.train.hardware import Hardware, pick_hardware
-from twofold.train.loop import (
-    build_model,
+from twofold.engine.batches import BatchPlan
+from twofold.engine.loop import (
     create_optimizer,
     forward_backward,
     load_recipe_data,
     preprocessing_spec,
     require_batches,
 )
-from twofold.train.options import Options
-from twofold.train.predictor import Predictor
-from twofold.train.recipe import Recipe
-from twofold.train.run import RunFolder
+from twofold.engine.options import Options
+from twofold.engine.recipe import Recipe
+from twofold.engine.run import RunFolder
+from twofold.errors import TwofoldError
+from twofold.inference.build import build_model
+from twofold.inference.hardware import Hardware, pick_hardware
+from twofold.inference.predictor import Predictor
+from twofold.keyed import derive_key, permutation, torch_generator_seed
+from twofold.landscape.hessian import Extremes, NotFiniteError, extreme_eigenvalues, frozen_copy
+from twofold.landscape.stability import stable_lr
+from twofold.models.registry import Option
 
 # Products for one measurement at most: the largest eigenvalue needs some ten, the smallest up to a hundred.
 _PRODUCTS = 60

@@ -17,10 +17,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from twofold.engine.recipe import Recipe
 from twofold.errors import RunError, TwofoldError
 from twofold.study.bench import Bench, study_conditions
 from twofold.terminal import track
-from twofold.train.recipe import Recipe
 
 # The test ends where the smoothed loss is this many times its lowest.
 _BURST = 4.0

@@ -26,9 +26,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from twofold.engine.recipe import Recipe
 from twofold.errors import TwofoldError, check_known
 from twofold.files import read_json, write_json
-from twofold.train.recipe import Recipe
 
 
 @dataclass(frozen=True)

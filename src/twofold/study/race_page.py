@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import twofold.report
 from twofold.files import write_bytes
 from twofold.report.bands import BandChart, BandPoint, BandSeries, Range, SearchChart, band_chart, ranges, search_chart
+from twofold.report.charts import percent, significant
 from twofold.report.facts import Fact, duration
-from twofold.report.figures import percent, significant
 from twofold.study.race import CONTENDERS, RaceSettings, trial_value
 
 if TYPE_CHECKING:

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from twofold.engine.run import RunFolder, now
+from twofold.engine.stopping import StopRequest
 from twofold.errors import RunError, TwofoldError
 from twofold.files import read_json, write_json
 from twofold.keyed import torch_generator_seed
@@ -35,8 +37,6 @@ from twofold.study.race import (
 )
 from twofold.study.race_page import write_race_page
 from twofold.study.workers import Workers
-from twofold.train.run import RunFolder, now
-from twofold.train.stopping import StopRequest
 
 
 @dataclass(frozen=True)

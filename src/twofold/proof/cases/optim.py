@@ -131,7 +131,7 @@ def _momentum(choose: Choose) -> dict[str, Any]:
 
     return {
         "lr": lr,
-        "settings": {"momentum": gamma, "convention": "notes"},
+        "settings": {"momentum": gamma, "convention": "d2l"},
         "fast": lambda p: torch.optim.SGD([p], lr=1.0, momentum=gamma),
         "before": scale,
         "covers": ("the notes' convention",),
@@ -158,7 +158,7 @@ def _adagrad(choose: Choose) -> dict[str, Any]:
         }
     return {
         "lr": lr,
-        "settings": {"eps": eps, "convention": "notes"},
+        "settings": {"eps": eps, "convention": "d2l"},
         # √(s + ε): a sum that starts at ε instead of 0, and nothing added to the root.
         "fast": lambda p: torch.optim.Adagrad([p], lr=lr, eps=0.0, initial_accumulator_value=eps),
         "covers": ("the notes' convention",),
@@ -184,7 +184,7 @@ def _rmsprop(choose: Choose) -> dict[str, Any]:
 
     return {
         "lr": lr,
-        "settings": {"gamma": gamma, "eps": eps, "convention": "notes"},
+        "settings": {"gamma": gamma, "eps": eps, "convention": "d2l"},
         "fast": lambda p: torch.optim.Adadelta([p], lr=lr, rho=gamma, eps=eps),
         "before": forget,
         "covers": ("the notes' convention",),

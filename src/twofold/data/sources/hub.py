@@ -1,0 +1,278 @@
+"""Data sets of the Hugging Face hub, or in their format on disk: `hf:NAME`.
+
+    load_data("hf:ylecun/mnist")                          # from the hub, kept in its own cache
+    load_data("hf:uoft-cs/cifar100?label=fine_label")     # where there are several columns to choose from
+    load_data("hf:./saved")                               # what save_to_disk wrote, or a folder of parquet files
+
+The `datasets` library (the extra `hf`) downloads, verifies and memory-maps Arrow tables; it runs no code that comes
+with a data set. Images stay encoded in the table: a row is decoded when it is asked for, by the same `open_image` that
+treats every file as hostile, so memory stays flat and pixels are those that a folder of the same files would give.
+
+Every image is decoded once before training; what was found is remembered by the table's fingerprint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from twofold.data.check import Checked, check_images
+from twofold.data.decode import BrokenImageError
+from twofold.data.names import HubName, parse_hub_name
+from twofold.data.source import EncodedImages
+from twofold.data.sources.folder import DataError
+from twofold.data.spec import PixelSpec
+from twofold.errors import TwofoldError, check_known
+
+# What the hub's authors call their splits; the first that is there is taken.
+_SPLIT_NAMES = {"train": ("train",), "val": ("validation", "valid", "val", "dev"), "test": ("test",)}
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True)
+class TableSplit:
+    """Rows of one split: `rows` are their numbers in the `table`, whose column `image` holds encoded images."""
+
+    table: Any
+    image: str
+    title: str
+    rows: np.ndarray
+    labels: Int64[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, indices: Int64[Tensor, " m"]) -> TableSplit:
+        """Return the rows at `indices`."""
+        return replace(self, rows=self.rows[indices.numpy()], labels=self.labels[indices])
+
+    def relabelled(self, labels: Int64[Tensor, " n"]) -> TableSplit:
+        """Return the same rows with other labels."""
+        return replace(self, labels=labels)
+
+    def describe(self, index: int) -> str:
+        """Return the data set, the split and the row."""
+        return f"{self.title} row {int(self.rows[index])}"
+
+    def describe_all(self) -> list[str]:
+        """Return the description of every row."""
+        return [self.describe(index) for index in range(len(self))]
+
+    def record(self, index: int) -> bytes | str:
+        """Return the encoded bytes of one image, or the path of its file where the table holds no more than that.
+
+        Raises:
+            BrokenImageError: the row has no image.
+        """
+        value = self.table[int(self.rows[index])][self.image]
+        if not isinstance(value, dict) or (value.get("bytes") is None and value.get("path") is None):
+            raise BrokenImageError(self.describe(index), "the row has no image")
+        return value["bytes"] if value.get("bytes") is not None else value["path"]
+
+
+@final
+class TableImages(EncodedImages):
+    """Images decoded from their rows."""
+
+    remedy = "it was readable when checked"
+
+    def __init__(self, split: TableSplit, spec: PixelSpec) -> None:
+        super().__init__(split.labels, spec)
+        self.records = split
+
+    def describe(self, index: int) -> str:
+        """Return the data set, the split and the row."""
+        return self.records.describe(index)
+
+    def _encoded(self, index: int) -> bytes | str:
+        return self.records.record(index)
+
+
+@dataclass(frozen=True)
+class HubData:
+    """What a data set holds: see `load._Found`."""
+
+    title: str
+    class_names: tuple[str, ...]
+    splits: dict[str, TableSplit]
+    channels: int
+    median_side: int
+    fingerprint: str
+    notes: tuple[str, ...]
+
+
+def open_hub_data(text: str, *, skip_broken: bool, show_progress: bool) -> HubData:
+    """Return the data set that `text`, "hf:NAME", names; every image is decoded once, unless that is known.
+
+    Args:
+        text: see `names.parse_hub_name`.
+        skip_broken: leave images out that cannot be decoded, with a note for each.
+        show_progress: of download and check.
+
+    Raises:
+        TwofoldError: the library is missing, the data set cannot be had, or has no images with classes.
+        DataError: images that cannot be decoded.
+    """
+    wanted = parse_hub_name(text)
+    tables = _tables(wanted, show_progress=show_progress)
+    image, label = _columns(wanted, next(iter(tables.values())).features)
+    class_names = _class_names(tables, label)
+    splits: dict[str, TableSplit] = {}
+    checked: list[Checked] = []
+    notes: list[str] = []
+    broken: list[str] = []
+    for split, table in tables.items():
+        part, without = _split(f"{text.split('?', maxsplit=1)[0]} {split}", table, image, label, class_names)
+        if without:
+            notes.append(f"{part.title}: {without:,} rows without a class are left out")
+        found = _check(part, show_progress=show_progress)
+        good = [index for index, result in enumerate(found) if result.broken is None]
+        broken += [f"{part.describe(i)}: {result.broken}" for i, result in enumerate(found) if result.broken]
+        if good:
+            splits[split] = part.select(torch.tensor(good))
+            checked += [found[index] for index in good]
+    if broken and not skip_broken:
+        more = f"; and {len(broken) - _MOST_NAMED} more" if len(broken) > _MOST_NAMED else ""
+        shown = "; ".join(broken[:_MOST_NAMED]) + more
+        raise DataError(f"{text}: {len(broken)} images cannot be used ({shown}); leave them out with --skip-broken")
+    notes += [f"skipped {line}" for line in broken]
+    if "train" not in splits:
+        raise TwofoldError(f"{text} has no training images with classes; its splits are {', '.join(tables)}")
+    sides = sorted(min(result.height, result.width) for result in checked)
+    digest = hashlib.sha256(json.dumps([class_names, image, label]).encode())
+    for split, part in splits.items():
+        digest.update(f"{split} {tables[split]._fingerprint} {len(part)}".encode())
+        digest.update(part.rows.tobytes())
+    return HubData(
+        title=wanted.name,
+        class_names=class_names,
+        splits=splits,
+        channels=1 if all(result.grey for result in checked) else 3,
+        median_side=sides[(len(sides) - 1) // 2],
+        fingerprint=digest.hexdigest(),
+        notes=tuple(notes),
+    )
+
+
+def _tables(wanted: HubName, *, show_progress: bool) -> dict[str, Any]:
+    """Return the Arrow table of each of our splits."""
+    # That it is installed, `check_data_name` has seen.
+    import datasets
+
+    with _progress_bars(datasets, show_progress):
+        try:
+            loaded = _load(datasets, wanted)
+        except TwofoldError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise TwofoldError(f"cannot load hf:{wanted.name}: {reason}") from error
+    if isinstance(loaded, datasets.Dataset):
+        loaded = {"train": loaded}
+    tables = {}
+    for split, names in _SPLIT_NAMES.items():
+        name = next((name for name in names if name in loaded), None)
+        if name is not None:
+            tables[split] = loaded[name]
+    if not tables:
+        raise TwofoldError(f"hf:{wanted.name} has the splits {', '.join(map(str, loaded))}; one must be called train")
+    return tables
+
+
+def _load(datasets: Any, wanted: HubName) -> Any:
+    folder = Path(wanted.name).expanduser()
+    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+        return datasets.load_from_disk(str(folder))
+    if wanted.is_path and not folder.is_dir():
+        raise TwofoldError(f"no such folder: {wanted.name}; a name on the hub is OWNER/NAME")
+    # A folder that is there could be taken for a name on the hub; resolved, it cannot.
+    name = str(folder.resolve()) if folder.is_dir() else wanted.name
+    return datasets.load_dataset(name, wanted.config, revision=wanted.revision)
+
+
+@contextlib.contextmanager
+def _progress_bars(datasets: Any, show: bool) -> Iterator[None]:
+    before = datasets.is_progress_bar_enabled()
+    try:
+        (datasets.enable_progress_bars if show else datasets.disable_progress_bars)()
+        yield
+    finally:
+        (datasets.enable_progress_bars if before else datasets.disable_progress_bars)()
+
+
+def _columns(wanted: HubName, features: Any) -> tuple[str, str]:
+    """Return the names of the columns with the image and the class."""
+    kinds = {name: type(feature).__name__ for name, feature in features.items()}
+    images = [name for name, kind in kinds.items() if kind == "Image"]
+    labels = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    found = []
+    for what, asked, candidates in (("image", wanted.image, images), ("label", wanted.label, labels)):
+        if asked is not None:
+            check_known(f"column of hf:{wanted.name}", asked, kinds)
+            found.append(asked)
+        elif len(candidates) == 1:
+            found.append(candidates[0])
+        else:
+            has = f"its columns are {', '.join(f'{name} ({kind})' for name, kind in kinds.items())}"
+            number = "several columns" if candidates else "no column"
+            raise TwofoldError(
+                f"hf:{wanted.name} has {number} of the kind {'Image' if what == 'image' else 'ClassLabel'}; choose one "
+                f"with hf:{wanted.name}?{what}=COLUMN: {has}"
+            )
+    if found[0] not in images:
+        raise TwofoldError(f"column {found[0]!r} of hf:{wanted.name} holds {kinds[found[0]]}, not images")
+    return found[0], found[1]
+
+
+def _class_names(tables: dict[str, Any], label: str) -> tuple[str, ...]:
+    """Return the names of the classes: of the column's feature, or the values that occur, in order."""
+    first = next(iter(tables.values()))
+    names = getattr(first.features[label], "names", None)
+    if names is not None:
+        for split, table in tables.items():
+            if getattr(table.features[label], "names", None) != names:
+                raise TwofoldError(f"the split {split} has other classes in {label!r} than the others")
+        return tuple(names)
+    values = {value for table in tables.values() for value in table.unique(label) if value is not None}
+    if not all(isinstance(value, str | int) and not isinstance(value, bool) for value in values):
+        raise TwofoldError(f"column {label!r} holds neither numbers nor names of classes")
+    return tuple(str(value) for value in sorted(values, key=lambda value: (isinstance(value, str), value)))
+
+
+def _split(title: str, table: Any, image: str, label: str, class_names: tuple[str, ...]) -> tuple[TableSplit, int]:
+    """Return the rows that have a class, and how many have none."""
+    import datasets
+
+    values: Sequence[Any] = table[label][:]
+    if getattr(table.features[label], "names", None) is not None:
+        known = range(len(class_names))
+        numbers = [value if value is not None and value in known else -1 for value in values]
+    else:
+        places = {name: place for place, name in enumerate(class_names)}
+        numbers = [places.get(str(value), -1) if value is not None else -1 for value in values]
+    labels = np.asarray(numbers, dtype=np.int64)
+    rows = np.flatnonzero(labels >= 0)
+    encoded = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+    return TableSplit(encoded, image, title, rows, torch.from_numpy(labels[rows])), len(labels) - len(rows)
+
+
+def _check(part: TableSplit, *, show_progress: bool) -> list[Checked]:
+    """Return what decoding each row shows; remembered by the table's fingerprint."""
+    return check_images(
+        "tables",
+        f"{part.table._fingerprint} {part.image}",
+        keys=[str(row) for row in part.rows.tolist()],
+        encoded=part.record,
+        label=f"checking {part.title}",
+        show_progress=show_progress,
+    )

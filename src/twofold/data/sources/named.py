@@ -1,0 +1,165 @@
+"""A named data set: embedded, prepared before, found on the system, or downloaded; in that order.
+
+What was downloaded is prepared as one safetensors file in Twofold's cache; a damaged one is reported and made anew
+from the published files, which stay beside it, so that this needs no network.
+Addresses and checksums are torchvision's, so they are kept up to date in one place, outside this package.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from twofold.data.download import DownloadError, Patience, Resource, download, file_md5
+from twofold.data.names import NAMED_DATA
+from twofold.data.source import MemoryImages
+from twofold.data.sources.archives import MNIST_FILES, read_archives
+from twofold.data.sources.embedded import load_fashion_mini
+from twofold.data.sources.store import Arrays, DamagedStoreError, read_store, write_store
+from twofold.errors import TwofoldError
+from twofold.files import cache_folder
+from twofold.terminal import note
+
+_SYSTEM_FOLDER = Path("/usr/share/datasets")
+_CIFAR_BINARY_MD5 = {"cifar10": "c32a1d4ab5d03f1284b67883e8d87530", "cifar100": "03b5dce01913d631647c71ecec9e9cb8"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedImages:
+    """A named data set at its own size, in memory."""
+
+    class_names: tuple[str, ...]
+    train: MemoryImages
+    test: MemoryImages
+    fingerprint: str
+
+
+def load_named(
+    name: str,
+    *,
+    resources: Sequence[Resource] | None = None,
+    patience: Patience | None = None,
+    show_progress: bool = True,
+) -> NamedImages:
+    """Return the named data set `name`; `resources` are the files to download, by default the published ones.
+
+    Raises:
+        TwofoldError: the data cannot be had; the message says what to do without a network.
+    """
+    if name == "svhn" and importlib.util.find_spec("scipy") is None:
+        raise TwofoldError('svhn needs scipy to read its .mat files; pip install "twofold[svhn]"')
+    arrays, fingerprint = _find(name, resources, patience, show_progress)
+    return NamedImages(
+        class_names=arrays.class_names,
+        train=MemoryImages(arrays.train_images, arrays.train_labels, f"{name} train"),
+        test=MemoryImages(arrays.test_images, arrays.test_labels, f"{name} test"),
+        fingerprint=fingerprint,
+    )
+
+
+def official_resources(name: str) -> tuple[Resource, ...]:
+    """Return the published files of the named data set, as torchvision knows them."""
+    from torchvision import datasets
+
+    if name in ("mnist", "fashion-mnist"):
+        known = datasets.MNIST if name == "mnist" else datasets.FashionMNIST
+        return tuple(
+            Resource(filename=filename, urls=tuple(mirror + filename for mirror in known.mirrors), md5=md5)
+            for filename, md5 in known.resources
+        )
+    if name == "svhn":
+        files = [datasets.SVHN.split_list[split] for split in ("train", "test")]
+        return tuple(Resource(filename=filename, urls=(url,), md5=md5) for url, filename, md5 in files)
+    url = (datasets.CIFAR10 if name == "cifar10" else datasets.CIFAR100).url.replace("python", "binary")
+    return (Resource(filename=url.rpartition("/")[2], urls=(url,), md5=_CIFAR_BINARY_MD5[name]),)
+
+
+def _find(
+    name: str, resources: Sequence[Resource] | None, patience: Patience | None, show_progress: bool
+) -> tuple[Arrays, str]:
+    if name == "fashion-mini":
+        return _embedded()
+    stored = cache_folder() / "data" / name / "data.safetensors"
+    if found := _stored(name, stored):
+        return found
+    if system := _system_copy(name):
+        arrays = read_archives(name, system)
+        return arrays, arrays.fingerprint()
+    try:
+        stored.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TwofoldError(
+            f"cannot write the cache {stored.parent}: {error.strerror or error}; set TWOFOLD_CACHE to another folder"
+        ) from error
+    with FileLock(stored.parent / "lock"):
+        # Another process may have prepared the data while this one waited.
+        if stored.exists() and (found := _stored(name, stored)):
+            return found
+        arrays = _obtain(name, resources, patience, show_progress)
+        write_store(stored, arrays)
+        return arrays, arrays.fingerprint()
+
+
+def _embedded() -> tuple[Arrays, str]:
+    train_images, train_labels, test_images, test_labels, fingerprint = load_fashion_mini()
+    class_names = NAMED_DATA["fashion-mini"].class_names
+    assert class_names is not None
+    arrays = Arrays(
+        class_names=class_names,
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+    )
+    return arrays, fingerprint
+
+
+def _stored(name: str, stored: Path) -> tuple[Arrays, str] | None:
+    """Return the prepared data; None if there are none, or after saying so, if they are damaged."""
+    try:
+        return read_store(stored)
+    except FileNotFoundError:
+        return None
+    except (OSError, DamagedStoreError) as error:
+        note(f"the prepared {name} in {stored} is damaged ({error}); it is made anew")
+        return None
+
+
+def _system_copy(name: str) -> Path | None:
+    """Return a folder that the administrator has put the published files in; $TWOFOLD_SYSTEM_DATA adds a root."""
+    roots = [_SYSTEM_FOLDER]
+    if extra := os.environ.get("TWOFOLD_SYSTEM_DATA"):
+        roots.insert(0, Path(extra))
+    for root in roots:
+        if name in ("mnist", "fashion-mnist") and all((root / name / file).is_file() for file in MNIST_FILES):
+            return root / name
+    return None
+
+
+def _obtain(name: str, resources: Sequence[Resource] | None, patience: Patience | None, show_progress: bool) -> Arrays:
+    """Return the data from the published files: those in place if their checksum is right, the others downloaded."""
+    folder = cache_folder() / "downloads" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    resources = resources or official_resources(name)
+    for resource in resources:
+        path = folder / resource.filename
+        for left_over in folder.glob(f".{resource.filename}.*.tmp"):
+            left_over.unlink()  # of a process that was killed; the lock says that no other is at work
+        if path.exists():
+            if file_md5(path) == resource.md5:
+                continue
+            note(f"{path} has the wrong checksum; it is downloaded again")
+        try:
+            download(resource, path, patience=patience, show_progress=show_progress)
+        except DownloadError as error:
+            wanted = ", ".join(resource.filename for resource in resources)
+            raise DownloadError(
+                f"{error}; use fashion-mini, which needs no network, or run once with a network, "
+                f"or put {wanted} into {folder}"
+            ) from error
+    return read_archives(name, folder)

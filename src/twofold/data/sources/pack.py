@@ -1,0 +1,554 @@
+"""A folder of images to shards: decoded once, scaled once, checked, and gone on with where it was cut off.
+
+How an image is stored:
+
+- One whose shorter side is at most `size` is stored as the bytes of its file (JPEG, PNG, WebP): nothing is lost, and
+  its pixels are those that the folder gives. BMP and TIFF become PNG, which is lossless and smaller.
+- A larger one is scaled so that its shorter side is `size`, aspect ratio kept: a quarter more than a network of 224 px
+  sees is left for random crops. A JPEG is first decoded at 1/2, 1/4 or 1/8 of its size, which its format allows for a
+  fraction of the time, as long as twice the wanted size is left for the last step.
+- Scaled images are stored as JPEG of `quality` 95, with colour at half the resolution as cameras store it: a
+  photograph of 384 × 256 px is 44 KB so and takes 1.1 ms to decode, as PNG 161 KB and 8 ms (one core). The scaling
+  has already put aside more than such a JPEG does.
+- At 128 px and below, where the blocks of 8 × 8 pixels of a JPEG would be seen, they are bare pixels (PPM or PGM): at
+  96 px 37 KB and 0.02 ms, where a PNG is 22 KB and takes 0.7 ms. At 256 px bare pixels are seven times as many
+  bytes as a JPEG, so that disk and network may become the limit.
+- Who has the room asks for bare pixels at any size with `store` "raw", and gets them of every image, small ones as
+  well: exact, and with nothing left to decode. "png" is exact in half the bytes, and slow to read.
+
+Images lie in the shards in a random order, drawn once from a fixed key, so that whoever reads a shard from front to
+back meets the classes mixed; the index restores the order of the folder. A shard counts once its JSON file is there,
+which is written after it; everything is written under a temporary name and renamed. So packing may be cut off at any
+moment: what is finished is checked and kept, the rest is done again, and the bytes at the end are the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from filelock import FileLock, Timeout
+from PIL import Image
+
+from twofold.data.decode import FORMATS, MAX_PIXELS, BrokenImageError, _quiet_pillow, open_image
+from twofold.data.inspection import name_trouble
+from twofold.data.parallel import ordered_map
+from twofold.data.pixels import is_grey
+from twofold.data.sources.folder import FolderScan, scan_folder
+from twofold.data.sources.packed import (
+    FORMAT,
+    INDEX_NAME,
+    STATE_NAME,
+    PackIndex,
+    ShardEntry,
+    ShardIndex,
+    Store,
+    is_packed,
+    read_model,
+    to_json,
+)
+from twofold.data.sources.problems import Problem, summary_error
+from twofold.errors import RunError, TwofoldError
+from twofold.files import atomic_path, read_json, write_text
+from twofold.keyed import derive_key, permutation
+from twofold.terminal import note, shown, track
+
+LARGEST_SIZE = 4096
+_BARE_UP_TO = 128
+_KEPT = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
+# A file that is larger than its raw pixels carries something else along, such as a film or a thousand thumbnails.
+_MOST_METADATA = 2**16
+_OWN_FILES = re.compile(r"^\.?((train|val|test|all)-\d{5}\.(tar|json)|index\.json|packing\.json)(\.[^.]*\.tmp)?$")
+_LOCK_NAME = ".packing.lock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackOptions:
+    """How to pack: see the module. `shard_bytes` is the most that a shard may have, unless one image has more."""
+
+    size: int = 256
+    quality: int = 95
+    store: Store = "auto"
+    shard_bytes: int = 256_000_000
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= LARGEST_SIZE:
+            raise TwofoldError(f"size must be from 1 to {LARGEST_SIZE} px, got {self.size}")
+        if not 1 <= self.quality <= 100:
+            raise TwofoldError(f"quality must be from 1 to 100, got {self.quality}; 95 is usual")
+        if self.store not in get_args(Store):
+            raise TwofoldError(f"store must be one of {', '.join(get_args(Store))}, got {self.store!r}")
+        if self.shard_bytes < 1:
+            raise TwofoldError(f"shard_bytes must be 1 or more, got {self.shard_bytes}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackResult:
+    """What was packed: how many images, shards and bytes, what was left out, and whether it was there already."""
+
+    out: Path
+    num_images: int
+    num_shards: int
+    num_bytes: int
+    skipped: tuple[tuple[str, str], ...]
+    was_there: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file to pack: its place in its split, where it is, its label, and its size and time when packing began."""
+
+    number: int
+    path: str
+    relative: str
+    label: int
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """A record to be: its bytes, suffix, pixels and whether it is grey; or why the file could not be read."""
+
+    content: bytes = b""
+    suffix: str = ""
+    height: int = 0
+    width: int = 0
+    grey: bool = False
+    broken: str | None = None
+
+
+@dataclass
+class _Columns:
+    """The index of a shard while it grows."""
+
+    first: int
+    stop: int
+    number: list[int] = field(default_factory=list)
+    offset: list[int] = field(default_factory=list)
+    length: list[int] = field(default_factory=list)
+    crc32: list[int] = field(default_factory=list)
+    label: list[int] = field(default_factory=list)
+    height: list[int] = field(default_factory=list)
+    width: list[int] = field(default_factory=list)
+    grey: list[bool] = field(default_factory=list)
+    path: list[str] = field(default_factory=list)
+    broken: list[tuple[str, str]] = field(default_factory=list)
+
+
+def pack_folder(
+    root: Path, out: Path, options: PackOptions, *, skip_broken: bool = False, show_progress: bool = True
+) -> PackResult:
+    """Pack the images of a folder into shards in the folder `out`, or go on where it was cut off.
+
+    Args:
+        root: one folder a class, or train/, val/ and test/ with one folder a class each.
+        out: a folder of its own, not inside of `root`; made if it is not there.
+        options: how to pack.
+        skip_broken: leave out what cannot be read; without it, that ends the command after all else was packed, so
+            that nothing is packed twice when it is run again.
+        show_progress: say how far along we are.
+
+    Raises:
+        DataError: the folder cannot be used, or holds broken files; the message lists them.
+        TwofoldError: `out` cannot be used.
+        RunError: the folder changed meanwhile, or the disk is full; what is finished stays.
+    """
+    _check_places(root, out)
+    scan = scan_folder(root, skip_broken=True, check=False, show_progress=False)
+    for name in scan.class_names:
+        if (reason := name_trouble(name)) and "UTF-8" in reason:
+            raise TwofoldError(f"the class {shown(name)} in {root} {reason}")
+    plan = _plan(scan)
+    state = _state(plan, options)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with FileLock(out / _LOCK_NAME, timeout=0):
+            try:
+                return _pack(scan, plan, out, options, state, skip_broken=skip_broken, show_progress=show_progress)
+            finally:
+                (out / _LOCK_NAME).unlink(missing_ok=True)
+    except Timeout as error:
+        raise TwofoldError(f"{out} is being packed by another process; wait for it, or give another --out") from error
+    except OSError as error:
+        raise RunError(f"cannot write {out}: {error.strerror or error}") from error
+
+
+def _check_places(root: Path, out: Path) -> None:
+    if root.is_dir() and is_packed(root):
+        raise TwofoldError(f"{root} is packed already; use it as it is: --data {root}")
+    if out.resolve() == root.resolve() or root.resolve() in out.resolve().parents:
+        raise TwofoldError(f"--out {out} lies inside of {root}, where it would be taken for a class; put it elsewhere")
+    if out.exists() and not out.is_dir():
+        raise TwofoldError(f"--out {out} is a file; give a folder")
+    if out.is_dir():
+        strangers = sorted(
+            path.name for path in out.iterdir() if path.name != _LOCK_NAME and not _OWN_FILES.match(path.name)
+        )
+        if strangers:
+            raise TwofoldError(
+                f"--out {out} holds other files, such as {shown(strangers[0])}; give a folder of its own"
+            )
+
+
+def _plan(scan: FolderScan) -> dict[str, list[_Source]]:
+    """Return the files of each split in the order in which they are packed."""
+    plan = {}
+    for split, part in scan.splits.items():
+        labels = part.labels.tolist()
+        sources = []
+        for number in permutation(derive_key("pack", split), len(labels)).tolist():
+            path = part.paths[number]
+            relative = Path(os.path.relpath(path, scan.root)).as_posix()
+            try:
+                info = os.stat(path)
+            except OSError as error:
+                raise _changed(relative, f"is gone ({error.strerror})") from error
+            sources.append(_Source(number, path, relative, labels[number], info.st_size, info.st_mtime_ns))
+        plan[split] = sources
+    return plan
+
+
+def _state(plan: dict[str, list[_Source]], options: PackOptions) -> dict[str, Any]:
+    """Return what decides the bytes of a pack, as JSON has it."""
+    return {
+        "format": FORMAT,
+        "version": 1,
+        "options": {
+            "size": options.size,
+            "quality": options.quality,
+            "store": options.store,
+            "shard_bytes": options.shard_bytes,
+        },
+        "files": [
+            [split, source.relative, source.size, source.mtime_ns, source.label]
+            for split, sources in plan.items()
+            for source in sources
+        ],
+    }
+
+
+def _pack(
+    scan: FolderScan,
+    plan: dict[str, list[_Source]],
+    out: Path,
+    options: PackOptions,
+    state: dict[str, Any],
+    *,
+    skip_broken: bool,
+    show_progress: bool,
+) -> PackResult:
+    digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
+    if (out / INDEX_NAME).exists():
+        index = read_model(out / INDEX_NAME, PackIndex)
+        if index.source != digest:
+            raise TwofoldError(
+                f"{out} holds a pack of other images, or with other options; remove it or give another --out"
+            )
+        return _result(out, index, was_there=True)
+    _prepare_out(scan.root, out, state)
+    entries: dict[str, list[ShardEntry]] = {}
+    broken = []
+    for split, sources in plan.items():
+        shards = _pack_split(out, split, sources, options, show_progress)
+        entries[split] = [entry for entry, _ in shards]
+        broken += [pair for _, shard in shards for pair in shard.broken]
+        _require_classes(scan, split, sources, [shard for _, shard in shards])
+    _require_same_folder(scan, plan)
+    left_out = [(problem.path, problem.message) for problem in scan.problems]
+    problems = [
+        *scan.problems,
+        *(Problem("broken image", shown(path), reason, True) for path, reason in sorted(broken)),
+    ]
+    if problems and not skip_broken:
+        raise summary_error(str(scan.root), problems)
+    content = hashlib.sha256(json.dumps(scan.class_names).encode())
+    for split, shards_of_split in entries.items():
+        content.update("".join([split, *(entry.sha256 for entry in shards_of_split)]).encode())
+    index = PackIndex(
+        name=scan.root.resolve().name,
+        class_names=scan.class_names,
+        splits={split: tuple(of_split) for split, of_split in entries.items()},  # type: ignore[misc]
+        size=options.size,
+        quality=options.quality,
+        store=options.store,
+        source=digest,
+        fingerprint=content.hexdigest(),
+        skipped=tuple((_plain(path), _plain(reason)) for path, reason in [*left_out, *sorted(broken)]),
+    )
+    write_text(out / INDEX_NAME, to_json(index))
+    (out / STATE_NAME).unlink(missing_ok=True)
+    return _result(out, index, was_there=False)
+
+
+def _result(out: Path, index: PackIndex, *, was_there: bool) -> PackResult:
+    entries = [entry for of_split in index.splits.values() for entry in of_split]
+    return PackResult(
+        out=out,
+        num_images=sum(entry.records for entry in entries),
+        num_shards=len(entries),
+        num_bytes=sum(entry.bytes for entry in entries),
+        skipped=index.skipped,
+        was_there=was_there,
+    )
+
+
+def _prepare_out(root: Path, out: Path, state: dict[str, Any]) -> None:
+    """Remove what a killed process left under temporary names; start anew where the folder or options changed."""
+    for path in out.glob(".*.tmp"):
+        if _OWN_FILES.match(path.name):
+            path.unlink(missing_ok=True)
+    if (out / STATE_NAME).exists():
+        try:
+            before = read_json(out / STATE_NAME)
+        except TwofoldError:
+            before = {}
+        if before == state:
+            return
+        note(f"starting again: {_difference(root, before, state)}")
+    # Without the state nobody knows what the shards were made from.
+    for path in out.iterdir():
+        if _OWN_FILES.match(path.name):
+            path.unlink(missing_ok=True)
+    write_text(out / STATE_NAME, json.dumps(state) + "\n")
+
+
+def _difference(root: Path, before: dict[str, Any], state: dict[str, Any]) -> str:
+    if before.get("options") != state["options"]:
+        return "the options are not those that packing began with"
+    old, new = ({row[1]: row for row in part.get("files", [])} for part in (before, state))
+    changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    return f"{root} has changed since packing began ({shown(changed[0]) if changed else 'its order'}{more})"
+
+
+def _pack_split(
+    out: Path, split: str, sources: list[_Source], options: PackOptions, show_progress: bool
+) -> list[tuple[ShardEntry, ShardIndex]]:
+    """Return the shards of a split, those that were finished before first."""
+    shards = _finished_shards(out, split)
+    position = shards[-1][1].stop if shards else 0
+    if position:
+        note(f"{split}: {position:,} of {len(sources):,} images were packed before; going on")
+    encoded = ordered_map(lambda source: _encode(source, options), sources[position:])
+    tracked = track(encoded, total=len(sources) - position, label=f"packing {split} images", enabled=show_progress)
+    with contextlib.closing(encoded), contextlib.closing(tracked):  # type: ignore[type-var]
+        items = zip(sources[position:], tracked, strict=True)
+        pending = next(items, None)
+        while pending is not None:
+            name = f"{split}-{len(shards):05d}"
+            entry, shard, pending = _write_shard(out, name, split, position, pending, items, options)
+            shards.append((entry, shard))
+            position = shard.stop
+    return shards
+
+
+def _finished_shards(out: Path, split: str) -> list[tuple[ShardEntry, ShardIndex]]:
+    """Return the shards that are whole, from the first one on without a gap; what follows is written again."""
+    shards: list[tuple[ShardEntry, ShardIndex]] = []
+    position = 0
+    while (path := out / f"{split}-{len(shards):05d}.json").exists():
+        try:
+            shard = read_model(path, ShardIndex)
+            entry = _entry(path, shard)
+            whole = shard.first == position and _sha256(path.with_suffix(".tar")) == shard.sha256
+        except (TwofoldError, OSError):
+            break
+        if not whole:
+            break
+        shards.append((entry, shard))
+        position = shard.stop
+    return shards
+
+
+def _entry(path: Path, shard: ShardIndex) -> ShardEntry:
+    return ShardEntry(
+        name=path.stem,
+        bytes=shard.bytes,
+        sha256=shard.sha256,
+        index_sha256=_sha256(path),
+        records=len(shard.number),
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_shard(
+    out: Path,
+    name: str,
+    split: str,
+    position: int,
+    pending: tuple[_Source, _Encoded] | None,
+    items: Iterator[tuple[_Source, _Encoded]],
+    options: PackOptions,
+) -> tuple[ShardEntry, ShardIndex, tuple[_Source, _Encoded] | None]:
+    """Write one shard and its index; return both, and the record that no longer fitted."""
+    columns = _Columns(position, position)
+    path = out / f"{name}.tar"
+    with atomic_path(path) as temporary:
+        with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+            while pending is not None:
+                source, encoded = pending
+                if encoded.broken is not None:
+                    columns.broken.append((_plain(source.relative), _plain(encoded.broken)))
+                else:
+                    room = options.shard_bytes - tar.offset - 4 * tarfile.BLOCKSIZE
+                    if columns.number and len(encoded.content) > room:
+                        break
+                    _add_record(tar, columns, source, encoded)
+                columns.stop += 1
+                pending = next(items, None)
+        num_bytes, digest = temporary.stat().st_size, _sha256(temporary)
+    shard = ShardIndex(bytes=num_bytes, sha256=digest, split=split, **vars(columns))  # type: ignore[arg-type]
+    # From here on the shard counts.
+    write_text(path.with_suffix(".json"), to_json(shard))
+    return _entry(path.with_suffix(".json"), shard), shard, pending
+
+
+def _add_record(tar: tarfile.TarFile, columns: _Columns, source: _Source, encoded: _Encoded) -> None:
+    """Append the image and, as WebDataset's readers expect it, its label."""
+    key = f"{source.number:08d}"
+    columns.number.append(source.number)
+    # In this format a header is exactly one block, so the content starts a block after it.
+    columns.offset.append(tar.offset + tarfile.BLOCKSIZE)
+    columns.length.append(len(encoded.content))
+    columns.crc32.append(zlib.crc32(encoded.content))
+    columns.label.append(source.label)
+    columns.height.append(encoded.height)
+    columns.width.append(encoded.width)
+    columns.grey.append(encoded.grey)
+    columns.path.append(_plain(source.relative))
+    for member, content in ((f"{key}.{encoded.suffix}", encoded.content), (f"{key}.cls", str(source.label).encode())):
+        info = tarfile.TarInfo(member)
+        info.size = len(content)
+        info.mode = 0o644
+        tar.addfile(info, io.BytesIO(content))
+
+
+def _plain(text: str) -> str:
+    """Return `text` as valid Unicode: a file name may be any bytes, JSON may not."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def _encode(source: _Source, options: PackOptions) -> _Encoded:
+    """Return a file as it is stored.
+
+    Raises:
+        RunError: it is not the file that was there when packing began.
+    """
+    try:
+        with open(source.path, "rb") as file:
+            _require_unchanged(source, os.fstat(file.fileno()))
+            try:
+                encoded = _read_and_encode(file, source, options)
+            except BrokenImageError as error:
+                encoded = _Encoded(broken=error.reason)
+            _require_unchanged(source, os.fstat(file.fileno()))
+    except FileNotFoundError as error:
+        raise _changed(source.relative, "is gone") from error
+    except OSError as error:
+        return _Encoded(broken=f"cannot be read: {error.strerror or error}")
+    return encoded
+
+
+def _require_unchanged(source: _Source, info: os.stat_result) -> None:
+    if (info.st_size, info.st_mtime_ns) != (source.size, source.mtime_ns):
+        raise _changed(source.relative, "was changed")
+
+
+def _changed(relative: str, what: str) -> RunError:
+    return RunError(f"{shown(relative)} {what} while the folder was packed; run the command again when it is at rest")
+
+
+def _read_and_encode(file: io.BufferedReader, source: _Source, options: PackOptions) -> _Encoded:
+    image = _open_reduced(file, options)
+    if image is None:
+        file.seek(0)
+        content = file.read()
+        image = open_image(content)
+        with Image.open(io.BytesIO(content), formats=FORMATS) as header:
+            suffix = _KEPT[str(header.format)]
+        return _Encoded(content, suffix, image.height, image.width, is_grey(image))
+    grey = is_grey(image)
+    image = image.convert("L") if grey else image
+    shorter = min(image.size)
+    is_scaled = shorter > options.size
+    if is_scaled:
+        scale = options.size / shorter
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    buffer = io.BytesIO()
+    if options.store == "raw" or (options.store == "auto" and is_scaled and options.size <= _BARE_UP_TO):
+        image.save(buffer, "PPM")
+        suffix = "pgm" if grey else "ppm"
+    elif options.store == "png" or not is_scaled:
+        image.save(buffer, "PNG")
+        suffix = "png"
+    else:
+        image.save(buffer, "JPEG", quality=options.quality)
+        suffix = "jpg"
+    return _Encoded(buffer.getvalue(), suffix, image.height, image.width, grey)
+
+
+def _open_reduced(file: io.BufferedReader, options: PackOptions) -> Image.Image | None:
+    """Return an image decoded, at reduced scale where its format allows; None if its file is stored as it is.
+
+    Raises:
+        BrokenImageError: it cannot be read.
+    """
+    size = options.size
+    _quiet_pillow()
+    try:
+        header = Image.open(file, formats=FORMATS)
+    except Exception:  # noqa: BLE001 - whatever it is, open_image says it in words
+        file.seek(0)
+        return open_image(file)
+    width, height = header.size
+    shorter = min(width, height)
+    num_bytes = os.fstat(file.fileno()).st_size
+    is_lean = num_bytes <= 3 * width * height + _MOST_METADATA
+    if options.store != "raw" and 0 < shorter <= size and header.format in _KEPT and is_lean:
+        return None
+    if header.format in ("JPEG", "MPO") and shorter > 2 * size and width * height <= MAX_PIXELS:
+        header.draft(None, (2 * size * width // shorter, 2 * size * height // shorter))
+        return open_image(header)
+    file.seek(0)
+    return open_image(file)
+
+
+def _require_classes(scan: FolderScan, split: str, sources: list[_Source], shards: list[ShardIndex]) -> None:
+    """Check that each class to train on has an image that could be read."""
+    if split not in ("train", "all"):
+        return
+    wanted = {source.label for source in sources}
+    if empty := sorted(wanted - {label for shard in shards for label in shard.label}):
+        name = shown(scan.class_names[empty[0]])
+        raise RunError(
+            f"the class {name} of {scan.root} has no image that can be read; remove its folder, or repair it"
+        )
+
+
+def _require_same_folder(scan: FolderScan, plan: dict[str, list[_Source]]) -> None:
+    """Check that the folder holds what it held when packing began."""
+    again = _plan(scan_folder(scan.root, skip_broken=True, check=False, show_progress=False))
+    before, now = (
+        {(split, source.relative): source for split, sources in part.items() for source in sources}
+        for part in (plan, again)
+    )
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            what = "is new: it came" if key not in before else "was changed" if key in now else "is gone: it went"
+            raise _changed(key[1], what)

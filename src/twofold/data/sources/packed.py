@@ -1,0 +1,445 @@
+"""Images packed into a few large files: any of them by number with one read, every record checked.
+
+Thousands of small files are slow to list, to copy and to read from a network or an object store, and a photograph
+of 3000 × 2000 pixels has 120 times the pixels that a network of 224 px looks at. `twofold data pack` (see `pack`)
+decodes and scales each image once and appends it to a shard; this module reads what it wrote.
+
+    photos-packed/
+      index.json          classes, splits, how it was packed, and for each shard its length and SHA-256
+      train-00000.tar     00000017.jpg, 00000017.cls, 00000004.jpg, 00000004.cls …
+      train-00000.json    where each record lies, its length, CRC-32, label and source
+
+Why tar and a JSON beside it, and no library: what a streaming library must give is one sequential read, random access
+by number, checksums, no pickle, and object storage. LitData and MosaicML Streaming have their own binary formats
+that only they read, take pickle as the codec of last resort, and bring a cloud vendor's SDK and more along.
+WebDataset's format is a plain tar: `tar -tf` lists it, and the loaders of a cluster know it (WebDataset itself, DALI,
+Hugging Face datasets), but it can only be read from front to back, and its library unpickles members by their suffix.
+So the shards are WebDataset's format, to be streamed by any of these from any store, in an order that is mixed
+already; and the index adds what the format lacks. A record is one range of bytes, so a store that
+answers range requests gives random access too: see `read` of `open_packed`.
+
+Records are decoded in threads: Pillow lets go of the interpreter lock while it decodes and scales. What batch an
+image is in, and which thread decodes it, has no influence on its pixels.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, final
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor
+
+from twofold.data.decode import RECORD_FORMATS, BrokenImageError, bare_pixels, open_image
+from twofold.data.parallel import ordered_map
+from twofold.data.pixels import image_to_pil, to_pixels, whole_pixels
+from twofold.data.source import EncodedImages
+from twofold.data.spec import PixelSpec
+from twofold.errors import RunError, TwofoldError
+from twofold.terminal import track
+
+INDEX_NAME = "index.json"
+STATE_NAME = "packing.json"
+FORMAT = "twofold-packed"
+
+Count = Annotated[int, Field(ge=0, lt=2**62)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# A plain file name: an index from elsewhere must not lead out of its folder.
+ShardName = Annotated[str, Field(pattern=r"^(train|val|test|all)-\d{5}$")]
+SplitName = Literal["train", "val", "test", "all"]
+Store = Literal["auto", "png", "raw"]
+"""How scaled images are stored: see `twofold.data.sources.pack`."""
+RangeReader = Callable[[str, int, int], bytes]
+"""Returns a range of bytes of a file of the pack, from (name, offset, length)."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ShardIndex(_Strict):
+    """Where the records of a shard lie, one entry a record in each list, in the order of the tar.
+
+    `first` and `stop` say which images of the packing order it holds. `number` is the image's place in its split,
+    `offset` and `length` its bytes in the tar, `height` and `width` its size in pixels, `path` where it came from.
+    `broken` are the files of that range that could not be read, with the reason.
+    """
+
+    format: Literal["twofold-packed"] = FORMAT
+    version: Literal[1] = 1
+    bytes: Count
+    sha256: Sha256
+    split: SplitName
+    first: Count
+    stop: Count
+    number: list[Count]
+    offset: list[Count]
+    length: list[Count]
+    crc32: list[Count]
+    label: list[Count]
+    height: list[Count]
+    width: list[Count]
+    grey: list[bool]
+    path: list[str]
+    broken: list[tuple[str, str]]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ShardIndex:
+        columns = (self.offset, self.length, self.crc32, self.label, self.height, self.width, self.grey, self.path)
+        if any(len(column) != len(self.number) for column in columns):
+            raise ValueError("its columns differ in length")
+        if any(start + length > self.bytes for start, length in zip(self.offset, self.length, strict=True)):
+            raise ValueError("a record lies beyond the end of its shard")
+        return self
+
+
+class ShardEntry(_Strict):
+    """A shard in the index of the pack: its name without suffix, its length, and digests of itself and its index."""
+
+    name: ShardName
+    bytes: Count
+    sha256: Sha256
+    index_sha256: Sha256
+    records: Count
+
+
+class PackIndex(_Strict):
+    """What a pack holds.
+
+    `size` is the shorter side in pixels that larger images were scaled to; `source` a digest of the files that were
+    packed and of the options; `fingerprint` one of the content. `skipped` are the images left out, with the reason.
+    """
+
+    format: Literal["twofold-packed"] = FORMAT
+    version: Literal[1] = 1
+    name: str
+    class_names: tuple[str, ...] = Field(min_length=1)
+    splits: dict[SplitName, tuple[ShardEntry, ...]]
+    size: Count
+    quality: Count
+    store: Store
+    source: Sha256
+    fingerprint: Sha256
+    skipped: tuple[tuple[str, str], ...]
+
+    @model_validator(mode="after")
+    def _trainable(self) -> PackIndex:
+        if ("train" in self.splits) == ("all" in self.splits):
+            raise ValueError("it needs one of the splits train and all")
+        return self
+
+
+_Model = TypeVar("_Model", bound=_Strict)
+
+
+@dataclass(frozen=True)
+class PackedSplit:
+    """The records of one split of a pack, in the order of the folder that was packed: a column entry for each.
+
+    `shard` and `row` are the record's shard (into `names`) and its place in that; `offset`, `length` and `crc32`
+    where its bytes lie and what they must sum to; `side` the shorter side of the image in pixels. 40 bytes an image is
+    all that is held in memory.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+    read: RangeReader
+    labels: Int64[Tensor, " n"]
+    shard: np.ndarray
+    row: np.ndarray
+    offset: np.ndarray
+    length: np.ndarray
+    crc32: np.ndarray
+    side: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, indices: Int64[Tensor, " m"]) -> PackedSplit:
+        """Return the records at `indices`."""
+        at = indices.numpy()
+        columns = (self.shard, self.row, self.offset, self.length, self.crc32, self.side)
+        return PackedSplit(self.root, self.names, self.read, self.labels[indices], *[column[at] for column in columns])
+
+    def relabelled(self, labels: Int64[Tensor, " n"]) -> PackedSplit:
+        """Return the same records with other labels."""
+        return replace(self, labels=labels)
+
+    def describe(self, index: int) -> str:
+        """Return where the image came from, and its shard."""
+        name = self.names[int(self.shard[index])]
+        row = int(self.row[index])
+        try:
+            path = self.root / f"{name}.json"
+            source = _paths(path, path.stat().st_mtime_ns)[row]
+        except (TwofoldError, OSError, IndexError):
+            source = f"record {row}"  # the names are a help, not worth a failure
+        return f"{source} (in {self.root.name}/{name}.tar)"
+
+    def describe_all(self) -> list[str]:
+        """Return the description of every record; each index is read once."""
+        described = [""] * len(self)
+        for place, name in enumerate(self.names):
+            at = np.flatnonzero(self.shard == place).tolist()
+            if not at:
+                continue
+            paths = read_model(self.root / f"{name}.json", ShardIndex).path
+            for index in at:
+                described[index] = f"{paths[int(self.row[index])]} (in {self.root.name}/{name}.tar)"
+        return described
+
+    def record(self, index: int) -> bytes:
+        """Return the encoded bytes of one image, checked.
+
+        Raises:
+            RunError: the shard is missing, cut off or damaged; the message names it and the record.
+        """
+        name = self.names[int(self.shard[index])]
+        offset, length = int(self.offset[index]), int(self.length[index])
+        try:
+            content = self.read(f"{name}.tar", offset, length)
+        except OSError as error:
+            raise RunError(
+                f"cannot read {self.describe(index)}: {error.strerror or error}; copy the shard again, or pack again"
+            ) from error
+        if len(content) != length:
+            raise RunError(
+                f"{self.root / name}.tar is cut off: of {self.describe(index)} only {len(content):,} of "
+                f"{length:,} bytes are there; copy the shard again, or pack again"
+            )
+        if zlib.crc32(content) != int(self.crc32[index]):
+            raise RunError(
+                f"{self.root / name}.tar is damaged: the bytes of {self.describe(index)} do not have the checksum "
+                "that was written; copy the shard again, or pack again"
+            )
+        return content
+
+
+@dataclass(frozen=True)
+class Packed:
+    """An opened pack: what its index says, and its splits.
+
+    `channels` is 1 if every image is grey, else 3; `median_side` the median of the shorter sides in pixels.
+    """
+
+    root: Path
+    index: PackIndex
+    splits: dict[str, PackedSplit]
+    channels: int
+    median_side: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should be told: the images that were left out."""
+        return tuple(f"left out when packing: {path}: {reason}" for path, reason in self.index.skipped)
+
+
+@final
+class PackedImages(EncodedImages):
+    """Images decoded from their shards."""
+
+    # The checksum was right: whoever wrote the shard wrote this.
+    remedy = "pack the folder again"
+    formats = RECORD_FORMATS
+
+    def __init__(self, records: PackedSplit, spec: PixelSpec) -> None:
+        super().__init__(records.labels, spec)
+        self.records = records
+        self._num_bytes = spec.channels * spec.image_size[0] * spec.image_size[1]
+        self._side = min(spec.image_size)
+
+    def describe(self, index: int) -> str:
+        """Return where an image came from, and its shard."""
+        return self.records.describe(index)
+
+    def _encoded(self, index: int) -> bytes:
+        return self.records.record(index)
+
+    def _decoded(self, encoded: str | bytes) -> UInt8[np.ndarray, "channels height width"]:
+        pixels = bare_pixels(encoded) if isinstance(encoded, bytes) else None
+        if pixels is None:
+            return super()._decoded(encoded)
+        whole = whole_pixels(pixels, self.spec)
+        return to_pixels(image_to_pil(pixels), self.spec).numpy() if whole is None else whole
+
+    def _is_bare(self, index: int) -> bool:
+        # What is compressed has fewer bytes than pixels; and what has another size is to be scaled.
+        return int(self.records.length[index]) >= self._num_bytes and int(self.records.side[index]) == self._side
+
+
+def is_packed(root: Path) -> bool:
+    """Return whether a folder holds a pack.
+
+    Raises:
+        TwofoldError: it holds one that is not finished.
+    """
+    if _says_format(root / INDEX_NAME):
+        return True
+    if _says_format(root / STATE_NAME):
+        raise TwofoldError(f"{root} is only partly packed; run the same twofold data pack again to go on")
+    return False
+
+
+def _says_format(path: Path) -> bool:
+    """Return whether the start of a file names our format; a folder may have an index.json of another kind."""
+    try:
+        with path.open("rb") as file:
+            return FORMAT.encode() in file.read(200)
+    except OSError:
+        return False
+
+
+def open_packed(root: Path, *, read: RangeReader | None = None) -> Packed:
+    """Return the pack in the folder `root`.
+
+    Args:
+        root: where index.json, the shards and their indices are.
+        read: how a range of bytes of a shard is read, from (name, offset, length); from the files in `root` if left
+            out. With a function that asks an object store for a range, only the JSON files need to be here.
+
+    Raises:
+        TwofoldError: the index is missing or not what was written.
+        RunError: a shard is missing or has another length than was written.
+    """
+    index = read_model(root / INDEX_NAME, PackIndex)
+    splits: dict[str, PackedSplit] = {}
+    sides: list[np.ndarray] = []
+    all_grey = True
+    for split, entries in index.splits.items():
+        shards = [_open_shard(root, entry, check_file=read is None) for entry in entries]
+        columns = {
+            name: np.concatenate([np.asarray(getattr(shard, name), dtype=kind) for shard in shards])
+            if shards
+            else np.empty(0, dtype=kind)
+            for name, kind in (("number", np.int64), ("offset", np.int64), ("length", np.int64), ("crc32", np.uint32))
+        }
+        labels = np.array([label for shard in shards for label in shard.label], dtype=np.int64)
+        if labels.size and labels.max() >= len(index.class_names):
+            raise TwofoldError(
+                f"{root / INDEX_NAME} names {len(index.class_names)} classes, but a record has the label {labels.max()}"
+            )
+        side = np.array([min(size) for one in shards for size in zip(one.height, one.width, strict=True)], np.int32)
+        counts = [len(shard.number) for shard in shards]
+        order = np.argsort(columns["number"], kind="stable")
+        splits[split] = PackedSplit(
+            root,
+            tuple(entry.name for entry in entries),
+            read or functools.partial(_read_range, root),
+            torch.from_numpy(labels[order]),
+            np.repeat(np.arange(len(shards), dtype=np.int32), counts)[order],
+            np.concatenate([np.arange(count, dtype=np.int32) for count in [*counts, 0]])[order],
+            columns["offset"][order],
+            columns["length"][order],
+            columns["crc32"][order],
+            side[order],
+        )
+        sides.append(side)
+        all_grey &= all(all(shard.grey) for shard in shards)
+    every = np.sort(np.concatenate(sides))
+    if not every.size:
+        raise TwofoldError(f"{root / INDEX_NAME} lists no images; pack the folder again")
+    return Packed(root, index, splits, 1 if all_grey else 3, int(every[(len(every) - 1) // 2]))
+
+
+def _open_shard(root: Path, entry: ShardEntry, *, check_file: bool) -> ShardIndex:
+    """Return the index of a shard after a check of what costs nothing: digests of the index, length of the tar."""
+    shard = read_model(root / f"{entry.name}.json", ShardIndex, sha256=entry.index_sha256)
+    path = root / f"{entry.name}.tar"
+    if check_file:
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {error.strerror or error}; copy it again, or pack again") from error
+        if size != entry.bytes:
+            raise RunError(
+                f"{path} has {size:,} bytes, written were {entry.bytes:,}: it is cut off or not the same file; "
+                "copy it again, or pack again"
+            )
+    return shard
+
+
+def find_damage(root: Path, *, show_progress: bool = True) -> list[str]:
+    """Return what is damaged in the pack in `root`, a sentence each: every byte of it is read and compared.
+
+    Raises:
+        TwofoldError: the index is missing or not what was written.
+        RunError: a shard is missing or cut off.
+    """
+    packed = open_packed(root)
+    damaged = []
+    for records in packed.splits.values():
+        found = ordered_map(functools.partial(_damage, records), range(len(records)))
+        damaged += [
+            line for line in track(found, total=len(records), label="reading records", enabled=show_progress) if line
+        ]
+    if damaged:
+        return damaged
+    # What lies between the records: headers and labels, which other readers go by.
+    for entries in packed.index.splits.values():
+        for entry in entries:
+            path = root / f"{entry.name}.tar"
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+                    damaged.append(f"{path} is damaged outside of its images; copy it again, or pack again")
+    return damaged
+
+
+def _damage(records: PackedSplit, index: int) -> str | None:
+    try:
+        open_image(records.record(index), formats=RECORD_FORMATS)
+    except BrokenImageError as error:
+        return f"{records.describe(index)}: {error.reason}"
+    except RunError as error:
+        return str(error)
+    return None
+
+
+def _read_range(root: Path, name: str, offset: int, length: int) -> bytes:
+    # Opened for each record: that costs 1 % of decoding it, and no number of shards can run out of open files.
+    with open(root / name, "rb", buffering=0) as file:
+        file.seek(offset)
+        return file.read(length)
+
+
+def read_model(path: Path, form: type[_Model], *, sha256: str | None = None) -> _Model:
+    """Return the JSON file at `path` as a `form`, after a check of its digest where one is given.
+
+    Raises:
+        TwofoldError: it cannot be read, is not what was written, or does not fit the form.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise TwofoldError(f"cannot read {path}: {error.strerror or error}; copy it again, or pack again") from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise TwofoldError(f"{path} is not what was written: its SHA-256 differs; copy it again, or pack again")
+    try:
+        return form.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "content"
+        raise TwofoldError(f"{path} is not the index of a pack: {field}: {first['msg'].lower()}") from error
+
+
+@functools.lru_cache(maxsize=4)
+def _paths(path: Path, mtime_ns: int) -> list[str]:
+    """Return where the records of a shard came from; read when a person asks, for they are most of the index.
+
+    `mtime_ns` is part of what is remembered: a folder may be packed again.
+    """
+    return read_model(path, ShardIndex).path
+
+
+def to_json(value: _Strict) -> str:
+    """Return a model as JSON of one line, the same for the same content."""
+    content: dict[str, Any] = value.model_dump()
+    return json.dumps(content, separators=(",", ":")) + "\n"

@@ -1,0 +1,95 @@
+"""What a run shows while it goes: a live bar on a terminal, plain lines elsewhere; curves for TensorBoard."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from twofold.engine.run import RunFolder
+from twofold.terminal import PLAIN_EVERY_SECONDS, console
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class Reporter:
+    """Writes the metrics of a run to its folder and shows them to whoever waits.
+
+    Args:
+        run: the run.
+        total: number of steps where that is known, else of seconds.
+        show: print anything at all.
+        purge_step: on a resumed run, the step from which TensorBoard should forget the curves.
+    """
+
+    def __init__(self, run: RunFolder, *, total: float, show: bool, purge_step: int | None = None) -> None:
+        # The writer reaches for TensorFlow's compatibility layer: slow to import, so only when a run starts.
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self._run = run
+        self._show = show
+        self._total = total
+        self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=purge_step)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._last_line = time.monotonic()
+
+    def __enter__(self) -> Reporter:
+        if self._show and sys.stderr.isatty():
+            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.percentage:3.0f} %"),
+                TextColumn("{task.fields[status]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=console())
+            self._bar.start()
+            self._task = self._bar.add_task("training", total=self._total, status="")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        self._writer.close()
+
+    def advance(self, done: float, *, epoch: float, loss: float, images_per_second: float) -> None:
+        """Show that `done` of the total is done."""
+        status = f"epoch {epoch:.1f}  loss {loss:.3f}  {images_per_second:,.0f} images/s"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, status=status)
+        elif self._show and time.monotonic() - self._last_line >= PLAIN_EVERY_SECONDS:
+            self._last_line = time.monotonic()
+            print(f"{done / self._total:4.0%}  {status}", file=sys.stderr, flush=True)
+
+    def step(self, **entry: Any) -> None:
+        """Record the metrics of one step."""
+        self._run.append_metrics(kind="step", **entry)
+        self._curves("step", entry)
+
+    def epoch(self, **entry: Any) -> None:
+        """Record and show the metrics of one epoch."""
+        self._run.append_metrics(kind="epoch", **entry)
+        self._curves("epoch", entry)
+        parts = [f"epoch {entry['epoch']:>3}", f"loss {entry['train_loss']:.4f}"]
+        parts.append(f"accuracy {entry['train_accuracy']:.4f}")
+        if "val_accuracy" in entry:
+            parts += [f"val loss {entry['val_loss']:.4f}", f"val accuracy {entry['val_accuracy']:.4f}"]
+        parts.append(f"{entry['images_per_second']:,.0f} images/s")
+        line = "  ".join(parts)
+        self._run.log(line, show=False)
+        if self._bar is not None:
+            self._bar.console.print(line)
+        elif self._show:
+            print(line, file=sys.stderr, flush=True)
+            self._last_line = time.monotonic()
+
+    def _curves(self, kind: str, entry: dict[str, Any]) -> None:
+        for name, value in entry.items():
+            if name not in {"step", "epoch", "seconds"}:
+                self._writer.add_scalar(f"{kind}/{name}", value, entry["step"])

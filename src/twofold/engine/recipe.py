@@ -1,0 +1,292 @@
+"""The recipe: one frozen value that holds all that decides a run.
+
+It is checked when it is made, written to the run folder, and reading it back gives the same run. Some settings
+belong to a choice: momentum to SGD, the step length to the step schedule. Left out, they take that choice's own
+default; given where the choice would ignore them, they are an error, never silently dropped.
+
+This file loads without torch, so that a mistake in a command is answered at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from twofold.augment.names import POLICIES
+from twofold.augment.spelling import check_policy
+from twofold.data.names import check_data_name
+from twofold.errors import TwofoldError, check_known, nearest
+from twofold.files import read_json
+from twofold.models.registry import MODELS, Option, check_model_options
+from twofold.optim.schedule import Schedule, ScheduleName
+
+OptimizerName = Literal["sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw"]
+MixName = Literal["none", "mixup", "cutmix"]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+# setting -> (the field that chooses, {choice: default}). A choice that is not listed ignores the setting.
+DEPENDENT_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "lr": (
+        "optimizer",
+        {"sgd": 0.1, "adagrad": 0.02, "rmsprop": 0.001, "adadelta": 1.0, "adam": 0.001, "adamw": 0.002},
+    ),
+    "weight_decay": (
+        "optimizer",
+        {"sgd": 0.0005, "adagrad": 0.0, "rmsprop": 0.0, "adadelta": 0.0, "adam": 0.0, "adamw": 0.02},
+    ),
+    "momentum": ("optimizer", {"sgd": 0.9}),
+    "nesterov": ("optimizer", {"sgd": True}),
+    "gamma": ("optimizer", {"rmsprop": 0.9}),
+    "rho": ("optimizer", {"adadelta": 0.9}),
+    "beta1": ("optimizer", {"adam": 0.9, "adamw": 0.9}),
+    "beta2": ("optimizer", {"adam": 0.999, "adamw": 0.999}),
+    "epsilon": ("optimizer", {"adagrad": 1e-6, "rmsprop": 1e-6, "adadelta": 1e-6, "adam": 1e-8, "adamw": 1e-8}),
+    "convention": ("optimizer", {"sgd": "torch", "adagrad": "torch", "rmsprop": "torch"}),
+    "mix_alpha": ("mix", {"mixup": 0.2, "cutmix": 1.0}),
+    "warmup": ("schedule", {"one-cycle": 0.25, "warmup-cosine": 0.05}),
+    "final_lr": ("schedule", {"one-cycle": 0.0, "warmup-cosine": 0.0}),
+    "step_epochs": ("schedule", {"step": 1.0}),
+    "step_factor": ("schedule", {"step": 0.5}),
+    "alpha": ("schedule", {"power": -0.5, "exponential": 0.9}),
+}
+
+
+class Recipe(BaseModel):
+    """All that decides a run. Every argument is a keyword; wrong ones raise `TwofoldError`, naming the remedy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+
+    # 1. data
+    data: str = Field("fashion-mini", description="a named data set, or a folder of images")
+    image_size: int | None = Field(None, ge=1, le=4096, description="side of the images in px; their own if left out")
+    channels: Literal[1, 3] | None = Field(None, description="1 for grey, 3 for colour; the data's own if left out")
+    resize: Literal["crop", "stretch", "pad"] = Field("crop", description="how an image is brought to the size")
+    val_fraction: float = Field(
+        0.1, ge=0.0, lt=1.0, description="share of the training images held out to choose the best epoch"
+    )
+    augment: str = Field(
+        "crop",
+        description=f"augmentation: {', '.join(POLICIES)}; or spelled out: flip() + resized_crop(scale=(0.5, 1))",
+    )
+    mix: MixName = Field("none", description="two images in one, with a label in shares: none, mixup or cutmix")
+    mix_alpha: float | None = Field(
+        None, ge=0.1, le=1.0, description="of the Beta distribution of the shares, 0.1 to 1 (mixup, cutmix)"
+    )
+    # 2. model
+    model: str = Field("lenet-bn", description="a network: see `twofold models`")
+    model_options: dict[str, Option] = Field(default_factory=dict, description="its options, e.g. stem small")
+    weights: str | None = Field(
+        None, description="weights to start from: a run folder, a .safetensors or .pth file, DEFAULT, timm:NAME"
+    )
+    weights_partial: tuple[str, ...] = Field(
+        (), description="parts of the network that these weights need not fit, e.g. fc"
+    )
+    freeze: int = Field(0, ge=0, description="stages, from the image on, that keep their weights: see twofold summary")
+    unfreeze_epochs: float | None = Field(
+        None, gt=0.0, description="free one frozen stage more after each so many epochs, from the head on"
+    )
+    freeze_norm: bool = Field(False, description="leave the statistics and scales of batch normalisation as they are")
+    layer_decay: float = Field(
+        1.0, gt=0.0, le=1.0, description="factor on the learning rate for each stage further from the head"
+    )
+    flip_average: bool = Field(
+        False, description="in evaluation and prediction, average the logits of each image and its mirror image"
+    )
+    # 3. loss
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="share of each label spread over all classes")
+    # 4. optimiser
+    optimizer: OptimizerName = Field("adamw", description="the update rule")
+    lr: float | None = Field(None, gt=0.0, description="peak learning rate")
+    weight_decay: float | None = Field(None, ge=0.0, description="weight decay")
+    decay_norm_and_bias: bool = Field(False, description="let biases and normalisation layers decay too")
+    lr_scale: dict[str, float] = Field(default_factory=dict, description="name pattern and factor: fc.* 10")
+    decay_scale: dict[str, float] = Field(default_factory=dict, description="the same for the weight decay")
+    momentum: float | None = Field(None, ge=0.0, lt=1.0, description="momentum (sgd)")
+    nesterov: bool | None = Field(None, description="look ahead (sgd)")
+    gamma: float | None = Field(None, ge=0.0, lt=1.0, description="average of squared gradients (rmsprop)")
+    rho: float | None = Field(None, ge=0.0, lt=1.0, description="averages of squared gradients and steps (adadelta)")
+    beta1: float | None = Field(None, ge=0.0, lt=1.0, description="average of gradients (adam, adamw)")
+    beta2: float | None = Field(None, ge=0.0, lt=1.0, description="average of squared gradients (adam, adamw)")
+    epsilon: float | None = Field(None, gt=0.0, description="added to the root (all but sgd)")
+    convention: Literal["torch", "d2l"] | None = Field(
+        None, description="whose form of the rule: see twofold show momentum (sgd with momentum, adagrad, rmsprop)"
+    )
+    schedule: ScheduleName = Field("one-cycle", description="how the learning rate moves")
+    warmup: Share | None = Field(None, description="share of training with rising learning rate (one-cycle, cosine)")
+    final_lr: Share | None = Field(None, description="last learning rate as a share of lr (one-cycle, cosine)")
+    step_epochs: float | None = Field(None, gt=0.0, description="epochs between steps (step)")
+    step_factor: float | None = Field(None, gt=0.0, le=1.0, description="what a step multiplies lr by (step)")
+    alpha: float | None = Field(
+        None, ge=-10.0, le=1.0, description="lr x t^alpha (power), lr x alpha^t (exponential), t in epochs"
+    )
+    # 5. training
+    epochs: int | None = Field(None, ge=1, le=100_000, description="passes over the training images")
+    minutes: float | None = Field(None, gt=0.0, description="or a budget of training time instead")
+    batch_size: int = Field(128, ge=1, le=1_000_000, description="images in a batch")
+    accumulate: int = Field(1, ge=1, le=10_000, description="batches whose gradients make one step")
+    grad_clip: float | None = Field(None, gt=0.0, description="largest norm of the gradient")
+    ema_decay: float | None = Field(None, gt=0.0, lt=1.0, description="moving average of the weights, a step")
+    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better one")
+    seed: int = Field(0, ge=0, lt=2**63, description="of every random draw")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to compute")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of the arithmetic")
+    winograd: bool = Field(
+        True, description="on a CPU in float32, compute wide 3x3 convolutions by Winograd's algorithm"
+    )
+    compile: bool = Field(
+        False, description="torch.compile for the network, the colour jitter and update rules but Adam's"
+    )
+    form: Literal["fast", "scratch"] = Field(
+        "fast", description="what computes: torch's operations, or those written out in twofold.scratch"
+    )
+
+    def __init__(self, **settings: Any) -> None:
+        unknown = [name for name in settings if name not in type(self).model_fields]
+        if unknown:
+            raise TwofoldError(f"unknown setting {unknown[0]!r}: {nearest(unknown[0], type(self).model_fields)}")
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise TwofoldError(_one_line(error)) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, settings: Any) -> Any:
+        """Give each dependent setting its choice's default; refuse one that its choice would ignore."""
+        if not isinstance(settings, Mapping):
+            return settings
+        filled = dict(settings)
+        for name, (chooser, defaults) in DEPENDENT_SETTINGS.items():
+            choice = filled.get(chooser, cls.model_fields[chooser].default)
+            if filled.get(name) is None and isinstance(choice, str):
+                filled[name] = defaults.get(choice)
+            elif choice not in defaults:
+                using = " or ".join(defaults)
+                raise ValueError(
+                    f"{name}={filled[name]!r} has no effect with {chooser}={choice!r} (it is for {using}); leave it out"
+                )
+        if filled.get("epochs") is None and filled.get("minutes") is None:
+            filled["epochs"] = 10
+        return filled
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        check_data_name(self.data)
+        check_known("model", self.model, MODELS)
+        check_model_options(self.model, self.model_options)
+        check_policy(self.augment)
+        if self.epochs is not None and self.minutes is not None:
+            raise ValueError(f"epochs={self.epochs} and minutes={self.minutes} exclude each other; leave one out")
+        self._check_optimizer()
+        if self.patience is not None and self.val_fraction == 0.0 and not _has_own_validation(self.data):
+            raise ValueError(f"patience={self.patience} needs validation images; set val_fraction, e.g. to 0.1")
+        if self.weights_partial and self.weights is None:
+            raise ValueError(f"weights_partial={self.weights_partial} has no effect without weights; leave it out")
+        if self.unfreeze_epochs is not None and self.freeze == 0:
+            raise ValueError(f"unfreeze_epochs={self.unfreeze_epochs} has no effect with freeze=0; leave it out")
+        if self.form == "scratch" and self.precision == "bfloat16":
+            raise ValueError("form='scratch' computes in float32; leave precision='bfloat16' out")
+        if self.form == "scratch" and self.compile:
+            raise ValueError("form='scratch' is there to be read, not compiled; leave compile=True out")
+        for setting in ("lr_scale", "decay_scale"):
+            for pattern, factor in getattr(self, setting).items():
+                if factor < 0.0:
+                    raise ValueError(f"{setting} of {pattern!r} must be 0 or more, got {factor}")
+        return self
+
+    def _check_optimizer(self) -> None:
+        """Check settings of the optimiser and the schedule that exclude one another."""
+        if self.nesterov and self.momentum == 0.0:
+            raise ValueError("nesterov=True needs a momentum above 0; set nesterov=False or a momentum such as 0.9")
+        if self.convention == "d2l" and self.optimizer == "sgd" and (self.nesterov or self.momentum == 0.0):
+            raise ValueError(
+                "convention='d2l' has no effect on sgd without momentum or with nesterov=True; set nesterov=False"
+            )
+        if self.schedule == "power" and self.alpha is not None and self.alpha > 0.0:
+            raise ValueError(f"alpha={self.alpha} lets the learning rate grow; the schedule power takes -10 to 0")
+        if self.schedule == "exponential" and self.alpha is not None and self.alpha <= 0.0:
+            raise ValueError(f"alpha={self.alpha} leaves no learning rate; the schedule exponential takes above 0 to 1")
+
+    def override(self, **changes: Any) -> Recipe:
+        """Return a copy with `changes`.
+
+        Another optimiser or schedule starts from its own defaults, not from settings tuned for the one it replaces;
+        another model starts without options; `minutes` replaces `epochs` and the other way round.
+        """
+        settings = self.model_dump()
+        for name, (chooser, _) in DEPENDENT_SETTINGS.items():
+            if chooser in changes and changes[chooser] != settings[chooser]:
+                settings[name] = None
+        if "model" in changes and changes["model"] != self.model:
+            settings["model_options"] = {}
+        for name, other in (("epochs", "minutes"), ("minutes", "epochs")):
+            if changes.get(name) is not None:
+                settings[other] = None
+        return Recipe(**(settings | changes))
+
+    def learning_rate(self) -> Schedule:
+        """Return the schedule of the learning rate."""
+        optional = {name: getattr(self, name) for name in ("warmup", "final_lr", "step_epochs", "step_factor", "alpha")}
+        assert self.lr is not None
+        given = {name: value for name, value in optional.items() if value is not None}
+        return Schedule(name=self.schedule, lr=self.lr, **given)
+
+    def update_rule(self) -> tuple[str, dict[str, Any]]:
+        """Return the name of the update rule in `twofold.optim.rules`, and its settings but lr and weight decay."""
+        names = {"momentum": "momentum", "gamma": "gamma", "rho": "rho", "beta1": "beta1", "beta2": "beta2"}
+        names |= {"eps": "epsilon", "convention": "convention"}
+        given = {argument: getattr(self, field) for argument, field in names.items()}
+        settings = {argument: value for argument, value in given.items() if value is not None}
+        if self.optimizer != "sgd":
+            return self.optimizer, settings
+        if not self.momentum:
+            return "sgd", {}
+        if self.nesterov:
+            return "nesterov", {"momentum": self.momentum}
+        return "momentum", settings
+
+    def to_json(self) -> str:
+        """Return the recipe as indented JSON, every setting spelled out."""
+        return self.model_dump_json(indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str = "recipe") -> Recipe:
+        """Return the recipe in `text`; `source` names it in errors."""
+        try:
+            settings = json.loads(text)
+        except ValueError as error:
+            raise TwofoldError(f"{source} is not valid JSON: {error}") from error
+        return cls._from_settings(settings, source)
+
+    @classmethod
+    def load(cls, path: Path) -> Recipe:
+        """Return the recipe in the JSON file `path`."""
+        return cls._from_settings(read_json(path), str(path))
+
+    @classmethod
+    def _from_settings(cls, settings: Any, source: str) -> Recipe:
+        if not isinstance(settings, dict):
+            raise TwofoldError(f"{source} must hold a JSON object of settings, got {type(settings).__name__}")
+        try:
+            return cls(**settings)
+        except TwofoldError as error:
+            raise TwofoldError(f"{source}: {error}") from None
+
+
+def _has_own_validation(data: str) -> bool:
+    """Tell whether `data` is a folder with validation images of its own."""
+    return any((Path(data) / name).is_dir() for name in ("val", "valid", "validation"))
+
+
+def _one_line(error: ValidationError) -> str:
+    """Return the first mistake in a pydantic error as one line: the setting, what is wrong, what it got."""
+    first = error.errors(include_url=False)[0]
+    if "ctx" in first and "error" in first["ctx"]:
+        return str(first["ctx"]["error"])
+    setting = ".".join(str(part) for part in first["loc"][:1])
+    message = first["msg"].replace("Input should be", "must be", 1).replace("Input", "it", 1)
+    return f"{setting} {message[0].lower() + message[1:]}, got {first['input']!r}"

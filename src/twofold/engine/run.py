@@ -1,0 +1,211 @@
+"""The run folder: everything that a run leaves, each part in a file that other tools can read.
+
+recipe.json       what decides the run          metrics.jsonl     a line a step logged and a line an epoch
+spec.json         preprocessing and classes     tensorboard/      the same curves, for TensorBoard
+environment.json  on what it ran                checkpoints/      last, previous, best
+run.json          how far it came               evaluation.json   metrics over the test images
+log.txt           what was printed              report.html       the page to look at
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+import twofold
+from twofold.engine.checkpoints import Checkpoints
+from twofold.engine.recipe import Recipe
+from twofold.errors import RunError, TwofoldError
+from twofold.files import read_json, write_json, write_text
+from twofold.terminal import note
+
+
+class RunFolder:
+    """A run's folder: its files by name, its lock, its records."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = Checkpoints(path / "checkpoints")
+
+    @classmethod
+    def create(cls, recipe: Recipe, *, out: Path, name: str | None = None) -> RunFolder:
+        """Make a new folder in `out`, named by time, model and data unless `name` is given, and write the recipe.
+
+        Raises:
+            TwofoldError: the folder cannot be made, or `name` is taken.
+        """
+        stem = name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}-{_short(recipe.data)}"
+        if name is not None and (Path(name).name != name or name in {".", ".."}):
+            raise TwofoldError(f"--name must be a plain folder name, got {name!r}; use --out for the place")
+        path = out / stem
+        attempt = 1
+        while True:
+            try:
+                path.mkdir(parents=True)
+                break
+            except FileExistsError:
+                if name is not None or not path.is_dir():
+                    raise TwofoldError(f"{path} exists already; choose another --name or --out") from None
+                attempt += 1
+                path = out / f"{stem}-{attempt}"
+            except OSError as error:
+                raise TwofoldError(f"cannot make a run folder in {out}: {error.strerror or error}") from error
+        run = cls(path)
+        run.checkpoints.folder.mkdir()
+        write_text(path / "recipe.json", recipe.to_json())
+        return run
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunFolder:
+        """Return the run in `path`.
+
+        Raises:
+            TwofoldError: there is no such folder, or it is not a run folder.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise TwofoldError(f"there is no folder {path}")
+        if not (path / "recipe.json").is_file():
+            raise TwofoldError(f"{path} is not a run folder: it has no recipe.json")
+        return cls(path)
+
+    def discard_unless_trained(self) -> None:
+        """Remove the folder if no step was taken and nothing saved in it."""
+        if (self.path / "metrics.jsonl").exists() or any(self.checkpoints.folder.iterdir()):
+            return
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self.path)
+
+    def recipe(self) -> Recipe:
+        """Return the recipe of the run."""
+        return Recipe.load(self.path / "recipe.json")
+
+    def precision(self) -> str:
+        """Return the precision in which the run was begun: one that is resumed keeps it, also where it was "auto"."""
+        path = self.path / "environment.json"
+        return read_json(path)["precision"] if path.is_file() else self.recipe().precision
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process; the system lets go of it when the process ends, however it ends.
+
+        Raises:
+            TwofoldError: another process holds it.
+        """
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise TwofoldError(
+                f"{self.path} is in use: the run is still going; wait for it, or stop it with Ctrl-C first"
+            ) from None
+        except OSError as error:
+            raise TwofoldError(f"cannot write in {self.path}: {error.strerror or error}") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def record(self) -> dict[str, Any]:
+        """Return run.json, or an empty record if the run ended before it was written."""
+        path = self.path / "run.json"
+        return read_json(path) if path.is_file() else {}
+
+    def update_record(self, **changes: Any) -> None:
+        """Change entries of run.json."""
+        write_json(self.path / "run.json", self.record() | changes)
+
+    def write_environment(self, **facts: Any) -> None:
+        """Write on what the run computes; `facts` are the device's."""
+        import torch
+        import torchvision
+
+        environment = {
+            "twofold": twofold.__version__,
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "git_commit": _git_commit(),
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        }
+        write_json(self.path / "environment.json", environment | facts)
+
+    def log(self, message: str, *, show: bool = True) -> None:
+        """Append a line to log.txt, and print it if `show`."""
+        self._append("log.txt", f"{now()} {message}\n")
+        if show:
+            note(message)
+
+    def append_metrics(self, **entry: Any) -> None:
+        """Append one line to metrics.jsonl."""
+        self._append("metrics.jsonl", json.dumps(entry) + "\n")
+
+    def _append(self, name: str, line: str) -> None:
+        path = self.path / name
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """Return the entries of metrics.jsonl, without a last line that was cut off."""
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return []
+        entries = []
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError):
+                entries.append(json.loads(line))
+        return entries
+
+    def rewind_metrics(self, *, step: int, epoch: int) -> None:
+        """Drop what was logged after `step` steps and `epoch` judged epochs: a resumed run logs it again."""
+
+        def stays(entry: dict[str, Any]) -> bool:
+            judged = entry["kind"] != "epoch" or entry["epoch"] <= epoch
+            return entry["step"] <= step and judged
+
+        kept = [json.dumps(entry) + "\n" for entry in self.metrics() if stays(entry)]
+        write_text(self.path / "metrics.jsonl", "".join(kept))
+
+
+def _short(data: str) -> str:
+    """Return a name for `data`, a name or a path, that is safe in a folder's name."""
+    return re.sub(r"[^\w.-]+", "-", Path(data).resolve().name if os.sep in data else data)[:40].strip("-.") or "data"
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the working folder, with "+" if there are changes, or None outside a repository."""
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+" if changed else "")

@@ -1,0 +1,22 @@
+"""From a spec to its network, with random weights, where and how it will compute."""
+
+from __future__ import annotations
+
+import torch
+
+from twofold.data.spec import PreprocessingSpec
+from twofold.inference.hardware import Hardware
+from twofold.models.network import Network
+from twofold.models.registry import create_model
+
+
+def build_model(spec: PreprocessingSpec, hardware: Hardware) -> Network:
+    """Return the network that `spec` describes, with random weights, on the device, its convolutions channels-last."""
+    model = create_model(
+        spec.architecture,
+        in_channels=spec.channels,
+        num_classes=len(spec.class_names),
+        image_size=spec.image_size,
+        options=spec.architecture_options,
+    )
+    return model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
+from twofold.engine.recipes import RECIPES, find_recipe, named_recipe
+from twofold.errors import TwofoldError
+from twofold.models import MODELS
+from twofold.optim.schedule import SCHEDULES
+
+recipes = st.builds(
+    lambda optimizer, schedule, **settings: Recipe(optimizer=optimizer, schedule=schedule, **settings),
+    optimizer=st.sampled_from(["sgd", "adam", "adamw"]),
+    schedule=st.sampled_from(["constant", "step", "one-cycle", "warmup-cosine"]),
+    model=st.sampled_from(sorted(MODELS)),
+    augment=st.sampled_from(["none", "flip", "crop", "flip-crop"]),
+    mix=st.sampled_from(["none", "mixup", "cutmix"]),
+    lr=st.floats(1e-9, 1e3),
+    epochs=st.integers(1, 100),
+    batch_size=st.integers(1, 1000),
+    label_smoothing=st.floats(0.0, 0.99),
+    ema_decay=st.none() | st.floats(0.1, 0.999),
+    seed=st.integers(0, 2**63 - 1),
+)
+
+
+@given(recipes)
+def test_written_and_read_back_it_is_the_same(recipe: Recipe) -> None:
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_named_recipes_are_valid_documented_and_survive_json(name: str, tmp_path: Path) -> None:
+    recipe = named_recipe(name)
+    assert RECIPES[name].__doc__
+    path = tmp_path / "recipe.json"
+    path.write_text(recipe.to_json())
+    assert find_recipe(str(path)) == find_recipe(name) == recipe
+
+
+def test_left_out_settings_take_the_choice_s_default() -> None:
+    assert (Recipe(optimizer="sgd").lr, Recipe(optimizer="adam").lr) == (0.1, 0.001)
+    assert Recipe(optimizer="sgd").momentum == 0.9
+    assert Recipe(optimizer="adam").momentum is None
+    assert Recipe().epochs == 10
+    assert Recipe(minutes=2.0).epochs is None
+
+
+VALUES: dict[str, Any] = {
+    "momentum": 0.5,
+    "nesterov": False,
+    "gamma": 0.8,
+    "rho": 0.8,
+    "convention": "d2l",
+    "beta1": 0.8,
+    "beta2": 0.9,
+    "epsilon": 1e-6,
+    "mix_alpha": 0.5,
+    "warmup": 0.1,
+    "final_lr": 0.1,
+    "step_epochs": 2.0,
+    "step_factor": 0.3,
+    "alpha": 0.5,
+}
+IGNORED = [
+    (setting, chooser, choice)
+    for setting, (chooser, defaults) in DEPENDENT_SETTINGS.items()
+    for choice in {
+        "optimizer": ["sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw"],
+        "schedule": list(SCHEDULES),
+        "mix": ["none", "mixup", "cutmix"],
+    }[chooser]
+    if choice not in defaults
+]
+
+
+def test_a_policy_that_is_spelled_out_is_kept_as_it_was_written() -> None:
+    recipe = Recipe(augment="flip-crop + cutout(side=8)")
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    assert recipe.augment == "flip-crop + cutout(side=8)"
+
+
+@pytest.mark.parametrize(("setting", "chooser", "choice"), IGNORED)
+def test_a_setting_that_would_be_ignored_is_an_error(setting: str, chooser: str, choice: str) -> None:
+    with pytest.raises(TwofoldError, match=f"{setting}=.* has no effect with {chooser}='{choice}'"):
+        Recipe(**{chooser: choice, setting: VALUES[setting]})
+
+
+def test_override_starts_a_new_choice_from_its_own_defaults() -> None:
+    base = Recipe(optimizer="sgd", lr=2.0, momentum=0.85, model="resnet18", model_options={"stem": "paper"}, epochs=3)
+    adam = base.override(optimizer="adam")
+    assert (adam.lr, adam.momentum, adam.epochs) == (0.001, None, 3)
+    assert base.override(optimizer="sgd", batch_size=7).lr == 2.0
+    assert base.override(optimizer="adam", lr=0.5).lr == 0.5
+    assert base.override(model="lenet").model_options == {}
+    assert (base.override(minutes=1.5).epochs, base.override(minutes=1.5).override(epochs=4).minutes) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"learning_rate": 0.1}, "unknown setting 'learning_rate'"),
+        ({"bacth_size": 3}, "did you mean batch_size"),
+        ({"lr": -1.0}, "lr must be greater than 0, got -1.0"),
+        ({"lr": float("nan")}, "lr"),
+        ({"epochs": 0}, "epochs must be greater than or equal to 1, got 0"),
+        ({"batch_size": 2.5}, "batch_size"),
+        ({"channels": 2}, "channels must be 1 or 3, got 2"),
+        ({"optimizer": "sdg"}, "'adadelta', 'adam' or 'adamw', got 'sdg'"),
+        ({"model": "lenet5"}, "did you mean lenet"),
+        ({"model": "resnet18", "model_options": {"stem": "big"}}, "stem must be one of 'paper', 'small'"),
+        ({"data": "fashon-mini"}, "did you mean fashion-mini"),
+        ({"data": "no/such/folder"}, "no such folder"),
+        ({"augment": "flp"}, "did you mean flip"),
+        ({"augment": "flip(horizontal=2)"}, "horizontal must lie in 0..1, got 2"),
+        ({"augment": "flip() + blurr()"}, "unknown operation 'blurr'"),
+        ({"mix": "mixp"}, "mix must be 'none', 'mixup' or 'cutmix', got 'mixp'"),
+        ({"mix": "mixup", "mix_alpha": 0.0}, "mix_alpha must be greater than or equal to 0.1, got 0.0"),
+        ({"mix_alpha": 0.2}, "mix_alpha=0.2 has no effect with mix='none' (it is for mixup or cutmix)"),
+        ({"epochs": 2, "minutes": 1.0}, "exclude each other"),
+        ({"optimizer": "sgd", "momentum": 0.0, "nesterov": True}, "nesterov=True needs a momentum above 0"),
+        ({"optimizer": "sgd", "convention": "d2l"}, "no effect on sgd without momentum or with nesterov=True"),
+        ({"schedule": "power", "alpha": 0.5}, "alpha=0.5 lets the learning rate grow"),
+        ({"schedule": "exponential", "alpha": -0.5}, "alpha=-0.5 leaves no learning rate"),
+        ({"patience": 2, "val_fraction": 0.0}, "patience=2 needs validation images"),
+        ({"lr_scale": {"fc": -2.0}}, "lr_scale of 'fc' must be 0 or more"),
+        ({"form": "slow"}, "form must be 'fast' or 'scratch', got 'slow'"),
+        ({"form": "scratch", "precision": "bfloat16"}, "form='scratch' computes in float32"),
+        ({"form": "scratch", "compile": True}, "leave compile=True out"),
+    ],
+)
+def test_wrong_settings_get_one_clear_line(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(TwofoldError) as caught:
+        Recipe(**settings)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_it_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Recipe().lr = 1.0  # type: ignore[misc]
+
+
+def test_json_errors_name_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    for content, words in (
+        ("{", "not valid JSON"),
+        ("[1]", "must hold a JSON object"),
+        ('{"lrr": 1}', "did you mean lr"),
+    ):
+        path.write_text(content)
+        with pytest.raises(TwofoldError, match=words) as caught:
+            find_recipe(str(path))
+        assert str(path) in str(caught.value)
+    with pytest.raises(TwofoldError, match="did you mean demo"):
+        find_recipe("demmo")
+
+
+def test_recipes_are_checked_without_torch() -> None:
+    code = (
+        "import sys; from twofold.engine.recipes import named_recipe; named_recipe('demo'); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
