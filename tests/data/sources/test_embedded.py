@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from twofold.data import embedded
+from twofold.data.sources import embedded
 from twofold.data.sources.archives import read_archives
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ASSETS = ROOT / "src" / "twofold" / "data" / "assets"
 ORIGINALS = Path("/usr/share/datasets/fashion-mnist")
 

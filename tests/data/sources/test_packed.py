@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 import twofold
 import twofold.data.sources.pack as pack_module
 from data.conftest import save_folder, save_image
+from data.test_data_check import bomb, picture
 from processes import CommandLine
 from twofold.data import DataError, MemoryImages, load_data, load_eval_images, open_image, scan_folder
 from twofold.data.decode import RECORD_FORMATS, BrokenImageError, bare_pixels
@@ -36,8 +37,6 @@ from twofold.data.sources.packed import PackedImages, find_damage, open_packed
 from twofold.data.spec import PixelSpec, PreprocessingSpec
 from twofold.engine.options import Options
 from twofold.errors import RunError, TwofoldError
-
-from .test_data_check import bomb, picture
 
 
 def pack(root: Path, out: Path, *, skip_broken: bool = False, **options: int | bool | str) -> PackResult:
