@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twofold.data import (
     DataError,
     MemoryImages,
-    PreprocessingSpec,
+    ModelSpec,
     ResizedImages,
     StreamedImages,
     load_data,
@@ -33,8 +33,8 @@ def paths_of(images) -> list[str]:
     return [images.describe(index) for index in range(len(images))]
 
 
-def trained_spec(class_names, *, channels=3, image_size=(8, 8), **options) -> PreprocessingSpec:
-    return PreprocessingSpec(
+def trained_spec(class_names, *, channels=3, image_size=(8, 8), **options) -> ModelSpec:
+    return ModelSpec(
         channels=channels,
         image_size=image_size,
         architecture="lenet",

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from twofold.data import PixelSpec, PreprocessingSpec, normalise
+from twofold.data import ModelSpec, PixelSpec, normalise
 from twofold.data.spec import channels_last
 from twofold.errors import TwofoldError
 
 
-def make_spec(**changes) -> PreprocessingSpec:
+def make_spec(**changes) -> ModelSpec:
     values = {
         "channels": 1,
         "image_size": (28, 28),
@@ -22,7 +22,7 @@ def make_spec(**changes) -> PreprocessingSpec:
         "mean": (0.3,),
         "std": (0.2,),
     }
-    return PreprocessingSpec.model_validate({**values, **changes})
+    return ModelSpec.model_validate({**values, **changes})
 
 
 unit = st.floats(0, 1)
@@ -42,13 +42,13 @@ specs = st.sampled_from([1, 3]).flatmap(
 
 @given(spec=specs)
 def test_json_round_trip(spec):
-    assert PreprocessingSpec.from_json(spec.to_json()) == spec
+    assert ModelSpec.from_json(spec.to_json()) == spec
 
 
 def test_option_types_survive(tmp_path: Path):
     spec = make_spec()
     spec.save(tmp_path / "spec.json")
-    loaded = PreprocessingSpec.load(tmp_path / "spec.json")
+    loaded = ModelSpec.load(tmp_path / "spec.json")
     assert loaded == spec
     types = {name: type(value) for name, value in loaded.architecture_options.items()}
     assert types == {"width": int, "activation": str, "dropout": float, "bias": bool}
@@ -72,7 +72,7 @@ def test_a_spec_is_frozen_and_knows_no_other_fields():
         ("std", (0.0,)),
         ("class_names", ("a", "a")),
         ("class_names", ()),
-        ("format", 2),
+        ("format", 3),
     ],
 )
 def test_load_names_the_file_and_the_fault(tmp_path: Path, field, value):
@@ -81,20 +81,20 @@ def test_load_names_the_file_and_the_fault(tmp_path: Path, field, value):
     path = tmp_path / "spec.json"
     path.write_text(json.dumps(content))
     with pytest.raises(TwofoldError, match=r"spec\.json is not a valid preprocessing spec") as raised:
-        PreprocessingSpec.load(path)
+        ModelSpec.load(path)
     assert field in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 def test_load_of_what_is_no_spec(tmp_path: Path):
     with pytest.raises(TwofoldError, match=r"cannot read .*No such file"):
-        PreprocessingSpec.load(tmp_path / "missing.json")
+        ModelSpec.load(tmp_path / "missing.json")
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TwofoldError, match=r"bytes\.json .*not text"):
-        PreprocessingSpec.load(tmp_path / "bytes.json")
+        ModelSpec.load(tmp_path / "bytes.json")
     (tmp_path / "half.json").write_text('{"format": 1,')
     with pytest.raises(TwofoldError, match=r"half\.json is not a valid"):
-        PreprocessingSpec.load(tmp_path / "half.json")
+        ModelSpec.load(tmp_path / "half.json")
 
 
 @pytest.mark.parametrize("channels", [1, 3])

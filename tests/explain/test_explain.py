@@ -23,7 +23,7 @@ import twofold.figures.explain
 from twofold import TwofoldError
 from twofold.cli.main import main
 from twofold.data import MemoryImages, load_eval_images, normalise
-from twofold.data.spec import PreprocessingSpec
+from twofold.data.spec import ModelSpec
 from twofold.engine.options import Options
 from twofold.explain.explain import (
     Channel,
@@ -68,7 +68,7 @@ def make(
         options = {"stem": "small", **options}
     torch.manual_seed(0)
     model = create_model(name, in_channels=channels, num_classes=len(classes), image_size=size, options=options)
-    spec = PreprocessingSpec.model_construct(
+    spec = ModelSpec.model_construct(
         architecture=name,
         architecture_options=options,
         class_names=classes,

@@ -64,7 +64,7 @@ def finetune_recipe(weights: str, model: str | None = None, *, data: str = "fash
     """
     import torch
 
-    from twofold.data.spec import PreprocessingSpec
+    from twofold.data.spec import ModelSpec
     from twofold.engine.run import RunFolder
     from twofold.inference.weights_file import load_checkpoint
     from twofold.models import create_model
@@ -77,7 +77,7 @@ def finetune_recipe(weights: str, model: str | None = None, *, data: str = "fash
         _, record = load_checkpoint(path)
     settings: dict[str, Any] = {}
     if "spec" in record:
-        spec = PreprocessingSpec.model_validate(record["spec"])
+        spec = ModelSpec.model_validate(record["spec"])
         if model not in (None, spec.architecture):
             raise TwofoldError(f"{weights} holds the weights of {spec.architecture}, not of {model}; leave {model} out")
         model = spec.architecture

@@ -6,7 +6,7 @@ completion read) can be imported without torch.
 | module | what it holds |
 | --- | --- |
 | `names` | the named data sets and the check of a name or path; needs nothing heavy |
-| `spec` | `PixelSpec` and `PreprocessingSpec`, what turns an image into a network's input; `normalise` |
+| `spec` | `PixelSpec` and `ModelSpec`, what turns an image into a network's input; `normalise` |
 | `decode` | `open_image`: a file of any supported kind to an upright 8-bit grey or colour image |
 | `pixels` | `to_pixels`: that image to the uint8 tensor of a spec; `image_to_pil`: arrays and tensors to images |
 | `folder`, `check` | `scan_folder`: an image folder to classes, splits and problems, every file decoded once |
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from twofold.data.pixels import ChannelMismatchError, image_to_pil, to_pixels
     from twofold.data.source import Images, MemoryImages, ResizedImages, StreamedImages, prefetch
     from twofold.data.sources.folder import DataError, FolderScan, Problem, Split, scan_folder
-    from twofold.data.spec import PixelSpec, PreprocessingSpec, normalise
+    from twofold.data.spec import ModelSpec, PixelSpec, normalise
     from twofold.data.statistics import channel_statistics
 
 _HOME = {
@@ -59,7 +59,7 @@ _HOME = {
     "StreamedImages": "source",
     "prefetch": "source",
     "PixelSpec": "spec",
-    "PreprocessingSpec": "spec",
+    "ModelSpec": "spec",
     "normalise": "spec",
     "channel_statistics": "statistics",
 }
@@ -75,9 +75,9 @@ __all__ = [
     "FolderScan",
     "Images",
     "MemoryImages",
+    "ModelSpec",
     "NamedData",
     "PixelSpec",
-    "PreprocessingSpec",
     "Problem",
     "ResizedImages",
     "Split",

@@ -29,7 +29,7 @@ from twofold.data.sources.folder import DataError, FolderScan, Split, scan_folde
 from twofold.data.sources.hub import TableImages, TableSplit, open_hub_data
 from twofold.data.sources.named import load_named
 from twofold.data.sources.packed import PackedImages, PackedSplit, is_packed, open_packed
-from twofold.data.spec import PixelSpec, PreprocessingSpec
+from twofold.data.spec import ModelSpec, PixelSpec
 from twofold.errors import TwofoldError
 from twofold.keyed import derive_key, permutation
 from twofold.terminal import track
@@ -132,7 +132,7 @@ def load_data(
 
 def load_eval_images(
     name_or_path: str,
-    spec: PreprocessingSpec,
+    spec: ModelSpec,
     *,
     split: str | None = None,
     skip_broken: bool = False,

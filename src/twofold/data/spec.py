@@ -1,7 +1,7 @@
 """What turns an image into a network's input, in one frozen value that travels with the weights (DESIGN rule 3).
 
 `PixelSpec` decides the uint8 pixels: size, channels, how an image of another shape is made to fit. With the
-architecture, the class names and the mean and standard deviation it is a `PreprocessingSpec`, saved beside the
+architecture, the class names and the mean and standard deviation it is a `ModelSpec`, saved beside the
 weights; evaluation, prediction, export and serving read it and nothing else, so they cannot disagree.
 """
 
@@ -39,23 +39,39 @@ class PixelSpec(BaseModel):
     convert_colour: bool = False
 
 
-class PreprocessingSpec(PixelSpec):
-    """All that a trained network needs to be given its input and to have its output read.
+class Compute(BaseModel):
+    """How a network computed when it was trained, so that whoever uses it computes in the same way.
 
-    `mean` and `std` are per channel, of pixel values in 0..1. With `flip_average` the logits are the mean of those of
-    the image and of its mirror image. `format` is the version of this file.
+    `precision` is that of the arithmetic, "auto" where it was not recorded; `winograd` says whether wide 3x3
+    convolutions go by Winograd's algorithm where that is possible (a CPU, float32).
     """
 
-    format: Literal[1] = 1
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    winograd: bool = True
+
+
+class ModelSpec(PixelSpec):
+    """All that using a trained network needs: how to build it, give it its input, read its output, and compute.
+
+    `task` names what its outputs mean. `mean` and `std` are per channel, of pixel values in 0..1. With `flip_average`
+    the outputs are the mean of those of the image and of its mirror image. `format` is the version of this file: the
+    first had no `task` (all networks classified) and no `compute`.
+    """
+
+    format: Literal[1, 2] = 2
+    task: str = "classify"
     architecture: str
     architecture_options: dict[str, str | int | float | bool]
     class_names: tuple[str, ...] = Field(min_length=1)
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip_average: bool = False
+    compute: Compute = Compute()
 
     @model_validator(mode="after")
-    def _consistent(self) -> PreprocessingSpec:
+    def _consistent(self) -> ModelSpec:
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(
                 f"mean and std need one value per channel ({self.channels}), got {len(self.mean)} and {len(self.std)}"
@@ -71,7 +87,7 @@ class PreprocessingSpec(PixelSpec):
         return self.model_dump_json(indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, *, origin: str = "the preprocessing spec") -> PreprocessingSpec:
+    def from_json(cls, text: str, *, origin: str = "the spec") -> ModelSpec:
         """Return the spec in `text`; `origin` names it in an error.
 
         Raises:
@@ -92,7 +108,7 @@ class PreprocessingSpec(PixelSpec):
         write_text(path, self.to_json())
 
     @classmethod
-    def load(cls, path: Path) -> PreprocessingSpec:
+    def load(cls, path: Path) -> ModelSpec:
         """Return the spec in the file at `path`.
 
         Raises:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from twofold.data import Images
-from twofold.data.spec import PreprocessingSpec
+from twofold.data.spec import ModelSpec
 from twofold.inference.forward import BATCH_SIZE, predict_batches
 from twofold.inference.hardware import Hardware
 from twofold.terminal import track
@@ -20,7 +20,7 @@ NUM_MISTAKES = 24
 _CALIBRATION_BINS = 15
 
 
-def quick_metrics(model: nn.Module, images: Images, spec: PreprocessingSpec, hardware: Hardware) -> tuple[float, float]:
+def quick_metrics(model: nn.Module, images: Images, spec: ModelSpec, hardware: Hardware) -> tuple[float, float]:
     """Return (cross-entropy, accuracy) over all `images`: what each epoch is judged by."""
     from torchmetrics import MeanMetric
     from torchmetrics.classification import MulticlassAccuracy
@@ -37,7 +37,7 @@ def quick_metrics(model: nn.Module, images: Images, spec: PreprocessingSpec, har
 def evaluate(
     model: nn.Module,
     images: Images,
-    spec: PreprocessingSpec,
+    spec: ModelSpec,
     hardware: Hardware,
     *,
     show: bool = True,
@@ -152,7 +152,7 @@ def _reliability(confidence: Tensor, hit: Tensor) -> list[dict[str, Any]]:
 
 
 def _describe_mistakes(
-    mistakes: list[tuple[float, int, int, float]], images: Images, spec: PreprocessingSpec, folder: Path | None
+    mistakes: list[tuple[float, int, int, float]], images: Images, spec: ModelSpec, folder: Path | None
 ) -> list[dict[str, Any]]:
     """Return the mistakes, most confident first, each with its picture saved in `folder`."""
     if folder is not None:

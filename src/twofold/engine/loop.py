@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from twofold.data import Data, Images, MemoryImages, channel_statistics, load_data, prefetch
-from twofold.data.spec import PreprocessingSpec
+from twofold.data.spec import ModelSpec
 from twofold.engine.batches import BatchPlan
 from twofold.engine.evaluate import quick_metrics
 from twofold.engine.freezing import Freezing, layer_decay_factors
@@ -182,10 +182,10 @@ def on_device(images: Images, hardware: Hardware) -> Images:
     return images.to(hardware.device) if images.images.numel() <= free // 2 else images
 
 
-def preprocessing_spec(recipe: Recipe, data: Data) -> PreprocessingSpec:
+def preprocessing_spec(recipe: Recipe, data: Data) -> ModelSpec:
     """Return what must travel with the weights: architecture, classes, and how pixels become inputs."""
     mean, std = channel_statistics(data.train)
-    return PreprocessingSpec(
+    return ModelSpec(
         **data.spec.model_dump(),
         architecture=recipe.model,
         architecture_options=resolve_options(recipe.model, recipe.model_options, data.spec.image_size),

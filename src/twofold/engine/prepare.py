@@ -11,7 +11,7 @@ from torch import Tensor
 from twofold.augment.mix import create_mix, mix_labels
 from twofold.augment.policies import create_policy
 from twofold.data import Images, normalise
-from twofold.data.spec import PreprocessingSpec, channels_last
+from twofold.data.spec import ModelSpec, channels_last
 from twofold.engine.recipe import Recipe
 from twofold.inference.hardware import Hardware
 
@@ -28,7 +28,7 @@ class BatchPreparation:
         hardware: where the batches go.
     """
 
-    def __init__(self, recipe: Recipe, spec: PreprocessingSpec, images: Images, hardware: Hardware) -> None:
+    def __init__(self, recipe: Recipe, spec: ModelSpec, images: Images, hardware: Hardware) -> None:
         augmentation = create_policy(recipe.augment, spec.image_size)
         self._augmentation = augmentation.compiled() if augmentation is not None and recipe.compile else augmentation
         self._compiled = recipe.compile

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from twofold.data import Data
-from twofold.data.spec import PreprocessingSpec
+from twofold.data.spec import ModelSpec
 from twofold.engine.batches import BatchPlan
 from twofold.engine.options import Options
 from twofold.engine.progress import Reporter
@@ -58,7 +58,7 @@ class Session:
         options: Options,
         *,
         data: Data,
-        spec: PreprocessingSpec,
+        spec: ModelSpec,
         state: TrainState,
         plan: BatchPlan,
     ) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from twofold.data.spec import PreprocessingSpec
+from twofold.data.spec import ModelSpec
 from twofold.inference.hardware import Hardware
 from twofold.models.network import Network
 from twofold.models.registry import create_model
 
 
-def build_model(spec: PreprocessingSpec, hardware: Hardware) -> Network:
+def build_model(spec: ModelSpec, hardware: Hardware) -> Network:
     """Return the network that `spec` describes, with random weights, on the device, its convolutions channels-last."""
     model = create_model(
         spec.architecture,

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from twofold.data import Images, normalise, prefetch
-from twofold.data.spec import PreprocessingSpec, channels_last
+from twofold.data.spec import ModelSpec, channels_last
 from twofold.inference.hardware import Hardware
 
 BATCH_SIZE = 500
 
 
 def predict_batches(
-    model: nn.Module, images: Images, spec: PreprocessingSpec, hardware: Hardware
+    model: nn.Module, images: Images, spec: ModelSpec, hardware: Hardware
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (indices, logits) for every image once, in order; logits are float32 on the CPU."""
     batches = list(torch.arange(len(images)).split(BATCH_SIZE))
@@ -25,7 +25,7 @@ def predict_batches(
 
 
 @torch.inference_mode()
-def forward(model: nn.Module, pixels: Tensor, spec: PreprocessingSpec, hardware: Hardware) -> Tensor:
+def forward(model: nn.Module, pixels: Tensor, spec: ModelSpec, hardware: Hardware) -> Tensor:
     """Return the float32 logits of a batch of uint8 `pixels`, on the CPU."""
     inputs = normalise(channels_last(pixels.to(hardware.device)), spec.mean, spec.std)
     with hardware.autocast():

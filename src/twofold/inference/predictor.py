@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from twofold.data import image_to_pil, to_pixels
-from twofold.data.spec import PreprocessingSpec
+from twofold.data.spec import ModelSpec
 from twofold.engine.run import RunFolder
 from twofold.errors import TwofoldError
 from twofold.inference.build import build_model
@@ -51,7 +51,7 @@ class Predictor:
         hardware: where to compute.
     """
 
-    def __init__(self, model: nn.Module, spec: PreprocessingSpec, hardware: Hardware) -> None:
+    def __init__(self, model: nn.Module, spec: ModelSpec, hardware: Hardware) -> None:
         self.model = model.eval()
         self.spec = spec
         self.hardware = hardware
@@ -78,7 +78,7 @@ class Predictor:
         weights, record = load_checkpoint(weights_path)
         if record.get("kind") != "weights":
             raise TwofoldError(f"{weights_path} is the state of a run, not its weights; give the run folder")
-        spec = PreprocessingSpec.model_validate(record["spec"])
+        spec = ModelSpec.model_validate(record["spec"])
         hardware = pick_hardware(device, precision)
         # The random weights are overwritten at once; drawing them should not disturb the caller's generator.
         with torch.random.fork_rng(devices=[]):

@@ -34,7 +34,7 @@ from twofold.data.pixels import to_pixels
 from twofold.data.source import prefetch
 from twofold.data.sources.pack import PackOptions, PackResult, pack_folder
 from twofold.data.sources.packed import PackedImages, find_damage, open_packed
-from twofold.data.spec import PixelSpec, PreprocessingSpec
+from twofold.data.spec import ModelSpec, PixelSpec
 from twofold.engine.options import Options
 from twofold.errors import RunError, TwofoldError
 
@@ -93,7 +93,7 @@ def test_a_folder_without_splits_is_split_the_same(photos: Path, tmp_path: Path)
 
 def test_evaluation_matches_classes_by_name(splits: Path, tmp_path: Path) -> None:
     pack(splits, tmp_path / "packed")
-    spec = PreprocessingSpec(
+    spec = ModelSpec(
         channels=3,
         image_size=(16, 16),
         architecture="lenet",
