@@ -1,0 +1,311 @@
+"""One class an image: cross-entropy, accuracy, the confusion matrix, and whether confidence can be trusted.
+
+Metrics are torchmetrics'. Calibration (Guo et al., "On calibration of modern neural networks", 2017) compares, for
+images of about one confidence, that confidence with the share that is right.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float32, Int64
+from torch import Tensor, nn
+
+from twofold.augment.mix import create_mix, mix_labels
+from twofold.augment.policies import create_policy
+from twofold.data import Images, normalise
+from twofold.data.spec import ModelSpec, channels_last
+from twofold.data.targets import ClassTargets, Targets
+from twofold.models.googlenet import AUXILIARY_WEIGHT
+from twofold.models.scratch_form import to_scratch
+from twofold.tasks.task import Batch, LossFunction, Metric, Prediction, Preparation, Section, Settings, Task
+
+NUM_MISTAKES = 24
+_CALIBRATION_BINS = 15
+
+
+@dataclass(frozen=True)
+class ClassPrediction(Prediction):
+    """Every class with its probability, most probable first."""
+
+    ranked: tuple[tuple[str, float], ...]
+
+    @property
+    def class_name(self) -> str:
+        """The most probable class."""
+        return self.ranked[0][0]
+
+    @property
+    def probability(self) -> float:
+        """Its probability, 0..1."""
+        return self.ranked[0][1]
+
+    def to_record(self, *, top: int = 1) -> dict[str, Any]:
+        """Return the `top` most probable classes with their probabilities, as JSON has them."""
+        return {"predictions": [{"class": name, "probability": value} for name, value in self.ranked[:top]]}
+
+    def to_line(self, *, top: int = 1) -> str:
+        """Return the `top` most probable classes with their probabilities, separated by tabs."""
+        return "\t".join(f"{name} {value:.4f}" for name, value in self.ranked[:top])
+
+    def __repr__(self) -> str:
+        others = "" if len(self.ranked) < 2 else f", then {self.ranked[1][0]} {self.ranked[1][1]:.3f}"
+        return f"Prediction({self.class_name} {self.probability:.3f}{others}; {len(self.ranked)} classes)"
+
+    def _repr_html_(self) -> str:
+        """Return the five most probable classes as a table with bars, for notebooks."""
+        from html import escape
+
+        rows = "".join(
+            f"<tr><td style='text-align:left'>{escape(name)}</td><td>{value:.1%}</td><td style='text-align:left'>"
+            f"<div style='width:{120 * value:.0f}px;height:0.7em;background:#4a81e6'></div></td></tr>"
+            for name, value in self.ranked[:5]
+        )
+        return f"<table>{rows}</table>"
+
+
+class Classification(Task):
+    """One class an image. The epoch with the highest accuracy on the validation images is the best."""
+
+    name: ClassVar[str] = "classify"
+    selects_by: ClassVar[Metric] = Metric("accuracy")
+
+    def preparation(self, recipe: Settings, spec: ModelSpec, targets: Targets, device: torch.device) -> Preparation:
+        """Return augmentation, mixing and normalisation of whole batches; targets are classes, or shares of classes."""
+        augmentation = create_policy(recipe.augment, spec.image_size)
+        if augmentation is not None and recipe.compile:
+            augmentation = augmentation.compiled()
+        mix = create_mix(recipe.mix, recipe.mix_alpha, spec.image_size)
+
+        def prepare(batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
+            indices, pixels = batch
+            labels = _labels(targets.take(indices).to(device))
+            pixels, samples = pixels.to(device), indices.to(device)
+            if augmentation is not None:
+                pixels = augmentation.apply(
+                    pixels, augmentation.draw(seed=recipe.seed, epoch=epoch, indices=samples)
+                )
+            if mix is not None:
+                drawn = mix.draw(seed=recipe.seed, epoch=epoch, indices=samples)
+                pixels = mix.apply(pixels, drawn)  # type: ignore[arg-type]
+                labels = mix_labels(labels, len(spec.class_names), drawn)
+            inputs = normalise(channels_last(pixels), spec.mean, spec.std, compiled=recipe.compile)
+            return inputs, labels
+
+        return prepare
+
+    def loss(self, recipe: Settings, spec: ModelSpec) -> LossFunction:
+        """Return cross-entropy, GoogLeNet's auxiliary heads included (Szegedy et al., 2015)."""
+        cross_entropy: nn.Module = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+        if recipe.form == "scratch":
+            cross_entropy = to_scratch(cross_entropy)
+
+        def loss(outputs: Any, targets: Tensor) -> dict[str, Tensor]:
+            # In training, networks with auxiliary heads give their logits beside those that count.
+            logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+            total = cross_entropy(logits, targets)
+            for other in auxiliary:
+                total = total + AUXILIARY_WEIGHT * cross_entropy(other, targets)
+            return {"loss": total}
+
+        return loss
+
+    def training_counts(self, outputs: Any, targets: Tensor) -> dict[str, Tensor]:
+        """Return how many images of the batch are classified correctly; of a mixed image, the larger share counts."""
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs
+        labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
+        return {"accuracy": (logits.detach().argmax(dim=1) == labels).sum()}
+
+    def decode(self, outputs: Tensor, spec: ModelSpec) -> list[Prediction]:
+        """Return each row of logits as a ranking of the classes; equal ones in the order of the classes."""
+        return rank(outputs.softmax(dim=1), spec)
+
+    def meter(self, spec: ModelSpec, *, detailed: bool = False) -> ClassMeter:
+        """Return a meter of cross-entropy and accuracy; a detailed one also has all that the report shows."""
+        return DetailedClassMeter(spec) if detailed else ClassMeter(spec)
+
+    def report_section(self, evaluation: Any) -> Section:
+        """Return accuracy, scores by class, confusion, calibration and the most confident mistakes."""
+        raise NotImplementedError
+
+
+def rank(probabilities: Float32[Tensor, "batch classes"], spec: ModelSpec) -> list[Prediction]:
+    """Return each row of probabilities as a prediction."""
+    values, order = probabilities.sort(dim=1, descending=True, stable=True)
+    return [
+        ClassPrediction(tuple((spec.class_names[index], value) for index, value in zip(indices, row, strict=True)))
+        for indices, row in zip(order.tolist(), values.tolist(), strict=True)
+    ]
+
+
+class ClassMeter:
+    """Cross-entropy and accuracy over batches of logits."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        from torchmetrics import MeanMetric
+        from torchmetrics.classification import MulticlassAccuracy
+
+        self._loss = MeanMetric()
+        self._accuracy = MulticlassAccuracy(len(spec.class_names), average="micro", validate_args=False)
+
+    def update(
+        self, outputs: Float32[Tensor, "batch classes"], targets: ClassTargets, indices: Int64[Tensor, " batch"]
+    ) -> None:
+        """Count a batch of logits on the CPU."""
+        self._loss.update(nn.functional.cross_entropy(outputs, targets.labels, reduction="none"))
+        self._accuracy.update(outputs, targets.labels)
+
+    def merge(self, other: ClassMeter) -> None:
+        """Add what another meter has counted."""
+        self._loss.merge_state(other._loss)
+        self._accuracy.merge_state(other._accuracy)
+
+    def summary(self) -> dict[str, float]:
+        """Return mean cross-entropy and accuracy."""
+        return {"loss": float(self._loss.compute()), "accuracy": float(self._accuracy.compute())}
+
+    def examples(self) -> Sequence[int]:
+        """Return nothing: only a detailed meter keeps mistakes."""
+        return ()
+
+    def compute(self, images: Images) -> dict[str, Any]:
+        """Return the summary and the number of images."""
+        return {"num_images": len(images), **self.summary()}
+
+
+class DetailedClassMeter(ClassMeter):
+    """All that an evaluation says: metrics a class, the confusion matrix, calibration, the most confident mistakes."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        from torchmetrics import MetricCollection
+        from torchmetrics.classification import (
+            MulticlassAccuracy,
+            MulticlassCalibrationError,
+            MulticlassConfusionMatrix,
+            MulticlassF1Score,
+            MulticlassPrecision,
+            MulticlassRecall,
+        )
+
+        super().__init__(spec)
+        self._names = spec.class_names
+        num_classes = len(self._names)
+        self._metrics = MetricCollection(
+            {
+                "top5_accuracy": MulticlassAccuracy(num_classes, average="micro", top_k=min(5, num_classes)),
+                "precision": MulticlassPrecision(num_classes, average=None),
+                "recall": MulticlassRecall(num_classes, average=None),
+                "f1": MulticlassF1Score(num_classes, average=None),
+                "confusion": MulticlassConfusionMatrix(num_classes),
+                "calibration_error": MulticlassCalibrationError(num_classes, n_bins=_CALIBRATION_BINS),
+            },
+            compute_groups=False,
+        )
+        self._confidences: list[Tensor] = []
+        self._hits: list[Tensor] = []
+        # A heap of (confidence, -index, predicted, probability of the true class): the least confident on top.
+        self._mistakes: list[tuple[float, int, int, float]] = []
+
+    def update(
+        self, outputs: Float32[Tensor, "batch classes"], targets: ClassTargets, indices: Int64[Tensor, " batch"]
+    ) -> None:
+        """Count a batch of logits on the CPU."""
+        super().update(outputs, targets, indices)
+        labels, probabilities = targets.labels, outputs.softmax(dim=1)
+        self._metrics.update(probabilities, labels)
+        confidence, predicted = probabilities.max(dim=1)
+        self._confidences.append(confidence)
+        self._hits.append(predicted == labels)
+        for row in torch.nonzero(predicted != labels).flatten().tolist():
+            true_probability = float(probabilities[row, labels[row]])
+            mistake = (float(confidence[row]), -int(indices[row]), int(predicted[row]), true_probability)
+            self._keep(mistake)
+
+    def _keep(self, mistake: tuple[float, int, int, float]) -> None:
+        if len(self._mistakes) < NUM_MISTAKES:
+            heapq.heappush(self._mistakes, mistake)
+        else:
+            heapq.heappushpop(self._mistakes, mistake)
+
+    def merge(self, other: ClassMeter) -> None:
+        """Add what another meter has counted of other images."""
+        assert isinstance(other, DetailedClassMeter)
+        super().merge(other)
+        for name, metric in self._metrics.items():
+            metric.merge_state(other._metrics[name])
+        self._confidences += other._confidences
+        self._hits += other._hits
+        for mistake in other._mistakes:
+            self._keep(mistake)
+
+    def examples(self) -> list[int]:
+        """Return the indices of the mistakes, the most confident first."""
+        return [-negative_index for _, negative_index, _, _ in sorted(self._mistakes, reverse=True)]
+
+    def compute(self, images: Images) -> dict[str, Any]:
+        """Return the evaluation of `images`, from which the batches came."""
+        values = self._metrics.compute()
+        confusion = values["confusion"].tolist()
+        classes = []
+        for index, name in enumerate(self._names):
+            never_predicted = sum(row[index] for row in confusion) == 0
+            count = sum(confusion[index])
+            classes.append(
+                {
+                    "name": name,
+                    "count": count,
+                    "precision": None if never_predicted else float(values["precision"][index]),
+                    "recall": float(values["recall"][index]) if count else None,
+                    "f1": float(values["f1"][index]) if count else None,
+                }
+            )
+        targets = images.targets
+        assert isinstance(targets, ClassTargets)
+        mistakes = [
+            {
+                "index": -negative_index,
+                "source": images.describe(-negative_index),
+                "true": self._names[int(targets.labels[-negative_index])],
+                "predicted": self._names[predicted],
+                "probability": probability,
+                "true_probability": true_probability,
+            }
+            for probability, negative_index, predicted, true_probability in sorted(self._mistakes, reverse=True)
+        ]
+        return {
+            "num_images": len(images),
+            "loss": float(self._loss.compute()),
+            # From the counts rather than a float32 mean: 0.889 and not 0.8889999985694885.
+            "accuracy": sum(row[index] for index, row in enumerate(confusion)) / len(images),
+            "top5_accuracy": float(values["top5_accuracy"]),
+            "calibration_error": float(values["calibration_error"]),
+            "calibration": reliability_bins(torch.cat(self._confidences), torch.cat(self._hits)),
+            "classes": classes,
+            "confusion": confusion,
+            "mistakes": mistakes,
+        }
+
+
+def reliability_bins(confidence: Float32[Tensor, " n"], hit: Tensor) -> list[dict[str, Any]]:
+    """Return, for each bin of confidence that holds images, its mean confidence, its accuracy and its count."""
+    bins = (confidence * _CALIBRATION_BINS).long().clamp(max=_CALIBRATION_BINS - 1)
+    rows = []
+    for index in bins.unique().tolist():
+        inside = bins == index
+        rows.append(
+            {
+                "confidence": float(confidence[inside].mean()),
+                "accuracy": float(hit[inside].float().mean()),
+                "count": int(inside.sum()),
+            }
+        )
+    return rows
+
+
+def _labels(targets: Targets) -> Int64[Tensor, " batch"]:
+    assert isinstance(targets, ClassTargets)
+    return targets.labels

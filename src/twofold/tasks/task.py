@@ -1,0 +1,201 @@
+"""The seam between the engine and what a network is trained for.
+
+The engine moves batches, gradients and weights; it does not know what an output means. A `Task` does: which loss, which
+metric makes an epoch the best, how outputs become predictions, what an evaluation counts and what a report says of it.
+A task is stateless and holds no model, optimiser, moving average or process group: those stay the engine's, so that a
+new task (detection, several labels an image) is one more file here and no second engine. `tasks.registry` names them.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from twofold.data import Images
+from twofold.data.spec import ModelSpec
+from twofold.data.targets import Targets
+
+Batch = tuple[Tensor, Tensor]  # sample indices (batch,), uint8 pixels (batch, channels, height, width)
+# (batch, epoch) -> what the network takes and what the loss compares with: keyed by the indices, so without a state.
+Preparation = Callable[[Batch, int], tuple[Tensor, Any]]
+# (outputs, targets) -> "loss", a scalar with a gradient, the mean over the batch; and its parts by name, if it has any.
+LossFunction = Callable[[Any, Any], dict[str, Tensor]]
+
+
+@runtime_checkable
+class Settings(Protocol):
+    """What a task reads of a recipe. The recipe itself is the engine's, which stands above."""
+
+    augment: str
+    mix: Literal["none", "mixup", "cutmix"]
+    mix_alpha: float | None
+    label_smoothing: float
+    seed: int
+    compile: bool
+    form: Literal["fast", "scratch"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that an epoch is measured by, and which way is better.
+
+    Attributes:
+        name: as in metrics.jsonl, where it stands as val_NAME.
+        higher_is_better: whether more of it is better.
+    """
+
+    name: str
+    higher_is_better: bool = True
+
+    def improves(self, measured: Mapping[str, float], best: Mapping[str, float]) -> bool:
+        """Tell whether `measured` is better than `best`: by this metric, and where that is equal by the lower loss.
+
+        With few validation images many epochs are equal; the first of them has seen the least and is rarely the best.
+        """
+        if self.name not in best or self.name not in measured:
+            return True
+        value, other = measured[self.name], best[self.name]
+        if value == other:
+            return measured.get("loss", 0.0) < best.get("loss", float("-inf"))
+        return (value > other) == self.higher_is_better
+
+
+class Prediction(abc.ABC):
+    """What a network says of one image."""
+
+    @abc.abstractmethod
+    def to_record(self, *, top: int = 1) -> dict[str, Any]:
+        """Return what JSON can hold of it, the `top` most probable answers."""
+
+    @abc.abstractmethod
+    def to_line(self, *, top: int = 1) -> str:
+        """Return it as one line for a person, the `top` most probable answers, with tabs in between."""
+
+
+class Meter(Protocol):
+    """Adds up an evaluation batch by batch; parts measured by several processes are merged, never averaged."""
+
+    def update(self, outputs: Tensor, targets: Any, indices: Int64[Tensor, " batch"]) -> None:
+        """Count a batch of float32 outputs on the CPU, its targets, and the indices of its images."""
+        ...
+
+    def merge(self, other: Any) -> None:
+        """Add what another meter of the same kind has counted of other images."""
+        ...
+
+    def summary(self) -> dict[str, float]:
+        """Return the loss and the task's metrics over all images so far, by name, the loss first."""
+        ...
+
+    def examples(self) -> Sequence[int]:
+        """Return the indices of the images that a report shows; none unless the meter is a detailed one."""
+        ...
+
+    def compute(self, images: Images) -> dict[str, Any]:
+        """Return the whole evaluation of `images` as a JSON-able record: the task's part of evaluation.json."""
+        ...
+
+
+@dataclass(frozen=True)
+class Share:
+    """The headline of a report: a share of the images, what it is called, and of how many."""
+
+    name: str
+    value: float
+    num_images: int | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a name and numbers; a number from 0 to 1 in a column of `shares` is also drawn as a bar."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | int | float | None, ...], ...]
+    shares: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Counts by true class (row) and predicted class (column)."""
+
+    title: str
+    names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Bins of (confidence, accuracy, count) and the expected calibration error."""
+
+    title: str
+    bins: tuple[tuple[float, float, int], ...]
+    error: float | None
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image of the gallery: its file below the run folder, and what is said of it."""
+
+    image: str | None
+    source: str | None
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images that are worth a look, such as the most confident mistakes."""
+
+    title: str
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """What a task says of an evaluation, as plain values: the report knows how to draw each kind of part."""
+
+    headline: Share | None
+    remarks: tuple[str, ...]
+    parts: tuple[Table | Matrix | Calibration | Gallery, ...]
+
+
+class Task(abc.ABC):
+    """What a network is trained for."""
+
+    name: ClassVar[str]
+    selects_by: ClassVar[Metric]
+
+    @abc.abstractmethod
+    def preparation(self, recipe: Settings, spec: ModelSpec, targets: Targets, device: torch.device) -> Preparation:
+        """Return what turns a batch of bytes into inputs and targets on `device`, augmented as the recipe says."""
+
+    @abc.abstractmethod
+    def loss(self, recipe: Settings, spec: ModelSpec) -> LossFunction:
+        """Return the loss that is trained with, in the recipe's form."""
+
+    @abc.abstractmethod
+    def training_counts(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
+        """Return, for each metric that costs nothing to watch while training, its sum over the batch, on the device."""
+
+    @abc.abstractmethod
+    def decode(self, outputs: Tensor, spec: ModelSpec) -> list[Prediction]:
+        """Return what float32 `outputs` on the CPU say of each image."""
+
+    @abc.abstractmethod
+    def meter(self, spec: ModelSpec, *, detailed: bool = False) -> Meter:
+        """Return a meter of the loss and the task's metrics, by which epochs are compared.
+
+        Args:
+            spec: names the classes.
+            detailed: also keep what a whole evaluation says; slower.
+        """
+
+    @abc.abstractmethod
+    def report_section(self, evaluation: Any) -> Section:
+        """Return what the report says of an evaluation, read back from its record."""
