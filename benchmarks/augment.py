@@ -46,9 +46,9 @@ from twofold.augment.flip import Flip
 from twofold.augment.flip_crop import FlipCrop
 from twofold.augment.operation import Augmentation, Compose
 from twofold.augment.resized_crop import ResizedCrop
+from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import normalise
 from twofold.data.spec import channels_last
-from twofold.engine.memory import freed_memory_is_kept
 
 SMALL_MEAN, SMALL_STD = (0.2860,), (0.3530,)
 PHOTO_MEAN, PHOTO_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

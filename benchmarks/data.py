@@ -44,11 +44,11 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from common import print_conditions, spread
-from twofold.data import PixelSpec, StreamedImages, normalise, open_image, prefetch, scan_folder
+from twofold.cli.memory import freed_memory_is_kept
+from twofold.data import ClassTargets, PixelSpec, StreamedImages, normalise, open_image, prefetch, scan_folder
 from twofold.data.parallel import num_workers
 from twofold.data.sources.pack import PackOptions, pack_folder
 from twofold.data.sources.packed import PackedImages, PackedSplit, open_packed
-from twofold.engine.memory import freed_memory_is_kept
 from twofold.keyed import derive_key, permutation
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -178,7 +178,7 @@ def compare(label: str, num_images: int, rounds: int, workers: int, folder: Path
     part = scan_folder(root, check=False, show_progress=False).splits["all"]
     ways: dict[str, Callable[[], Iterator[torch.Tensor]]] = {
         "ImageFolder": lambda: image_folder(root, workers),
-        "files": lambda: twofold_batches(StreamedImages(part.paths, part.labels, SPEC)),
+        "files": lambda: twofold_batches(StreamedImages(part.paths, ClassTargets(part.labels), SPEC)),
     }
     for name, split in packs.items():
         ways[name] = functools.partial(lambda split: twofold_batches(PackedImages(split, SPEC)), split)

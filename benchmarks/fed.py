@@ -28,11 +28,11 @@ from torch import nn
 import twofold
 from common import print_conditions, spread
 from data import make_folder
+from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import load_data
 from twofold.data.sources.pack import PackOptions, pack_folder
 from twofold.engine.batches import BatchPlan
 from twofold.engine.loop import create_optimizer, feed, forward_backward, in_form, preprocessing_spec
-from twofold.engine.memory import freed_memory_is_kept
 from twofold.engine.prepare import BatchPreparation
 from twofold.inference.build import build_model
 from twofold.inference.hardware import pick_hardware

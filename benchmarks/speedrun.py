@@ -18,6 +18,7 @@ import tempfile
 
 import twofold
 from common import PictureDataset, plain_torch, print_conditions, spread
+from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import load_data
 from twofold.engine.options import Options
 from twofold.engine.recipes import named_recipe
@@ -44,11 +45,11 @@ def main() -> None:
     recipe = named_recipe(arguments.recipe)
     print_conditions(f"Fashion-MNIST with the recipe {arguments.recipe}, {arguments.seeds} seeds")
     data = load_data("fashion-mnist", val_fraction=0.0, show_progress=False)
-    book = PictureDataset(data.train.images, data.train.labels, 96)
+    book = PictureDataset(data.train.images, data.train.targets.labels, 96)
     speeds = [book_images_per_second(book, arguments.book_steps)]
     seconds, accuracies = [], []
     for seed in range(arguments.seeds):
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, freed_memory_is_kept():  # as the command line does
             run = twofold.train(recipe.override(seed=seed), out=folder, options=Options(show=False))
             seconds.append(json.loads((run.folder / "run.json").read_text())["train_seconds"])
         assert run.accuracy is not None

@@ -23,6 +23,7 @@ from torch import nn
 
 import twofold
 from common import PictureDataset, Trained, plain_torch, print_conditions, spread
+from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import load_data
 from twofold.engine.options import Options
 from twofold.models import create_model
@@ -46,7 +47,7 @@ SETTINGS = {
 
 def train_twofold(recipe: twofold.Recipe) -> tuple[Trained, float]:
     """Return what Twofold's engine gives, and the seconds of everything else (loading, evaluation, report)."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, freed_memory_is_kept():  # as the command line does
         start = time.perf_counter()
         run = twofold.train(recipe, out=folder, options=Options(show=False))
         record = json.loads((run.folder / "run.json").read_text())
@@ -74,7 +75,7 @@ def compare(model: str, seeds: int, num_workers: int) -> None:
     assert data.test is not None
     size = recipe.image_size or data.spec.image_size[0]
     train, test = (
-        PictureDataset(images.images, images.labels, recipe.image_size) for images in (data.train, data.test)
+        PictureDataset(images.images, images.targets.labels, recipe.image_size) for images in (data.train, data.test)
     )
 
     def build() -> nn.Module:

@@ -33,6 +33,7 @@ from typing import Any
 
 import twofold
 from common import PictureDataset, plain_torch, print_conditions
+from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import load_data
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
@@ -91,7 +92,7 @@ class Result:
 
 
 def train_ours(recipe: Recipe) -> Result:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, freed_memory_is_kept():  # as the command line does
         run = twofold.train(recipe, out=folder, options=Options(show=False))
         record = json.loads((run.folder / "run.json").read_text())
         lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
@@ -110,7 +111,7 @@ def train_ours(recipe: Recipe) -> Result:
 def notes_speed(recipe: Recipe, steps: int) -> tuple[float, float]:
     """Return images a second of the notes' form in plain torch, and the process's peak memory in MB."""
     data = load_data("fashion-mnist", val_fraction=0.0, show_progress=False)
-    pictures = PictureDataset(data.train.images, data.train.labels, recipe.image_size)
+    pictures = PictureDataset(data.train.images, data.train.targets.labels, recipe.image_size)
     size = recipe.image_size or 28
     model = create_model(
         recipe.model, in_channels=1, num_classes=10, image_size=(size, size), options=recipe.model_options

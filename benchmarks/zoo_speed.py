@@ -24,7 +24,7 @@ import torchvision
 from torch import Tensor, nn
 
 from common import print_conditions
-from twofold.engine.memory import freed_memory_is_kept
+from twofold.cli.memory import freed_memory_is_kept
 from twofold.inference.hardware import pick_hardware
 from twofold.models import MODELS, create_model
 from twofold.models.winograd import with_winograd

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from twofold.cli.memory import freed_memory_is_kept
 from twofold.cli.parse import parse, typed
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
@@ -103,7 +104,9 @@ def carry_out(arguments: Sequence[str], base: Recipe, recipe_name: str | None, *
     with loading("torch"):
         from twofold import api
 
-    return _tell(api.train(recipe, out=parsed.out, name=parsed.name, options=options), show=options.show)
+    with freed_memory_is_kept():
+        finished = api.train(recipe, out=parsed.out, name=parsed.name, options=options)
+    return _tell(finished, show=options.show)
 
 
 def _resume(parsed: Any, changes: dict[str, Any], recipe_name: str | None, options: Options) -> int:
@@ -124,7 +127,9 @@ def _resume(parsed: Any, changes: dict[str, Any], recipe_name: str | None, optio
     with loading("torch"):
         from twofold import api
 
-    return _tell(api.resume(parsed.resume, options=options), show=options.show)
+    with freed_memory_is_kept():
+        finished = api.resume(parsed.resume, options=options)
+    return _tell(finished, show=options.show)
 
 
 def _tell(finished: Any, *, show: bool) -> int:
