@@ -47,7 +47,7 @@ def save(folder: Path, data: Data, classes: tuple[int, ...], *, train: int, test
         for label in classes:
             inside = folder / split / data.class_names[label].replace("/", "-")
             inside.mkdir(parents=True)
-            of_class = (images.labels == label).nonzero().flatten()
+            of_class = (images.targets.labels == label).nonzero().flatten()
             drawn: Tensor = of_class[torch.randperm(len(of_class), generator=generator)[:number]]
             for index in drawn:
                 Image.fromarray(images.load(index[None])[0, 0].numpy()).save(inside / f"{int(index)}.png")

@@ -43,7 +43,7 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert test is not None
     for name in CLASSES:
         (folder / name).mkdir(parents=True)
-        for index in (test.labels == _LABEL_OF_CLASS[name]).nonzero().flatten()[:40]:
+        for index in (test.targets.labels == _LABEL_OF_CLASS[name]).nonzero().flatten()[:40]:
             picture = Image.fromarray(test.load(index[None])[0, 0].numpy())
             picture.save(folder / name / f"{int(index):05d}.png")
     return folder

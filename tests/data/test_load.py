@@ -52,9 +52,9 @@ def test_fashion_mini():
     assert data.num_classes == 10
     assert data.class_names[9] == "Ankle boot"
     assert (data.spec.channels, data.spec.image_size) == (1, (28, 28))
-    assert data.train.labels.bincount().tolist() == [900] * 10
-    assert data.val.labels.bincount().tolist() == [100] * 10
-    assert data.test.labels.bincount().tolist() == [200] * 10
+    assert data.train.targets.labels.bincount().tolist() == [900] * 10
+    assert data.val.targets.labels.bincount().tolist() == [100] * 10
+    assert data.test.targets.labels.bincount().tolist() == [200] * 10
     assert set(paths_of(data.train)).isdisjoint(paths_of(data.val))
     assert data.test.describe(17) == "fashion-mini test #17"
     whole = load("fashion-mini", val_fraction=0.0).train
@@ -102,7 +102,7 @@ def test_a_folder_in_memory_and_streamed_give_the_same_pixels(tmp_path: Path):
         assert len(streamed.notes) == 1
         for one, two in ((held.train, streamed.train), (held.val, streamed.val)):
             indices = torch.arange(len(one))
-            assert torch.equal(one.labels, two.labels)
+            assert torch.equal(one.targets.labels, two.targets.labels)
             assert torch.equal(one.load(indices), two.load(indices))
             assert paths_of(one) == paths_of(two)
 
@@ -142,8 +142,8 @@ def test_own_validation_images_are_used_whole(tmp_path: Path):
     save_folder(tmp_path, {"train/a": 4, "train/b": 4, "val/a": 3, "test/b": 2})
     data = load(tmp_path, val_fraction=0.5)
     assert (len(data.train), len(data.val), len(data.test)) == (8, 3, 2)
-    assert data.val.labels.tolist() == [0, 0, 0]
-    assert data.test.labels.tolist() == [1, 1]
+    assert data.val.targets.labels.tolist() == [0, 0, 0]
+    assert data.test.targets.labels.tolist() == [1, 1]
 
 
 def test_without_validation(photos: Path):
@@ -199,7 +199,7 @@ def test_evaluate_a_flat_folder_every_image_once(photos: Path):
     result = evaluate(photos, trained_spec(("ant", "cat", "dog")))
     assert result.split == "all"
     assert len(result.images) == 16
-    assert result.images.labels.tolist() == [1] * 10 + [2] * 6
+    assert result.images.targets.labels.tolist() == [1] * 10 + [2] * 6
     assert len(set(paths_of(result.images))) == 16
     assert result.images.load(torch.tensor([0])).shape == (1, 3, 8, 8)
     assert result.class_names == ("ant", "cat", "dog")
@@ -209,8 +209,8 @@ def test_evaluate_chooses_a_split(tmp_path: Path):
     save_folder(tmp_path, {"train/a": 3, "train/b": 3, "val/a": 2, "test/b": 1})
     spec = trained_spec(("b", "a"))
     assert evaluate(tmp_path, spec).split == "test"
-    assert evaluate(tmp_path, spec).images.labels.tolist() == [0]
-    assert evaluate(tmp_path, spec, split="val").images.labels.tolist() == [1, 1]
+    assert evaluate(tmp_path, spec).images.targets.labels.tolist() == [0]
+    assert evaluate(tmp_path, spec, split="val").images.targets.labels.tolist() == [1, 1]
     shutil.rmtree(tmp_path / "test")
     assert evaluate(tmp_path, spec).split == "val"
     with pytest.raises(TwofoldError, match="has no split 'test'; it has train, val"):
@@ -239,5 +239,5 @@ def test_evaluate_a_named_set_uses_the_pixels_of_training():
     result = evaluate("fashion-mini", spec)
     indices = torch.arange(50)
     assert torch.equal(result.images.load(indices), data.test.load(indices))
-    assert torch.equal(result.images.labels, 9 - data.test.labels)
+    assert torch.equal(result.images.targets.labels, 9 - data.test.targets.labels)
     assert result.fingerprint == data.fingerprint

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twofold.data import (
+    ClassTargets,
     Images,
     MemoryImages,
     PixelSpec,
@@ -26,11 +27,11 @@ SPEC = PixelSpec(channels=3, image_size=(8, 10))
 
 def streamed(photos: Path, repeat: int = 1) -> StreamedImages:
     paths = sorted(str(path) for path in photos.rglob("*.png")) * repeat
-    return StreamedImages(paths, torch.arange(len(paths)) % 2, SPEC)
+    return StreamedImages(paths, ClassTargets(torch.arange(len(paths)) % 2), SPEC)
 
 
 def in_memory(images: Images) -> MemoryImages:
-    return MemoryImages(images.load(torch.arange(len(images))), images.labels, "photos test")
+    return MemoryImages(images.load(torch.arange(len(images))), images.targets, "photos test")
 
 
 def test_every_kind_keeps_the_contract(photos: Path):
@@ -42,7 +43,7 @@ def test_every_kind_keeps_the_contract(photos: Path):
     for images in kinds:
         assert isinstance(images, Images)
         assert len(images) == 16
-        assert images.labels.tolist() == [0, 1] * 8
+        assert images.targets.labels.tolist() == [0, 1] * 8
         batch = images.load(order)
         assert batch.dtype == torch.uint8
         assert torch.equal(batch, expected)
@@ -65,7 +66,7 @@ def test_descriptions(photos: Path):
     assert held.describe(2) == "photos test #2"
     assert held.select(torch.tensor([5, 9])).describe(1) == "photos test #9"
     assert ResizedImages(held, SPEC).describe(4) == "photos test #4"
-    by_path = MemoryImages(held.images, held.labels, stream.paths)
+    by_path = MemoryImages(held.images, held.targets, stream.paths)
     assert by_path.select(torch.tensor([5, 9])).describe(1) == stream.paths[9]
 
 
@@ -91,7 +92,9 @@ def test_a_file_that_became_unreadable_is_named(photos: Path):
 
 def test_colour_for_a_grey_network_names_the_file(photos: Path):
     images = StreamedImages(
-        [str(photos / "cat" / "000.png")], torch.zeros(1, dtype=torch.int64), PixelSpec(channels=1, image_size=(4, 4))
+        [str(photos / "cat" / "000.png")],
+        ClassTargets(torch.zeros(1, dtype=torch.int64)),
+        PixelSpec(channels=1, image_size=(4, 4)),
     )
     with pytest.raises(TwofoldError, match=r"cat/000\.png: the image is in colour"):
         images.load(torch.tensor([0]))
@@ -144,7 +147,7 @@ def test_prefetch_works_ahead(photos: Path):
     loaded = []
 
     class Recording:
-        labels = stream.labels
+        targets = stream.targets
         in_memory = False
 
         def __len__(self) -> int:
@@ -179,7 +182,7 @@ def test_memory_stays_flat_as_the_number_of_images_grows(photos: Path):
     paths = streamed(photos).paths
 
     def repeated(times: int) -> StreamedImages:
-        return StreamedImages(paths * times, torch.zeros(len(paths) * times, dtype=torch.int64), spec)
+        return StreamedImages(paths * times, ClassTargets(torch.zeros(len(paths) * times, dtype=torch.int64)), spec)
 
     growth(repeated(12))  # what is allocated on first use is not counted
     all_pixels = len(repeated(120)) * 3 * 160 * 160

@@ -105,7 +105,7 @@ def test_eval_on_a_folder_maps_classes_by_name(demo, tmp_path: Path, capsys: pyt
     assert test is not None
     for name, label in (("Sandal", 5), ("Bag", 8)):
         (tmp_path / "some" / name).mkdir(parents=True)
-        for index in (test.labels == label).nonzero().flatten()[:30]:
+        for index in (test.targets.labels == label).nonzero().flatten()[:30]:
             Image.fromarray(test.load(index[None])[0, 0].numpy()).save(tmp_path / "some" / name / f"{int(index)}.png")
     assert main(["eval", str(demo.folder), "--data", str(tmp_path / "some"), "--json"]) == 0
     metrics = json.loads(capsys.readouterr().out)
@@ -201,7 +201,7 @@ def test_prediction_equals_evaluation_image_by_image(demo) -> None:
         Image.fromarray(test.load(index[None])[0, 0].numpy()).save(buffer, "PNG")
         buffers.append(Image.open(io.BytesIO(buffer.getvalue())))
     names = [prediction.class_name for prediction in model.predict_many(buffers)]
-    expected = model.rank(model.probabilities(test.load(some)))
+    expected = model.decode(model.outputs(test.load(some)))
     assert names == [prediction.class_name for prediction in expected]
 
 

@@ -85,7 +85,7 @@ def test_equals_a_plain_torch_loop(optimizer: str, form: str, mix: str, image_fo
         order = permutation(derive_key(3, epoch, "order"), len(pixels))
         for start in range(0, len(order) - 15, 16):
             batch = order[start : start + 16]
-            images, targets = pixels[batch], data.train.labels[batch]
+            images, targets = pixels[batch], data.train.targets.labels[batch]
             if mixer is not None:
                 drawn = mixer.draw(seed=3, epoch=epoch, indices=batch)
                 images, targets = mixer.apply(images, drawn), mix_labels(targets, 3, drawn)

@@ -22,7 +22,7 @@ import twofold
 import twofold.figures.explain
 from twofold import TwofoldError
 from twofold.cli.main import main
-from twofold.data import MemoryImages, load_eval_images, normalise
+from twofold.data import ClassTargets, MemoryImages, load_eval_images, normalise
 from twofold.data.spec import ModelSpec
 from twofold.engine.options import Options
 from twofold.explain.explain import (
@@ -261,7 +261,7 @@ def test_the_box_and_the_heat_lie_where_back_propagation_leads(name: str, stage:
 def test_explain_says_what_predict_says_and_looks_for_the_classes_asked_for() -> None:
     predictor = make("sprint", classes=("a", "b", "c", "d"))
     pixels = picture(predictor)
-    best = predictor.rank(predictor.probabilities(pixels[None]))[0]
+    best = predictor.decode(predictor.outputs(pixels[None]))[0]
     others = [name for name, _ in best.ranked[1:]]
     explanation = explain(predictor, pixels, classes=[others[2], best.class_name, others[0], others[2]])
     assert explanation.prediction == best
@@ -287,7 +287,7 @@ def test_flip_average_is_for_the_prediction_alone() -> None:
     pixels = picture(plain)
     one, other = explain(plain, pixels), explain(flipping, pixels)
     assert one.prediction != other.prediction
-    assert other.prediction == flipping.rank(flipping.probabilities(pixels[None]))[0]
+    assert other.prediction == flipping.decode(flipping.outputs(pixels[None]))[0]
     assert all(torch.equal(a.maps, b.maps) for a, b in zip(one.stages, other.stages, strict=True))
     names = plain.spec.class_names
     assert torch.equal(other.heats[0].heat, grad_cam(plain, pixels, names.index(other.heats[0].class_name)))
@@ -337,7 +337,7 @@ def test_most_activating_is_the_brute_force_loop(images: Path, run: Path) -> Non
         view = explain_channel(predictor, channel, data, show=False)
         for example, (index, *_) in zip(view.examples, wanted, strict=False):
             assert torch.equal(example.pixels, data.images.images[index])
-            assert example.class_name == predictor.spec.class_names[int(data.images.labels[index])]
+            assert example.class_name == predictor.spec.class_names[int(data.images.targets.labels[index])]
             assert example.source == data.images.describe(index)
         assert peak_of(predictor, data.images.images[wanted[0][0]], channel) == replace(peaks[0], index=0)
 
@@ -346,7 +346,7 @@ def test_of_equally_active_images_the_first_count() -> None:
     predictor = make("sprint")
     torch.nn.init.constant_(network_of(predictor).get_submodule("layer1.bn").bias, -100.0)
     pixels = torch.stack([picture(predictor, seed) for seed in range(12)])
-    data = MemoryImages(pixels, torch.zeros(12, dtype=torch.int64), "set")
+    data = MemoryImages(pixels, ClassTargets(torch.zeros(12, dtype=torch.int64)), "set")
     peaks = most_activating(predictor, data, Channel("layer1", 0), count=4, show=False)
     assert [(peak.index, peak.activation) for peak in peaks] == [(0, 0.0), (1, 0.0), (2, 0.0), (3, 0.0)]
 

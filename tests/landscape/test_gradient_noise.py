@@ -38,7 +38,7 @@ def lenet_source(*, batch_norm: bool, num: int = NUM) -> GradientSource:
     torch.manual_seed(0)
     model = LeNet(width=0.25, batch_norm=batch_norm).train()
     inputs = normalise(data.train.load(chosen), mean, std)
-    return GradientSource(model, nn.CrossEntropyLoss(), inputs, data.train.labels[chosen], piece=40)
+    return GradientSource(model, nn.CrossEntropyLoss(), inputs, data.train.targets.labels[chosen], piece=40)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def small(name: str, dtype: torch.dtype, *, seed: int = 0) -> nn.Module:
 
 def real_images(number: int) -> tuple[Tensor, Tensor]:
     data = load_data("fashion-mini", val_fraction=0.0, show_progress=False)
-    return data.train.load(torch.arange(number)) / 255 * 2 - 1, data.train.labels[:number]
+    return data.train.load(torch.arange(number)) / 255 * 2 - 1, data.train.targets.labels[:number]
 
 
 def relative(mine: Tensor, other: Tensor) -> float:

@@ -126,7 +126,7 @@ def test_only_a_run_s_end_looks_at_test_images(small_settings: RaceSettings) -> 
     bench = Bench(recipe, show=False)
     test = bench.data.test
     assert isinstance(test, MemoryImages)
-    watched = Untouchable(test.images, test.labels, test.origin, test.numbers)
+    watched = Untouchable(test.images, test.targets, test.origin, test.numbers)
     bench.data = dataclasses.replace(bench.data, test=watched)
     assert run_training(bench, recipe, advance=lambda share, epoch: None, test=False)["test"] is None
     with pytest.raises(AssertionError, match="looked at"):

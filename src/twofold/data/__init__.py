@@ -13,6 +13,7 @@ completion read) can be imported without torch.
 | `inspection`, `duplicates` | `inspect_folder`: what is odd about a folder: broken files, copies, imbalance |
 | `pack`, `shards` | `pack_folder`: a folder to a few large files; `open_packed`: any image of them by number |
 | `source` | `Images`: in memory, streamed from files, resized on the fly, or a subset; `prefetch` |
+| `targets` | `Targets`: what is known of each image; `ClassTargets`: one class an image |
 | `statistics` | `channel_statistics`: mean and standard deviation of each channel |
 | `load` | `load_data` and `load_eval_images`: a name or path to images ready to train on or to evaluate |
 | `named`, `download`, `archives`, `idx`, `store` | the named data sets: embedded, cached, found or downloaded |
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from twofold.data.sources.folder import DataError, FolderScan, Problem, Split, scan_folder
     from twofold.data.spec import ModelSpec, PixelSpec, normalise
     from twofold.data.statistics import channel_statistics
+    from twofold.data.targets import ClassTargets, Targets, class_labels
 
 _HOME = {
     "MAX_PIXELS": "decode",
@@ -62,6 +64,9 @@ _HOME = {
     "ModelSpec": "spec",
     "normalise": "spec",
     "channel_statistics": "statistics",
+    "ClassTargets": "targets",
+    "Targets": "targets",
+    "class_labels": "targets",
 }
 
 __all__ = [
@@ -69,6 +74,7 @@ __all__ = [
     "NAMED_DATA",
     "BrokenImageError",
     "ChannelMismatchError",
+    "ClassTargets",
     "Data",
     "DataError",
     "EvalData",
@@ -82,8 +88,10 @@ __all__ = [
     "ResizedImages",
     "Split",
     "StreamedImages",
+    "Targets",
     "channel_statistics",
     "check_data_name",
+    "class_labels",
     "image_to_pil",
     "load_data",
     "load_eval_images",

@@ -30,6 +30,7 @@ from twofold.data.sources.hub import TableImages, TableSplit, open_hub_data
 from twofold.data.sources.named import load_named
 from twofold.data.sources.packed import PackedImages, PackedSplit, is_packed, open_packed
 from twofold.data.spec import ModelSpec, PixelSpec
+from twofold.data.targets import ClassTargets, class_labels
 from twofold.errors import TwofoldError
 from twofold.keyed import derive_key, permutation
 from twofold.terminal import track
@@ -115,7 +116,7 @@ def load_data(
         info = NAMED_DATA[name_or_path]
         spec = _pixel_spec(options, channels=info.channels, image_size=info.size)
         named = load_named(name_or_path, show_progress=show_progress)
-        train_at, val_at = split_indices(named.train.labels, val_fraction, seed)
+        train_at, val_at = split_indices(class_labels(named.train.targets), val_fraction, seed)
         parts = {"train": named.train.select(train_at), "test": named.test}
         if len(val_at):
             parts["val"] = named.train.select(val_at)
@@ -156,8 +157,8 @@ def load_eval_images(
         _check_channels(name_or_path, NAMED_DATA[name_or_path].channels, pixels)
         named = load_named(name_or_path, show_progress=show_progress)
         base = {"train": named.train, "test": named.test}[split]
-        labels = _match_classes(name_or_path, base.labels, named.class_names, spec.class_names)
-        part = MemoryImages(base.images, labels, base.origin, base.numbers)
+        labels = _match_classes(name_or_path, class_labels(base.targets), named.class_names, spec.class_names)
+        part = MemoryImages(base.images, ClassTargets(labels), base.origin, base.numbers)
         loaded, notes = _place_named({split: part}, pixels, memory_limit, show_progress)
         name, fingerprint = name_or_path, named.fingerprint
     else:
@@ -268,7 +269,9 @@ def _data(
     notes: tuple[str, ...],
 ) -> Data:
     none = MemoryImages(
-        torch.empty(0, spec.channels, *spec.image_size, dtype=torch.uint8), torch.empty(0, dtype=torch.int64), name
+        torch.empty(0, spec.channels, *spec.image_size, dtype=torch.uint8),
+        ClassTargets(torch.empty(0, dtype=torch.int64)),
+        name,
     )
     return Data(
         name=name,
@@ -387,7 +390,7 @@ def _place_folder(
     decoded: dict[str, Decoded] = {}
     for split, part in parts.items():
         if isinstance(part, Split):
-            decoded[split] = StreamedImages(part.paths, part.labels, spec)
+            decoded[split] = StreamedImages(part.paths, ClassTargets(part.labels), spec)
         else:
             decoded[split] = PackedImages(part, spec) if isinstance(part, PackedSplit) else TableImages(part, spec)
     return _place(decoded, memory_limit, show_progress)
@@ -414,7 +417,7 @@ def _fill(images: Decoded, split: str, show_progress: bool) -> MemoryImages:
     for chunk in track(chunks, total=len(chunks), label=f"preparing {split} images", enabled=show_progress):
         pixels[chunk] = images.load(chunk)
     if isinstance(images, ResizedImages):
-        return MemoryImages(pixels, images.labels, images.base.origin, images.base.numbers)
+        return MemoryImages(pixels, images.targets, images.base.origin, images.base.numbers)
     if isinstance(images, PackedImages | TableImages):
-        return MemoryImages(pixels, images.labels, images.records.describe_all())
-    return MemoryImages(pixels, images.labels, images.paths)
+        return MemoryImages(pixels, images.targets, images.records.describe_all())
+    return MemoryImages(pixels, images.targets, images.paths)

@@ -22,6 +22,7 @@ from twofold.data.decode import FORMATS, BrokenImageError, open_image
 from twofold.data.parallel import num_workers, ordered_map
 from twofold.data.pixels import ChannelMismatchError, image_to_pil, to_pixels
 from twofold.data.spec import PixelSpec
+from twofold.data.targets import Targets
 from twofold.errors import RunError
 
 _TASK_SIZE = 8
@@ -32,8 +33,8 @@ class Images(Protocol):
     """Labelled images by index; `in_memory` says whether a batch costs no decoding."""
 
     @property
-    def labels(self) -> Int64[Tensor, " n"]:
-        """The class of each image."""
+    def targets(self) -> Targets:
+        """What is known of each image."""
         ...
 
     @property
@@ -65,17 +66,17 @@ class MemoryImages:
     def __init__(
         self,
         images: UInt8[Tensor, "n channels height width"],
-        labels: Int64[Tensor, " n"],
+        targets: Targets,
         origin: str | list[str],
         numbers: Int64[Tensor, " n"] | None = None,
     ) -> None:
         self.images = images
-        self.labels = labels
+        self.targets = targets
         self.origin = origin
-        self.numbers = torch.arange(len(labels)) if numbers is None else numbers
+        self.numbers = torch.arange(len(targets)) if numbers is None else numbers
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     def load(self, indices: Int64[Tensor, " batch"]) -> UInt8[Tensor, "batch channels height width"]:
         """Return the pixels at `indices`, on the device of the images."""
@@ -86,13 +87,13 @@ class MemoryImages:
         return f"{self.origin} #{int(self.numbers[index])}" if isinstance(self.origin, str) else self.origin[index]
 
     def to(self, device: torch.device | str) -> MemoryImages:
-        """Return the same images and labels on `device`."""
-        return MemoryImages(self.images.to(device), self.labels.to(device), self.origin, self.numbers)
+        """Return the same images and targets on `device`."""
+        return MemoryImages(self.images.to(device), self.targets.to(device), self.origin, self.numbers)
 
     def select(self, indices: Int64[Tensor, " m"]) -> MemoryImages:
         """Return a copy of the images at `indices`, which does not keep the rest alive."""
         origin = self.origin if isinstance(self.origin, str) else [self.origin[index] for index in indices.tolist()]
-        return MemoryImages(self.images[indices], self.labels[indices], origin, self.numbers[indices.cpu()])
+        return MemoryImages(self.images[indices], self.targets.take(indices), origin, self.numbers[indices.cpu()])
 
 
 class _DecodedImages(abc.ABC):
@@ -100,13 +101,13 @@ class _DecodedImages(abc.ABC):
 
     in_memory = False
 
-    def __init__(self, labels: Int64[Tensor, " n"], spec: PixelSpec) -> None:
-        self.labels = labels
+    def __init__(self, targets: Targets, spec: PixelSpec) -> None:
+        self.targets = targets
         self.spec = spec
         self._pool = ThreadPoolExecutor(num_workers(), thread_name_prefix="twofold-decode")
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.targets)
 
     def load(self, indices: Int64[Tensor, " batch"]) -> UInt8[Tensor, "batch channels height width"]:
         """Return the pixels at `indices`, decoded in parallel.
@@ -177,8 +178,8 @@ class StreamedImages(EncodedImages):
 
     remedy = "it was readable when the data were checked, or was not checked"
 
-    def __init__(self, paths: list[str], labels: Int64[Tensor, " n"], spec: PixelSpec) -> None:
-        super().__init__(labels, spec)
+    def __init__(self, paths: list[str], targets: Targets, spec: PixelSpec) -> None:
+        super().__init__(targets, spec)
         self.paths = paths
 
     def describe(self, index: int) -> str:
@@ -194,7 +195,7 @@ class ResizedImages(_DecodedImages):
     """Images in memory at another size or number of channels, resized whenever they are asked for."""
 
     def __init__(self, base: MemoryImages, spec: PixelSpec) -> None:
-        super().__init__(base.labels, spec)
+        super().__init__(base.targets, spec)
         self.base = base
 
     def describe(self, index: int) -> str:

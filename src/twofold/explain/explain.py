@@ -31,9 +31,10 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
-from twofold.data import EvalData, Images, normalise, prefetch
+from twofold.data import EvalData, Images, class_labels, normalise, prefetch
 from twofold.errors import TwofoldError, check_known
-from twofold.inference.predictor import Prediction, Predictor
+from twofold.inference.predictor import Predictor
+from twofold.tasks.classify import ClassPrediction as Prediction
 from twofold.models.network import Network
 from twofold.models.summary import Field, summarise
 from twofold.terminal import track
@@ -178,7 +179,7 @@ def explain(
     names = predictor.spec.class_names
     for name in classes:
         check_known("class", name, names)
-    (prediction,) = predictor.rank(predictor.probabilities(pixels[None]))
+    (prediction,) = predictor.decode(predictor.outputs(pixels[None]))
     probability = dict(prediction.ranked)
     fields = stage_fields(_network(predictor))
     size = predictor.spec.image_size
@@ -298,7 +299,7 @@ def explain_channel(
     """
     peaks = most_activating(predictor, data.images, channel, show=show)
     pictures = data.images.load(torch.tensor([peak.index for peak in peaks]))
-    labels = data.images.labels
+    labels = class_labels(data.images.targets)
     return ChannelView(
         architecture=predictor.spec.architecture,
         channel=channel,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from twofold.data import normalise
+from twofold.data import class_labels, normalise
 from twofold.engine.loop import load_recipe_data, preprocessing_spec
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
@@ -119,7 +119,7 @@ def gradient_source(model: str, *, seed: int = 0, num_images: int = NUM_IMAGES) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_generator_seed(seed, "init"))
         network = build_model(spec, pick_hardware("cpu", "float32")).train()
-    return GradientSource(network, nn.CrossEntropyLoss(), inputs, data.train.labels[chosen])
+    return GradientSource(network, nn.CrossEntropyLoss(), inputs, class_labels(data.train.targets)[chosen])
 
 
 def _unbiased(seed: int, _: Evidence) -> Iterator[Measured]:

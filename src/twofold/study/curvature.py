@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from twofold.data import Data, normalise
+from twofold.data import Data, class_labels, normalise
 from twofold.engine.batches import BatchPlan
 from twofold.engine.loop import (
     create_optimizer,
@@ -237,7 +237,7 @@ def some_inputs(data: Data, recipe: Recipe, num_images: int, hardware: Hardware)
     chosen = permutation(derive_key(recipe.seed, "curvature"), len(data.train))[:num_images]
     spec = preprocessing_spec(recipe, data)
     pixels = data.train.load(chosen).to(hardware.device, memory_format=torch.channels_last)
-    labels = data.train.labels[chosen.to(data.train.labels.device)].to(hardware.device)
+    labels = class_labels(data.train.targets.take(chosen)).to(hardware.device)
     return normalise(pixels, spec.mean, spec.std), labels
 
 

@@ -38,10 +38,10 @@ def pictures() -> dict[str, tuple[list[bytes], list[int]]]:
     wanted = {9: 0, 4: 1, 8: 2}
     result = {}
     for split, images, number in (("train", mini.train, 30), ("test", mini.test, 12)):
-        at = [index for index, label in enumerate(images.labels.tolist()) if label in wanted][:number]
+        at = [index for index, label in enumerate(images.targets.labels.tolist()) if label in wanted][:number]
         result[split] = (
             [_png(pixels) for pixels in images.load(torch.tensor(at))],
-            [wanted[int(images.labels[index])] for index in at],
+            [wanted[int(images.targets.labels[index])] for index in at],
         )
     return result
 
@@ -87,9 +87,11 @@ def test_gives_the_pixels_of_a_folder_of_the_same_files(
     assert files.test is not None
     for mine, theirs in ((table.train, files.train), (table.test, files.test)):
         # The folder's order is by class and number.
-        order = sorted(range(len(mine)), key=lambda i, m=mine: (CLASSES[int(m.labels[i])], i))
+        order = sorted(range(len(mine)), key=lambda i, m=mine: (CLASSES[int(m.targets.labels[i])], i))
         assert torch.equal(mine.load(torch.tensor(order)), theirs.load(torch.arange(len(theirs))))
-        assert [CLASSES[int(mine.labels[i])] for i in order] == [files.class_names[int(i)] for i in theirs.labels]
+        assert [CLASSES[int(mine.targets.labels[i])] for i in order] == [
+            files.class_names[int(i)] for i in theirs.targets.labels
+        ]
     assert table.train.describe(4).endswith("saved train row 4")
 
 
@@ -110,7 +112,9 @@ def test_trains_and_judges(saved: Path, tmp_path: Path) -> None:
     run = twofold.train(recipe, out=tmp_path / "runs", options=Options(show=False))
     assert twofold.evaluate(run.folder, options=Options(show=False))["num_images"] == 12
     spec = twofold.load(run.folder).spec
-    assert load_eval_images(f"hf:{saved}", spec, split="train", show_progress=False).images.labels.shape == (30,)
+    assert load_eval_images(f"hf:{saved}", spec, split="train", show_progress=False).images.targets.labels.shape == (
+        30,
+    )
 
 
 def test_parquet_files_and_chosen_columns(
@@ -125,7 +129,7 @@ def test_parquet_files_and_chosen_columns(
         _load(tmp_path / "parquet")
     data = _load(tmp_path / "parquet", "?label=label", val_fraction=0)
     assert data.class_names == ("bag", "boot", "coat")
-    assert [data.class_names[int(label)] for label in data.train.labels] == names
+    assert [data.class_names[int(label)] for label in data.train.targets.labels] == names
     with pytest.raises(TwofoldError, match=r"unknown column of .* 'lable': did you mean label\?"):
         _load(tmp_path / "parquet", "?label=lable")
     with pytest.raises(TwofoldError, match="column 'number' of .* holds Value, not images"):

@@ -74,7 +74,7 @@ def test_packed_images_are_those_of_the_folder(splits: Path, tmp_path: Path, lim
     for split in ("train", "val", "test"):
         ours, theirs = getattr(packed, split), getattr(folder, split)
         everything = torch.arange(len(theirs))
-        assert torch.equal(ours.labels, theirs.labels)
+        assert torch.equal(ours.targets.labels, theirs.targets.labels)
         assert torch.equal(ours.load(everything), theirs.load(everything))
         for index in range(len(theirs)):
             assert theirs.describe(index).endswith(ours.describe(index).split(" (in ")[0])
@@ -88,7 +88,7 @@ def test_a_folder_without_splits_is_split_the_same(photos: Path, tmp_path: Path)
         assert isinstance(ours, MemoryImages)
         assert isinstance(theirs, MemoryImages)
         assert torch.equal(ours.images, theirs.images)
-        assert torch.equal(ours.labels, theirs.labels)
+        assert torch.equal(ours.targets.labels, theirs.targets.labels)
 
 
 def test_evaluation_matches_classes_by_name(splits: Path, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_evaluation_matches_classes_by_name(splits: Path, tmp_path: Path) -> Non
     )
     folder, packed = (load_eval_images(str(root), spec, show_progress=False) for root in (splits, tmp_path / "packed"))
     assert packed.split == folder.split == "test"
-    assert packed.images.labels.tolist() == folder.images.labels.tolist() == [1] * 4
+    assert packed.images.targets.labels.tolist() == folder.images.targets.labels.tolist() == [1] * 4
     assert torch.equal(packed.images.load(torch.arange(4)), folder.images.load(torch.arange(4)))
 
 

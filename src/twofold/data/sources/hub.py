@@ -32,6 +32,7 @@ from twofold.data.names import HubName, parse_hub_name
 from twofold.data.source import EncodedImages
 from twofold.data.sources.folder import DataError
 from twofold.data.spec import PixelSpec
+from twofold.data.targets import ClassTargets
 from twofold.errors import TwofoldError, check_known
 
 # What the hub's authors call their splits; the first that is there is taken.
@@ -87,7 +88,7 @@ class TableImages(EncodedImages):
     remedy = "it was readable when checked"
 
     def __init__(self, split: TableSplit, spec: PixelSpec) -> None:
-        super().__init__(split.labels, spec)
+        super().__init__(ClassTargets(split.labels), spec)
         self.records = split
 
     def describe(self, index: int) -> str:

@@ -21,6 +21,7 @@ from twofold.data.source import MemoryImages
 from twofold.data.sources.archives import MNIST_FILES, read_archives
 from twofold.data.sources.embedded import load_fashion_mini
 from twofold.data.sources.store import Arrays, DamagedStoreError, read_store, write_store
+from twofold.data.targets import ClassTargets
 from twofold.errors import TwofoldError
 from twofold.files import cache_folder
 from twofold.terminal import note
@@ -56,8 +57,8 @@ def load_named(
     arrays, fingerprint = _find(name, resources, patience, show_progress)
     return NamedImages(
         class_names=arrays.class_names,
-        train=MemoryImages(arrays.train_images, arrays.train_labels, f"{name} train"),
-        test=MemoryImages(arrays.test_images, arrays.test_labels, f"{name} test"),
+        train=MemoryImages(arrays.train_images, ClassTargets(arrays.train_labels), f"{name} train"),
+        test=MemoryImages(arrays.test_images, ClassTargets(arrays.test_labels), f"{name} test"),
         fingerprint=fingerprint,
     )
 

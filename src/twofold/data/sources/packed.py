@@ -44,6 +44,7 @@ from twofold.data.parallel import ordered_map
 from twofold.data.pixels import image_to_pil, to_pixels, whole_pixels
 from twofold.data.source import EncodedImages
 from twofold.data.spec import PixelSpec
+from twofold.data.targets import ClassTargets
 from twofold.errors import RunError, TwofoldError
 from twofold.terminal import track
 
@@ -252,7 +253,7 @@ class PackedImages(EncodedImages):
     formats = RECORD_FORMATS
 
     def __init__(self, records: PackedSplit, spec: PixelSpec) -> None:
-        super().__init__(records.labels, spec)
+        super().__init__(ClassTargets(records.labels), spec)
         self.records = records
         self._num_bytes = spec.channels * spec.image_size[0] * spec.image_size[1]
         self._side = min(spec.image_size)

@@ -1,0 +1,69 @@
+"""What is known of each image: the answers that a network is trained to give.
+
+Images carry targets; whoever loads, batches or moves images moves their targets along (`take`, `to`) without knowing
+what they are. Only what is true of one task looks inside. `ClassTargets` is one class an image; a further kind (boxes
+with a class each) is one more class here that answers the same questions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+
+@runtime_checkable
+class Targets(Protocol):
+    """What is known of each of n images."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: Int64[Tensor, " batch"]) -> Targets:
+        """Return the targets of the images at `indices`, in their order."""
+        ...
+
+    def to(self, device: torch.device | str) -> Targets:
+        """Return the same targets on `device`."""
+        ...
+
+    def digest(self) -> str:
+        """Return a SHA-256 of the values, the same on every device."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTargets:
+    """One class an image: `labels` are indices into the class names."""
+
+    labels: Int64[Tensor, " n"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Int64[Tensor, " batch"]) -> ClassTargets:
+        """Return the labels at `indices`, which may lie on another device than the labels."""
+        return ClassTargets(self.labels[indices.to(self.labels.device)])
+
+    def to(self, device: torch.device | str) -> ClassTargets:
+        """Return the same labels on `device`."""
+        return ClassTargets(self.labels.to(device))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the labels as little-endian int64."""
+        values = self.labels.cpu().contiguous().numpy().astype("<i8", copy=False)
+        return hashlib.sha256(values.tobytes()).hexdigest()
+
+
+def class_labels(targets: Targets) -> Int64[Tensor, " n"]:
+    """Return the label of each image, for code that is about classification alone.
+
+    Raises:
+        TypeError: the targets are of another kind.
+    """
+    if not isinstance(targets, ClassTargets):
+        raise TypeError(f"one class an image is needed, got {type(targets).__name__}")
+    return targets.labels
