@@ -1,23 +1,29 @@
-"""Twofold from Python: train, resume, load, evaluate. The command line calls these and nothing else."""
+"""Twofold from Python: train, finetune, resume, load, evaluate, explain. The command line calls these."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twofold.data import Images, load_eval_images
-from twofold.engine.evaluate import evaluate as evaluate_images
-from twofold.engine.loop import fit, load_recipe_data
+from twofold.engine.build import load_recipe_data
+from twofold.engine.finetune import finetune_recipe
+from twofold.engine.loop import fit
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.engine.run import RunFolder
 from twofold.engine.stopping import Interrupted
 from twofold.errors import RunError, TwofoldError
 from twofold.files import write_json
-from twofold.inference.predictor import Predictor
+from twofold.inference.evaluate import evaluate as evaluate_images
+from twofold.inference.predictor import ImageLike, Predictor
 from twofold.report import write_report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,25 @@ class Run:
         """The page to look at."""
         return self.folder / "report.html"
 
+    def load(self, *, device: str = "auto") -> Predictor:
+        """Return the trained network, ready to predict."""
+        return load(self.folder, device=device)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}{'' if self.metrics is None else f', {self._measured()}'})"
+
+    def _repr_html_(self) -> str:
+        """Return what it measured and a link to its report, for notebooks."""
+        from html import escape
+
+        measured = "" if self.metrics is None else f"<br>{escape(self._measured())}"
+        uri = escape(self.report.resolve().as_uri())
+        return f"<code>{escape(str(self.folder))}</code>{measured}<br><a href='{uri}'>report.html</a>"
+
+    def _measured(self) -> str:
+        assert self.metrics is not None
+        return f"{self.metrics['data']} {self.metrics['split']} accuracy {self.metrics['accuracy']:.4f}"
+
 
 def train(recipe: Recipe, *, out: Path | str = "runs", name: str | None = None, options: Options | None = None) -> Run:
     """Train a network as `recipe` says and leave a run folder with its report.
@@ -51,9 +76,40 @@ def train(recipe: Recipe, *, out: Path | str = "runs", name: str | None = None, 
         TwofoldError: data, device or folder cannot be used.
         RunError: the loss is no longer finite, or memory or disk ran out; what was good is kept.
     """
+    recipe.check_data()
     run = RunFolder.create(recipe, out=Path(out), name=name)
     with run.lock():
         return _train(recipe, run, options or Options(), resume=False)
+
+
+def finetune(
+    weights: Path | str,
+    *,
+    data: str,
+    model: str | None = None,
+    out: Path | str = "runs",
+    name: str | None = None,
+    options: Options | None = None,
+    **settings: Any,
+) -> Run:
+    """Train on from `weights` with other images: a new head, which learns ten times faster than the rest.
+
+    Args:
+        weights: a run folder or one of its .safetensors files, which say what network they are for; or, with `model`, a
+            file, a name that torchvision publishes, or timm:NAME.
+        data: a named data set, or a folder of images.
+        model: the network, where the weights do not say it.
+        out: where the run folder is made.
+        name: the folder's name; made from time, model and data if left out.
+        options: what does not decide the run.
+        **settings: of the recipe, in place of those of fine-tuning: `epochs=20`, `freeze=2`.
+
+    Raises:
+        TwofoldError: data, weights or settings cannot be used.
+        RunError: the work failed; what was good is kept.
+    """
+    recipe = finetune_recipe(str(weights), model, data=data).override(data=data, **settings)
+    return train(recipe, out=out, name=name, options=options)
 
 
 def resume(folder: Path | str, *, options: Options | None = None) -> Run:
@@ -76,7 +132,16 @@ def resume(folder: Path | str, *, options: Options | None = None) -> Run:
 
 
 def load(path: Path | str, *, device: str = "auto") -> Predictor:
-    """Return the trained network in a run folder, ready to predict."""
+    """Return a trained network, ready to predict.
+
+    Args:
+        path: a run folder (its best weights are taken), or a file of weights that a run left. Nothing else of the run
+            is needed, nor its images.
+        device: where to compute: auto, cpu, cuda or mps.
+
+    Raises:
+        TwofoldError: there are no such weights, or they are broken.
+    """
     return Predictor.load(path, device=device)
 
 
@@ -91,14 +156,17 @@ def evaluate(
     """Measure the best weights of a run over every image once, write the result to the run folder and return it.
 
     Args:
-        folder: the run.
+        folder: the run; with `data`, a folder with its best.safetensors alone is enough.
         data: other images with the same classes, by name or folder; the run's own if left out.
         split: "train", "val" or "test"; the test images, or what there is, if left out.
         options: progress, broken images, memory.
         device: where to compute.
+
+    Raises:
+        TwofoldError: the run or the images cannot be used.
     """
-    run = RunFolder.open(folder)
     predictor = Predictor.load(folder, device=device)
+    run = RunFolder(Path(folder).expanduser()) if data is not None else RunFolder.open(folder)
     options = options or Options(skip_broken=run.record().get("skip_broken", False))
     if data is None:
         return _evaluate_own(run, predictor, split, options)
@@ -114,6 +182,29 @@ def evaluate(
     return _measure(run, predictor, other.images, data=other.name, split=other.split, options=options, stem=stem)
 
 
+def explain(
+    folder: Path | str, image: ImageLike, *, classes: Sequence[str] = (), title: str = "", device: str = "auto"
+) -> Figure:
+    """Draw what a trained network sees in an image: feature maps, prediction, and where it sees a class (Grad-CAM).
+
+    Args:
+        folder: a run folder, or a file of weights.
+        image: a path, bytes, a Pillow image, an array or a tensor.
+        classes: also show where it sees these classes.
+        title: above the figure; the image's name if left out.
+        device: where to compute.
+
+    Returns:
+        A matplotlib figure; notebooks show it, and `figure.savefig("explained.png")` writes it.
+    """
+    from twofold.explain.explain import explain as explain_image
+    from twofold.figures.explain import draw_explanation
+
+    predictor = Predictor.load(folder, device=device)
+    explanation = explain_image(predictor, predictor.pixels(image), classes=tuple(classes))
+    return draw_explanation(explanation, title=title or (Path(image).name if isinstance(image, str | Path) else ""))
+
+
 def _evaluate_own(run: RunFolder, predictor: Predictor, split: str | None, options: Options) -> dict[str, Any]:
     """Measure on the run's own images, prepared by its own recipe."""
     recipe = run.recipe()
@@ -125,7 +216,7 @@ def _evaluate_own(run: RunFolder, predictor: Predictor, split: str | None, optio
     chosen = split or next(iter(there))
     if chosen not in there:
         raise TwofoldError(f"{recipe.data} has no {chosen!r} images; it has {', '.join(there)}")
-    # The result on what a finished run is judged by is the run's own; any other stands beside it.
+    # What a finished run is compared by is the run's own result; any other stands beside it.
     default = chosen == next(iter(there)) and chosen != "train"
     stem = "evaluation" if default else f"evaluation-{own.name}-{chosen}"
     metrics = _measure(run, predictor, there[chosen], data=own.name, split=chosen, options=options, stem=stem)
@@ -142,10 +233,14 @@ def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) ->
         write_report(run.path)
         raise
     except RunError as error:
-        _record_failure(run, str(error))
+        # The disk may be what failed, so leaving the reason and a report can only be tried.
+        with contextlib.suppress(TwofoldError):
+            run.update_record(status="failed", error=str(error))
+            run.log(f"error: {error}", show=False)
+            write_report(run.path)
         raise
     except TwofoldError:
-        # Data or weights that cannot be what was meant: nothing was trained, so nothing should lie about.
+        # Data or weights that cannot be what was meant: nothing was trained, so no folder should stay.
         if not resume:
             run.discard_unless_trained()
         raise
@@ -158,14 +253,6 @@ def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) ->
     return Run(run.path, metrics)
 
 
-def _record_failure(run: RunFolder, message: str) -> None:
-    """Leave the reason in the run folder and draw what there is; the disk may be what failed, so only try."""
-    with contextlib.suppress(TwofoldError):
-        run.update_record(status="failed", error=message)
-        run.log(f"error: {message}", show=False)
-        write_report(run.path)
-
-
 def _measure(
     run: RunFolder, predictor: Predictor, images: Images, *, data: str, split: str, options: Options, stem: str
 ) -> dict[str, Any]:
@@ -176,10 +263,10 @@ def _measure(
         predictor.spec,
         predictor.hardware,
         show=options.show,
-        mistakes_folder=run.path / stem.replace("evaluation", "mistakes", 1),
+        examples_folder=run.path / stem.replace("evaluation", "mistakes", 1),
     )
     metrics = {"data": data, "split": split, "weights": "best", "precision": predictor.hardware.precision} | metrics
     write_json(run.path / f"{stem}.json", metrics)
-    accuracy, count = metrics["accuracy"], metrics["num_images"]
-    run.log(f"{data} {split} accuracy {accuracy:.4f} over {count:,} images; {stem}.json", show=options.show)
+    name, count = predictor.task.selects_by.name, metrics["num_images"]
+    run.log(f"{data} {split} {name} {metrics[name]:.4f} over {count:,} images; {stem}.json", show=options.show)
     return metrics

@@ -11,8 +11,8 @@ from torch import nn
 import twofold
 from processes import CommandLine
 from twofold import Recipe, TwofoldError
-from twofold.cli.finetune import finetune_epochs, finetune_recipe
 from twofold.cli.main import main
+from twofold.engine.finetune import finetune_epochs, finetune_recipe
 from twofold.engine.freezing import Freezing, layer_decay_factors
 from twofold.engine.options import Options
 from twofold.inference.weights_file import load_checkpoint

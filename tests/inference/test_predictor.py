@@ -26,6 +26,6 @@ def test_a_run_is_used_with_the_convolutions_that_its_recipe_asks_for(
     run = twofold.train(recipe, out=tmp_path, name="run", options=Options(show=False))
     used = any(isinstance(module, WinogradConv2d) for module in twofold.load(run.folder).model.modules())
     assert used == winograd
-    # A file of weights comes without a recipe: it takes the faster way.
+    # The spec inside the file of weights says so: no recipe is needed.
     best = twofold.load(run.folder / "checkpoints" / "best.safetensors").model
-    assert any(isinstance(module, WinogradConv2d) for module in best.modules())
+    assert any(isinstance(module, WinogradConv2d) for module in best.modules()) == winograd

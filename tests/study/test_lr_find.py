@@ -106,7 +106,7 @@ def test_smoothing_stays_between_and_treats_both_directions_alike(values: list[f
 
 
 def test_on_a_network_the_suggestion_trains(small_settings: RaceSettings) -> None:
-    from twofold.study.bench import Bench, run_training
+    from twofold.study.training import load_study_data, run_training
 
     recipe = Recipe(
         model="lenet-bn",
@@ -122,10 +122,10 @@ def test_on_a_network_the_suggestion_trains(small_settings: RaceSettings) -> Non
     found = find_lr(recipe, steps=120, show=False)
     assert found == find_lr(recipe, steps=120, show=False)
     assert found.suggestion is not None
-    bench = Bench(recipe, show=False)
+    shared = load_study_data(recipe, show=False)
 
     def accuracy(lr: float) -> float:
-        record = run_training(bench, recipe.override(lr=lr, epochs=6), advance=lambda a, b: None, test=True)
+        record = run_training(shared, recipe.override(lr=lr, epochs=6), on_progress=lambda a, b: None, test=True)
         return record["test"]["accuracy"] if record["test"] else 0.0
 
     # Better than a learning rate far below, and not beyond the edge.

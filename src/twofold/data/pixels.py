@@ -110,30 +110,39 @@ def _resized(image: Image.Image, spec: PixelSpec) -> Image.Image:
 
 
 def image_to_pil(value: Any) -> Image.Image:
-    """Return an upright "L" or "RGB" image from a PIL image, a path, a numpy array or a torch tensor.
+    """Return an upright "L" or "RGB" image from a PIL image, a path, bytes, an open file, an array or a tensor.
 
-    Arrays are (height, width) or (height, width, 1 or 3), tensors (height, width) or (1 or 3, height, width); both
-    are uint8, or floats from 0 to 1.
+    Arrays are (height, width) or (height, width, channels), tensors (height, width) or (channels, height, width), with
+    1, 3 or 4 channels, the fourth being opacity; both are uint8, or floats from 0 to 1. Bytes and open files hold an
+    encoded image. Transparency is composited on white, as in files.
 
     Raises:
         TwofoldError: another type, shape, dtype or range; BrokenImageError for a file that cannot be read.
     """
-    if isinstance(value, Image.Image | str | Path):
+    if isinstance(value, str | Path):
+        return open_image(Path(value).expanduser())
+    if isinstance(value, bytearray | memoryview):
+        value = bytes(value)
+    if isinstance(value, Image.Image | bytes) or hasattr(value, "read"):
         return open_image(value)
     if isinstance(value, Tensor):
-        if value.ndim not in (2, 3) or (value.ndim == 3 and value.shape[0] not in (1, 3)):
+        if value.ndim not in (2, 3) or (value.ndim == 3 and value.shape[0] not in (1, 3, 4)):
             raise TwofoldError(
-                f"an image tensor is (height, width) or (1 or 3, height, width), got shape {tuple(value.shape)}"
+                f"an image tensor is (height, width) or (1, 3 or 4, height, width), got shape {tuple(value.shape)}"
             )
         planes = value.detach().cpu()
         if planes.is_floating_point():
             planes = planes.to(torch.float32)  # numpy has no bfloat16
         return _from_array((planes if planes.ndim == 2 else planes.permute(1, 2, 0)).numpy())
     if isinstance(value, np.ndarray):
-        if value.ndim not in (2, 3) or (value.ndim == 3 and value.shape[2] not in (1, 3)):
-            raise TwofoldError(f"an image array is (height, width) or (height, width, 1 or 3), got shape {value.shape}")
+        if value.ndim not in (2, 3) or (value.ndim == 3 and value.shape[2] not in (1, 3, 4)):
+            raise TwofoldError(
+                f"an image array is (height, width) or (height, width, 1, 3 or 4), got shape {value.shape}"
+            )
         return _from_array(value)
-    raise TwofoldError(f"an image is a PIL image, a path, a numpy array or a torch tensor, got {type(value).__name__}")
+    raise TwofoldError(
+        f"an image is a path, bytes, an open file, a PIL image, an array or a tensor, got {type(value).__name__}"
+    )
 
 
 def _from_array(values: np.ndarray) -> Image.Image:
@@ -151,4 +160,5 @@ def _from_array(values: np.ndarray) -> Image.Image:
         raise TwofoldError(f"an image is uint8, or float from 0 to 1, got {values.dtype}")
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
-    return Image.fromarray(np.ascontiguousarray(values))
+    image = Image.fromarray(np.ascontiguousarray(values))
+    return open_image(image) if image.mode == "RGBA" else image

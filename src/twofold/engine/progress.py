@@ -76,10 +76,13 @@ class Reporter:
         """Record and show the metrics of one epoch."""
         self._run.append_metrics(kind="epoch", **entry)
         self._curves("epoch", entry)
-        parts = [f"epoch {entry['epoch']:>3}", f"loss {entry['train_loss']:.4f}"]
-        parts.append(f"accuracy {entry['train_accuracy']:.4f}")
-        if "val_accuracy" in entry:
-            parts += [f"val loss {entry['val_loss']:.4f}", f"val accuracy {entry['val_accuracy']:.4f}"]
+        parts = [f"epoch {entry['epoch']:>3}"]
+        for prefix, shown in (("train_", ""), ("val_", "val ")):
+            parts += [
+                f"{shown}{name.removeprefix(prefix)} {value:.4f}"
+                for name, value in entry.items()
+                if name.startswith(prefix)
+            ]
         parts.append(f"{entry['images_per_second']:,.0f} images/s")
         line = "  ".join(parts)
         self._run.log(line, show=False)

@@ -10,6 +10,7 @@ This file loads without torch, so that a mistake in a command is answered at onc
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -64,7 +65,7 @@ class Recipe(BaseModel):
     data: str = Field("fashion-mini", description="a named data set, or a folder of images")
     image_size: int | None = Field(None, ge=1, le=4096, description="side of the images in px; their own if left out")
     channels: Literal[1, 3] | None = Field(None, description="1 for grey, 3 for colour; the data's own if left out")
-    resize: Literal["crop", "stretch", "pad"] = Field("crop", description="how an image is brought to the size")
+    resize: Literal["crop", "stretch", "pad"] = Field("crop", description="how an image is brought to that size")
     val_fraction: float = Field(
         0.1, ge=0.0, lt=1.0, description="share of the training images held out to choose the best epoch"
     )
@@ -72,24 +73,27 @@ class Recipe(BaseModel):
         "crop",
         description=f"augmentation: {', '.join(POLICIES)}; or spelled out: flip() + resized_crop(scale=(0.5, 1))",
     )
-    mix: MixName = Field("none", description="two images in one, with a label in shares: none, mixup or cutmix")
+    mix: MixName = Field("none", description="mix each image and its target with another: none, mixup or cutmix")
     mix_alpha: float | None = Field(
-        None, ge=0.1, le=1.0, description="of the Beta distribution of the shares, 0.1 to 1 (mixup, cutmix)"
+        None, ge=0.1, le=1.0, description="alpha of the Beta distribution that draws the shares of a mix, 0.1 to 1"
     )
     # 2. model
     model: str = Field("lenet-bn", description="a network: see `twofold models`")
-    model_options: dict[str, Option] = Field(default_factory=dict, description="its options, e.g. stem small")
+    model_options: dict[str, Option] = Field(
+        default_factory=dict, description="options of the network, e.g. stem small width 0.5"
+    )
     weights: str | None = Field(
-        None, description="weights to start from: a run folder, a .safetensors or .pth file, DEFAULT, timm:NAME"
+        None,
+        description="weights to start from: a run folder, a .safetensors or .pth file, DEFAULT or timm:NAME",
     )
     weights_partial: tuple[str, ...] = Field(
         (), description="parts of the network that these weights need not fit, e.g. fc"
     )
-    freeze: int = Field(0, ge=0, description="stages, from the image on, that keep their weights: see twofold summary")
+    freeze: int = Field(0, ge=0, description="number of stages, from the image on, that keep their weights")
     unfreeze_epochs: float | None = Field(
-        None, gt=0.0, description="free one frozen stage more after each so many epochs, from the head on"
+        None, gt=0.0, description="epochs after which one frozen stage more is freed, from the head on"
     )
-    freeze_norm: bool = Field(False, description="leave the statistics and scales of batch normalisation as they are")
+    freeze_norm: bool = Field(False, description="keep the statistics and scales of batch normalisation as they are")
     layer_decay: float = Field(
         1.0, gt=0.0, le=1.0, description="factor on the learning rate for each stage further from the head"
     )
@@ -97,54 +101,86 @@ class Recipe(BaseModel):
         False, description="in evaluation and prediction, average the logits of each image and its mirror image"
     )
     # 3. loss
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="share of each label spread over all classes")
+    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="share of each target spread over all classes")
     # 4. optimiser
     optimizer: OptimizerName = Field("adamw", description="the update rule")
     lr: float | None = Field(None, gt=0.0, description="peak learning rate")
     weight_decay: float | None = Field(None, ge=0.0, description="weight decay")
     decay_norm_and_bias: bool = Field(False, description="let biases and normalisation layers decay too")
-    lr_scale: dict[str, float] = Field(default_factory=dict, description="name pattern and factor: fc.* 10")
-    decay_scale: dict[str, float] = Field(default_factory=dict, description="the same for the weight decay")
-    momentum: float | None = Field(None, ge=0.0, lt=1.0, description="momentum (sgd)")
-    nesterov: bool | None = Field(None, description="look ahead (sgd)")
-    gamma: float | None = Field(None, ge=0.0, lt=1.0, description="average of squared gradients (rmsprop)")
-    rho: float | None = Field(None, ge=0.0, lt=1.0, description="averages of squared gradients and steps (adadelta)")
-    beta1: float | None = Field(None, ge=0.0, lt=1.0, description="average of gradients (adam, adamw)")
-    beta2: float | None = Field(None, ge=0.0, lt=1.0, description="average of squared gradients (adam, adamw)")
-    epsilon: float | None = Field(None, gt=0.0, description="added to the root (all but sgd)")
+    lr_scale: dict[str, float] = Field(
+        default_factory=dict,
+        description="factor on the learning rate of parameters by a pattern of their names, e.g. 'fc.*' 10",
+    )
+    decay_scale: dict[str, float] = Field(
+        default_factory=dict, description="factor on the weight decay of parameters by a pattern of their names"
+    )
+    momentum: float | None = Field(None, ge=0.0, lt=1.0, description="momentum, for sgd")
+    nesterov: bool | None = Field(None, description="Nesterov's look-ahead, for sgd")
+    gamma: float | None = Field(
+        None, ge=0.0, lt=1.0, description="share of the average of squared gradients that is kept, for rmsprop"
+    )
+    rho: float | None = Field(
+        None,
+        ge=0.0,
+        lt=1.0,
+        description="share of the averages of squared gradients and steps that is kept, for adadelta",
+    )
+    beta1: float | None = Field(
+        None, ge=0.0, lt=1.0, description="share of the average of gradients that is kept, for adam and adamw"
+    )
+    beta2: float | None = Field(
+        None, ge=0.0, lt=1.0, description="share of the average of squared gradients that is kept, for adam and adamw"
+    )
+    epsilon: float | None = Field(None, gt=0.0, description="what keeps the division finite, for all but sgd")
     convention: Literal["torch", "d2l"] | None = Field(
-        None, description="whose form of the rule: see twofold show momentum (sgd with momentum, adagrad, rmsprop)"
+        None, description="whose form of the update rule: torch's or that of Dive into Deep Learning"
     )
     schedule: ScheduleName = Field("one-cycle", description="how the learning rate moves")
-    warmup: Share | None = Field(None, description="share of training with rising learning rate (one-cycle, cosine)")
-    final_lr: Share | None = Field(None, description="last learning rate as a share of lr (one-cycle, cosine)")
-    step_epochs: float | None = Field(None, gt=0.0, description="epochs between steps (step)")
-    step_factor: float | None = Field(None, gt=0.0, le=1.0, description="what a step multiplies lr by (step)")
+    warmup: Share | None = Field(
+        None, description="share of the training with a rising learning rate, for one-cycle and warmup-cosine"
+    )
+    final_lr: Share | None = Field(
+        None, description="last learning rate as a share of the peak, for one-cycle and warmup-cosine"
+    )
+    step_epochs: float | None = Field(None, gt=0.0, description="epochs from one drop of the learning rate to the next, for step")
+    step_factor: float | None = Field(
+        None, gt=0.0, le=1.0, description="factor on the learning rate at each drop, for step"
+    )
     alpha: float | None = Field(
-        None, ge=-10.0, le=1.0, description="lr x t^alpha (power), lr x alpha^t (exponential), t in epochs"
+        None, ge=-10.0, le=1.0, description="lr * t**alpha for power, lr * alpha**t for exponential, t in epochs"
     )
     # 5. training
     epochs: int | None = Field(None, ge=1, le=100_000, description="passes over the training images")
-    minutes: float | None = Field(None, gt=0.0, description="or a budget of training time instead")
+    minutes: float | None = Field(None, gt=0.0, description="budget of training time in place of epochs")
     batch_size: int = Field(128, ge=1, le=1_000_000, description="images in a batch")
     accumulate: int = Field(1, ge=1, le=10_000, description="batches whose gradients make one step")
-    grad_clip: float | None = Field(None, gt=0.0, description="largest norm of the gradient")
-    ema_decay: float | None = Field(None, gt=0.0, lt=1.0, description="moving average of the weights, a step")
-    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better one")
-    seed: int = Field(0, ge=0, lt=2**63, description="of every random draw")
+    grad_clip: float | None = Field(
+        None, gt=0.0, description="largest norm of the gradient; a larger one is scaled down to it"
+    )
+    ema_decay: float | None = Field(
+        None, gt=0.0, lt=1.0, description="share of the moving average of the weights that is kept at each step"
+    )
+    patience: int | None = Field(
+        None, ge=1, description="number of epochs without a better one after which training stops"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of every random draw")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="where to compute")
-    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="of the arithmetic")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="precision of the arithmetic")
     winograd: bool = Field(
         True, description="on a CPU in float32, compute wide 3x3 convolutions by Winograd's algorithm"
     )
     compile: bool = Field(
-        False, description="torch.compile for the network, the colour jitter and update rules but Adam's"
+        False, description="compile the network, the colour jitter and all update rules but Adam's with torch.compile"
     )
     form: Literal["fast", "scratch"] = Field(
         "fast", description="what computes: torch's operations, or those written out in twofold.scratch"
     )
 
     def __init__(self, **settings: Any) -> None:
+        self._fill_checked(settings)
+        self.check_data()
+
+    def _fill_checked(self, settings: Mapping[str, Any]) -> None:
         unknown = [name for name in settings if name not in type(self).model_fields]
         if unknown:
             raise TwofoldError(f"unknown setting {unknown[0]!r}: {nearest(unknown[0], type(self).model_fields)}")
@@ -152,6 +188,19 @@ class Recipe(BaseModel):
             super().__init__(**settings)
         except ValidationError as error:
             raise TwofoldError(_one_line(error)) from None
+
+    def check_data(self) -> None:
+        """Check what depends on the files of this machine: that the data are there, and images to validate on.
+
+        A recipe that was read from a run is not checked so: its images may lie elsewhere, and its network can be used
+        without them.
+
+        Raises:
+            TwofoldError: unknown or missing data, or nothing to be patient about.
+        """
+        check_data_name(self.data)
+        if self.patience is not None and self.val_fraction == 0.0 and not _has_own_validation(self.data):
+            raise TwofoldError(f"patience={self.patience} needs validation images; set val_fraction, e.g. to 0.1")
 
     @model_validator(mode="before")
     @classmethod
@@ -175,15 +224,12 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
-        check_data_name(self.data)
         check_known("model", self.model, MODELS)
         check_model_options(self.model, self.model_options)
         check_policy(self.augment)
         if self.epochs is not None and self.minutes is not None:
             raise ValueError(f"epochs={self.epochs} and minutes={self.minutes} exclude each other; leave one out")
         self._check_optimizer()
-        if self.patience is not None and self.val_fraction == 0.0 and not _has_own_validation(self.data):
-            raise ValueError(f"patience={self.patience} needs validation images; set val_fraction, e.g. to 0.1")
         if self.weights_partial and self.weights is None:
             raise ValueError(f"weights_partial={self.weights_partial} has no effect without weights; leave it out")
         if self.unfreeze_epochs is not None and self.freeze == 0:
@@ -255,31 +301,39 @@ class Recipe(BaseModel):
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "recipe") -> Recipe:
-        """Return the recipe in `text`; `source` names it in errors."""
+        """Return the recipe in `text`, as `load` does; `source` names it in errors."""
         try:
             settings = json.loads(text)
         except ValueError as error:
             raise TwofoldError(f"{source} is not valid JSON: {error}") from error
-        return cls._from_settings(settings, source)
+        return cls._recorded(settings, source)
 
     @classmethod
     def load(cls, path: Path) -> Recipe:
-        """Return the recipe in the JSON file `path`."""
-        return cls._from_settings(read_json(path), str(path))
+        """Return the recipe in the JSON file `path`, whether or not its data are on this machine."""
+        return cls._recorded(read_json(path), str(path))
 
     @classmethod
-    def _from_settings(cls, settings: Any, source: str) -> Recipe:
+    def _recorded(cls, settings: Any, source: str) -> Recipe:
         if not isinstance(settings, dict):
             raise TwofoldError(f"{source} must hold a JSON object of settings, got {type(settings).__name__}")
+        settings = dict(settings)
+        # Until 0.1 the book's convention and its augmentation had another name.
+        if settings.get("convention") == "notes":
+            settings["convention"] = "d2l"
+        if isinstance(settings.get("augment"), str):
+            settings["augment"] = re.sub(r"\bnotes\b", "d2l", settings["augment"])
+        recipe = cls.__new__(cls)
         try:
-            return cls(**settings)
+            recipe._fill_checked(settings)
         except TwofoldError as error:
             raise TwofoldError(f"{source}: {error}") from None
+        return recipe
 
 
 def _has_own_validation(data: str) -> bool:
     """Tell whether `data` is a folder with validation images of its own."""
-    return any((Path(data) / name).is_dir() for name in ("val", "valid", "validation"))
+    return any((Path(data).expanduser() / name).is_dir() for name in ("val", "valid", "validation"))
 
 
 def _one_line(error: ValidationError) -> str:

@@ -74,7 +74,7 @@ class RunFolder:
         Raises:
             TwofoldError: there is no such folder, or it is not a run folder.
         """
-        path = Path(path)
+        path = Path(path).expanduser()
         if not path.exists():
             raise TwofoldError(f"there is no folder {path}")
         if not (path / "recipe.json").is_file():
@@ -173,11 +173,10 @@ class RunFolder:
         return entries
 
     def rewind_metrics(self, *, step: int, epoch: int) -> None:
-        """Drop what was logged after `step` steps and `epoch` judged epochs: a resumed run logs it again."""
+        """Drop what was logged after `step` steps and `epoch` finished epochs: a resumed run logs it again."""
 
         def stays(entry: dict[str, Any]) -> bool:
-            judged = entry["kind"] != "epoch" or entry["epoch"] <= epoch
-            return entry["step"] <= step and judged
+            return entry["step"] <= step and (entry["kind"] != "epoch" or entry["epoch"] <= epoch)
 
         kept = [json.dumps(entry) + "\n" for entry in self.metrics() if stays(entry)]
         write_text(self.path / "metrics.jsonl", "".join(kept))

@@ -1,7 +1,7 @@
 """Everything around a training step: how far we are, what is shown, what is saved, when to stop.
 
-The loop stays readable because this stands beside it. A `Session` owns the counters' meaning: it tells the learning
-rate for the next step, takes each step's loss, judges each epoch, saves the state, and ends the run.
+The loop stays readable because this stands beside it. A `Session` owns the counters: it gives the learning rate of the
+next step, adds up what steps measured, compares epochs, saves the state, and ends the run.
 """
 
 from __future__ import annotations
@@ -9,25 +9,27 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
-from twofold.data import Data
-from twofold.data.spec import ModelSpec
-from twofold.engine.batches import BatchPlan
+from twofold.engine.build import Training
 from twofold.engine.options import Options
 from twofold.engine.progress import Reporter
-from twofold.engine.recipe import Recipe
 from twofold.engine.run import RunFolder, now
-from twofold.engine.state import TrainState
+from twofold.engine.state import Counters, restore_tensors, state_tensors
+from twofold.engine.step import StepResult
 from twofold.engine.stopping import Interrupted, StopRequest
 from twofold.errors import RunError, TwofoldError
-from twofold.inference.hardware import Hardware
 from twofold.inference.weights_file import save_checkpoint
+from twofold.models.measure import count_parameters
 
 _LOGGED_STEPS = 200
 _LOG_EVERY_WITH_BUDGET = 20
+# How often the losses of a GPU are read: often enough to watch.
+_READ_EVERY_SECONDS = 0.2
 
 
 class SaveError(RunError):
@@ -42,52 +44,41 @@ class Session:
     """One run in progress; a context that shows progress and listens for Ctrl-C.
 
     Args:
-        recipe: what decides the run.
+        training: the network and what trains it.
         run: its folder.
         options: how it is watched and saved.
-        data: its images.
-        spec: their preprocessing, saved with the weights.
-        state: what changes while training.
-        plan: the order of the batches.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        run: RunFolder,
-        options: Options,
-        *,
-        data: Data,
-        spec: ModelSpec,
-        state: TrainState,
-        plan: BatchPlan,
-    ) -> None:
-        self.state = state
+    def __init__(self, training: Training, run: RunFolder, options: Options) -> None:
+        recipe = training.recipe
+        self.counters = Counters()
+        self._training = training
         self._recipe = recipe
+        self._data = training.shared.data
         self._run = run
         self._options = options
-        self._data = data
-        self._spec = spec
-        self._plan = plan
         self._schedule = recipe.learning_rate()
+        self._num_steps = training.plan.steps_per_epoch
         self._budget = None if recipe.minutes is None else recipe.minutes * 60.0
-        self._total_steps = (recipe.epochs or 0) * plan.steps_per_epoch
+        self._total_steps = (recipe.epochs or 0) * self._num_steps
         self._log_every = _LOG_EVERY_WITH_BUDGET if self._budget else max(1, self._total_steps // _LOGGED_STEPS)
+        # Results of steps that are still on the device. On a CPU reading them costs nothing; a GPU would be waited for.
+        self._unread: list[StepResult] = []
+        self._read_every = 0.0 if training.shared.hardware.device.type == "cpu" else _READ_EVERY_SECONDS
         self._stop = StopRequest()
         self._reporter: Reporter | None = None
-        self._clock = self._saved_at = time.perf_counter()
+        self._clock = self._saved_at = self._read_at = time.perf_counter()
 
     def __enter__(self) -> Session:
-        count = self.state.counters
         self._reporter = Reporter(
             self._run,
             total=self._budget or self._total_steps,
             show=self._options.show,
-            purge_step=count.step + 1 if count.step else None,
+            purge_step=self.counters.step + 1 if self.counters.step else None,
         )
         self._reporter.__enter__()
         self._stop.__enter__()
-        self._clock = self._saved_at = time.perf_counter()
+        self._clock = self._saved_at = self._read_at = time.perf_counter()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -104,62 +95,68 @@ class Session:
     @property
     def epoch(self) -> float:
         """The epoch as a fraction: 1.5 in the middle of the second."""
-        return self.state.counters.epoch + self.state.counters.step_in_epoch / self._plan.steps_per_epoch
+        return self.counters.epoch + self.counters.step_in_epoch / self._num_steps
 
     def finished(self) -> bool:
         """Tell whether no further epoch is due.
 
         Read off the counters alone, so that a resumed run ends where the one that was never stopped does. An epoch
-        counts when it has been judged: a run killed between its last step and that still has this to do.
+        counts when it has been evaluated: a run killed between its last step and that still has this to do.
         """
-        count = self.state.counters
+        count = self.counters
         if self._budget is not None:
             return self.out_of_time() and count.step_in_epoch == 0
         return count.epoch >= (self._recipe.epochs or 0) or self._out_of_patience()
 
     def _out_of_patience(self) -> bool:
-        count = self.state.counters
+        count = self.counters
         patience = self._recipe.patience
         return patience is not None and count.epoch - (count.best_epoch or 0) >= patience
 
     def out_of_time(self) -> bool:
         """Tell whether a budget of minutes is used up."""
-        return self._budget is not None and self.state.counters.train_seconds >= self._budget
+        return self._budget is not None and self.counters.train_seconds >= self._budget
 
-    def set_learning_rate(self) -> None:
-        """Give every parameter group its learning rate for the next step.
+    def learning_rate(self) -> float:
+        """Return the learning rate of the next step.
 
         A step counts as done by half, so that neither the first nor the last step has a learning rate of zero.
         """
-        count = self.state.counters
+        count = self.counters
         done = count.train_seconds if self._budget else count.step + 0.5
         count.lr = self._schedule.at(min(1.0, done / (self._budget or self._total_steps)), self.epoch)
-        for group in self.state.optimizer.param_groups:
-            group["lr"] = count.lr * group["lr_scale"]
+        return count.lr
 
     # After a step, after an epoch
 
-    def after_step(self, *, loss: float, correct: int, num_samples: int) -> None:
-        """Count a finished step of `num_samples` images with mean `loss`; show, log, save and stop as is due.
+    def after_step(self, result: StepResult) -> None:
+        """Count a finished step; show, log, save and stop as is due.
 
         Raises:
+            DivergedError: its loss is not finite.
             Interrupted: a stop was asked for; the state is saved.
         """
-        count = self.state.counters
+        count = self.counters
+        self._unread.append(result)
+        count.step += 1
+        count.step_in_epoch += 1
+        count.seen += result.num_images
+        is_logged = count.step % self._log_every == 0
+        loss = None
+        if is_logged or self._stop.received is not None or time.perf_counter() - self._read_at >= self._read_every:
+            loss = self._read()
         now = time.perf_counter()
         count.train_seconds += now - self._clock
         count.epoch_seconds += now - self._clock
-        count.step += 1
-        count.step_in_epoch += 1
-        count.seen += num_samples
-        count.loss_sum += loss * num_samples
-        count.correct += correct
+        self._clock = now
+        if loss is None:
+            return
 
         assert self._reporter is not None
         speed = count.seen / count.epoch_seconds
         done = count.train_seconds if self._budget else count.step
         self._reporter.advance(done, epoch=self.epoch, loss=loss, images_per_second=speed)
-        if count.step % self._log_every == 0:
+        if is_logged:
             self._reporter.step(
                 step=count.step,
                 epoch=self.epoch,
@@ -176,67 +173,89 @@ class Session:
             self.save()
         self._clock = time.perf_counter()
 
-    def after_epoch(self, validation: tuple[float, float] | None) -> None:
+    def _read(self) -> float:
+        """Add the results that are still on the device to the counters; return the loss of the last step.
+
+        Raises:
+            DivergedError: the loss of a step is not finite; the message names the likely causes, most likely first.
+        """
+        count = self.counters
+        loss = math.nan
+        first = count.step - len(self._unread) + 1
+        for step, result in enumerate(self._unread, first):
+            loss = float(result.losses["loss"])
+            if not math.isfinite(loss):
+                self._unread = []
+                raise DivergedError(self._divergence(loss, step))
+            for name, value in result.losses.items():
+                count.losses[name] = count.losses.get(name, 0.0) + float(value) * result.num_images
+            for name, value in result.counts.items():
+                count.counts[name] = count.counts.get(name, 0) + value.item()
+        self._unread = []
+        self._read_at = time.perf_counter()
+        return loss
+
+    def _divergence(self, loss: float, step: int) -> str:
+        causes = [f"the learning rate {self.counters.lr:.3g} is too high (try --lr {self._recipe.lr / 3:.2g})"]  # type: ignore[operator]
+        if self._recipe.grad_clip is None:
+            causes.append("a single large gradient (try --grad-clip 1)")
+        if self._training.shared.hardware.precision != "float32":
+            causes.append("the precision (try --precision float32)")
+        epoch = self.counters.epoch + (self.counters.step_in_epoch - self.counters.step + step - 1) / self._num_steps
+        return (
+            f"the loss became {loss} at step {step} (epoch {epoch:.2f}); likely causes: "
+            f"{', or '.join(causes)}; {self._what_is_left()}"
+        )
+
+    def after_epoch(self, validation: Mapping[str, float] | None) -> None:
         """Record the epoch, keep its weights if they are the best so far, and begin the next one.
 
         Args:
-            validation: (loss, accuracy) over the validation images, if there are any.
+            validation: the loss and the task's metrics over the validation images, if there are any.
         """
-        count = self.state.counters
+        if self._unread:
+            self._read()
+        count = self.counters
         entry: dict[str, Any] = {
             "epoch": count.epoch + 1,
             "step": count.step,
-            "train_loss": count.loss_sum / count.seen,
-            "train_accuracy": count.correct / count.seen,
+            **{f"train_{name}": value / count.seen for name, value in (count.losses | count.counts).items()},
             "lr": count.lr,
             "images_per_second": count.seen / count.epoch_seconds,
             "seconds": count.train_seconds,
+            **{f"val_{name}": value for name, value in (validation or {}).items()},
         }
-        if validation is not None:
-            entry["val_loss"], entry["val_accuracy"] = validation
         assert self._reporter is not None
         self._reporter.epoch(**entry)
 
-        value = entry.get("val_accuracy")
         # Without validation images nothing can be chosen: the newest weights are kept.
-        if value is None or count.best_value is None or value > count.best_value:
-            count.best_value, count.best_epoch = value, entry["epoch"]
-            self._save_best(entry)
+        if validation is None or self._training.shared.task.selects_by.improves(validation, count.best):
+            count.best, count.best_epoch = dict(validation or {}), entry["epoch"]
+            self._save_best(entry["epoch"])
         count.start_epoch()
         self._run.update_record(**self._progress())
         self._clock = time.perf_counter()
-
-    def require_finite(self, loss: float) -> None:
-        """Stop the run if `loss` is not a finite number.
-
-        Raises:
-            RunError: it is not; the message names the likely causes, most likely first.
-        """
-        if math.isfinite(loss):
-            return
-        count = self.state.counters
-        causes = [f"the learning rate {count.lr:.3g} is too high (try --lr {self._recipe.lr / 3:.2g})"]  # type: ignore[operator]
-        if self._recipe.grad_clip is None:
-            causes.append("a single large gradient (try --grad-clip 1)")
-        if self._run.precision() != "float32":
-            causes.append("the precision (try --precision float32)")
-        raise DivergedError(
-            f"the loss became {loss} at step {count.step + 1} (epoch {self.epoch:.2f}); likely causes: "
-            f"{', or '.join(causes)}; {self._what_is_left()}"
-        )
 
     # Saving
 
     def save(self) -> None:
         """Save the state, unless it holds numbers that are not finite: those must not replace a good one."""
-        tensors = self.state.tensors()
+        if self._unread:
+            self._read()
+        tensors = state_tensors(self._training)
         if not all(bool(value.isfinite().all()) for value in tensors.values()):
             raise DivergedError(
-                f"the weights are no longer finite at step {self.state.counters.step}: the learning rate "
-                f"{self.state.counters.lr:.3g} is probably too high; {self._what_is_left()}"
+                f"the weights are no longer finite at step {self.counters.step}: the learning rate "
+                f"{self.counters.lr:.3g} is probably too high; {self._what_is_left()}"
             )
         try:
-            self._run.checkpoints.save_last(tensors, self._record())
+            record = {
+                "kind": "state",
+                "recipe": self._recipe.model_dump(mode="json"),
+                "data_fingerprint": self._data.fingerprint,
+                "counters": asdict(self.counters),
+            }
+            self._run.checkpoints.save_last(tensors, record)
         except RunError as error:
             raise SaveError(f"{error}; {self._what_is_left()}") from error
         self._saved_at = time.perf_counter()
@@ -267,14 +286,16 @@ class Session:
                 f"the images of {self._data.name} are not those that {self._run.path} was trained on; "
                 f"restore them, or start a new run"
             )
-        self.state.restore(tensors, record["counters"], source=str(self._run.checkpoints.last))
-        self._run.rewind_metrics(step=self.state.counters.step, epoch=self.state.counters.epoch)
-        self._run.log(f"resuming at step {self.state.counters.step} (epoch {self.epoch:.2f})", show=self._options.show)
+        restore_tensors(self._training, tensors, source=str(self._run.checkpoints.last))
+        self.counters = Counters.from_record(record["counters"], metric=self._training.shared.task.selects_by.name)
+        self._run.rewind_metrics(step=self.counters.step, epoch=self.counters.epoch)
+        self._run.log(f"resuming at step {self.counters.step} (epoch {self.epoch:.2f})", show=self._options.show)
         self._run.update_record(status="running", finished=None, error=None)
 
-    def describe(self, hardware: Hardware, num_parameters: int) -> None:
+    def describe(self) -> None:
         """Write what is known before the first step: spec, environment, and the run's record."""
-        self._spec.save(self._run.path / "spec.json")
+        hardware = self._training.shared.hardware
+        self._training.shared.spec.save(self._run.path / "spec.json")
         self._run.write_environment(
             device=hardware.device.type,
             device_name=hardware.device_name,
@@ -288,7 +309,7 @@ class Session:
             status="running",
             started=now(),
             finished=None,
-            num_parameters=num_parameters,
+            num_parameters=count_parameters(self._training.model),
             num_images={name: len(images) for name, images in splits.items() if images is not None},
             data_fingerprint=self._data.fingerprint,
             notes=list(self._data.notes),
@@ -299,29 +320,20 @@ class Session:
 
     def finish(self) -> None:
         """Record that the run has ended as it should."""
-        early = self._out_of_patience() and self.state.counters.epoch != self._recipe.epochs
+        early = self._out_of_patience() and self.counters.epoch != self._recipe.epochs
         self._run.update_record(status="stopped-early" if early else "finished", finished=now(), **self._progress())
 
-    def _save_best(self, entry: dict[str, Any]) -> None:
-        record = {"kind": "weights", "spec": self._spec.model_dump(mode="json"), "epoch": entry["epoch"]}
-        weights = self.state.evaluated.state_dict()
+    def _save_best(self, epoch: int) -> None:
+        record = {"kind": "weights", "spec": self._training.shared.spec.model_dump(mode="json"), "epoch": epoch}
+        weights = self._training.evaluated.state_dict()
         if not all(bool(value.isfinite().all()) for value in weights.values()):
-            raise DivergedError(
-                f"the weights are no longer finite after epoch {entry['epoch']}; {self._what_is_left()}"
-            )
+            raise DivergedError(f"the weights are no longer finite after epoch {epoch}; {self._what_is_left()}")
         save_checkpoint(self._run.checkpoints.best, weights, record)
 
-    def _record(self) -> dict[str, Any]:
-        return {
-            "kind": "state",
-            "recipe": self._recipe.model_dump(mode="json"),
-            "data_fingerprint": self._data.fingerprint,
-            "counters": self.state.record(),
-        }
-
     def _progress(self) -> dict[str, Any]:
-        count = self.state.counters
-        best = None if count.best_value is None else {"name": "val_accuracy", "value": count.best_value}
+        count = self.counters
+        metric = self._training.shared.task.selects_by.name
+        best = {"name": f"val_{metric}", "value": count.best[metric]} if metric in count.best else None
         return {
             "train_seconds": count.train_seconds,
             "epochs_done": count.epoch,

@@ -7,102 +7,95 @@ rate: it is a pure function of progress.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor
 
+from twofold.engine.build import Training
 from twofold.errors import TwofoldError
 from twofold.inference.weights_file import load_weights
 
 
 @dataclass
 class Counters:
-    """How far a run has come: numbers that a checkpoint's record holds exactly."""
+    """How far a run has come: numbers that a checkpoint's record holds exactly.
+
+    Attributes:
+        step: steps done.
+        epoch: epochs done.
+        step_in_epoch: steps done in the present epoch.
+        seen: images seen in it.
+        losses: the sum over those images of the loss, and of its parts.
+        counts: the sum over those images of what the task counts in training.
+        train_seconds: time spent in training, without evaluation.
+        epoch_seconds: the same in the present epoch.
+        best: what the best epoch measured on the validation images.
+        best_epoch: which it was, counted from 1.
+        lr: of the last step; an epoch's line has it even where a resumed run has no step left to make.
+    """
 
     step: int = 0
     epoch: int = 0
     step_in_epoch: int = 0
     seen: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
     train_seconds: float = 0.0
     epoch_seconds: float = 0.0
-    best_value: float | None = None
+    best: dict[str, float] = field(default_factory=dict)
     best_epoch: int | None = None
-    lr: float = 0.0  # of the last step: an epoch's line tells it, even where a resumed run has no step left to make
+    lr: float = 0.0
 
     def start_epoch(self) -> None:
         """Begin the next epoch's sums."""
         self.epoch += 1
-        self.step_in_epoch = self.seen = self.correct = 0
-        self.loss_sum = self.epoch_seconds = 0.0
+        self.step_in_epoch = self.seen = 0
+        self.losses, self.counts = {}, {}
+        self.epoch_seconds = 0.0
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], *, metric: str) -> Counters:
+        """Return the counters in a checkpoint's record; `metric` is the only one that older checkpoints knew."""
+        record = dict(record)
+        if "loss_sum" in record:
+            loss, correct, best = record.pop("loss_sum"), record.pop("correct"), record.pop("best_value")
+            record |= {"losses": {"loss": loss}, "counts": {metric: correct}}
+            record |= {"best": {} if best is None else {metric: best}}
+        return cls(**record)
 
 
-@dataclass
-class TrainState:
-    """The network, its moving average, the optimiser and the counters."""
-
-    model: nn.Module
-    average: AveragedModel | None
-    optimizer: torch.optim.Optimizer
-    counters: Counters
-
-    @property
-    def evaluated(self) -> nn.Module:
-        """The network whose weights are judged and kept: the moving average where there is one."""
-        return self.model if self.average is None else self.average.module
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return every tensor of the state under a name."""
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
-        if self.average is not None:
-            tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        for index, slots in self.optimizer.state_dict()["state"].items():
-            for slot, value in slots.items():
-                if value is not None:
-                    tensors[f"optimizer.{index}.{slot}"] = value
-        return tensors
-
-    def record(self) -> dict[str, Any]:
-        """Return the counters as a JSON-able record."""
-        return asdict(self.counters)
-
-    def restore(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any], *, source: str) -> None:
-        """Take the state from a checkpoint's tensors and record.
-
-        Raises:
-            TwofoldError: they belong to another architecture.
-        """
-        parts = _split(tensors)
-        load_weights(self.model, parts.get("model", {}), source=source)
-        if self.average is not None:
-            load_weights(self.average, parts.get("average", {}), source=source)
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in parts.get("optimizer", {}).items():
-            index, slot = name.split(".", 1)
-            slots.setdefault(int(index), {})[slot] = value
-        state = self.optimizer.state_dict()
-        try:
-            self.optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
-        except ValueError as error:
-            raise TwofoldError(f"{source} holds the state of another optimiser: {error}") from error
-        self.counters = Counters(**record)
+def state_tensors(training: Training) -> dict[str, Tensor]:
+    """Return every tensor of the network, of its moving average and of the optimiser, under a name."""
+    tensors = {f"model.{name}": value for name, value in training.model.state_dict().items()}
+    if training.average is not None:
+        tensors |= {f"average.{name}": value for name, value in training.average.state_dict().items()}
+    for index, slots in training.optimizer.state_dict()["state"].items():
+        for slot, value in slots.items():
+            if value is not None:
+                tensors[f"optimizer.{index}.{slot}"] = value
+    return tensors
 
 
-def _split(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def restore_tensors(training: Training, tensors: Mapping[str, Tensor], *, source: str) -> None:
+    """Take network, moving average and optimiser from a checkpoint's tensors.
+
+    Raises:
+        TwofoldError: they belong to another architecture or another optimiser.
+    """
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         part, rest = name.split(".", 1)
         parts.setdefault(part, {})[rest] = value
-    return parts
-
-
-def moving_average(model: nn.Module, decay: float) -> AveragedModel:
-    """Return an exponential moving average of the weights and normalisation statistics of `model`.
-
-    Averaging the last 1/(1 - decay) steps cancels much of the noise of their gradients (Polyak and Juditsky, 1992).
-    """
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    load_weights(training.model, parts.get("model", {}), source=source)
+    if training.average is not None:
+        load_weights(training.average, parts.get("average", {}), source=source)
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in parts.get("optimizer", {}).items():
+        index, slot = name.split(".", 1)
+        slots.setdefault(int(index), {})[slot] = value
+    state = training.optimizer.state_dict()
+    try:
+        training.optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
+    except ValueError as error:
+        raise TwofoldError(f"{source} holds the state of another optimiser: {error}") from error

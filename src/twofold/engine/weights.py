@@ -26,10 +26,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from twofold.data.download import Resource, download, file_digest_starts
-from twofold.engine.run import RunFolder
 from twofold.errors import RunError, TwofoldError, check_known, nearest
 from twofold.files import cache_folder
-from twofold.inference.weights_file import load_checkpoint
+from twofold.inference.weights_file import load_checkpoint, weights_path
 from twofold.terminal import console
 
 _FILES = (".safetensors", ".pth", ".pt", ".bin")
@@ -65,9 +64,7 @@ def find_weights(source: str, *, model: str, show_progress: bool = True) -> Weig
     """
     path = Path(source).expanduser()
     if path.is_dir():
-        run = RunFolder.open(path)
-        tensors, _ = load_checkpoint(run.checkpoints.best)
-        return Weights(tensors, f"the run {path}")
+        return Weights(load_checkpoint(weights_path(path))[0], f"the run {path}")
     if path.suffix in _FILES:
         if not path.is_file():
             raise TwofoldError(f"there is no file of weights {path}")

@@ -1,1 +1,10 @@
-"""TODO."""
+"""What it takes to use a trained network: no recipe, no training loop, no run folder.
+
+| file | what |
+| --- | --- |
+| `weights_file.py` | files of weights: written and read with a checksum; `read_weights` gives tensors and their spec |
+| `build.py` | `build_model`: a spec to its network |
+| `hardware.py` | `pick_hardware`: device and precision, picked by measurement and explained |
+| `forward.py` | pixels to outputs, a batch at a time; feeding a meter with them |
+| `predictor.py` | `Predictor`: images of any kind to predictions |
+"""

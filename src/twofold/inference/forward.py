@@ -5,31 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
 from twofold.data import Images, normalise, prefetch
 from twofold.data.spec import ModelSpec, channels_last
 from twofold.inference.hardware import Hardware
+from twofold.tasks.task import Meter
 
 BATCH_SIZE = 500
 
 
+@torch.inference_mode()
+def forward(
+    model: nn.Module, pixels: UInt8[Tensor, "batch channels height width"], spec: ModelSpec, hardware: Hardware
+) -> Tensor:
+    """Return the float32 outputs for a batch of `pixels`, on the CPU; `model` is in eval mode."""
+    inputs = normalise(channels_last(pixels.to(hardware.device)), spec.mean, spec.std)
+    with hardware.autocast():
+        outputs = model(inputs)
+        if spec.flip_average:
+            outputs = (outputs + model(inputs.flip(3))) / 2
+    return outputs.float().cpu()
+
+
 def predict_batches(
     model: nn.Module, images: Images, spec: ModelSpec, hardware: Hardware
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (indices, logits) for every image once, in order; logits are float32 on the CPU."""
+) -> Iterator[tuple[Int64[Tensor, " batch"], Tensor]]:
+    """Yield (indices, outputs) for every image once, in order; files are read ahead of their use."""
     batches = list(torch.arange(len(images)).split(BATCH_SIZE))
     model.eval()
     for indices, pixels in zip(batches, prefetch(batches, images), strict=True):
         yield indices, forward(model, pixels, spec, hardware)
 
 
-@torch.inference_mode()
-def forward(model: nn.Module, pixels: Tensor, spec: ModelSpec, hardware: Hardware) -> Tensor:
-    """Return the float32 logits of a batch of uint8 `pixels`, on the CPU."""
-    inputs = normalise(channels_last(pixels.to(hardware.device)), spec.mean, spec.std)
-    with hardware.autocast():
-        logits = model(inputs)
-        if spec.flip_average:
-            logits = (logits + model(inputs.flip(3))) / 2
-    return logits.float().cpu()
+def measure(meter: Meter, batches: Iterator[tuple[Int64[Tensor, " batch"], Tensor]], images: Images) -> Meter:
+    """Feed a meter with batches of (indices, outputs) and the targets of those images; return it."""
+    for indices, outputs in batches:
+        meter.update(outputs, images.targets.take(indices).to("cpu"), indices)
+    return meter

@@ -1,8 +1,8 @@
-"""Where to compute and in which precision: picked, explained, recorded (DESIGN rule 5).
+"""Where to compute and in which precision: picked by measurement, explained, recorded.
 
 bfloat16 keeps float32's range and gives up 16 bits of its fraction. Matrix products and convolutions run in it, sums
 and normalisation in float32 (autocast decides which; weights stay float32). Where hardware is made for it that doubles
-the speed. On processors the instruction alone says little: some compute bfloat16 at twice float32's rate, some at
+the speed. On CPUs the instruction alone says little: some compute bfloat16 at twice float32's rate, some at
 half of it, and a virtual machine may hide the unit (AMX) that makes it fast. So "auto" times one convolution in both
 and takes bfloat16 only where it wins.
 """
@@ -44,8 +44,13 @@ class Hardware:
         return f"{self.device.type} ({self.device_name}{threads}) in {self.precision}: {self.reason}"
 
 
-def pick_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
+def pick_hardware(device: str = "auto", precision: str = "auto", *, reason: str = "as asked for") -> Hardware:
     """Return the device and precision to use.
+
+    Args:
+        device: "auto", or one of "cpu", "cuda" and "mps".
+        precision: "auto" picks it by timing; else it is taken.
+        reason: why a precision that is not "auto" is taken.
 
     Raises:
         TwofoldError: the device that was asked for is not there.
@@ -53,10 +58,10 @@ def pick_hardware(device: str = "auto", precision: str = "auto") -> Hardware:
     picked = torch.device(_pick_device(device))
     name = _device_name(picked)
     if precision == "auto":
-        pays, reason = _bfloat16_pays(picked)
-        return Hardware(picked, name, "bfloat16" if pays else "float32", reason)
+        pays, measured = _bfloat16_pays(picked)
+        return Hardware(picked, name, "bfloat16" if pays else "float32", measured)
     chosen: Precision = "float32" if precision == "float32" else "bfloat16"
-    return Hardware(picked, name, chosen, "as asked for")
+    return Hardware(picked, name, chosen, reason)
 
 
 def _pick_device(device: str) -> str:
@@ -78,7 +83,7 @@ def _bfloat16_pays(device: torch.device) -> tuple[bool, str]:
     if device.type != "cpu":
         return False, f"bfloat16 is not known to pay on {device.type}"
     if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
-        return False, "the processor has no native bfloat16"
+        return False, "the CPU has no native bfloat16"
     speedup = bfloat16_speedup()
     if speedup >= _WORTHWHILE:
         # Other work on the machine can slow down one form alone; a second look must agree.
@@ -88,7 +93,7 @@ def _bfloat16_pays(device: torch.device) -> tuple[bool, str]:
 
 
 def bfloat16_speedup(repeats: int = 6) -> float:
-    """Return how many times faster the processor convolves in bfloat16 than in float32, in about 0.1 s.
+    """Return how many times faster the CPU convolves in bfloat16 than in float32, in about 0.1 s.
 
     The two alternate and the fastest of each counts, so that other work on the machine disturbs little.
     """

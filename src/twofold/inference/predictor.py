@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -14,40 +15,27 @@ from torch import Tensor, nn
 
 from twofold.data import image_to_pil, to_pixels
 from twofold.data.spec import ModelSpec
-from twofold.engine.run import RunFolder
 from twofold.errors import TwofoldError
 from twofold.inference.build import build_model
 from twofold.inference.forward import forward
 from twofold.inference.hardware import Hardware, pick_hardware
-from twofold.inference.weights_file import load_checkpoint, load_weights
+from twofold.inference.weights_file import load_weights, read_weights
 from twofold.models.winograd import with_winograd
+from twofold.tasks.registry import task_named
+from twofold.tasks.task import Prediction
 
-ImageLike = str | Path | Image.Image | np.ndarray | Tensor
+# A path, an encoded image, or pixels: see `twofold.data.image_to_pil`.
+ImageLike = str | Path | bytes | BinaryIO | Image.Image | np.ndarray | Tensor
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the network says of one image: every class with its probability, most probable first."""
-
-    ranked: tuple[tuple[str, float], ...]
-
-    @property
-    def class_name(self) -> str:
-        """The most probable class."""
-        return self.ranked[0][0]
-
-    @property
-    def probability(self) -> float:
-        """Its probability, 0..1."""
-        return self.ranked[0][1]
+BATCH_SIZE = 64
 
 
 class Predictor:
     """A trained network, its spec and the device it runs on.
 
     Args:
-        model: the network; it is put in evaluation mode.
-        spec: how pixels become inputs, and the names of the classes.
+        model: the network; it is put in eval mode.
+        spec: how pixels become inputs, what the outputs mean, and the names of the classes.
         hardware: where to compute.
     """
 
@@ -55,74 +43,99 @@ class Predictor:
         self.model = model.eval()
         self.spec = spec
         self.hardware = hardware
+        self.task = task_named(spec.task)
 
     @classmethod
     def load(cls, path: Path | str, *, device: str = "auto") -> Predictor:
-        """Return the network in a run folder (its best weights) or in a checkpoint of weights.
+        """Return the network in a run folder (its best weights) or in a file of weights.
 
         Raises:
             TwofoldError: neither is there, or the weights are broken or of another architecture.
         """
-        path = Path(path)
-        precision, winograd = "auto", True
-        if path.is_file():
-            weights_path = path
-        else:
-            run = RunFolder.open(path)
-            precision, winograd = run.precision(), run.recipe().winograd
-            weights_path = run.checkpoints.best
-            if not weights_path.is_file():
-                raise TwofoldError(
-                    f"{path} has no weights yet: no epoch was finished; go on with: twofold train --resume {path}"
-                )
-        weights, record = load_checkpoint(weights_path)
-        if record.get("kind") != "weights":
-            raise TwofoldError(f"{weights_path} is the state of a run, not its weights; give the run folder")
-        spec = ModelSpec.model_validate(record["spec"])
-        hardware = pick_hardware(device, precision)
+        weights, spec, file = read_weights(path)
+        hardware = pick_hardware(device, spec.compute.precision, reason="as in training")
         # The random weights are overwritten at once; drawing them should not disturb the caller's generator.
         with torch.random.fork_rng(devices=[]):
             model = build_model(spec, hardware)
-        if winograd:
+        if spec.compute.winograd:
             model = with_winograd(model)
-        load_weights(model, weights, source=str(weights_path))
+        load_weights(model, weights, source=str(file))
         return cls(model, spec, hardware)
 
     def pixels(self, image: ImageLike) -> UInt8[Tensor, "channels height width"]:
         """Return the uint8 pixels of `image` as the network's preprocessing makes them.
 
         Args:
-            image: a path, a Pillow image, an array (height, width) or (height, width, channels), or a tensor
-                (height, width) or (channels, height, width); arrays and tensors are uint8, or float in 0..1.
+            image: a path, the bytes of an encoded image or an open file of them, a Pillow image, an array (height,
+                width) or (height, width, channels), or a tensor (height, width) or (channels, height, width); arrays
+                and tensors are uint8, or float in 0..1.
 
         Raises:
             TwofoldError: the image cannot be read, or has other channels than the network takes.
         """
-        return to_pixels(image_to_pil(image), self.spec)
+        try:
+            return to_pixels(image_to_pil(image), self.spec)
+        except TwofoldError as error:
+            if isinstance(image, str | Path) and str(image) not in str(error):
+                raise type(error)(f"{image}: {error}") from error
+            raise
+
+    def outputs(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Tensor:
+        """Return the float32 outputs for a batch of preprocessed images, on the CPU: logits, for a classifier."""
+        return forward(self.model, pixels, self.spec, self.hardware)
+
+    def decode(self, outputs: Tensor) -> list[Prediction]:
+        """Return what each row of outputs says."""
+        return self.task.decode(outputs, self.spec)
 
     def probabilities(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Float32[Tensor, "batch classes"]:
         """Return the class probabilities of a batch of preprocessed images."""
-        return forward(self.model, pixels, self.spec, self.hardware).softmax(dim=1)
+        return self.outputs(pixels).softmax(dim=1)
 
     def predict(self, image: ImageLike) -> Prediction:
         """Return what the network says of `image`; see `pixels` for what it may be."""
         return self.predict_many([image])[0]
 
-    def predict_many(self, images: Sequence[ImageLike]) -> list[Prediction]:
-        """Return what the network says of each of `images`, computed as one batch."""
-        if not images:
-            return []
-        return self.rank(self.probabilities(torch.stack([self.pixels(image) for image in images])))
+    def predict_many(self, images: Sequence[ImageLike] | np.ndarray | Tensor) -> list[Prediction]:
+        """Return what the network says of each of `images`, or of each image in an array or a tensor of a batch.
 
-    def rank(self, probabilities: Float32[Tensor, "batch classes"]) -> list[Prediction]:
-        """Return each row of probabilities as a prediction."""
-        names = self.spec.class_names
-        values, order = probabilities.sort(dim=1, descending=True, stable=True)
-        return [
-            Prediction(tuple((names[index], value) for index, value in zip(row_order, row, strict=True)))
-            for row_order, row in zip(order.tolist(), values.tolist(), strict=True)
-        ]
+        Raises:
+            TwofoldError: one of them cannot be used.
+        """
+        predictions = []
+        for _, outcome in self.predict_stream(images):
+            if isinstance(outcome, TwofoldError):
+                raise outcome
+            predictions.append(outcome)
+        return predictions
+
+    def predict_stream(
+        self, images: Iterable[ImageLike], *, batch_size: int = BATCH_SIZE
+    ) -> Iterator[tuple[ImageLike, Prediction | TwofoldError]]:
+        """Yield each of `images` with what the network says of it, or with why it cannot be used; in order.
+
+        A batch is computed at once, and an image that cannot be used costs the others of its batch nothing.
+
+        Args:
+            images: as for `pixels`; taken as they are needed.
+            batch_size: the most images to hold in memory and to compute together.
+        """
+        remaining = iter(images)
+        while batch := list(itertools.islice(remaining, batch_size)):
+            prepared: list[Tensor | TwofoldError] = []
+            for image in batch:
+                try:
+                    prepared.append(self.pixels(image))
+                except TwofoldError as error:
+                    prepared.append(error)
+            usable = [pixels for pixels in prepared if isinstance(pixels, Tensor)]
+            predictions = iter(self.decode(self.outputs(torch.stack(usable))) if usable else ())
+            for image, outcome in zip(batch, prepared, strict=True):
+                yield image, next(predictions) if isinstance(outcome, Tensor) else outcome
 
     def __repr__(self) -> str:
         spec = self.spec
-        return f"Predictor({spec.architecture}, {len(spec.class_names)} classes, {self.hardware.device.type})"
+        size = "x".join(map(str, (spec.channels, *spec.image_size)))
+        return (
+            f"Predictor({spec.architecture} for {size}, {len(spec.class_names)} classes, {self.hardware.device.type})"
+        )

@@ -1,15 +1,15 @@
-"""Checkpoints that survive: verified, atomic, and one behind in reserve (DESIGN rule 6).
+"""Files of weights: tensors, and the record that says what they are, in one safetensors file.
 
-A checkpoint is one safetensors file. Its header carries a JSON record and a SHA-256 over record and tensors, so a
-truncated file or a single flipped bit is found on loading and never trained on. A new one is written beside the old,
-flushed and renamed; the one before stays as `previous`. Whatever happens in between (SIGKILL, a full disk, a bad
-sector), one good file is left.
+The header carries a JSON record and a SHA-256 over record and tensors, so a truncated file or a single flipped bit is
+found on loading. For weights that are there to be used, the record holds the spec of their network, so that the file
+alone is enough to use them: on another machine, from any folder, without the run that made it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from twofold.data.spec import Compute, ModelSpec
 from twofold.errors import RunError, TwofoldError
-from twofold.files import atomic_path
+from twofold.files import atomic_path, read_json
 
 
 class BrokenCheckpointError(RunError):
@@ -97,3 +98,49 @@ def load_weights(model: torch.nn.Module, weights: Mapping[str, Tensor], *, sourc
     if faults:
         raise TwofoldError(f"{source} holds the weights of another architecture: {'; '.join(faults)}")
     model.load_state_dict(dict(weights))
+
+
+def weights_path(path: Path | str) -> Path:
+    """Return the file of trained weights that `path` means: itself, or in a run folder the weights of the best epoch.
+
+    Raises:
+        TwofoldError: there is no such file or folder, or no weights in it.
+    """
+    path = Path(path).expanduser()
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise TwofoldError(f"there is no folder {path}")
+    for candidate in (path / "checkpoints" / "best.safetensors", path / "best.safetensors"):
+        if candidate.is_file():
+            return candidate
+    if (path / "recipe.json").is_file():
+        raise TwofoldError(
+            f"{path} has no weights yet: no epoch was finished; go on with: "
+            f"twofold train --resume {shlex.quote(str(path))}"
+        )
+    raise TwofoldError(f"{path} is not a run folder: it has no recipe.json, and no best.safetensors either")
+
+
+def read_weights(path: Path | str) -> tuple[dict[str, Tensor], ModelSpec, Path]:
+    """Return trained weights, the spec of their network, and the file that they are from.
+
+    Raises:
+        TwofoldError: there are none, or `path` is the state of a run and no weights to use.
+        BrokenCheckpointError: the file is truncated or altered.
+    """
+    file = weights_path(path)
+    tensors, record = load_checkpoint(file)
+    if record.get("kind") != "weights":
+        raise TwofoldError(f"{file} is the state of a run, not its weights; give the run folder")
+    spec = ModelSpec.from_json(json.dumps(record["spec"]), origin=str(file))
+    if spec.format == 1:
+        # Until then the run folder alone said how its network computes.
+        folder = file.parent.parent
+        environment, recipe = (
+            read_json(folder / name) if (folder / name).is_file() else {}
+            for name in ("environment.json", "recipe.json")
+        )
+        compute = Compute(precision=environment.get("precision", "auto"), winograd=recipe.get("winograd", True))
+        spec = spec.model_copy(update={"compute": compute})
+    return tensors, spec, file

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from twofold.data import class_labels, normalise
-from twofold.engine.loop import load_recipe_data, preprocessing_spec
+from twofold.engine.build import load_recipe_data, model_spec
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.errors import check_known
@@ -113,12 +113,13 @@ def gradient_source(model: str, *, seed: int = 0, num_images: int = NUM_IMAGES) 
     """
     recipe = Recipe(model=model, model_options={"width": 0.5}, data="fashion-mini", val_fraction=0.0, seed=seed)
     data = load_recipe_data(recipe, Options(show=False), splits=("train",))
-    spec = preprocessing_spec(recipe, data)
+    hardware = pick_hardware("cpu", "float32")
+    spec = model_spec(recipe, data, hardware)
     chosen = permutation(derive_key(seed, "claims"), len(data.train))[:num_images]
     inputs = normalise(data.train.load(chosen), spec.mean, spec.std)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_generator_seed(seed, "init"))
-        network = build_model(spec, pick_hardware("cpu", "float32")).train()
+        network = build_model(spec, hardware).train()
     return GradientSource(network, nn.CrossEntropyLoss(), inputs, class_labels(data.train.targets)[chosen])
 
 

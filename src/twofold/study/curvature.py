@@ -15,27 +15,22 @@ import contextlib
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from twofold.data import Data, class_labels, normalise
-from twofold.engine.batches import BatchPlan
-from twofold.engine.loop import (
-    create_optimizer,
-    forward_backward,
-    load_recipe_data,
-    preprocessing_spec,
-    require_batches,
-)
+from twofold.data import Data, MemoryImages, class_labels, normalise
+from twofold.data.spec import ModelSpec
+from twofold.data.targets import ClassTargets
+from twofold.engine.build import build_training, load_recipe_data, load_training_data
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.engine.run import RunFolder
+from twofold.engine.step import train_step
 from twofold.errors import TwofoldError
-from twofold.inference.build import build_model
-from twofold.inference.hardware import Hardware, pick_hardware
+from twofold.inference.hardware import Hardware
 from twofold.inference.predictor import Predictor
 from twofold.keyed import derive_key, permutation, torch_generator_seed
 from twofold.landscape.hessian import Extremes, NotFiniteError, extreme_eigenvalues, frozen_copy
@@ -135,6 +130,8 @@ class CurvatureSettings:
             seed=self.seed,
             device=self.device,
             precision="float32",
+            # Second derivatives are needed, which Winograd's form has none of.
+            winograd=False,
         )
 
 
@@ -150,35 +147,30 @@ def watch_curvature(settings: CurvatureSettings, *, show: bool = True) -> Iterat
         TwofoldError: the data or the network cannot be used.
     """
     recipe = settings.recipe()
-    hardware = pick_hardware(settings.device, "float32")
-    data = load_recipe_data(recipe, Options(show=show), splits=("train",))
-    inputs, labels = some_inputs(data, recipe, settings.num_images, hardware)
+    shared = load_training_data(recipe, Options(show=show), splits=("train",))
+    inputs, labels = some_inputs(shared.data, shared.spec, settings.num_images, shared.hardware, seed=settings.seed)
+    # The images are prepared once, and each batch is a part of them: there is no augmentation to draw anew.
+    shared = replace(shared, images=MemoryImages(torch.zeros_like(inputs, dtype=torch.uint8), ClassTargets(labels), ""))
     with _own_randomness(settings.seed, "init"):
-        model = build_model(preprocessing_spec(recipe, data), hardware)
-    normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    require_batches(recipe, model)
-    loss_function = nn.CrossEntropyLoss()
-    optimizer = create_optimizer(recipe, model)
-    plan = BatchPlan(len(labels), recipe.batch_size, 1, settings.seed)
+        training = build_training(recipe, shared)
+    training = replace(training, prepare=lambda batch, epoch: (inputs[batch[0]], labels[batch[0]]))
+    normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in training.model.modules())
     measured = set(settings.measured_steps)
-    order = (step for epoch in itertools.count() for step in plan.epoch(epoch))
+    steps = ((epoch, batches) for epoch in itertools.count() for batches in training.steps(epoch=epoch))
     for step in range(settings.steps + 1):
         if step in measured:
             try:
-                point = measure(model, inputs, labels, step=step, batch_statistics=normalises)
+                point = measure(training.model, inputs, labels, step=step, batch_statistics=normalises)
             except NotFiniteError:
                 return
             yield point
         if step == settings.steps:
             return
         with _own_randomness(settings.seed, step):
-            model.train()
-            batches = [(inputs[indices], labels[indices]) for indices in next(order)]
-            loss, _, _ = forward_backward(model, loss_function, batches, hardware)
-        if not math.isfinite(loss):
+            epoch, batches = next(steps)
+            result = train_step(training, batches, epoch=epoch, step=step, lr=settings.lr)
+        if not math.isfinite(float(result.losses["loss"])):
             return
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
 
 
 def measure_run(
@@ -196,7 +188,7 @@ def measure_run(
     recipe = RunFolder.open(path).recipe()
     predictor = Predictor.load(path, device=device)
     data = load_recipe_data(recipe, Options(show=show), splits=("train",))
-    inputs, labels = some_inputs(data, recipe.override(seed=seed), num_images, predictor.hardware)
+    inputs, labels = some_inputs(data, predictor.spec, num_images, predictor.hardware, seed=seed)
     return measure(predictor.model, inputs, labels, step=0, batch_statistics=False)
 
 
@@ -228,14 +220,15 @@ def measure(model: nn.Module, inputs: Tensor, labels: Tensor, *, step: int, batc
     return CurvaturePoint(step, loss, accuracy, extremes)
 
 
-def some_inputs(data: Data, recipe: Recipe, num_images: int, hardware: Hardware) -> tuple[Tensor, Tensor]:
+def some_inputs(
+    data: Data, spec: ModelSpec, num_images: int, hardware: Hardware, *, seed: int
+) -> tuple[Tensor, Tensor]:
     """Return a random part of the training images as the network takes them, and their labels, on the device."""
     if num_images > len(data.train):
         raise TwofoldError(
-            f"num_images must be at most the {len(data.train)} training images of {recipe.data}, got {num_images}"
+            f"num_images must be at most the {len(data.train)} training images of {data.name}, got {num_images}"
         )
-    chosen = permutation(derive_key(recipe.seed, "curvature"), len(data.train))[:num_images]
-    spec = preprocessing_spec(recipe, data)
+    chosen = permutation(derive_key(seed, "curvature"), len(data.train))[:num_images]
     pixels = data.train.load(chosen).to(hardware.device, memory_format=torch.channels_last)
     labels = class_labels(data.train.targets.take(chosen)).to(hardware.device)
     return normalise(pixels, spec.mean, spec.std), labels

@@ -1,4 +1,4 @@
-"""The learning-rate range test: raise the learning rate step by step, and see where the loss falls and where it bursts.
+"""The learning-rate range test: raise the learning rate step by step, and see where the loss falls and where it rises.
 
 A training from fresh weights in which the learning rate grows from far too small to far too large within some hundred
 steps, each step the same factor more (Smith, "Cyclical learning rates for training neural networks", 2017). The loss
@@ -13,13 +13,16 @@ quadratic it moves with the number of steps.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from twofold.engine.build import build_training
 from twofold.engine.recipe import Recipe
+from twofold.engine.step import train_step
 from twofold.errors import RunError, TwofoldError
-from twofold.study.bench import Bench, study_conditions
+from twofold.study.training import load_study_data, study_conditions
 from twofold.terminal import track
 
 # The test ends where the smoothed loss is this many times its lowest.
@@ -109,10 +112,10 @@ def range_test(
             break
     if not losses:
         raise RunError("the loss is not finite at the first step, before any update: look at the data and the network")
-    return _judge(rates, losses, burst, smoothing)
+    return _suggest(rates, losses, burst, smoothing)
 
 
-def _judge(rates: Sequence[float], losses: Sequence[float], burst: bool, smoothing: float) -> RangeTest:
+def _suggest(rates: Sequence[float], losses: Sequence[float], burst: bool, smoothing: float) -> RangeTest:
     smoothed = smooth(losses, smoothing)
     lowest = min(range(len(smoothed)), key=smoothed.__getitem__)
     falls = [smoothed[index + 1] - smoothed[index - 1] for index in range(1, lowest)]
@@ -170,19 +173,12 @@ def find_lr(
     """
     check_range(low, high, steps, smoothing)
     with study_conditions(recipe):
-        training = Bench(recipe, show=show).begin(recipe)
-
-        def endless() -> Iterator[tuple[int, list]]:
-            epoch = 0
-            while True:
-                for step in training.steps(epoch):
-                    yield epoch, step
-                epoch += 1
-
-        batches = endless()
+        training = build_training(recipe, load_study_data(recipe, show=show))
+        batches = ((epoch, step) for epoch in itertools.count() for step in training.steps(epoch=epoch))
+        numbers = itertools.count()
 
         def step(lr: float) -> float:
             epoch, batch = next(batches)
-            return training.update(batch, epoch=epoch, lr=lr)[0]
+            return float(train_step(training, batch, epoch=epoch, step=next(numbers), lr=lr).losses["loss"])
 
         return range_test(step, low=low, high=high, steps=steps, smoothing=smoothing, show=show)

@@ -3,7 +3,7 @@
 A piece of work is a trial or a run, and each leaves one file when it is done. What was cut off between two files is
 begun anew, from its seed, so a race that was stopped ends with the numbers of one that was not. The search for a
 learning rate (optuna's tree-structured Parzen estimator; Bergstra et al., 2011) is asked the same questions again and
-told the answers on file, which brings it to where it was.
+given the answers on file, which brings it to where it was.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from twofold.engine.build import TrainingData
 from twofold.engine.run import RunFolder, now
 from twofold.engine.stopping import StopRequest
 from twofold.errors import RunError, TwofoldError
 from twofold.files import read_json, write_json
 from twofold.keyed import torch_generator_seed
 from twofold.report.facts import duration
-from twofold.study.bench import Bench, run_training, study_conditions
 from twofold.study.progress import RaceProgress
 from twofold.study.race import (
     RaceFolder,
@@ -36,11 +36,12 @@ from twofold.study.race import (
     verdict,
 )
 from twofold.study.race_page import write_race_page
+from twofold.study.training import load_study_data, run_training, study_conditions
 from twofold.study.workers import Workers
 
 
 @dataclass(frozen=True)
-class Task:
+class Job:
     """A rule's whole search, whose trials follow from one another; or one of its runs."""
 
     kind: Literal["search", "run"]
@@ -50,11 +51,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Event:
-    """What a task tells while it goes: epochs done since the last, what it does now, and a line to keep."""
+    """What a job reports while it goes: epochs done since the last, what it does now, and a line to keep."""
 
     epochs: float
     doing: str
     line: str = ""
+
+
+OnEvent = Callable[[Event], None]
 
 
 class RaceStopped(KeyboardInterrupt):
@@ -98,9 +102,9 @@ def start_race(
     """
     _check_start(jobs)
     check_name(Path(out), name)
-    bench = _open_bench(settings, show=show)
+    shared = _load_data(settings, show=show)
     folder = RaceFolder.create(settings, out=Path(out), name=name)
-    return _carry_out(folder, settings, bench, jobs=jobs, show=show)
+    return _carry_out(folder, settings, shared, jobs=jobs, show=show)
 
 
 def resume_race(path: Path | str, *, jobs: int | None = None, show: bool = True) -> Race:
@@ -122,7 +126,7 @@ def resume_race(path: Path | str, *, jobs: int | None = None, show: bool = True)
     if (folder.path / "race.json").is_file():
         raise TwofoldError(f"{path} is finished: there is nothing to resume; look at {folder.path / 'race.html'}")
     settings = folder.settings()
-    return _carry_out(folder, settings, _open_bench(settings, show=show), jobs=jobs, show=show)
+    return _carry_out(folder, settings, _load_data(settings, show=show), jobs=jobs, show=show)
 
 
 def _check_start(jobs: int) -> None:
@@ -131,32 +135,32 @@ def _check_start(jobs: int) -> None:
     require_optuna()
 
 
-def _open_bench(settings: RaceSettings, *, show: bool) -> Bench:
+def _load_data(settings: RaceSettings, *, show: bool) -> TrainingData:
     first = settings.recipe(settings.optimizers[0], lr=1.0, seed=settings.seed, epochs=1)
     with study_conditions(first, threads=settings.threads):
-        bench = Bench(first, show=show)
-    if bench.data.val is None:
+        shared = load_study_data(first, show=show)
+    if shared.data.val is None:
         raise TwofoldError(f"{settings.data} has no validation images, and the search needs some; raise --val-fraction")
-    return bench
+    return shared
 
 
-def _carry_out(folder: RaceFolder, settings: RaceSettings, bench: Bench, *, jobs: int, show: bool) -> Race:
+def _carry_out(folder: RaceFolder, settings: RaceSettings, shared: TrainingData, *, jobs: int, show: bool) -> Race:
     record = RunFolder(folder.path)
     with record.lock():
-        _check_images(folder, bench)
+        _check_images(folder, shared)
         record.log(f"race folder {folder.path}", show=show)
         record.write_environment(
-            device=bench.hardware.device.type,
-            device_name=bench.hardware.device_name,
-            precision=bench.hardware.precision,
+            device=shared.hardware.device.type,
+            device_name=shared.hardware.device_name,
+            precision=shared.hardware.precision,
             threads=settings.threads,
             jobs=jobs,
             optuna=require_optuna().__version__,
         )
-        searches = [Task("search", name) for name in settings.optimizers]
+        searches = [Job("search", name) for name in settings.optimizers]
         # Seed by seed, not rule by rule: if the machine slows down for a while, every rule gets its share of that.
         runs = [
-            Task("run", name, seed)
+            Job("run", name, seed)
             for seed in range(settings.seed, settings.seed + settings.seeds)
             for name in settings.optimizers
         ]
@@ -168,67 +172,77 @@ def _carry_out(folder: RaceFolder, settings: RaceSettings, bench: Bench, *, jobs
                 if stop.received is not None:
                     raise RaceStopped(folder.path, stop.received)
 
-            def hear(event: Event) -> None:
+            def on_event(event: Event) -> None:
                 progress.advance(event.epochs, event.doing, event.line)
                 check()
 
             try:
                 if jobs == 1:
-                    for task in [*searches, *runs]:
-                        _do(task, settings, folder, lambda: bench, hear)
+                    for job in [*searches, *runs]:
+                        _do(job, settings, folder, lambda: shared, on_event)
                 else:
                     with Workers(min(jobs, len(runs)), _begin_worker, (settings, folder.path)) as workers:
                         # A run needs the learning rate that its search chose.
                         for tasks in (searches, runs):
-                            workers.run(tasks, hear, check)
+                            workers.run(tasks, on_event, check)
             except RunError as error:
                 raise RunError(
                     f"{error}; finished trials and runs are kept: twofold race --resume {folder.path}"
                 ) from error
-        race = _finish(folder, settings, bench)
+        race = _finish(folder, settings, shared)
         record.log(f"wrote {race.page}", show=show)
         return race
 
 
-def _check_images(folder: RaceFolder, bench: Bench) -> None:
+def _check_images(folder: RaceFolder, shared: TrainingData) -> None:
     """Record the images that the race began with, or check that they are still the same."""
     path = folder.path / "data.json"
-    splits = {"train": bench.data.train, "val": bench.data.val, "test": bench.data.test}
+    splits = {"train": shared.data.train, "val": shared.data.val, "test": shared.data.test}
     facts = {
-        "name": bench.data.name,
-        "fingerprint": bench.data.fingerprint,
+        "name": shared.data.name,
+        "fingerprint": shared.data.fingerprint,
         "num_images": {split: len(images) for split, images in splits.items() if images is not None},
     }
     if not path.is_file():
         write_json(path, facts)
     elif read_json(path) != facts:
-        raise TwofoldError(f"the images of {bench.data.name} are not those that {folder.path} began with; restore them")
+        raise TwofoldError(
+            f"the images of {shared.data.name} are not those that {folder.path} began with; restore them"
+        )
 
 
-def _begin_worker(argument: tuple[RaceSettings, Path]) -> Callable[[Task, Callable[[Event], None]], None]:
+def _begin_worker(argument: tuple[RaceSettings, Path]) -> Callable[[Job, Callable[[Event], None]], None]:
     settings, path = argument
 
     @cache
-    def bench() -> Bench:
-        return _open_bench(settings, show=False)
+    def shared() -> TrainingData:
+        return _load_data(settings, show=False)
 
-    return lambda task, tell: _do(task, settings, RaceFolder(path), bench, tell)
+    return lambda job, on_event: _do(job, settings, RaceFolder(path), shared, on_event)
 
 
 def _do(
-    task: Task, settings: RaceSettings, folder: RaceFolder, bench: Callable[[], Bench], tell: Callable[[Event], None]
+    job: Job,
+    settings: RaceSettings,
+    folder: RaceFolder,
+    load_data: Callable[[], TrainingData],
+    on_event: OnEvent,
 ) -> None:
-    recipe = settings.recipe(task.optimizer, lr=1.0, seed=task.seed, epochs=1)
+    recipe = settings.recipe(job.optimizer, lr=1.0, seed=job.seed, epochs=1)
     with study_conditions(recipe, threads=settings.threads):
-        (_search if task.kind == "search" else _run)(task, settings, folder, bench, tell)
+        (_search if job.kind == "search" else _run)(job, settings, folder, load_data, on_event)
 
 
 def _search(
-    task: Task, settings: RaceSettings, folder: RaceFolder, bench: Callable[[], Bench], tell: Callable[[Event], None]
+    job: Job,
+    settings: RaceSettings,
+    folder: RaceFolder,
+    load_data: Callable[[], TrainingData],
+    on_event: OnEvent,
 ) -> None:
     """Try learning rates; leave a file a trial."""
     optuna = require_optuna()
-    low, high = settings.search_range(task.optimizer)
+    low, high = settings.search_range(job.optimizer)
     # The same for every rule, and none that a run has: the learning rate is not tuned to a run's initial weights.
     seed = torch_generator_seed(settings.seed, "race", "search")
     sampler = optuna.samplers.TPESampler(seed=seed % 2**32, n_startup_trials=1)
@@ -239,8 +253,8 @@ def _search(
     for number in range(settings.trials):
         trial = study.ask()
         lr = trial.suggest_float("lr", low, high, log=True)
-        path = folder.trial(task.optimizer, number)
-        doing = f"search {task.optimizer}, trial {number + 1} of {settings.trials}"
+        path = folder.trial(job.optimizer, number)
+        doing = f"search {job.optimizer}, trial {number + 1} of {settings.trials}"
         if path.is_file():
             record = read_json(path)
             if record["lr"] != lr:
@@ -248,58 +262,64 @@ def _search(
                     f"{path} tried {record['lr']:g} where the search now asks for {lr:g}: the race began with another "
                     "version of optuna (see environment.json); install that, or start a new race"
                 )
-            tell(Event(settings.trial_epochs, doing))
+            on_event(Event(settings.trial_epochs, doing))
         else:
-            recipe = settings.recipe(task.optimizer, lr=lr, seed=seed, epochs=settings.trial_epochs)
-            record = _train(bench(), recipe, doing, tell, test=False)
-            write_json(path, {"optimizer": task.optimizer, "number": number, **record})
+            recipe = settings.recipe(job.optimizer, lr=lr, seed=seed, epochs=settings.trial_epochs)
+            record = _train(load_data(), recipe, doing, on_event, test=False)
+            write_json(path, {"optimizer": job.optimizer, "number": number, **record})
         study.tell(trial, trial_value(record))
         done.append(record)
     chosen = chosen_lr(done)
     num_diverged = sum(record["diverged"] is not None for record in done)
     gone = f", {num_diverged} diverged" if num_diverged else ""
     found = f"learning rate {chosen:.3g}" if chosen is not None else "no learning rate that does not diverge"
-    tell(Event(0.0, "", f"{task.optimizer}: {found} ({settings.trials} trials{gone})"))
+    on_event(Event(0.0, "", f"{job.optimizer}: {found} ({settings.trials} trials{gone})"))
 
 
 def _run(
-    task: Task, settings: RaceSettings, folder: RaceFolder, bench: Callable[[], Bench], tell: Callable[[Event], None]
+    job: Job,
+    settings: RaceSettings,
+    folder: RaceFolder,
+    load_data: Callable[[], TrainingData],
+    on_event: OnEvent,
 ) -> None:
     """Train at the learning rate that the search chose; leave one file."""
-    path = folder.run(task.optimizer, task.seed)
-    doing = f"{task.optimizer}, seed {task.seed}"
+    path = folder.run(job.optimizer, job.seed)
+    doing = f"{job.optimizer}, seed {job.seed}"
     if path.is_file():
-        tell(Event(settings.epochs, doing))
+        on_event(Event(settings.epochs, doing))
         return
-    lr = chosen_lr([read_json(folder.trial(task.optimizer, number)) for number in range(settings.trials)])
+    lr = chosen_lr([read_json(folder.trial(job.optimizer, number)) for number in range(settings.trials)])
     if lr is None:
-        tell(Event(settings.epochs, doing, f"{doing}: left out, it diverged at every learning rate"))
+        on_event(Event(settings.epochs, doing, f"{doing}: left out, it diverged at every learning rate"))
         return
-    recipe = settings.recipe(task.optimizer, lr=lr, seed=task.seed, epochs=settings.epochs)
-    record = _train(bench(), recipe, doing, tell, test=True)
-    write_json(path, {"optimizer": task.optimizer, **record})
+    recipe = settings.recipe(job.optimizer, lr=lr, seed=job.seed, epochs=settings.epochs)
+    record = _train(load_data(), recipe, doing, on_event, test=True)
+    write_json(path, {"optimizer": job.optimizer, **record})
     if record["diverged"] is not None:
         line = f"{doing}: diverged, {record['diverged']}"
     else:
         last = record["epochs"][-1]
         line = f"{doing}: validation accuracy {last['val_accuracy']:.4f} in {duration(record['seconds'])}"
-    tell(Event(0.0, "", line))
+    on_event(Event(0.0, "", line))
 
 
-def _train(bench: Bench, recipe: Any, doing: str, tell: Callable[[Event], None], *, test: bool) -> dict[str, Any]:
-    """Train and tell how far it is, a few times an epoch; what a diverged training leaves out counts as done."""
-    untold = told = 0.0
+def _train(shared: TrainingData, recipe: Any, doing: str, on_event: OnEvent, *, test: bool) -> dict[str, Any]:
+    """Train and report how far it is, a few times an epoch; what a diverged training leaves out counts as done."""
+    unreported = reported = 0.0
 
     def advance(share: float, epoch: float) -> None:
-        nonlocal untold, told
-        untold += share
-        if untold >= 0.1 or epoch >= recipe.epochs:
-            tell(Event(untold, f"{doing}, epoch {min(recipe.epochs, math.floor(epoch) + 1)} of {recipe.epochs}"))
-            told, untold = told + untold, 0.0
+        nonlocal unreported, reported
+        unreported += share
+        if unreported >= 0.1 or epoch >= recipe.epochs:
+            on_event(
+                Event(unreported, f"{doing}, epoch {min(recipe.epochs, math.floor(epoch) + 1)} of {recipe.epochs}")
+            )
+            reported, unreported = reported + unreported, 0.0
 
-    record = run_training(bench, recipe, advance=advance, test=test)
+    record = run_training(shared, recipe, on_progress=advance, test=test)
     # Also the last look at the pipe to the parent before a file is written: without a parent there is none to write.
-    tell(Event(recipe.epochs - told, doing))
+    on_event(Event(recipe.epochs - reported, doing))
     return record
 
 
@@ -315,19 +335,19 @@ def collect(folder: RaceFolder, settings: RaceSettings) -> tuple[dict[str, list[
     return trials, runs
 
 
-def _finish(folder: RaceFolder, settings: RaceSettings, bench: Bench) -> Race:
+def _finish(folder: RaceFolder, settings: RaceSettings, shared: TrainingData) -> Race:
     """Write race.html and, last, race.json, which says that the race is finished."""
     trials, runs = collect(folder, settings)
     table = standings(settings.optimizers, trials, runs)
     said = verdict(table)
     record = {
         "finished": now(),
-        "judged_on": "test" if bench.data.test is not None else "val",
+        "judged_on": "test" if shared.data.test is not None else "val",
         "settings": settings.to_record(),
         "data": read_json(folder.path / "data.json"),
         "environment": read_json(folder.path / "environment.json"),
         "verdict": list(said),
-        "table": [asdict(one) | {"mean": one.mean} for one in table],
+        "table": [asdict(standing) | {"mean": standing.mean} for standing in table],
         "trials": trials,
         "runs": runs,
     }

@@ -19,7 +19,7 @@ from twofold.augment.mix import create_mix, mix_labels
 from twofold.augment.policies import create_policy
 from twofold.data import Images, normalise
 from twofold.data.spec import ModelSpec, channels_last
-from twofold.data.targets import ClassTargets, Targets
+from twofold.data.targets import ClassTargets, Targets, class_labels
 from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.scratch_form import to_scratch
 from twofold.tasks.task import Batch, LossFunction, Metric, Prediction, Preparation, Section, Settings, Task
@@ -83,12 +83,10 @@ class Classification(Task):
 
         def prepare(batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
             indices, pixels = batch
-            labels = _labels(targets.take(indices).to(device))
+            labels = class_labels(targets.take(indices)).to(device)
             pixels, samples = pixels.to(device), indices.to(device)
             if augmentation is not None:
-                pixels = augmentation.apply(
-                    pixels, augmentation.draw(seed=recipe.seed, epoch=epoch, indices=samples)
-                )
+                pixels = augmentation.apply(pixels, augmentation.draw(seed=recipe.seed, epoch=epoch, indices=samples))
             if mix is not None:
                 drawn = mix.draw(seed=recipe.seed, epoch=epoch, indices=samples)
                 pixels = mix.apply(pixels, drawn)  # type: ignore[arg-type]
@@ -172,7 +170,7 @@ class ClassMeter:
         """Return nothing: only a detailed meter keeps mistakes."""
         return ()
 
-    def compute(self, images: Images) -> dict[str, Any]:
+    def compute(self, images: Images, files: Sequence[str] = ()) -> dict[str, Any]:
         """Return the summary and the number of images."""
         return {"num_images": len(images), **self.summary()}
 
@@ -246,7 +244,7 @@ class DetailedClassMeter(ClassMeter):
         """Return the indices of the mistakes, the most confident first."""
         return [-negative_index for _, negative_index, _, _ in sorted(self._mistakes, reverse=True)]
 
-    def compute(self, images: Images) -> dict[str, Any]:
+    def compute(self, images: Images, files: Sequence[str] = ()) -> dict[str, Any]:
         """Return the evaluation of `images`, from which the batches came."""
         values = self._metrics.compute()
         confusion = values["confusion"].tolist()
@@ -263,19 +261,20 @@ class DetailedClassMeter(ClassMeter):
                     "f1": float(values["f1"][index]) if count else None,
                 }
             )
-        targets = images.targets
-        assert isinstance(targets, ClassTargets)
-        mistakes = [
+        labels = class_labels(images.targets)
+        mistakes: list[dict[str, Any]] = [
             {
                 "index": -negative_index,
                 "source": images.describe(-negative_index),
-                "true": self._names[int(targets.labels[-negative_index])],
+                "true": self._names[int(labels[-negative_index])],
                 "predicted": self._names[predicted],
                 "probability": probability,
                 "true_probability": true_probability,
             }
             for probability, negative_index, predicted, true_probability in sorted(self._mistakes, reverse=True)
         ]
+        for mistake, file in zip(mistakes, files, strict=False):
+            mistake["image"] = file
         return {
             "num_images": len(images),
             "loss": float(self._loss.compute()),
@@ -304,8 +303,3 @@ def reliability_bins(confidence: Float32[Tensor, " n"], hit: Tensor) -> list[dic
             }
         )
     return rows
-
-
-def _labels(targets: Targets) -> Int64[Tensor, " batch"]:
-    assert isinstance(targets, ClassTargets)
-    return targets.labels

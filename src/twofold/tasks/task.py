@@ -78,6 +78,7 @@ class Prediction(abc.ABC):
         """Return it as one line for a person, the `top` most probable answers, with tabs in between."""
 
 
+@runtime_checkable
 class Meter(Protocol):
     """Adds up an evaluation batch by batch; parts measured by several processes are merged, never averaged."""
 
@@ -97,8 +98,13 @@ class Meter(Protocol):
         """Return the indices of the images that a report shows; none unless the meter is a detailed one."""
         ...
 
-    def compute(self, images: Images) -> dict[str, Any]:
-        """Return the whole evaluation of `images` as a JSON-able record: the task's part of evaluation.json."""
+    def compute(self, images: Images, files: Sequence[str]) -> dict[str, Any]:
+        """Return the whole evaluation of `images` as a JSON-able record: the task's part of evaluation.json.
+
+        Args:
+            images: those that were counted.
+            files: where the examples were saved, in their order; empty if they were not.
+        """
         ...
 
 

@@ -13,24 +13,31 @@ from hypothesis import strategies as st
 
 from twofold import Recipe, TwofoldError
 from twofold.data import MemoryImages
-from twofold.study.bench import DIVERGED_FACTOR, Bench, DivergenceWatch, run_training, study_conditions
+from twofold.engine.build import TrainingData, build_training
 from twofold.study.race import CONTENDERS, RaceSettings
+from twofold.study.training import (
+    DIVERGED_FACTOR,
+    DivergenceWatch,
+    load_study_data,
+    run_training,
+    study_conditions,
+)
 
 
 @pytest.fixture(scope="module")
-def bench(small_settings: RaceSettings) -> Bench:
-    return Bench(small_settings.recipe("sgd", lr=0.1, seed=0, epochs=1), show=False)
+def shared(small_settings: RaceSettings) -> TrainingData:
+    return load_study_data(small_settings.recipe("sgd", lr=0.1, seed=0, epochs=1), show=False)
 
 
-def start(bench: Bench, recipe: Recipe) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def start(shared: TrainingData, recipe: Recipe) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Return the initial weights, and every tensor that the network gets in the first two epochs."""
-    training = bench.begin(recipe)
+    training = build_training(recipe, shared)
     batches = [
         tensor
         for epoch in range(2)
-        for step in training.steps(epoch)
-        for pair in training.inputs(step, epoch=epoch)
-        for tensor in pair
+        for step in training.steps(epoch=epoch)
+        for batch in step
+        for tensor in training.prepare(batch, epoch)
     ]
     return [value.clone() for value in training.model.state_dict().values()], batches
 
@@ -41,25 +48,25 @@ def same(ours: list[torch.Tensor], theirs: list[torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize("augment", ["none", "crop"])
 def test_every_rule_begins_with_the_same_weights_and_meets_the_same_batches(
-    bench: Bench, small_settings: RaceSettings, augment: str
+    shared: TrainingData, small_settings: RaceSettings, augment: str
 ) -> None:
     settings = dataclasses.replace(small_settings, augment=augment)
     usual = {name: contender.usual_lr for name, contender in CONTENDERS.items()}
-    starts = {name: start(bench, settings.recipe(name, lr=lr, seed=5, epochs=2)) for name, lr in usual.items()}
+    starts = {name: start(shared, settings.recipe(name, lr=lr, seed=5, epochs=2)) for name, lr in usual.items()}
     weights, batches = starts["sgd"]
     assert len(batches) > 4
     for name in CONTENDERS:
         assert same(starts[name][0], weights), name
         assert same(starts[name][1], batches), name
-    other_weights, other_batches = start(bench, settings.recipe("sgd", lr=0.1, seed=6, epochs=2))
+    other_weights, other_batches = start(shared, settings.recipe("sgd", lr=0.1, seed=6, epochs=2))
     assert not same(other_weights, weights)
     assert not same(other_batches, batches)
 
 
-def test_the_record_s_digests_tell_starts_apart(bench: Bench, small_settings: RaceSettings) -> None:
+def test_the_record_s_digests_tell_starts_apart(shared: TrainingData, small_settings: RaceSettings) -> None:
     def run(name: str, seed: int) -> dict[str, Any]:
         recipe = small_settings.recipe(name, lr=0.01, seed=seed, epochs=1)
-        return run_training(bench, recipe, advance=lambda share, epoch: None, test=False)
+        return run_training(shared, recipe, on_progress=lambda share, epoch: None, test=False)
 
     sgd, adam, other = run("sgd", 1), run("adam", 1), run("sgd", 2)
     for digest in ("initial_weights", "image_order"):
@@ -67,13 +74,16 @@ def test_the_record_s_digests_tell_starts_apart(bench: Bench, small_settings: Ra
     assert sgd["epochs"][0]["train_loss"] != adam["epochs"][0]["train_loss"]
 
 
-def test_a_training_repeats_bit_for_bit_and_leaves_torch_as_it_was(bench: Bench, small_settings: RaceSettings) -> None:
+def test_a_training_repeats_bit_for_bit_and_leaves_torch_as_it_was(
+    shared: TrainingData, small_settings: RaceSettings
+) -> None:
     recipe = small_settings.recipe("adam", lr=0.01, seed=3, epochs=2)
     before, threads = torch.random.get_rng_state(), torch.get_num_threads()
     shares: list[float] = []
     with study_conditions(recipe, threads=1):
         records = [
-            run_training(bench, recipe, advance=lambda share, epoch: shares.append(share), test=True) for _ in range(2)
+            run_training(shared, recipe, on_progress=lambda share, epoch: shares.append(share), test=True)
+            for _ in range(2)
         ]
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.get_num_threads() == threads
@@ -98,15 +108,15 @@ def without_seconds(value: Any) -> Any:
     return [without_seconds(one) for one in value] if isinstance(value, list) else value
 
 
-def test_the_engine_agrees(bench: Bench, small_settings: RaceSettings, tmp_path: Any) -> None:
-    """The oracle: `train.loop.fit` with the same recipe learns the same, to the last bit."""
+def test_the_engine_agrees(shared: TrainingData, small_settings: RaceSettings, tmp_path: Any) -> None:
+    """The oracle: `engine.loop.fit` with the same recipe learns the same, to the last bit."""
     from twofold.engine.loop import fit
     from twofold.engine.options import Options
     from twofold.engine.run import RunFolder
 
     recipe = small_settings.recipe("momentum", lr=0.05, seed=small_settings.seed, epochs=2)
     with study_conditions(recipe, threads=1):
-        ours = run_training(bench, recipe, advance=lambda share, epoch: None, test=False)
+        ours = run_training(shared, recipe, on_progress=lambda share, epoch: None, test=False)
         folder = RunFolder.create(recipe, out=tmp_path, name="run")
         fit(recipe, folder, Options(show=False))
     theirs = [entry for entry in folder.metrics() if entry["kind"] == "epoch"]
@@ -123,20 +133,20 @@ class Untouchable(MemoryImages):
 
 def test_only_a_run_s_end_looks_at_test_images(small_settings: RaceSettings) -> None:
     recipe = small_settings.recipe("sgd", lr=0.05, seed=0, epochs=2)
-    bench = Bench(recipe, show=False)
-    test = bench.data.test
+    shared = load_study_data(recipe, show=False)
+    test = shared.data.test
     assert isinstance(test, MemoryImages)
     watched = Untouchable(test.images, test.targets, test.origin, test.numbers)
-    bench.data = dataclasses.replace(bench.data, test=watched)
-    assert run_training(bench, recipe, advance=lambda share, epoch: None, test=False)["test"] is None
+    shared = dataclasses.replace(shared, data=dataclasses.replace(shared.data, test=watched))
+    assert run_training(shared, recipe, on_progress=lambda share, epoch: None, test=False)["test"] is None
     with pytest.raises(AssertionError, match="looked at"):
-        run_training(bench, recipe, advance=lambda share, epoch: None, test=True)
+        run_training(shared, recipe, on_progress=lambda share, epoch: None, test=True)
 
 
 @pytest.mark.parametrize("lr", [1e4, 1e30])
-def test_what_diverges_is_stopped_at_once(bench: Bench, small_settings: RaceSettings, lr: float) -> None:
+def test_what_diverges_is_stopped_at_once(shared: TrainingData, small_settings: RaceSettings, lr: float) -> None:
     recipe = small_settings.recipe("sgd", lr=lr, seed=0, epochs=50)
-    record = run_training(bench, recipe, advance=lambda share, epoch: None, test=True)
+    record = run_training(shared, recipe, on_progress=lambda share, epoch: None, test=True)
     assert record["diverged"].startswith("the loss ")
     assert len(record["epochs"]) < 5
     assert record["test"] is None
@@ -164,4 +174,4 @@ def test_a_loss_that_stays_high_is_seen() -> None:
 
 def test_a_batch_of_one_is_refused_where_batch_normalisation_needs_more(small_settings: RaceSettings) -> None:
     with pytest.raises(TwofoldError, match="batch_size must be 2 or more, got 1"):
-        Bench(small_settings.recipe("sgd", lr=0.1, seed=0, epochs=1).override(batch_size=1), show=False)
+        load_study_data(small_settings.recipe("sgd", lr=0.1, seed=0, epochs=1).override(batch_size=1), show=False)

@@ -1,0 +1,57 @@
+"""A whole evaluation: every image once, and the images that are worth a look saved beside the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+
+from twofold.data import Images
+from twofold.data.spec import ModelSpec
+from twofold.inference.forward import BATCH_SIZE, measure, predict_batches
+from twofold.inference.hardware import Hardware
+from twofold.tasks.registry import task_named
+from twofold.terminal import track
+
+
+def evaluate(
+    model: nn.Module,
+    images: Images,
+    spec: ModelSpec,
+    hardware: Hardware,
+    *,
+    show: bool = True,
+    examples_folder: Path | None = None,
+) -> dict[str, Any]:
+    """Return all that the network's task measures over `images`, as a JSON-able record.
+
+    Args:
+        model: the network.
+        images: the images and their targets.
+        spec: the task, how images are preprocessed and what the classes are called.
+        hardware: where to compute.
+        show: report progress.
+        examples_folder: where to save the images that a report shows, such as the most confident mistakes, in place of
+            any PNG files there; none are saved if left out.
+    """
+    batches = track(
+        predict_batches(model, images, spec, hardware),
+        total=-(-len(images) // BATCH_SIZE),
+        label="evaluating",
+        enabled=show,
+    )
+    meter = measure(task_named(spec.task).meter(spec, detailed=True), batches, images)
+    files: list[str] = []
+    if examples_folder is not None:
+        examples_folder.mkdir(exist_ok=True)
+        for old in examples_folder.glob("*.png"):
+            old.unlink()
+        for index in meter.examples():
+            values = images.load(torch.tensor([index]))[0].cpu().permute(1, 2, 0).numpy()
+            path = examples_folder / f"{len(files):03d}.png"
+            Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values).save(path)
+            files.append(f"{examples_folder.name}/{path.name}")
+    return meter.compute(images, files)

@@ -1,0 +1,217 @@
+"""Many short trainings on the same images, each from its seed alone.
+
+`engine.loop.fit` makes one long run, with checkpoints, curves for TensorBoard and a folder of its own. A study makes
+dozens of runs of seconds: it builds each with `engine.build` and steps with `engine.step`, as the engine does, so all
+that a recipe asks for happens here too; what makes no sense in a study is refused by name. A training is short enough
+to be begun anew where it was cut off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from twofold.data import Images
+from twofold.engine.build import Training, TrainingData, build_training, load_training_data
+from twofold.engine.loop import explained_torch_errors, reproducible
+from twofold.engine.options import Options
+from twofold.engine.recipe import Recipe
+from twofold.engine.step import train_step
+from twofold.errors import TwofoldError
+from twofold.inference.forward import measure, predict_batches
+
+# A training has diverged when its loss, averaged over about ten steps, is this many times what it was at the first.
+DIVERGED_FACTOR = 4.0
+_AVERAGE_KEEPS = 0.9
+# Points of the training curve in an epoch.
+_POINTS_PER_EPOCH = 4
+
+# Called with the share of an epoch that was done since the last call, and the epoch reached.
+OnProgress = Callable[[float, float], None]
+
+
+def load_study_data(recipe: Recipe, *, show: bool = True) -> TrainingData:
+    """Return images in memory and a device, for all trainings of a study.
+
+    Args:
+        recipe: names data, network, device and precision; its seed draws the validation images.
+        show: report progress while images are prepared.
+
+    Raises:
+        TwofoldError: the data, the device or the network's input cannot be used.
+    """
+    shared = load_training_data(recipe, Options(show=show))
+    with torch.random.fork_rng(devices=[]):
+        build_training(recipe, shared)
+    return shared
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Return a digest of the weights' bits."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def evaluate_training(training: Training, images: Images | None) -> dict[str, float] | None:
+    """Return the loss and the task's metrics over `images`, or None without images."""
+    if images is None:
+        return None
+    shared = training.shared
+    outputs = predict_batches(training.evaluated, images, shared.spec, shared.hardware)
+    measured = measure(shared.task.meter(shared.spec), outputs, images).summary()
+    # A share of the images as the quotient of two counts: 0.8565 and not the float32 next to it.
+    return {
+        name: value if name == "loss" else round(value * len(images)) / len(images) for name, value in measured.items()
+    }
+
+
+class DivergenceWatch:
+    """Tells when a training has diverged, so that no time is lost on it."""
+
+    def __init__(self) -> None:
+        self._start: float | None = None
+        self._sum = 0.0
+        self._weight = 0.0
+        self._steps = 0
+
+    def reason(self, loss: float) -> str | None:
+        """Take the loss of the next step; return why it counts as diverged, or None.
+
+        Args:
+            loss: mean loss of a step, before its update.
+        """
+        self._steps += 1
+        if not math.isfinite(loss):
+            return f"the loss became {loss} at step {self._steps}"
+        if self._start is None:
+            self._start = loss
+        self._sum = _AVERAGE_KEEPS * self._sum + (1 - _AVERAGE_KEEPS) * loss
+        self._weight = _AVERAGE_KEEPS * self._weight + (1 - _AVERAGE_KEEPS)
+        average = self._sum / self._weight
+        if average > DIVERGED_FACTOR * self._start:
+            return f"the loss rose from {self._start:.3g} to {average:.3g} by step {self._steps}"
+        return None
+
+
+@contextlib.contextmanager
+def study_conditions(recipe: Recipe, *, threads: int | None = None) -> Iterator[None]:
+    """Compute repeatably, with this many threads, leaving torch's generators and threads as they were.
+
+    Running out of memory becomes one line that says which batch size to try.
+    """
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        with reproducible(), explained_torch_errors(recipe):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def run_training(shared: TrainingData, recipe: Recipe, *, on_progress: OnProgress, test: bool) -> dict[str, Any]:
+    """Train as `recipe` says; return what was measured, as a JSON-able record.
+
+    Args:
+        shared: images and device.
+        recipe: what decides the training.
+        on_progress: called with how far it has come.
+        test: evaluate the weights of the last epoch on the test images, once.
+
+    Returns:
+        lr, seed, diverged (why, or None), seconds (of training alone, without evaluation), epochs (a record an epoch),
+        curve (points of [epoch, seconds, mean training loss since the point before]), test (loss and metrics, or
+        None), and digests of the initial weights and of the order of the images.
+
+    Raises:
+        TwofoldError: a setting of the recipe makes no sense in a study.
+    """
+    if recipe.epochs is None:
+        raise TwofoldError(
+            f"a study compares trainings of as many epochs; set epochs in place of minutes={recipe.minutes}"
+        )
+    if recipe.patience is not None:
+        raise TwofoldError(f"a study trains to the last epoch; leave patience={recipe.patience} out")
+    training = build_training(recipe, shared)
+    weights = weights_digest(training.model)
+    order = hashlib.blake2b(digest_size=8)
+    schedule, num_steps = recipe.learning_rate(), training.plan.steps_per_epoch
+    watch, curve = DivergenceWatch(), _Curve(num_steps)
+    epochs: list[dict[str, Any]] = []
+    diverged: str | None = None
+    for epoch in range(recipe.epochs):
+        sums: dict[str, float] = {}
+        seen = 0
+        clock = time.perf_counter()
+        with contextlib.closing(training.steps(epoch=epoch)) as steps:
+            for index, batches in enumerate(steps):
+                done = epoch * num_steps + index
+                lr = schedule.at((done + 0.5) / (recipe.epochs * num_steps), epoch + index / num_steps)
+                result = train_step(training, batches, epoch=epoch, step=done, lr=lr)
+                loss = float(result.losses["loss"])
+                now = time.perf_counter()
+                curve.add(loss, now - clock)
+                clock = now
+                for indices, _ in batches:
+                    order.update(indices.cpu().numpy().tobytes())
+                for name, value in result.losses.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * result.num_images
+                for name, value in result.counts.items():
+                    sums[name] = sums.get(name, 0) + value.item()
+                seen += result.num_images
+                if (diverged := watch.reason(loss)) is not None:
+                    break
+                on_progress(1 / num_steps, epoch + (index + 1) / num_steps)
+                clock = time.perf_counter()
+        if diverged is not None:
+            break
+        entry: dict[str, Any] = {"epoch": epoch + 1, "seconds": curve.seconds}
+        entry |= {f"train_{name}": value / seen for name, value in sums.items()}
+        validation = evaluate_training(training, shared.data.val) or {}
+        epochs.append(entry | {f"val_{name}": value for name, value in validation.items()})
+    return {
+        "lr": recipe.lr,
+        "seed": recipe.seed,
+        "diverged": diverged,
+        "seconds": curve.seconds,
+        "epochs": epochs,
+        "curve": curve.points,
+        "test": evaluate_training(training, shared.data.test) if test and diverged is None else None,
+        "initial_weights": weights,
+        "image_order": order.hexdigest(),
+    }
+
+
+class _Curve:
+    """The training loss a few times an epoch, each point the mean since the one before."""
+
+    def __init__(self, num_steps: int) -> None:
+        self.points: list[list[float]] = []
+        self.seconds = 0.0
+        self._num_steps = num_steps
+        self._size = max(1, num_steps // _POINTS_PER_EPOCH)
+        self._losses: list[float] = []
+        self._done = 0
+
+    def add(self, loss: float, seconds: float) -> None:
+        self.seconds += seconds
+        self._done += 1
+        self._losses.append(loss)
+        ends_epoch = self._done % self._num_steps == 0
+        if ends_epoch or (len(self._losses) >= self._size and self._left_in_epoch() >= self._size):
+            mean = sum(self._losses) / len(self._losses)
+            self.points.append([self._done / self._num_steps, self.seconds, mean])
+            self._losses = []
+
+    def _left_in_epoch(self) -> int:
+        return self._num_steps - self._done % self._num_steps
