@@ -326,11 +326,11 @@ def test_compiled_it_learns_the_same(image_folder: Path, tmp_path: Path) -> None
     command = """
 import sys
 import twofold
-from twofold.optim import rules
 from twofold.engine.options import Options
+from twofold.optim.compiled import UPDATES
 recipe = twofold.Recipe.model_validate_json(sys.argv[1])
 run = twofold.train(recipe, out=sys.argv[2], options=Options(show=False))
-print(len(rules._kernels), run.folder)
+print(len(UPDATES), run.folder)
 """
     arguments = [recipe.override(compile=True).model_dump_json(), str(tmp_path)]
     done = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from twofold.errors import TwofoldError
-from twofold.optim import rules
+from twofold.optim import kernels
 from twofold.optim.rules import OPTIMIZERS, create_optimizer
 from twofold.optim.scratch_form import ScratchOptimizer
 
@@ -41,7 +41,7 @@ TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-4, torch.complex64: 2e-4, t
 def parameters(dtype: torch.dtype = torch.float64, *, channels_last: bool = False) -> list[nn.Parameter]:
     """Return tensors of many shapes: a number, none, a convolution's, and one of more than a piece."""
     generator = torch.Generator().manual_seed(0)
-    shapes = [(), (3,), (0,), (4, 3, 3, 3), (rules.PIECE + 7,)]
+    shapes = [(), (3,), (0,), (4, 3, 3, 3), (kernels.PIECE + 7,)]
     tensors = [torch.randn(shape, generator=generator, dtype=torch.complex128) for shape in shapes]
     tensors = [(one if dtype.is_complex else one.real).to(dtype) for one in tensors]
     if channels_last:
@@ -158,6 +158,7 @@ _COMPILED = """
 import inspect
 import torch
 from twofold.optim import rules
+from twofold.optim.compiled import UPDATES
 for rule, form in rules.OPTIMIZERS.items():
     if "compile" not in inspect.signature(form).parameters:
         continue
@@ -183,14 +184,15 @@ for rule, form in rules.OPTIMIZERS.items():
             gaps = [[(one - other).abs().max().item() for one, other in zip(ends[0], of) if one.numel()]
                     for of in (ends[1], begin)]
             print(rule, convention, decay, max(gaps[0]), min(gaps[1]))
-print(len(rules._kernels))
+print(len(UPDATES))
 """
 
 
 _COMING_AND_GOING = """
 import warnings
 import torch
-from twofold.optim.rules import _kernels, create_optimizer
+from twofold.optim.compiled import UPDATES
+from twofold.optim.rules import create_optimizer
 warnings.simplefilter("error")
 def own():
     four = torch.arange(288.0).reshape(4, 8, 3, 3).sin().to(memory_format=torch.channels_last)
@@ -204,10 +206,10 @@ for step in range(1, 13):
             one.grad = torch.cos(one.detach() * 9 + step) if step >> place & 1 else None
         optimizer.step()
     gaps = [(one - other).abs().max().item() for one, other in zip(*both)]
-    print(len(_kernels), max(gaps))
+    print(len(UPDATES), max(gaps))
 again = create_optimizer("adadelta", both[0], lr=0.5, compile=True)
 again.step()
-print(len(_kernels), 0.0)
+print(len(UPDATES), 0.0)
 """
 
 
@@ -223,7 +225,7 @@ def test_gradients_that_come_and_go() -> None:
 def test_compiled_it_is_the_same_rule() -> None:
     """In a process of its own: the shape checks of the tests cannot be compiled along."""
     done = subprocess.run([sys.executable, "-c", _COMPILED], capture_output=True, text=True, check=True, timeout=300)
-    *rows, kernels = [line.split() for line in done.stdout.splitlines()]
+    *rows, count = [line.split() for line in done.stdout.splitlines()]
     compiled = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta")
     assert [row[:3] for row in rows] == [
         [rule, convention, decay] for rule in compiled for convention in ("torch", "d2l") for decay in ("0.0", "0.1")
@@ -231,7 +233,7 @@ def test_compiled_it_is_the_same_rule() -> None:
     for *_, gap, moved in rows:
         assert float(gap) < 1e-5 < float(moved)
     # The conventions of SGD, Nesterov and AdaDelta are one; each with and without a decay.
-    assert kernels == [str(2 * (3 + 2 * 3))]
+    assert count == [str(2 * (3 + 2 * 3))]
 
 
 @pytest.mark.parametrize("rule", TORCH)
@@ -436,8 +438,8 @@ def test_pieces_cover_each_number_once(channels: int, rows: int, piece: int) -> 
     x = torch.arange(float(2 * channels * rows * 3)).view(2, channels, rows, 3)
     for tensor in (x, x.contiguous(memory_format=torch.channels_last)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(rules, "PIECE", piece)
-            cut = [(one.reshape(-1), two.reshape(-1)) for one, two in rules.pieces(tensor, tensor.clone())]
+            patch.setattr(kernels, "PIECE", piece)
+            cut = [(one.reshape(-1), two.reshape(-1)) for one, two in kernels.pieces(tensor, tensor.clone())]
         seen = torch.cat([one for one, _ in cut])
         assert torch.equal(seen.sort().values, x.reshape(-1))
         assert all(torch.equal(one, two) for one, two in cut)

@@ -1,55 +1,32 @@
 """The update rules of `scratch.optim`, as optimisers that run at scale.
 
-Same names, same arguments, same state as the readable form; `torch.optim.Optimizer`s to whoever uses them. Each rule
+Same names, same settings, same state as the readable form; `torch.optim.Optimizer`s to whoever uses them. Each rule
 comes in two conventions, "torch" (the default) and "d2l"; `scratch.optim` shows where they differ. SGD, Nesterov,
 AdaDelta, Adam and AdamW are the same in both.
 
-A step is bound by memory: of ResNet-18 it moves 47 MB of weights, as much of gradients, and the state. What makes it
-fast is to touch each number once.
-
-- torch has *fused* kernels that do, for SGD with momentum, Adam and AdaGrad. The notes' conventions of momentum and
-  AdaGrad are exactly torch's kernels at other settings (a dampening of 1 − η; a sum that begins at ε).
-- RMSProp is Adam without an average of gradients (β₁ = 0) and long after the start, where the correction is 1: torch's
-  fused Adam computes it.
-- AdaDelta, and RMSProp in the notes' convention, have no such kernel. They run piece by piece, so that a piece stays in
-  the processor's cache from the rule's first operation to its last.
-- With `compile=True` it is the readable form itself, of which torch's compiler makes one loop over memory and one call
-  for all tensors. That needs a C++ compiler and some seconds at the first step. Adam's kernel is faster than that.
+In order of complexity: SGD, Momentum, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam, AdamW. Each says how it follows from
+operations on tensors and from the fast ones in `kernels`; D2L's momentum and AdaGrad are torch's kernels at other
+settings (a dampening of 1 − η; a sum that begins at ε). With `compile=True` it is the readable form itself, compiled.
 """
 
 from __future__ import annotations
 
 import inspect
-import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
-from typing import Any, ClassVar, cast
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.optim.adagrad import adagrad as fused_adagrad
-from torch.optim.adam import adam as fused_adam
-from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
-from torch.optim.sgd import sgd as fused_sgd
 
 from twofold.errors import TwofoldError, check_known
+from twofold.optim import compiled, kernels
 from twofold.scratch import optim as scratch
 from twofold.scratch.optim import Convention
 
-State = dict[str, list[Tensor]]
+# Lists of tensors: parameters, gradients, and each kind of state in the order of `state_names`.
+Columns = list[list[Tensor]]
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
-
-# Torch's kernels for lists of tensors, of which its type stubs do not know.
-_kernels_of_torch: Any = torch
-# Numbers in a piece: each of two cores' share of five arrays fits into its second-level cache, and there are few enough
-# calls that their waiting for each other does not count.
-PIECE = 1 << 17
-# Lists of tensors for which an optimiser makes kernels: each takes seconds, and gradients may come and go.
-_MOST_KERNELS = 8
-# A step count so large that 1 − βᵗ is 1: Adam without its correction.
-_LONG_AFTER_THE_START = 1e9
 
 
 class Rule(torch.optim.Optimizer):
@@ -68,7 +45,7 @@ class Rule(torch.optim.Optimizer):
     _takes: ClassVar[tuple[str, ...]] = ()
     # Whether torch has a kernel for whole lists on a GPU, where a compiled rule is a call for each tensor.
     _has_gpu_kernel: ClassVar[bool] = True
-    _num_kernels = 0
+    _num_compiled = 0
 
     def __init__(self, params: Params, **defaults: Any) -> None:
         super().__init__(params, {"weight_decay": 0.0, **defaults})  # type: ignore[arg-type]
@@ -88,8 +65,9 @@ class Rule(torch.optim.Optimizer):
         for parameter, state in self.state.items():
             for name in self.state_names:
                 if name in state:
-                    state[name] = laid_out_like(state[name], parameter)
+                    state[name] = kernels.laid_out_like(state[name], parameter)
 
+    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Update every parameter that has a gradient.
 
@@ -102,23 +80,6 @@ class Rule(torch.optim.Optimizer):
         Raises:
             TwofoldError: a gradient is sparse.
         """
-        return self._observed_step(closure) if self._is_observed() else self._step(closure)
-
-    # Torch would wrap `step` itself, and look for profilers and hooks at each: a fifth of a small network's step.
-    step.hooked = True  # type: ignore[attr-defined]
-
-    def _is_observed(self) -> bool:
-        """Tell whether a profiler records what runs, or whether hooks are registered for steps."""
-        return bool(
-            torch.autograd._profiler_enabled()  # pyright: ignore[reportPrivateImportUsage]
-            or self._optimizer_step_pre_hooks
-            or self._optimizer_step_post_hooks
-            or _global_optimizer_pre_hooks
-            or _global_optimizer_post_hooks
-        )
-
-    @torch.no_grad()
-    def _step(self, closure: Callable[[], float] | None) -> float | None:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -126,70 +87,55 @@ class Rule(torch.optim.Optimizer):
         for index, group in enumerate(self.param_groups):
             columns = self._columns(index, group)
             if columns[0] and not (group.get("compile") and self._update_compiled(columns, group)):
-                x, grad, *state = columns
-                self._update(x, grad, dict(zip(self.state_names, state, strict=True)), group)
+                self._update(columns, group)
         return loss
 
-    _observed_step = torch.optim.Optimizer.profile_hook_step(_step)
-
-    def _columns(self, index: int, group: dict[str, Any]) -> list[list[Tensor]]:
-        """Return the group's parameters that have a gradient, the gradients, and the tensors of each kind of state.
-
-        List by list, not tensor by tensor: of a small network a step is little more than this.
-        """
-        x = [one for one in group["params"] if one.grad is not None]
-        grad = [one.grad for one in x]
-        if any(one.is_sparse for one in grad):
+    def _columns(self, index: int, group: dict[str, Any]) -> Columns:
+        """Collect the group's parameters that have a gradient, the gradients, and the tensors of each kind of state."""
+        x = [parameter for parameter in group["params"] if parameter.grad is not None]
+        grad = [parameter.grad for parameter in x]
+        if any(g.is_sparse for g in grad):
             raise TwofoldError(
                 f"{type(self).__name__} takes dense gradients, but group {index} has a sparse one; "
                 "build the embedding with sparse=False, or use torch.optim.SparseAdam for it"
             )
-        states = [self.state[one] for one in x] if self.state_names else []
-        if not all(states):
-            for own, one in zip(states, x, strict=True):
-                if not own:
-                    self._begin(own, one, group)
-        if not all(map(Tensor.is_contiguous, x + grad)):
-            grad = [laid_out_like(own, one) for own, one in zip(grad, x, strict=True)]
-        columns = [x, grad, *[[own[name] for own in states] for name in self.state_names]]
+        states = [self.state[parameter] for parameter in x] if self.state_names else []
+        for state, parameter in zip(states, x, strict=False):
+            if not state:
+                self._begin(state, parameter, group)
+        grad = [kernels.laid_out_like(g, parameter) for g, parameter in zip(grad, x, strict=True)]
+        columns = [x, grad, *[[state[name] for state in states] for name in self.state_names]]
         if any(map(Tensor.is_complex, x)):
-            # A complex number is updated as the two real ones that it is made of, as torch does.
-            columns = [[torch.view_as_real(one) if one.is_complex() else one for one in own] for own in columns]
+            # A complex element is updated as the two real ones that it is made of, as torch does.
+            columns = [[torch.view_as_real(one) if one.is_complex() else one for one in column] for column in columns]
         return columns
 
     def _begin(self, state: dict[str, Any], parameter: Tensor, group: dict[str, Any]) -> None:
         for name in self.state_names:
             state[name] = torch.zeros_like(parameter)
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
-        """Update the parameters `x` in place, given the gradient and the tensors of state of each."""
+    def _settings(self, group: dict[str, Any]) -> dict[str, Any]:
+        """The settings that the readable form is called with."""
+        return {name: group[name] for name in self._takes}
+
+    def _update(self, columns: Columns, group: dict[str, Any]) -> None:
+        """Update the parameters in place."""
         raise NotImplementedError
 
-    def _update_compiled(self, columns: list[list[Tensor]], group: dict[str, Any]) -> bool:
-        """Carry out the readable form compiled; return whether there is a kernel for such tensors."""
+    def _update_compiled(self, columns: Columns, group: dict[str, Any]) -> bool:
+        """Carry out the readable form compiled; False where this is no device for it, or too much was compiled."""
         if self._has_gpu_kernel and columns[0][0].device.type != "cpu":
             return False
-        rule = type(self)._readable
-        numbers, words = self._given(group)
+        rule, settings = type(self)._readable, self._settings(group)
         if group["weight_decay"]:
-            numbers["weight_decay"] = float(group["weight_decay"])
-        layouts = [(one.shape, one.stride(), one.device) for one in columns[0]]
-        types = [one.dtype for column in columns for one in column]
-        # A kernel is made for so many threads, too.
-        key = (rule, *words.values(), len(numbers), torch.get_num_threads(), *layouts, *types)
-        scalars = {name: _scalar(value) for name, value in numbers.items()}
-        if key not in _kernels:
-            if self._num_kernels == _MOST_KERNELS:
+            settings["weight_decay"] = group["weight_decay"]
+        key = compiled.key_of(rule, columns[0], settings)
+        if key not in compiled.UPDATES:
+            if self._num_compiled == compiled.MOST_LISTS:
                 return False
-            self._num_kernels += 1
-            _kernels[key] = kernel_for_lists(rule, columns, scalars, **words)
-        _kernels[key](*scalars.values(), *itertools.chain(*columns))
+            self._num_compiled += 1
+        compiled.update(key, rule, columns, settings)
         return True
-
-    def _given(self, group: dict[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
-        """Return the numbers and the words that the readable form is called with."""
-        words = {"convention": group["convention"]} if "convention" in self._takes else {}
-        return {name: float(group[name]) for name in self._takes if name not in words}, words
 
 
 class SGD(Rule):
@@ -200,7 +146,7 @@ class SGD(Rule):
         lr: learning rate η.
         weight_decay: λ; λx is added to the gradient.
         convention: the same in both.
-        compile: let torch's compiler make one loop of the readable form; worth its seconds in longer trainings.
+        compile: run the readable form, compiled by torch; see `compiled` for when it is worth its seconds.
     """
 
     _readable = staticmethod(scratch.sgd)
@@ -217,15 +163,18 @@ class SGD(Rule):
     ):
         super().__init__(params, lr=lr, weight_decay=weight_decay, convention=convention, compile=compile)
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
-        if group["weight_decay"] or x[0].device.type != "cpu":
-            _sgd(x, grad, [None] * len(x), group)
+    def _update(self, columns: Columns, group: dict[str, Any]) -> None:
+        x, grad = columns
+        lr, decay = group["lr"], group["weight_decay"]
+        if decay or x[0].device.type != "cpu":
+            kernels.sgd(x, grad, lr=lr, weight_decay=decay)
         else:
-            _kernels_of_torch._foreach_add_(x, grad, alpha=-float(group["lr"]))
+            for one, g in zip(x, grad, strict=True):
+                one.add_(g, alpha=-float(lr))
 
 
 class Momentum(Rule):
-    """Torch: v ← γv + g, x ← x − ηv. Notes: v ← γv + ηg, x ← x − v (Polyak, 1964). γ is `momentum`; else as `SGD`."""
+    """torch: v ← γv + g, x ← x − ηv; D2L: v ← γv + ηg, x ← x − v (Polyak, 1964). γ is `momentum`; else as `SGD`."""
 
     state_names = ("velocity",)
     _readable = staticmethod(scratch.momentum)
@@ -244,12 +193,13 @@ class Momentum(Rule):
         settings = {"momentum": momentum, "convention": convention, "compile": compile}
         super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
+    def _update(self, columns: Columns, group: dict[str, Any]) -> None:
+        lr, gamma, decay = group["lr"], group["momentum"], group["weight_decay"]
         if group["convention"] == "torch":
-            _sgd(x, grad, state["velocity"], group, momentum=group["momentum"])
+            kernels.sgd(*columns, lr=lr, momentum=gamma, weight_decay=decay)
         else:
-            # torch's kernel with dampening τ: v ← γv + (1 − τ)g, x ← x − lr v. With τ = 1 − η and lr = 1 the notes'.
-            _sgd(x, grad, state["velocity"], group, momentum=group["momentum"], lr=1.0, dampening=1.0 - group["lr"])
+            # torch's kernel with dampening τ: v ← γv + (1 − τ)g, x ← x − lr v. With τ = 1 − η and lr = 1 it is D2L's.
+            kernels.sgd(*columns, lr=1.0, momentum=gamma, dampening=1.0 - lr, weight_decay=decay)
 
 
 class Nesterov(Momentum):
@@ -258,15 +208,16 @@ class Nesterov(Momentum):
     _readable = staticmethod(scratch.nesterov)
     _takes = ("lr", "momentum")
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
-        _sgd(x, grad, state["velocity"], group, momentum=group["momentum"], nesterov=True)
+    def _update(self, columns: Columns, group: dict[str, Any]) -> None:
+        lr, gamma, decay = group["lr"], group["momentum"], group["weight_decay"]
+        kernels.sgd(*columns, lr=lr, momentum=gamma, weight_decay=decay, nesterov=True)
 
 
 class AdaGrad(Rule):
-    """s ← s + g²; torch: x ← x − ηg/(√s + ε), notes: x ← x − ηg/√(s + ε) (Duchi, Hazan and Singer, 2011).
+    """s ← s + g²; torch: x ← x − ηg/(√s + ε), D2L: x ← x − ηg/√(s + ε) (Duchi, Hazan and Singer, 2011).
 
-    In the notes' convention the kept sum begins at ε, which is their rule with nothing added to the root. The other
-    settings are as `SGD` has them.
+    In D2L's convention the sum begins at ε, which is that rule with nothing added to the root. The other settings are
+    as `SGD` has them.
     """
 
     state_names = ("square_sum",)
@@ -288,31 +239,21 @@ class AdaGrad(Rule):
 
     def _begin(self, state: dict[str, Any], parameter: Tensor, group: dict[str, Any]) -> None:
         begin = group["eps"] if group["convention"] == "d2l" else 0.0
-        # Both parts of a complex number, each of which has a sum of its own.
+        # Both parts of a complex element, each of which has a sum of its own.
         value = complex(begin, begin) if parameter.is_complex() else begin
         state["square_sum"] = torch.full_like(parameter, value)
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
-        on_cpu = x[0].device.type == "cpu"
-        settings = {"lr": group["lr"], "weight_decay": group["weight_decay"], "eps": self._added(group)}
-        settings |= {"lr_decay": 0.0, "maximize": False}
-        steps = [torch.zeros(())] * len(x)  # for the decay of η that is not used
-        if _is_one_kernel(x):
-            _kernels_of_torch._fused_adagrad_(x, grad, state["square_sum"], steps, **settings)
-        else:
-            how = {"fused": on_cpu and _fusible(x), "foreach": False if on_cpu else None}
-            fused_adagrad(x, grad, state["square_sum"], steps, **how, **settings)
+    def _settings(self, group: dict[str, Any]) -> dict[str, Any]:
+        # In D2L's convention ε is in the sum.
+        return {**super()._settings(group), "eps": group["eps"] if group["convention"] == "torch" else 0.0}
 
-    def _given(self, group: dict[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
-        return super()._given({**group, "eps": self._added(group)})
-
-    @staticmethod
-    def _added(group: dict[str, Any]) -> float:
-        return group["eps"] if group["convention"] == "torch" else 0.0
+    def _update(self, columns: Columns, group: dict[str, Any]) -> None:
+        eps = self._settings(group)["eps"]
+        kernels.adagrad(*columns, lr=group["lr"], eps=eps, weight_decay=group["weight_decay"])
 
 
 class RMSProp(Rule):
-    """s ← γs + (1 − γ)g²; torch: x ← x − ηg/(√s + ε), notes: x ← x − ηg/√(s + ε) (Tieleman and Hinton, 2012).
+    """s ← γs + (1 − γ)g²; torch: x ← x − ηg/(√s + ε), D2L: x ← x − ηg/√(s + ε) (Tieleman and Hinton, 2012).
 
     Args:
         params: parameters, or groups of them.
@@ -321,7 +262,7 @@ class RMSProp(Rule):
         eps: ε.
         weight_decay: λ; λx is added to the gradient.
         convention: where ε stands, see above.
-        compile: let torch's compiler make one loop of the readable form; worth its seconds in longer trainings.
+        compile: run the readable form, compiled by torch; see `compiled` for when it is worth its seconds.
     """
 
     state_names = ("square_avg",)
@@ -343,16 +284,22 @@ class RMSProp(Rule):
         settings = {"gamma": gamma, "eps": eps, "convention": convention, "compile": compile}
         super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
-        convention, decay = group["convention"], group["weight_decay"]
-        if convention == "torch" and x[0].device.type == "cpu" and _fusible(x):
-            # With β₁ = 0 Adam's average of gradients is the gradient: the kernel reads it and writes it back as it was.
-            # Where weights decay it would write g + λx, so there it gets tensors of its own.
-            averages = [torch.zeros_like(one) for one in grad] if decay else grad
-            _adam(x, grad, averages, state["square_avg"], None, group, beta1=0.0, beta2=group["gamma"])
+    def _update(self, columns: Columns, group: dict[str, Any]) -> None:
+        x, grad, square_avg = columns
+        settings, decay = self._settings(group), group["weight_decay"]
+        if group["convention"] == "torch" and x[0].device.type == "cpu" and kernels.is_fusible(x):
+            del settings["convention"]
+            kernels.rmsprop(*columns, **settings, weight_decay=decay)
         else:
-            settings = {name: group[name] for name in self._takes}
-            _pieces(_rmsprop, x, _decayed(x, grad, decay), state["square_avg"], **settings)
+            kernels.update_in_pieces(_rmsprop, x, kernels.decayed(grad, x, decay), square_avg, **settings)
+
+
+def _rmsprop(
+    x: Tensor, grad: Tensor, square_avg: Tensor, *, lr: float, gamma: float, eps: float, convention: Convention
+) -> None:
+    square_avg.mul_(gamma).addcmul_(grad, grad, value=1.0 - gamma)
+    root = (square_avg + eps).sqrt_() if convention == "d2l" else square_avg.sqrt().add_(eps)
+    x.addcdiv_(grad, root, value=-lr)
 
 
 class AdaDelta(Rule):
@@ -360,12 +307,12 @@ class AdaDelta(Rule):
 
     Args:
         params: parameters, or groups of them.
-        lr: η, which torch multiplies the step by; 1, as in the notes, unless said otherwise.
+        lr: η, which torch multiplies the step by; 1, as in D2L, unless given.
         rho: share of the averages that is kept, ρ.
         eps: ε.
         weight_decay: λ; λx is added to the gradient.
         convention: the same in both.
-        compile: let torch's compiler make one loop of the readable form; worth its seconds in longer trainings.
+        compile: run the readable form, compiled by torch; see `compiled` for when it is worth its seconds.
     """
 
     state_names = ("square_avg", "delta_avg")
@@ -387,9 +334,19 @@ class AdaDelta(Rule):
         settings = {"rho": rho, "eps": eps, "convention": convention, "compile": compile}
         super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
-        settings = {name: group[name] for name in self._takes}
-        _pieces(_adadelta, x, _decayed(x, grad, group["weight_decay"]), *state.values(), **settings)
+    def _update(self, columns: Columns, group: dict[str, Any]) -> None:
+        x, grad, square_avg, delta_avg = columns
+        grad = kernels.decayed(grad, x, group["weight_decay"])
+        kernels.update_in_pieces(_adadelta, x, grad, square_avg, delta_avg, **self._settings(group))
+
+
+def _adadelta(
+    x: Tensor, grad: Tensor, square_avg: Tensor, delta_avg: Tensor, *, lr: float, rho: float, eps: float
+) -> None:
+    square_avg.mul_(rho).addcmul_(grad, grad, value=1.0 - rho)
+    step = (delta_avg + eps).div_(square_avg + eps).sqrt_().mul_(grad)
+    x.sub_(step, alpha=lr)
+    delta_avg.mul_(rho).addcmul_(step, step, value=1.0 - rho)
 
 
 class Adam(Rule):
@@ -416,10 +373,11 @@ class Adam(Rule):
         super()._begin(state, parameter, group)
         state["step"] = torch.zeros((), device=parameter.device if parameter.is_cuda else "cpu")
 
-    def _update(self, x: list[Tensor], grad: list[Tensor], state: State, group: dict[str, Any]) -> None:
+    def _update(self, columns: Columns, group: dict[str, Any]) -> None:
+        x, grad, grad_avg, square_avg = columns
         steps = [self.state[parameter]["step"] for parameter in group["params"] if parameter.grad is not None]
-        betas = {"beta1": group["beta1"], "beta2": group["beta2"]}
-        _adam(x, grad, state["grad_avg"], state["square_avg"], steps, group, **betas, decoupled=self._decoupled)
+        settings = {name: group[name] for name in ("lr", "beta1", "beta2", "eps", "weight_decay")}
+        kernels.adam(x, grad, grad_avg, square_avg, steps, **settings, decoupled=self._decoupled)
 
 
 class AdamW(Adam):
@@ -442,8 +400,6 @@ class AdamW(Adam):
             params, lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay, convention=convention
         )
 
-
-GD = SGD  # with the gradient of all examples
 
 OPTIMIZERS: dict[str, type[Rule]] = {
     "sgd": SGD,
@@ -500,162 +456,3 @@ def create_optimizer(name: str, params: Params, **settings: Any) -> Rule:
     if "lr" not in settings and takes["lr"].default is inspect.Parameter.empty:
         raise TwofoldError(f"{name} needs a learning rate: give lr, e.g. 0.1")
     return form(params, **settings)
-
-
-def laid_out_like(value: Tensor, parameter: Tensor) -> Tensor:
-    """Return `value` in the memory layout of its parameter: itself where it has that already.
-
-    A fused update walks through memory, not through indices: a state or gradient laid out row by row would be added to
-    the wrong weights of a channels-last tensor.
-    """
-    if value.shape != parameter.shape or value.stride() == parameter.stride():
-        return value
-    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-
-
-def kernel_for_lists(
-    rule: Callable[..., None], columns: list[list[Tensor]], numbers: dict[str, Tensor], **words: Any
-) -> Callable[..., Any]:
-    """Return a rule of `scratch.optim` for lists of such tensors as one call of machine code, by torch's compiler.
-
-    The call checks shapes and strides and nothing else, which on a small network would take longer than the arithmetic:
-    types and devices must be those of `columns`. The numbers of the rule (η, γ and so on) are tensors as well, since a
-    number would be built in, and a schedule changes it at every step.
-
-    Returns:
-        Of the numbers and then the tensors of each column, one after the other.
-    """
-    count = len(columns[0])
-
-    def update(*flat: Tensor) -> tuple[()]:
-        given = dict(zip(numbers, flat, strict=False))
-        decay = given.pop("weight_decay", None)
-        tensors = flat[len(numbers) :]
-        for row in zip(*[tensors[at : at + count] for at in range(0, len(tensors), count)], strict=True):
-            x, grad, *state = row
-            if decay is not None:
-                grad = scratch.decayed(grad, x, cast(float, decay))
-            rule(x, grad, *state, **given, **words)
-        return ()
-
-    inputs: list[Any] = [*numbers.values(), *itertools.chain(*columns)]
-    graph = make_fx(update)(*[one.detach().clone() for one in inputs])  # which carries it out to see what it does
-    return cast(Callable[..., Any], torch._inductor.compile(graph, inputs))
-
-
-def _rmsprop(
-    x: Tensor, grad: Tensor, square_avg: Tensor, *, lr: float, gamma: float, eps: float, convention: Convention
-) -> None:
-    square_avg.mul_(gamma).addcmul_(grad, grad, value=1.0 - gamma)
-    root = (square_avg + eps).sqrt_() if convention == "d2l" else square_avg.sqrt().add_(eps)
-    x.addcdiv_(grad, root, value=-lr)
-
-
-def _adadelta(
-    x: Tensor, grad: Tensor, square_avg: Tensor, delta_avg: Tensor, *, lr: float, rho: float, eps: float
-) -> None:
-    square_avg.mul_(rho).addcmul_(grad, grad, value=1.0 - rho)
-    step = (delta_avg + eps).div_(square_avg + eps).sqrt_().mul_(grad)
-    x.sub_(step, alpha=lr)
-    delta_avg.mul_(rho).addcmul_(step, step, value=1.0 - rho)
-
-
-def _sgd(x: list[Tensor], grad: list[Tensor], velocity: list[Any], group: dict[str, Any], **settings: Any) -> None:
-    if settings.get("momentum") == 0.0:
-        # The kernel then leaves velocity and dampening out: kept up here, so that momentum can be raised later.
-        grad = _decayed(x, grad, group["weight_decay"])
-        share = 1.0 - settings.get("dampening", 0.0)
-        for v, g, one in zip(velocity, grad, x, strict=True):
-            torch.mul(g, share, out=v)
-            one.sub_(v, alpha=settings.get("lr", group["lr"]))
-        return
-    settings = {"lr": group["lr"], "momentum": 0.0, "dampening": 0.0, "nesterov": False, **settings}
-    settings |= {"weight_decay": group["weight_decay"], "maximize": False}
-    if _is_one_kernel(x):
-        kept = [] if velocity[0] is None else velocity
-        _kernels_of_torch._fused_sgd_(x, grad, kept, is_first_step=False, **settings)
-    else:
-        foreach = False if x[0].device.type == "cpu" else None
-        fused_sgd(x, grad, velocity, fused=_fusible(x), foreach=foreach, **settings)
-
-
-def _adam(
-    x: list[Tensor],
-    grad: list[Tensor],
-    grad_avg: list[Tensor],
-    square_avg: list[Tensor],
-    steps: list[Tensor] | None,
-    group: dict[str, Any],
-    *,
-    beta1: float,
-    beta2: float,
-    decoupled: bool = False,
-) -> None:
-    """Take a step of Adam and count it in `steps`; without them it is a step long after the start."""
-    settings = {name: group[name] for name in ("lr", "weight_decay", "eps")}
-    settings |= {"beta1": beta1, "beta2": beta2, "amsgrad": False, "maximize": False}
-    if _is_one_kernel(x):
-        kernel = _kernels_of_torch._fused_adamw_ if decoupled else _kernels_of_torch._fused_adam_
-        if steps is not None:
-            _kernels_of_torch._foreach_add_(steps, 1)
-        kernel(x, grad, grad_avg, square_avg, [], steps or _long_after(x), **settings)
-    else:
-        foreach = False if x[0].device.type == "cpu" else None
-        how = {"fused": _fusible(x), "foreach": foreach, "decoupled_weight_decay": decoupled}
-        fused_adam(x, grad, grad_avg, square_avg, [], steps or _long_after(x), **how, **settings)
-
-
-def _long_after(x: list[Tensor]) -> list[Tensor]:
-    return [torch.tensor(_LONG_AFTER_THE_START)] * len(x)
-
-
-def _fusible(x: list[Tensor]) -> bool:
-    """Tell whether torch's fused kernels may walk through the memory of these tensors."""
-    return x[0].device.type in {"cpu", "cuda"} and (all(map(Tensor.is_contiguous, x)) or all(map(_is_dense, x)))
-
-
-def _is_one_kernel(x: list[Tensor]) -> bool:
-    """Tell whether one call of a fused kernel updates all of these; else torch sorts them, which takes its time."""
-    first = x[0]
-    return first.device.type == "cpu" and len({(one.dtype, one.device) for one in x}) == 1 and _fusible(x)
-
-
-def _is_dense(x: Tensor) -> bool:
-    return x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))
-
-
-def _decayed(x: list[Tensor], grad: list[Tensor], weight_decay: float) -> list[Tensor]:
-    return [g.add(one, alpha=weight_decay) for g, one in zip(grad, x, strict=True)] if weight_decay else grad
-
-
-# What `kernel_for_lists` returned, for all optimisers of the process.
-_kernels: dict[object, Callable[..., Any]] = {}
-
-
-@lru_cache(maxsize=64)
-def _scalar(value: float) -> Tensor:
-    return torch.tensor(value, dtype=torch.float64)
-
-
-def _pieces(update: Callable[..., None], *tensors: list[Tensor], **settings: Any) -> None:
-    for own in zip(*tensors, strict=True):
-        for piece in pieces(*own):
-            update(*piece, **settings)
-
-
-def pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the same stretch of memory of each tensor, `PIECE` numbers at a time; whole where that cannot be.
-
-    Args:
-        tensors: of one shape and one memory layout.
-    """
-    first = tensors[0]
-    if first.device.type != "cpu" or first.numel() <= PIECE or not _is_dense(first):
-        yield tensors
-        return
-    yield from zip(*(_flat(one).split(PIECE) for one in tensors), strict=True)
-
-
-def _flat(x: Tensor) -> Tensor:
-    """Return the numbers of a dense tensor in the order in which they lie in memory."""
-    return torch.as_strided(x.detach(), (x.numel(),), (1,))
