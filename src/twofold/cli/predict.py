@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -15,10 +15,6 @@ from twofold.cli.parse import parse
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, note, track
 
-if TYPE_CHECKING:
-    from twofold.inference.predictor import Prediction, Predictor
-
-_BATCH = 64
 _STDIN = "-"
 
 
@@ -49,15 +45,22 @@ def run(arguments: Sequence[str]) -> int:
 
     with loading("torch"):
         from twofold import api
+        from twofold.inference.predictor import BATCH_SIZE
 
     predictor = api.load(parsed.run, device=parsed.device)
+    images = (sys.stdin.buffer.read() if source == _STDIN else source for source in sources)
+    show = len(sources) > BATCH_SIZE and not sys.stdout.isatty()
+    outcomes = track(predictor.predict_stream(images), total=len(sources), label="predicting", enabled=show)
     failed = 0
-    for source, outcome in _predict(predictor, sources):
+    for source, (_, outcome) in zip(sources, outcomes, strict=True):
         if isinstance(outcome, TwofoldError):
             failed += 1
-            note(f"error: {outcome}")
+            note(f"error: {outcome if source != _STDIN else f'{source}: {outcome}'}")
+        elif parsed.json:
+            record = {"path": source, **outcome.to_record(top=parsed.top)}
+            print(json.dumps(record, ensure_ascii=False), flush=True)
         else:
-            print(_line(source, outcome, top=parsed.top, as_json=parsed.json), flush=True)
+            print(f"{source}\t{outcome.to_line(top=parsed.top)}", flush=True)
     if failed:
         note(f"{failed} of {len(sources)} images could not be read")
     return 1 if failed else 0
@@ -68,10 +71,10 @@ def _expand(paths: Sequence[str]) -> Iterator[str]:
     from twofold.data.sources.listing import IMAGE_SUFFIXES
 
     for path in paths:
-        if path != _STDIN and Path(path).is_dir():
+        if path != _STDIN and Path(path).expanduser().is_dir():
             inside = [
                 str(file)
-                for file in sorted(Path(path).rglob("*"))
+                for file in sorted(Path(path).expanduser().rglob("*"))
                 if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES
             ]
             if not inside:
@@ -79,36 +82,3 @@ def _expand(paths: Sequence[str]) -> Iterator[str]:
             yield from inside
         else:
             yield path
-
-
-def _predict(predictor: Predictor, sources: list[str]) -> Iterator[tuple[str, Prediction | TwofoldError]]:
-    """Yield each source with its prediction, or with why it could not be read; in order, a batch at a time."""
-    import torch
-
-    from twofold.data import open_image, to_pixels
-
-    show = len(sources) > _BATCH and not sys.stdout.isatty()
-    starts = range(0, len(sources), _BATCH)
-    for start in track(starts, total=len(starts), label="predicting", enabled=show):
-        chunk = sources[start : start + _BATCH]
-        outcomes: dict[int, Any] = {}
-        for place, source in enumerate(chunk):
-            try:
-                content = sys.stdin.buffer.read() if source == _STDIN else source
-                outcomes[place] = to_pixels(open_image(content), predictor.spec)
-            except TwofoldError as error:
-                named = str(error) if source in str(error) else f"{source}: {error}"
-                outcomes[place] = TwofoldError(named)
-        good = [place for place, outcome in outcomes.items() if not isinstance(outcome, TwofoldError)]
-        if good:
-            probabilities = predictor.probabilities(torch.stack([outcomes[place] for place in good]))
-            outcomes |= dict(zip(good, predictor.rank(probabilities), strict=True))
-        yield from ((source, outcomes[place]) for place, source in enumerate(chunk))
-
-
-def _line(source: str, prediction: Prediction, *, top: int, as_json: bool) -> str:
-    best = prediction.ranked[:top]
-    if as_json:
-        classes = [{"class": name, "probability": probability} for name, probability in best]
-        return json.dumps({"path": source, "predictions": classes}, ensure_ascii=False)
-    return f"{source}\t" + "\t".join(f"{name} {probability:.4f}" for name, probability in best)

@@ -6,10 +6,11 @@ images of about one confidence, that confidence with the share that is right.
 
 from __future__ import annotations
 
+import copy
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from jaxtyping import Float32, Int64
@@ -24,8 +25,12 @@ from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.scratch_form import to_scratch
 from twofold.tasks.task import Batch, LossFunction, Metric, Prediction, Preparation, Section, Settings, Task
 
+if TYPE_CHECKING:
+    from torchmetrics import Metric as TorchMetric
+
 NUM_MISTAKES = 24
 _CALIBRATION_BINS = 15
+_SCORES = ("top5_accuracy", "precision", "recall", "f1", "confusion", "calibration_error")
 
 
 @dataclass(frozen=True)
@@ -147,24 +152,33 @@ class ClassMeter:
         from torchmetrics import MeanMetric
         from torchmetrics.classification import MulticlassAccuracy
 
-        self._loss = MeanMetric()
-        self._accuracy = MulticlassAccuracy(len(spec.class_names), average="micro", validate_args=False)
+        self._num_images = 0
+        self._metrics: dict[str, TorchMetric] = {
+            "loss": MeanMetric(),
+            "accuracy": MulticlassAccuracy(len(spec.class_names), average="micro", validate_args=False),
+        }
 
     def update(
         self, outputs: Float32[Tensor, "batch classes"], targets: ClassTargets, indices: Int64[Tensor, " batch"]
     ) -> None:
         """Count a batch of logits on the CPU."""
-        self._loss.update(nn.functional.cross_entropy(outputs, targets.labels, reduction="none"))
-        self._accuracy.update(outputs, targets.labels)
+        self._num_images += len(indices)
+        self._metrics["loss"].update(nn.functional.cross_entropy(outputs, targets.labels, reduction="none"))
+        self._metrics["accuracy"].update(outputs, targets.labels)
 
     def merge(self, other: ClassMeter) -> None:
-        """Add what another meter has counted."""
-        self._loss.merge_state(other._loss)
-        self._accuracy.merge_state(other._accuracy)
+        """Add what another meter has counted of other images, if any."""
+        if other._num_images:
+            for name, metric in other._metrics.items():
+                if self._num_images:
+                    self._metrics[name].merge_state(metric)
+                else:  # torchmetrics warns of a metric that was merged and never updated
+                    self._metrics[name] = copy.deepcopy(metric)
+        self._num_images += other._num_images
 
     def summary(self) -> dict[str, float]:
         """Return mean cross-entropy and accuracy."""
-        return {"loss": float(self._loss.compute()), "accuracy": float(self._accuracy.compute())}
+        return {name: float(self._metrics[name].compute()) for name in ("loss", "accuracy")}
 
     def examples(self) -> Sequence[int]:
         """Return nothing: only a detailed meter keeps mistakes."""
@@ -179,7 +193,6 @@ class DetailedClassMeter(ClassMeter):
     """All that an evaluation says: metrics a class, the confusion matrix, calibration, the most confident mistakes."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        from torchmetrics import MetricCollection
         from torchmetrics.classification import (
             MulticlassAccuracy,
             MulticlassCalibrationError,
@@ -192,17 +205,14 @@ class DetailedClassMeter(ClassMeter):
         super().__init__(spec)
         self._names = spec.class_names
         num_classes = len(self._names)
-        self._metrics = MetricCollection(
-            {
-                "top5_accuracy": MulticlassAccuracy(num_classes, average="micro", top_k=min(5, num_classes)),
-                "precision": MulticlassPrecision(num_classes, average=None),
-                "recall": MulticlassRecall(num_classes, average=None),
-                "f1": MulticlassF1Score(num_classes, average=None),
-                "confusion": MulticlassConfusionMatrix(num_classes),
-                "calibration_error": MulticlassCalibrationError(num_classes, n_bins=_CALIBRATION_BINS),
-            },
-            compute_groups=False,
-        )
+        self._metrics |= {
+            "top5_accuracy": MulticlassAccuracy(num_classes, average="micro", top_k=min(5, num_classes)),
+            "precision": MulticlassPrecision(num_classes, average=None),
+            "recall": MulticlassRecall(num_classes, average=None),
+            "f1": MulticlassF1Score(num_classes, average=None),
+            "confusion": MulticlassConfusionMatrix(num_classes),
+            "calibration_error": MulticlassCalibrationError(num_classes, n_bins=_CALIBRATION_BINS),
+        }
         self._confidences: list[Tensor] = []
         self._hits: list[Tensor] = []
         # A heap of (confidence, -index, predicted, probability of the true class): the least confident on top.
@@ -214,7 +224,8 @@ class DetailedClassMeter(ClassMeter):
         """Count a batch of logits on the CPU."""
         super().update(outputs, targets, indices)
         labels, probabilities = targets.labels, outputs.softmax(dim=1)
-        self._metrics.update(probabilities, labels)
+        for name in _SCORES:
+            self._metrics[name].update(probabilities, labels)
         confidence, predicted = probabilities.max(dim=1)
         self._confidences.append(confidence)
         self._hits.append(predicted == labels)
@@ -233,8 +244,6 @@ class DetailedClassMeter(ClassMeter):
         """Add what another meter has counted of other images."""
         assert isinstance(other, DetailedClassMeter)
         super().merge(other)
-        for name, metric in self._metrics.items():
-            metric.merge_state(other._metrics[name])
         self._confidences += other._confidences
         self._hits += other._hits
         for mistake in other._mistakes:
@@ -246,7 +255,7 @@ class DetailedClassMeter(ClassMeter):
 
     def compute(self, images: Images, files: Sequence[str] = ()) -> dict[str, Any]:
         """Return the evaluation of `images`, from which the batches came."""
-        values = self._metrics.compute()
+        values = {name: self._metrics[name].compute() for name in _SCORES}
         confusion = values["confusion"].tolist()
         classes = []
         for index, name in enumerate(self._names):
@@ -277,7 +286,7 @@ class DetailedClassMeter(ClassMeter):
             mistake["image"] = file
         return {
             "num_images": len(images),
-            "loss": float(self._loss.compute()),
+            "loss": self.summary()["loss"],
             # From the counts rather than a float32 mean: 0.889 and not 0.8889999985694885.
             "accuracy": sum(row[index] for index, row in enumerate(confusion)) / len(images),
             "top5_accuracy": float(values["top5_accuracy"]),

@@ -1,0 +1,131 @@
+"""One class an image: the loss with auxiliary heads, meters that merge, predictions that rank."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from twofold import Recipe
+from twofold.data import MemoryImages
+from twofold.data.spec import ModelSpec
+from twofold.data.targets import ClassTargets
+from twofold.models.googlenet import AUXILIARY_WEIGHT
+from twofold.tasks.classify import NUM_MISTAKES, Classification, ClassMeter
+
+TASK = Classification()
+NAMES = ("bag", "boot", "shirt")
+
+
+def spec_of(names: tuple[str, ...] = NAMES) -> ModelSpec:
+    return ModelSpec(
+        channels=1,
+        image_size=(4, 4),
+        architecture="lenet",
+        architecture_options={},
+        class_names=names,
+        mean=(0.5,),
+        std=(0.5,),
+    )
+
+
+def drawn(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return 3 * torch.randn(n, len(NAMES), generator=generator), torch.randint(0, len(NAMES), (n,), generator=generator)
+
+
+def feed(meter: ClassMeter, outputs: torch.Tensor, labels: torch.Tensor, indices: torch.Tensor) -> ClassMeter:
+    for part in indices.split(7) if len(indices) else ():
+        meter.update(outputs[part], ClassTargets(labels[part]), part)
+    return meter
+
+
+@given(n=st.integers(1, 90), cut=st.floats(0, 1), seed=st.integers(0, 99), detailed=st.booleans())
+def test_meters_of_parts_merge_to_the_meter_of_the_whole(n: int, cut: float, seed: int, detailed: bool) -> None:
+    outputs, labels = drawn(n, seed)
+    images = MemoryImages(torch.zeros(n, 1, 4, 4, dtype=torch.uint8), ClassTargets(labels), "drawn")
+    whole = feed(TASK.meter(spec_of(), detailed=detailed), outputs, labels, torch.arange(n))
+    first, second = (
+        feed(TASK.meter(spec_of(), detailed=detailed), outputs, labels, part)
+        for part in torch.arange(n).tensor_split([round(cut * n)])
+    )
+    first.merge(second)
+    assert first.summary() == pytest.approx(whole.summary(), rel=1e-6)
+    assert first.examples() == whole.examples()
+    same_but_rounding(first.compute(images), whole.compute(images))
+
+
+def same_but_rounding(ours: Any, theirs: Any) -> None:
+    if isinstance(ours, dict):
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            same_but_rounding(ours[name], theirs[name])
+    elif isinstance(ours, list):
+        assert len(ours) == len(theirs)
+        for one, other in zip(ours, theirs, strict=True):
+            same_but_rounding(one, other)
+    else:
+        assert ours == (pytest.approx(theirs, rel=1e-5) if isinstance(theirs, float) else theirs)
+
+
+@given(n=st.integers(1, 60), seed=st.integers(0, 99))
+def test_a_meter_is_what_torch_computes_of_all_at_once(n: int, seed: int) -> None:
+    outputs, labels = drawn(n, seed)
+    measured = feed(TASK.meter(spec_of()), outputs, labels, torch.arange(n)).summary()
+    assert list(measured) == ["loss", "accuracy"]
+    assert measured["loss"] == pytest.approx(float(nn.functional.cross_entropy(outputs, labels)), rel=1e-5)
+    assert measured["accuracy"] == pytest.approx(float((outputs.argmax(1) == labels).float().mean()))
+
+
+def test_the_most_confident_mistakes_are_kept_with_their_files() -> None:
+    n = 3 * NUM_MISTAKES
+    confidence = torch.linspace(1, 5, n)
+    outputs, labels = torch.stack([confidence, torch.zeros(n), torch.zeros(n)], dim=1), torch.ones(n).long()
+    meter = feed(TASK.meter(spec_of(), detailed=True), outputs, labels, torch.arange(n))
+    assert list(meter.examples()) == list(range(n - 1, n - 1 - NUM_MISTAKES, -1))
+    images = MemoryImages(torch.zeros(n, 1, 4, 4, dtype=torch.uint8), ClassTargets(labels), "drawn")
+    mistakes = meter.compute(images, [f"{index}.png" for index in meter.examples()])["mistakes"]
+    assert [entry["image"] for entry in mistakes] == [f"{entry['index']}.png" for entry in mistakes]
+    assert {(entry["true"], entry["predicted"]) for entry in mistakes} == {("boot", "bag")}
+
+
+def test_auxiliary_heads_count_in_the_loss_and_nowhere_else() -> None:
+    """Szegedy et al. (2015) add the losses of the heads in the middle, weighted by 0.3."""
+    logits, labels = drawn(5, 0)
+    others = [drawn(5, seed)[0] for seed in (1, 2)]
+    loss = TASK.loss(Recipe(label_smoothing=0.1), spec_of())
+    expected = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1) + AUXILIARY_WEIGHT * sum(
+        nn.functional.cross_entropy(other, labels, label_smoothing=0.1) for other in others
+    )
+    torch.testing.assert_close(loss((logits, *others), labels)["loss"], expected)
+    counted = TASK.training_counts((logits, *others), labels)
+    assert counted == {"accuracy": (logits.argmax(1) == labels).sum()}
+
+
+def test_of_a_mixed_image_the_larger_share_counts() -> None:
+    logits, _ = drawn(4, 0)
+    shares = torch.full((4, 3), 0.1)
+    shares[torch.arange(4), logits.argmax(1)] = 0.8
+    assert int(TASK.training_counts(logits, shares)["accuracy"]) == 4
+
+
+def test_predictions_rank_the_classes_and_equal_ones_keep_their_order() -> None:
+    (prediction,) = TASK.decode(torch.tensor([[1.0, 2.0, 1.0]]), spec_of())
+    assert [name for name, _ in prediction.ranked] == ["boot", "bag", "shirt"]
+    assert sum(value for _, value in prediction.ranked) == pytest.approx(1)
+    assert prediction.to_record(top=2) == {
+        "predictions": [{"class": name, "probability": value} for name, value in prediction.ranked[:2]]
+    }
+    assert prediction.to_line() == f"boot {prediction.probability:.4f}"
+    assert len(repr(prediction)) < 160
+
+
+def test_a_prediction_shows_itself_in_a_notebook_and_escapes_its_names() -> None:
+    (prediction,) = TASK.decode(torch.tensor([[1.0, 2.0]]), spec_of(("<script>", "b")))
+    html = prediction._repr_html_()
+    assert "&lt;script&gt;" in html
+    assert "<script>" not in html
