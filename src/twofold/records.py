@@ -1,0 +1,473 @@
+"""What a run and a race leave on disk, one frozen type a file: who writes a file and who reads it share its type.
+
+A record's fields are the file's keys, in the file's order. `to_json` gives what is written. `from_json` is driven
+by the fields' types, and tolerant: a report matters most when a run went wrong. What is missing or cannot be read
+becomes the field's default, and of what cannot be read a line in `problems` says so; numbers that are not finite
+cannot. Only a field without a default must be there. This replaces a getter for each key; the price is that a field's
+type must be one of those that `_parse` knows.
+
+A new task adds a subclass of `Evaluation` to `EVALUATIONS`. Nothing else here is true of one task alone: losses and
+metrics are mappings from their names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from twofold.errors import TwofoldError
+from twofold.files import read_json
+
+# A number from 0 to 1, such as a probability; what lies outside is moved to the nearer end.
+Share = Annotated[float, (0.0, 1.0)]
+
+
+def _flat(prefix: str) -> Any:
+    """Return a field for a mapping whose entries are keys of the record itself, each with `prefix` before its name."""
+    return dataclasses.field(default_factory=dict, metadata={"prefix": prefix})
+
+
+def _left_out_if_none() -> Any:
+    return dataclasses.field(default=None, metadata={"left_out_if_none": True})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """An object of a JSON file."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as `json.dumps` takes it, its keys in the order of the fields."""
+        entries: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if (prefix := field.metadata.get("prefix")) is not None:
+                entries |= {f"{prefix}{name}": number for name, number in value.items()}
+            elif value is not None or not field.metadata.get("left_out_if_none"):
+                entries[field.name] = _plain(value)
+        return entries
+
+    @classmethod
+    def from_json(cls, entries: Mapping[str, Any], problems: list[str] | None = None, *, source: str = "") -> Self:
+        """Return the record that a JSON object holds.
+
+        Args:
+            entries: the object.
+            problems: gets a line for each field that cannot be read.
+            source: what those lines call the object, e.g. "run.json".
+
+        Raises:
+            TwofoldError: a field that the record cannot do without is missing or cannot be read.
+        """
+        problems = [] if problems is None else problems
+        hints = _hints(cls)
+        values: dict[str, Any] = {}
+        for field in dataclasses.fields(cls):
+            if (prefix := field.metadata.get("prefix")) is not None:
+                named = {key: entries[key] for key in entries if key.startswith(prefix) and key not in hints}
+                # Without a prefix, every number that is no field; the rest may be a task's details.
+                numbers = ((key, number) for key in named for number in _parse_all(float, [named[key]], [], ""))
+                values[field.name] = {key.removeprefix(prefix): number for key, number in numbers}
+                continue
+            value = entries.get(field.name)
+            label = f"{source}: {field.name}" if source else field.name
+            try:
+                values[field.name] = _parse(hints[field.name], value, problems, label)
+            except _UNREADABLE:
+                if value is not None and value != "":
+                    _add(problems, f"{label} could not be read; left out")
+                if field.default is MISSING and field.default_factory is MISSING:
+                    raise TwofoldError(f"{label} is missing or cannot be read") from None
+        return cls(**values)
+
+    @classmethod
+    def load(cls, path: Path, problems: list[str]) -> Self | None:
+        """Return the record in a file; None where there is none, or, with a line in `problems`, a broken one."""
+        entries = load_object(path, problems)
+        try:
+            return None if entries is None else cls.from_json(entries, problems, source=path.name)
+        except TwofoldError as error:
+            problems.append(str(error))
+            return None
+
+
+def load_object(path: Path, problems: list[str]) -> dict[str, Any] | None:
+    """Return the JSON object in a file; None where there is none, or, with a line in `problems`, a broken one."""
+    if not path.exists():
+        return None
+    try:
+        value = read_json(path)
+    except TwofoldError as error:
+        problems.append(f"{path.name} could not be read: {error}")
+        return None
+    if not isinstance(value, dict):
+        problems.append(f"{path.name} could not be read: it must hold one JSON object")
+        return None
+    return value
+
+
+@cache
+def _hints(record: type[Record]) -> dict[str, Any]:
+    return typing.get_type_hints(record, include_extras=True)
+
+
+def _add(problems: list[str], line: str) -> None:
+    # A list of a thousand entries with the same fault has one line.
+    if line not in problems:
+        problems.append(line)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    if _number(value) < 0 or value != int(value):
+        raise TypeError
+    return int(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+_SCALARS: dict[Any, Callable[[Any], Any]] = {
+    float: _number,
+    int: _count,
+    str: _text,
+    bool: _flag,
+    datetime: datetime.fromisoformat,
+}
+# What these raise, and the KeyError for a list or an object where there should be none; a TwofoldError is a ValueError.
+_UNREADABLE = (TypeError, ValueError, OverflowError, KeyError)
+
+
+def _parse(hint: Any, value: Any, problems: list[str], label: str) -> Any:
+    """Return `value` as a field of type `hint` has it; raise one of `_UNREADABLE` if it is of another type."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return None if value is None or value == "" else _parse(arguments[0], value, problems, label)
+    if origin is Annotated:
+        low, high = hint.__metadata__[0]
+        return min(high, max(low, _number(value)))
+    if origin is tuple and isinstance(value, list):
+        return tuple(_parse_all(arguments[0], value, problems, label))
+    if origin is Mapping and isinstance(value, dict):
+        return {key: entry for key in value for entry in _parse_all(arguments[1], [value[key]], problems, label)}
+    if isinstance(hint, type) and issubclass(hint, Record) and isinstance(value, dict):
+        return hint.from_json(value, problems, source=label)
+    return value if hint is Any else _SCALARS[hint](value)
+
+
+def _parse_all(hint: Any, values: list[Any], problems: list[str], label: str) -> Iterator[Any]:
+    for value in values:
+        try:
+            yield _parse(hint, value, problems, label)
+        except _UNREADABLE:
+            _add(problems, f"{label} has an entry that could not be read; left out")
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Record():
+            return value.to_json()
+        case datetime():
+            return value.isoformat(timespec="seconds")
+        case Mapping():
+            return {key: _plain(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [_plain(entry) for entry in value]
+    return value
+
+
+# A run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Software(Record):
+    """On what something was computed, as far as runs and races have it in common."""
+
+    twofold: str | None = None
+    torch: str | None = None
+    torchvision: str | None = None
+    python: str | None = None
+    platform: str | None = None
+    git_commit: str | None = None
+    command: tuple[str, ...] = ()
+    device: str | None = None
+    device_name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentRecord(Software):
+    """On what a run was computed: `environment.json`. `precision_reason` says why that precision was picked."""
+
+    threads: int | None = None
+    precision: str | None = None
+    precision_reason: str | None = None
+    channels_last: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestMetric(Record):
+    """The metric by which the best epoch was chosen, e.g. val_accuracy, and its value there."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(Record):
+    """How far a run came: `run.json`.
+
+    Attributes:
+        status: running, finished, stopped-early, interrupted or failed; None where nothing is known.
+        num_images: by split.
+        notes: what was remarkable about the data.
+        error: why it failed.
+        train_seconds: of training alone, without evaluation.
+        best_epoch: the epoch whose weights were kept; epochs count from 1.
+    """
+
+    status: str | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    num_parameters: int | None = None
+    num_images: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    data_fingerprint: str | None = None
+    notes: tuple[str, ...] = ()
+    skip_broken: bool = False
+    error: str | None = None
+    train_seconds: float | None = None
+    epochs_done: int | None = None
+    steps_done: int | None = None
+    best_epoch: int | None = None
+    best_metric: BestMetric | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord(Record):
+    """A line of `metrics.jsonl` after a step that was logged; `epoch` is a fraction, `seconds` of training so far."""
+
+    kind: str = "step"
+    step: int
+    epoch: float
+    loss: float | None = None
+    lr: float | None = None
+    images_per_second: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord(Record):
+    """A line of `metrics.jsonl` at the end of an epoch; epochs count from 1.
+
+    Attributes:
+        train: means over the epoch's training images by name: the loss, and metrics such as accuracy. On disk the names
+            begin with train_.
+        val: the same over the validation images, after the epoch; empty where there are none. They begin with val_.
+    """
+
+    kind: str = "epoch"
+    epoch: int
+    step: int
+    train: Mapping[str, float] = _flat("train_")
+    lr: float | None = None
+    images_per_second: float | None = None
+    seconds: float | None = None
+    val: Mapping[str, float] = _flat("val_")
+
+
+_LINES: dict[Any, type[StepRecord] | type[EpochRecord]] = {"step": StepRecord, "epoch": EpochRecord}
+
+
+def metric_lines(path: Path) -> Iterator[StepRecord | EpochRecord | None]:
+    """Yield the lines of a `metrics.jsonl` that are there, and None for each that cannot be read."""
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        if not line.strip():
+            continue
+        try:
+            entries = json.loads(line)
+            yield _LINES[entries["kind"]].from_json(entries)
+        except _UNREADABLE:
+            yield None
+
+
+def read_metrics(path: Path, problems: list[str]) -> tuple[tuple[StepRecord, ...], tuple[EpochRecord, ...]]:
+    """Return the steps and the epochs in a `metrics.jsonl`, in their order.
+
+    Where a step or an epoch is there twice, the later line counts: a run that was killed and resumed repeats some.
+    """
+    lines = list(metric_lines(path))
+    if num_broken := lines.count(None):
+        count = "1 line" if num_broken == 1 else f"{num_broken} lines"
+        problems.append(f"{path.name}: {count} could not be read (a run that is cut off leaves half a line); left out")
+    steps = {line.step: line for line in lines if isinstance(line, StepRecord)}
+    epochs = {line.epoch: line for line in lines if isinstance(line, EpochRecord)}
+    return tuple(steps[step] for step in sorted(steps)), tuple(epochs[epoch] for epoch in sorted(epochs))
+
+
+# An evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Record):
+    """What a network does on images that it was not trained on: `evaluation.json`, whatever its task.
+
+    Attributes:
+        split: train, val or test.
+        weights: which of the run's, e.g. "best".
+        precision: in which they were computed.
+        metrics: the task's headline metrics by name, such as accuracy. On disk each is a key of its own.
+    """
+
+    data: str | None = None
+    split: str | None = None
+    weights: str | None = None
+    precision: str | None = None
+    num_images: int | None = None
+    loss: float | None = None
+    metrics: Mapping[str, float] = _flat("")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScore(Record):
+    """How one class was recognised; `precision` is None where the class was never predicted."""
+
+    name: str = "(no name)"
+    count: int | None = None
+    precision: Share | None = None
+    recall: Share | None = None
+    f1: Share | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationBin(Record):
+    """The predictions of about one confidence: their mean confidence, the share that was right, and their number."""
+
+    confidence: Share
+    accuracy: Share
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake(Record):
+    """One image that was classified wrongly.
+
+    Attributes:
+        index: of the image among those that were evaluated.
+        source: where it is from, such as its file.
+        probability: of the predicted class.
+        true_probability: of the true class.
+        image: the PNG file of it, below the run folder; None where it was not saved.
+    """
+
+    index: int | None = None
+    source: str | None = None
+    true: str = "?"
+    predicted: str = "?"
+    probability: Share | None = None
+    true_probability: Share | None = None
+    image: str | None = _left_out_if_none()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassEvaluation(Evaluation):
+    """The evaluation of a network that gives each image one class; `metrics` has the accuracy.
+
+    Attributes:
+        top5_accuracy: share of the images whose true class is among the five most probable.
+        calibration_error: expected calibration error.
+        calibration: bins by confidence that hold an image.
+        classes: in the order of the network's outputs.
+        confusion: counts by true class (row) and predicted class (column); empty, or as large as `classes`.
+        mistakes: the most confident first.
+    """
+
+    top5_accuracy: Share | None = None
+    calibration_error: Share | None = None
+    calibration: tuple[CalibrationBin, ...] = ()
+    classes: tuple[ClassScore, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
+
+    @classmethod
+    def from_json(cls, entries: Mapping[str, Any], problems: list[str] | None = None, *, source: str = "") -> Self:
+        """Return the evaluation that a JSON object holds; see `Record.from_json`."""
+        evaluation = super().from_json(entries, problems, source=source)
+        rows = evaluation.confusion
+        if not rows or all(len(row) == len(evaluation.classes) for row in (rows, *rows)):
+            return evaluation
+        if problems is not None:
+            _add(problems, f"{source}: the confusion matrix is not square with one row a class; left out")
+        return dataclasses.replace(evaluation, confusion=())
+
+
+# The evaluation that the networks of a task have, by the task's name in their spec.
+EVALUATIONS: dict[str, type[Evaluation]] = {"classify": ClassEvaluation}
+
+
+# A race
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaceEnvironment(Software):
+    """On what a race was computed; `threads` are those of each of its `jobs` processes."""
+
+    precision: str | None = None
+    threads: int | None = None
+    jobs: int = 1
+    optuna: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaceData(Record):
+    """The images that a race began with; `num_images` are by split."""
+
+    name: str
+    fingerprint: str
+    num_images: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaceRecord(Record):
+    """A finished race: `race.json`.
+
+    Attributes:
+        judged_on: the split by which the rules are compared: test, or val where there are no test images.
+        settings: what decided it, as `RaceSettings.from_record` takes it.
+        verdict: what can be said, in sentences.
+        table: how each rule did, best first: the fields of a `Standing` and its mean.
+        trials: of the search for a learning rate, by rule.
+        runs: by rule.
+    """
+
+    finished: datetime
+    judged_on: str
+    settings: Mapping[str, Any]
+    data: RaceData
+    environment: RaceEnvironment
+    verdict: tuple[str, ...]
+    table: tuple[Mapping[str, Any], ...]
+    trials: Mapping[str, tuple[Mapping[str, Any], ...]]
+    runs: Mapping[str, tuple[Mapping[str, Any], ...]]
