@@ -6,6 +6,23 @@
     model = twofold.load(run.folder)
     model.predict("photo.png").class_name
 
+| folder | what |
+| --- | --- |
+| `scratch` | form one, to read: torch tensors and nothing else |
+| `models` | networks, one file a family |
+| `optim` | update rules, schedules, parameter groups |
+| `augment` | augmentation of whole batches |
+| `data` | images from folders, named sets, packs and hubs, ready to train on |
+| `landscape` | what is learnt about optimisation: surfaces, traces, curvature, gradient noise |
+| `tasks` | what networks are trained for: the seam between the engine and everything about classes |
+| `inference` | what it takes to use a trained network |
+| `engine` | from a recipe to a run folder |
+| `explain` | what a network sees in an image |
+| `figures`, `report` | what is drawn, and the page of a run |
+| `study` | experiments of many trainings |
+| `proof` | the table of ideas, and the proof that their two forms agree |
+| `cli` | the command line, a file a verb |
+
 Names are imported when first used, so that `import twofold` and `twofold --help` stay instant.
 """
 
@@ -15,32 +32,72 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from twofold.api import Run as Run
     from twofold.api import evaluate as evaluate
+    from twofold.api import explain as explain
+    from twofold.api import finetune as finetune
     from twofold.api import load as load
     from twofold.api import resume as resume
     from twofold.api import train as train
+    from twofold.engine.options import Options as Options
     from twofold.engine.recipe import Recipe as Recipe
     from twofold.errors import RunError as RunError
     from twofold.errors import TwofoldError as TwofoldError
+    from twofold.inference.predictor import Predictor as Predictor
+    from twofold.study.lr_find import lr_find as lr_find
+    from twofold.study.race import RaceSettings as RaceSettings
+    from twofold.study.race_run import race as race
+    from twofold.tasks.task import Prediction as Prediction
 
 __version__ = "0.1.0"
 
-__all__ = ["Recipe", "RunError", "TwofoldError", "__version__", "evaluate", "load", "resume", "train"]
-
 _HOMES = {
+    "Options": "twofold.engine.options",
+    "Prediction": "twofold.tasks.task",
+    "Predictor": "twofold.inference.predictor",
+    "RaceSettings": "twofold.study.race",
     "Recipe": "twofold.engine.recipe",
+    "Run": "twofold.api",
     "RunError": "twofold.errors",
     "TwofoldError": "twofold.errors",
     "evaluate": "twofold.api",
+    "explain": "twofold.api",
+    "finetune": "twofold.api",
     "load": "twofold.api",
+    "lr_find": "twofold.study.lr_find",
+    "race": "twofold.study.race_run",
     "resume": "twofold.api",
     "train": "twofold.api",
 }
 
+__all__ = [
+    "Options",
+    "Prediction",
+    "Predictor",
+    "RaceSettings",
+    "Recipe",
+    "Run",
+    "RunError",
+    "TwofoldError",
+    "__version__",
+    "evaluate",
+    "explain",
+    "finetune",
+    "load",
+    "lr_find",
+    "race",
+    "resume",
+    "train",
+]
+
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'twofold' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'twofold' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

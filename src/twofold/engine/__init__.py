@@ -1,5 +1,23 @@
-"""The engine: from a recipe to a run folder.
+"""The engine: from a recipe to a run folder. It knows batches, gradients and weights; what an output means is a task's.
 
-Reading order: `recipe` (what decides a run), `loop` (the five steps), `run` (what a run leaves), `checkpoint`
-(how nothing is lost), `evaluate` and `predictor` (what a trained network is good for).
+Read `loop.py` first: the five steps of training on one page. Then `step.py`, the update itself.
+
+| file | what |
+| --- | --- |
+| `recipe.py` | `Recipe`: the frozen value that decides a run |
+| `recipes.py` | named recipes |
+| `finetune.py` | the recipe of fine-tuning |
+| `options.py` | `Options`: what does not decide a run, such as progress |
+| `build.py` | a recipe to hardware, images, network, loss and optimiser |
+| `weights.py` | weights from elsewhere: found, checked against the network, fitted or refused |
+| `freezing.py` | stages that keep their weights for a while, and learning rates that fall towards the image |
+| `batches.py` | which images make which step: a pure function of seed and epoch |
+| `loop.py` | `fit`: the five steps of training |
+| `step.py` | `train_step`: forward, backward, update; for the engine and every study |
+| `session.py` | the book-keeping around a step: learning rate, progress, saving, stopping |
+| `state.py` | all that changes while training, into a checkpoint and back |
+| `checkpoints.py` | the newest, the one before and the best, so that one good file is always left |
+| `run.py` | the run folder and its files |
+| `progress.py` | what a run shows while it goes |
+| `stopping.py` | Ctrl-C and SIGTERM as a request |
 """

@@ -56,6 +56,9 @@ DEPENDENT_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+_REPR_LENGTH = 130
+
+
 class Recipe(BaseModel):
     """All that decides a run. Every argument is a keyword; wrong ones raise `TwofoldError`, naming the remedy."""
 
@@ -142,7 +145,9 @@ class Recipe(BaseModel):
     final_lr: Share | None = Field(
         None, description="last learning rate as a share of the peak, for one-cycle and warmup-cosine"
     )
-    step_epochs: float | None = Field(None, gt=0.0, description="epochs from one drop of the learning rate to the next, for step")
+    step_epochs: float | None = Field(
+        None, gt=0.0, description="epochs from one drop of the learning rate to the next, for step"
+    )
     step_factor: float | None = Field(
         None, gt=0.0, le=1.0, description="factor on the learning rate at each drop, for step"
     )
@@ -294,6 +299,25 @@ class Recipe(BaseModel):
         if self.nesterov:
             return "nesterov", {"momentum": self.momentum}
         return "momentum", settings
+
+    def __repr__(self) -> str:
+        """Return what differs from the defaults, cut where it would be longer than two lines."""
+        plain = {name: info.default for name, info in type(self).model_fields.items()} | {"epochs": 10}
+        for name, (chooser, defaults) in DEPENDENT_SETTINGS.items():
+            plain[name] = defaults.get(getattr(self, chooser))
+        words = [f"model={self.model!r}", f"data={self.data!r}"]
+        words += [
+            f"{name}={value!r}"
+            for name, value in self
+            if name not in {"model", "data"} and value not in (plain[name], {}, ())
+        ]
+        shown = len(words)
+        while len(", ".join(words[:shown])) > _REPR_LENGTH:
+            shown -= 1
+        more = [f"… {len(words) - shown} more"] if shown < len(words) else []
+        return f"Recipe({', '.join([*words[:shown], *more])})"
+
+    __str__ = __repr__
 
     def to_json(self) -> str:
         """Return the recipe as indented JSON, every setting spelled out."""

@@ -28,8 +28,8 @@ from twofold.models.measure import count_parameters
 
 _LOGGED_STEPS = 200
 _LOG_EVERY_WITH_BUDGET = 20
-# How often the losses of a GPU are read: often enough to watch.
-_READ_EVERY_SECONDS = 0.2
+# How often what steps measured is read. On a CPU that costs nothing; a GPU would be waited for each time.
+_READ_EVERY_SECONDS = {"cpu": 0.0, "cuda": 0.2, "mps": 0.2}
 
 
 class SaveError(RunError):
@@ -62,9 +62,8 @@ class Session:
         self._budget = None if recipe.minutes is None else recipe.minutes * 60.0
         self._total_steps = (recipe.epochs or 0) * self._num_steps
         self._log_every = _LOG_EVERY_WITH_BUDGET if self._budget else max(1, self._total_steps // _LOGGED_STEPS)
-        # Results of steps that are still on the device. On a CPU reading them costs nothing; a GPU would be waited for.
-        self._unread: list[StepResult] = []
-        self._read_every = 0.0 if training.shared.hardware.device.type == "cpu" else _READ_EVERY_SECONDS
+        self._unread: list[StepResult] = []  # still on the device
+        self._read_every = _READ_EVERY_SECONDS[training.shared.hardware.device.type]
         self._stop = StopRequest()
         self._reporter: Reporter | None = None
         self._clock = self._saved_at = self._read_at = time.perf_counter()
