@@ -27,7 +27,7 @@ from twofold.figures.trace import (
     save_animation,
 )
 from twofold.landscape.surfaces import SURFACES, surface_from
-from twofold.landscape.trace import Trace, trace
+from twofold.landscape.tracing import Trace, trace
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ import twofold.landscape.surfaces
 from twofold.errors import TwofoldError
 from twofold.landscape.hessian import classify_point, hessian_eigenvalues
 from twofold.landscape.surfaces import SURFACES, Surface, find_surface, surface_from
-from twofold.landscape.trace import evaluate, gradient
+from twofold.landscape.tracing import evaluate, gradient
 
 # Values and gradients by hand, in plain Python.
 BY_HAND = {

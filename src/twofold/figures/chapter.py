@@ -14,7 +14,7 @@ import numpy as np
 from twofold.figures.drawing import COLOURS
 from twofold.figures.trace import draw_panels, draw_surface, draw_traces, new_panels
 from twofold.landscape.surfaces import SURFACES, Box
-from twofold.landscape.trace import Trace, trace
+from twofold.landscape.tracing import Trace, trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,7 +21,7 @@ from twofold.errors import TwofoldError
 from twofold.figures.drawing import COLOURS, new_figure
 from twofold.files import atomic_path
 from twofold.landscape.surfaces import Box, Surface
-from twofold.landscape.trace import Trace, evaluate
+from twofold.landscape.tracing import Trace, evaluate
 from twofold.terminal import track
 
 if TYPE_CHECKING:

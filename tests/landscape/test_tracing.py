@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import twofold.landscape.trace
+import twofold.landscape.tracing
 from twofold.errors import TwofoldError
 from twofold.landscape.surfaces import FAR_AWAY, SURFACES, find_surface, surface_from
-from twofold.landscape.trace import (
+from twofold.landscape.tracing import (
     MOST_STEPS,
     evaluate,
     gradient,
@@ -43,7 +43,7 @@ CONVENTIONAL = ("momentum", "adagrad", "rmsprop")
 
 
 def test_docstring_examples() -> None:
-    result = doctest.testmod(twofold.landscape.trace)
+    result = doctest.testmod(twofold.landscape.tracing)
     assert result.attempted > 0
     assert result.failed == 0
 
