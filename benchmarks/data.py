@@ -45,10 +45,11 @@ from torchvision.datasets import ImageFolder
 
 from common import print_conditions, spread
 from twofold.cli.memory import freed_memory_is_kept
-from twofold.data import ClassTargets, PixelSpec, StreamedImages, normalise, open_image, prefetch, scan_folder
+from twofold.data import Images, PixelSpec, normalise, open_image, prefetch
 from twofold.data.parallel import num_workers
+from twofold.data.sources.folder import open_folder
 from twofold.data.sources.pack import PackOptions, pack_folder
-from twofold.data.sources.packed import PackedImages, PackedSplit, open_packed
+from twofold.data.sources.packed import PackedPart, open_packed
 from twofold.keyed import derive_key, permutation
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -115,7 +116,7 @@ def web_dataset(packed: Path, workers: int) -> Iterator[torch.Tensor]:
     yield from DataLoader(dataset, BATCH, num_workers=min(workers, len(shards)))
 
 
-def twofold_batches(images: StreamedImages | PackedImages) -> Iterator[torch.Tensor]:
+def twofold_batches(images: Images) -> Iterator[torch.Tensor]:
     order = permutation(derive_key(0, "order"), len(images)).split(BATCH)
     with freed_memory_is_kept():  # as in training
         for pixels in prefetch(order, images):
@@ -149,7 +150,7 @@ def copy_rate(rounds: int = 20) -> float:
     return rounds * BATCH / (time.perf_counter() - start)
 
 
-def make_packs(root: Path, folder: Path) -> dict[str, PackedSplit]:
+def make_packs(root: Path, folder: Path) -> dict[str, PackedPart]:
     """Pack the photographs as a user would who does not know the size, as one who does, and as one with much room."""
     packs = {}
     options: dict[str, dict[str, Any]] = {
@@ -175,13 +176,13 @@ def compare(label: str, num_images: int, rounds: int, workers: int, folder: Path
     print(f"## {num_images} JPEG files of {label} px, {num_bytes / 1e6:.1f} MB, {workers} workers, {rounds} rounds")
     packs = make_packs(root, folder)
 
-    part = scan_folder(root, check=False, show_progress=False).splits["all"]
+    part = open_folder(root, check=False, show_progress=False).splits["all"]
     ways: dict[str, Callable[[], Iterator[torch.Tensor]]] = {
         "ImageFolder": lambda: image_folder(root, workers),
-        "files": lambda: twofold_batches(StreamedImages(part.paths, ClassTargets(part.labels), SPEC)),
+        "files": lambda: twofold_batches(part.open(SPEC)),
     }
     for name, split in packs.items():
-        ways[name] = functools.partial(lambda split: twofold_batches(PackedImages(split, SPEC)), split)
+        ways[name] = functools.partial(lambda split: twofold_batches(split.open(SPEC)), split)
     if importlib.util.find_spec("webdataset") is not None:
         ways["webdataset"] = lambda: web_dataset(folder / "packed", workers)
     else:

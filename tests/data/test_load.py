@@ -10,7 +10,6 @@ from twofold.data import (
     DataError,
     MemoryImages,
     ModelSpec,
-    ResizedImages,
     StreamedImages,
     load_data,
     load_eval_images,
@@ -111,7 +110,7 @@ def test_a_named_set_is_resized_the_same_in_memory_and_on_the_fly():
     indices = torch.arange(0, 2000, 97)
     fly = load("fashion-mini", image_size=12, channels=3, splits=("test",), memory_limit=0).test
     held = load("fashion-mini", image_size=12, channels=3, splits=("test",)).test
-    assert isinstance(fly, ResizedImages)
+    assert isinstance(fly, StreamedImages)
     assert isinstance(held, MemoryImages)
     assert fly.load(indices).shape == (21, 3, 12, 12)
     assert torch.equal(fly.load(indices), held.load(indices))

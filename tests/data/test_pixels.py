@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from twofold.data import BrokenImageError, ChannelMismatchError, PixelSpec, image_to_pil, to_pixels
+from twofold.data import BrokenImageError, ChannelMismatchError, PixelSpec, image_to_pil, open_image, to_pixels
 from twofold.errors import TwofoldError
 
 RANDOM = np.random.default_rng(0)
@@ -117,11 +118,27 @@ def test_image_to_pil_takes_every_kind(tmp_path: Path):
     assert np.asarray(half).tolist() == [[0, 255]]
 
 
+def test_image_to_pil_lays_transparency_on_white_as_files_do(tmp_path: Path):
+    opacity = np.arange(COLOUR.width * COLOUR.height, dtype=np.uint8).reshape(COLOUR.height, COLOUR.width, 1)
+    array = np.concatenate([np.asarray(COLOUR), opacity], axis=2)
+    Image.fromarray(array).save(tmp_path / "a.png")
+    expected = np.asarray(open_image(tmp_path / "a.png"))
+    content = (tmp_path / "a.png").read_bytes()
+    for value in (array, torch.from_numpy(array).permute(2, 0, 1), content, memoryview(content), io.BytesIO(content)):
+        assert np.array_equal(np.asarray(image_to_pil(value)), expected)
+
+
+def test_image_to_pil_finds_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    COLOUR.save(tmp_path / "a.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert np.array_equal(np.asarray(image_to_pil("~/a.png")), np.asarray(COLOUR))
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.zeros((2, 3, 4), np.uint8), r"\(height, width, 1 or 3\), got shape \(2, 3, 4\)"),
-        (torch.zeros(2, 3, 4), r"\(1 or 3, height, width\), got shape \(2, 3, 4\)"),
+        (np.zeros((2, 3, 5), np.uint8), r"\(height, width, 1, 3 or 4\), got shape \(2, 3, 5\)"),
+        (torch.zeros(2, 3, 4), r"\(1, 3 or 4, height, width\), got shape \(2, 3, 4\)"),
         (torch.zeros(1, 3, 4, 4), r"got shape \(1, 3, 4, 4\)"),
         (np.zeros((4, 4), np.int64), "uint8, or float from 0 to 1, got int64"),
         (np.full((4, 4), 255.0), "from 0 to 1, got 255 to 255; divide by 255"),

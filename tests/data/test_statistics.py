@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from twofold.data import ClassTargets, MemoryImages, PixelSpec, StreamedImages, channel_statistics
+from twofold.data import ClassTargets, FilePart, MemoryImages, PixelSpec, channel_statistics
 
 from .conftest import save_folder
 
@@ -40,9 +40,9 @@ def test_streamed_images_are_sampled(tmp_path):
     root = save_folder(tmp_path, {"a": 3}, size=(4, 4))
     paths = sorted(str(path) for path in root.rglob("*.png"))
     spec = PixelSpec(channels=3, image_size=(4, 4))
-    few = StreamedImages(paths, targets(3), spec)
+    few = FilePart(paths, targets(3)).open(spec)
     held = MemoryImages(few.load(torch.arange(3)), few.targets, paths)
     assert channel_statistics(few) == channel_statistics(held)
     # 2,000 evenly spaced of 6,000 are every third: here always the first of the three files.
-    many = StreamedImages(paths * 2000, targets(6000), spec)
+    many = FilePart(paths * 2000, targets(6000)).open(spec)
     assert channel_statistics(many) == channel_statistics(held.select(torch.tensor([0])))

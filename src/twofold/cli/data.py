@@ -115,11 +115,11 @@ def _check(arguments: Sequence[str]) -> int:
 
 def _check_packed(root: Path, parsed: CheckArguments) -> int:
     """Read every record of a pack; what was odd about the images was to be seen before they were packed."""
-    from twofold.data.sources.packed import find_damage, open_packed
+    from twofold.data.sources.packed import find_damage, read_index
 
     if parsed.figure is not None:
         raise TwofoldError(f"--figure draws the odd images of a folder, but {root} is packed; check the folder itself")
-    index = open_packed(root).index
+    index = read_index(root)
     damaged = find_damage(root)
     num_images = sum(entry.records for entries in index.splits.values() for entry in entries)
     if parsed.json:

@@ -1,22 +1,28 @@
-"""Where images come from: named data sets, folders, and the preprocessing that travels with the weights.
+"""Images and what is known of them: where they come from, how they are checked, read and prepared.
 
-The names below are loaded when first used, so that `twofold.data.names` (which the command line and its shell
-completion read) can be imported without torch.
+    data = load_data("photos", image_size=96)      # a name, a folder, a packed folder, or hf:NAME
+    data.train.load(torch.arange(64))              # uint8 (64, channels, height, width)
+    data.train.targets.take(torch.arange(64))      # the class of each
 
-| module | what it holds |
+Names are imported when first used, so that `twofold.data.names` (which the command line and its shell completion read)
+comes without torch.
+
+| file | what |
 | --- | --- |
-| `names` | the named data sets and the check of a name or path; needs nothing heavy |
-| `spec` | `PixelSpec` and `ModelSpec`, what turns an image into a network's input; `normalise` |
-| `decode` | `open_image`: a file of any supported kind to an upright 8-bit grey or colour image |
-| `pixels` | `to_pixels`: that image to the uint8 tensor of a spec; `image_to_pil`: arrays and tensors to images |
-| `folder`, `check` | `scan_folder`: an image folder to classes, splits and problems, every file decoded once |
-| `inspection`, `duplicates` | `inspect_folder`: what is odd about a folder: broken files, copies, imbalance |
-| `pack`, `shards` | `pack_folder`: a folder to a few large files; `open_packed`: any image of them by number |
-| `source` | `Images`: in memory, streamed from files, resized on the fly, or a subset; `prefetch` |
-| `targets` | `Targets`: what is known of each image; `ClassTargets`: one class an image |
-| `statistics` | `channel_statistics`: mean and standard deviation of each channel |
-| `load` | `load_data` and `load_eval_images`: a name or path to images ready to train on or to evaluate |
-| `named`, `download`, `archives`, `idx`, `store` | the named data sets: embedded, cached, found or downloaded |
+| `names.py` | the named data sets, and whether a text is a name or a path; imports nothing heavy |
+| `load.py` | `load_data` and `load_eval_images`: a name or a path to images to train on, or to evaluate with |
+| `sources/` | one file a source: folders, named data sets, packed folders, the Hugging Face hub |
+| `images.py` | `Images`: in memory or decoded as they are needed; `prefetch` |
+| `targets.py` | `Targets`: what is known of each image; `ClassTargets`: one class an image |
+| `spec.py` | `PixelSpec` and `ModelSpec`: what turns an image into a network's input; `normalise` |
+| `decode.py` | `open_image`: a file of any supported kind to an upright 8-bit grey or colour image |
+| `pixels.py` | `to_pixels`: that image to the uint8 tensor of a spec; `image_to_pil`: arrays and tensors to images |
+| `statistics.py` | `channel_statistics`: mean and standard deviation of each channel |
+| `check.py` | `check_images`: every image decoded once before training, the good ones remembered |
+| `inspection.py` | `inspect_folder`: what is odd about a folder: broken files, copies, imbalance |
+| `duplicates.py` | images that are there twice, found by difference hashes |
+| `download.py` | `download`: one file from the network, whole and checked or not at all |
+| `parallel.py` | threads that work ahead with results in order; how much memory is free |
 """
 
 from __future__ import annotations
@@ -26,48 +32,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from twofold.data.decode import MAX_PIXELS, BrokenImageError, open_image
+    from twofold.data.images import Images, MemoryImages, Part, StreamedImages, prefetch
+    from twofold.data.inspection import inspect_folder
     from twofold.data.load import Data, EvalData, load_data, load_eval_images
     from twofold.data.names import NAMED_DATA, NamedData, check_data_name, looks_like_path
     from twofold.data.pixels import ChannelMismatchError, image_to_pil, to_pixels
-    from twofold.data.source import Images, MemoryImages, ResizedImages, StreamedImages, prefetch
-    from twofold.data.sources.folder import DataError, FolderScan, Problem, Split, scan_folder
+    from twofold.data.sources.find import find_data
+    from twofold.data.sources.found import FilePart, Found
+    from twofold.data.sources.pack import PackOptions, pack_folder
+    from twofold.data.sources.problems import DataError, Problem
     from twofold.data.spec import ModelSpec, PixelSpec, normalise
     from twofold.data.statistics import channel_statistics
     from twofold.data.targets import ClassTargets, Targets, class_labels
-
-_HOME = {
-    "MAX_PIXELS": "decode",
-    "BrokenImageError": "decode",
-    "open_image": "decode",
-    "DataError": "sources.folder",
-    "FolderScan": "sources.folder",
-    "Problem": "sources.folder",
-    "Split": "sources.folder",
-    "scan_folder": "sources.folder",
-    "Data": "load",
-    "EvalData": "load",
-    "load_data": "load",
-    "load_eval_images": "load",
-    "NAMED_DATA": "names",
-    "NamedData": "names",
-    "check_data_name": "names",
-    "looks_like_path": "names",
-    "ChannelMismatchError": "pixels",
-    "image_to_pil": "pixels",
-    "to_pixels": "pixels",
-    "Images": "source",
-    "MemoryImages": "source",
-    "ResizedImages": "source",
-    "StreamedImages": "source",
-    "prefetch": "source",
-    "PixelSpec": "spec",
-    "ModelSpec": "spec",
-    "normalise": "spec",
-    "channel_statistics": "statistics",
-    "ClassTargets": "targets",
-    "Targets": "targets",
-    "class_labels": "targets",
-}
 
 __all__ = [
     "MAX_PIXELS",
@@ -78,36 +54,57 @@ __all__ = [
     "Data",
     "DataError",
     "EvalData",
-    "FolderScan",
+    "FilePart",
+    "Found",
     "Images",
     "MemoryImages",
     "ModelSpec",
     "NamedData",
+    "PackOptions",
+    "Part",
     "PixelSpec",
     "Problem",
-    "ResizedImages",
-    "Split",
     "StreamedImages",
     "Targets",
     "channel_statistics",
     "check_data_name",
     "class_labels",
+    "find_data",
     "image_to_pil",
+    "inspect_folder",
     "load_data",
     "load_eval_images",
     "looks_like_path",
     "normalise",
     "open_image",
+    "pack_folder",
     "prefetch",
-    "scan_folder",
     "to_pixels",
 ]
 
+_NAMES = {
+    "decode": "MAX_PIXELS BrokenImageError open_image",
+    "images": "Images MemoryImages Part StreamedImages prefetch",
+    "inspection": "inspect_folder",
+    "load": "Data EvalData load_data load_eval_images",
+    "names": "NAMED_DATA NamedData check_data_name looks_like_path",
+    "pixels": "ChannelMismatchError image_to_pil to_pixels",
+    "sources.find": "find_data",
+    "sources.found": "FilePart Found",
+    "sources.pack": "PackOptions pack_folder",
+    "sources.problems": "DataError Problem",
+    "spec": "ModelSpec PixelSpec normalise",
+    "statistics": "channel_statistics",
+    "targets": "ClassTargets Targets class_labels",
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _HOMES:
         raise AttributeError(f"module 'twofold.data' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"twofold.data.{_HOME[name]}"), name)
+    value = globals()[name] = getattr(importlib.import_module(f"twofold.data.{_HOMES[name]}"), name)
+    return value
 
 
 def __dir__() -> list[str]:

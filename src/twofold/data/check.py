@@ -16,7 +16,6 @@ from pathlib import Path
 from twofold.data.decode import BrokenImageError, open_image
 from twofold.data.parallel import ordered_map
 from twofold.data.pixels import is_grey
-from twofold.data.sources.listing import ImageFile
 from twofold.errors import TwofoldError
 from twofold.files import cache_folder, write_text
 from twofold.terminal import track
@@ -32,18 +31,6 @@ class Checked:
     width: int = 0
     grey: bool = False
     broken: str | None = None
-
-
-def check_files(root: Path, files: Sequence[ImageFile], *, show_progress: bool) -> list[Checked]:
-    """Return what decoding each file shows, in order, from the cache where the file has not changed since."""
-    return check_images(
-        "checked",
-        str(root.resolve()),
-        keys=[_key(file) for file in files],
-        encoded=lambda index: files[index].path,
-        label="checking images",
-        show_progress=show_progress,
-    )
 
 
 def check_images(
@@ -84,10 +71,6 @@ def _check(encoded: Callable[[int], str | Path | bytes], index: int) -> Checked:
     except BrokenImageError as error:
         return Checked(broken=error.reason)
     return Checked(image.height, image.width, is_grey(image))
-
-
-def _key(file: ImageFile) -> str:
-    return f"{file.size} {file.mtime_ns} {file.relative}"
 
 
 def _recall(room: str, name: str) -> dict[str, Checked]:

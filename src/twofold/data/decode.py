@@ -82,7 +82,7 @@ def open_image(
         BrokenImageError: the source cannot be read, is not an image, is truncated, has no pixels, or declares more
             than `max_pixels` of them (seen in the header, before decoding).
     """
-    _quiet_pillow()
+    quiet_pillow()
     if isinstance(source, Image.Image):
         return _decode(source, None, max_pixels)
     if isinstance(source, bytes):
@@ -111,7 +111,7 @@ def bare_pixels(content: bytes) -> np.ndarray | None:
     return np.frombuffer(content, dtype=np.uint8, offset=header.end()).reshape(height, width, bands)
 
 
-def _quiet_pillow() -> None:
+def quiet_pillow() -> None:
     """Silence Pillow's own warnings (odd EXIF, palette transparency): what matters becomes an error here.
 
     `warnings.catch_warnings` would be the usual way, but it swaps a global list and so is not safe in the threads

@@ -1,6 +1,6 @@
 """A folder of images looked through before anything is learned from it: `twofold data check`.
 
-`scan_folder` asks whether training can start. This asks what a careful person would want to know first: which files
+`open_folder` asks whether training can start. This asks what a careful person would want to know first: which files
 are broken or not what their names say, which pictures are there twice (in the test set too), which classes are
 small, which images are unlike the rest. Each file is decoded once, in threads; what is found has the order of the
 folder, so two looks at the same folder say the same.

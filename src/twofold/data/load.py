@@ -6,15 +6,16 @@
     data = load_data("hf:ylecun/mnist")            # a data set of the Hugging Face hub
     data.train.load(torch.arange(64))              # uint8 (64, channels, height, width)
 
-Validation images come from the data's own val/ folder, or are split off the training images class by class. The
-draw is keyed by the seed (DESIGN rule 2), so every process and every later start finds the same split. The test
-images are never touched by training.
+One pipeline for all sources: find the data, split off validation images (or match classes by name), and move the
+images into memory if they fit. Validation images come from the data's own val/ folder, or are split off the training
+images class by class. The draw depends on the seed alone, so every process and every later start finds the same split.
+The test images are never touched by training.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,30 +23,23 @@ from jaxtyping import Int64
 from pydantic import ValidationError
 from torch import Tensor
 
-from twofold.data.names import NAMED_DATA, check_data_name, is_hub_name
+from twofold.data.images import Images, MemoryImages, Part, StreamedImages
 from twofold.data.parallel import available_memory
-from twofold.data.source import Images, MemoryImages, ResizedImages, StreamedImages
-from twofold.data.sources.folder import DataError, FolderScan, Split, scan_folder
-from twofold.data.sources.hub import TableImages, TableSplit, open_hub_data
-from twofold.data.sources.named import load_named
-from twofold.data.sources.packed import PackedImages, PackedSplit, is_packed, open_packed
+from twofold.data.sources.find import find_data
+from twofold.data.sources.found import Found
+from twofold.data.sources.problems import DataError
 from twofold.data.spec import ModelSpec, PixelSpec
-from twofold.data.targets import ClassTargets, class_labels
+from twofold.data.targets import Targets
 from twofold.errors import TwofoldError
 from twofold.keyed import derive_key, permutation
-from twofold.terminal import track
-
-Part = Split | PackedSplit | TableSplit
-Decoded = StreamedImages | ResizedImages | PackedImages | TableImages
 
 _SPLITS = ("train", "val", "test")
 _SHARE_OF_MEMORY = 4
-_FILL_BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Labelled images to train on.
+    """Images to train on.
 
     `spec` says how their pixels were made. `val` and `test` are None where there are none or they were not asked
     for; `train` has no images where it was not asked for. `fingerprint` is a digest of the data's content and
@@ -69,7 +63,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class EvalData:
-    """Labelled images to evaluate a trained network with; labels are indices into the network's `class_names`."""
+    """Images to evaluate a trained network with; classes are indices into the network's `class_names`."""
 
     name: str
     split: str
@@ -106,29 +100,31 @@ def load_data(
         TwofoldError: an unknown name, a value out of range, data that cannot be had; DataError for a folder with
             problems (those that `skip_broken` covers are left out and noted).
     """
-    check_data_name(name_or_path)
     if not 0 <= val_fraction < 1:
         raise TwofoldError(f"val_fraction must be at least 0 and below 1, got {val_fraction}; 0.1 is usual")
     if unknown := [split for split in splits if split not in _SPLITS]:
         raise TwofoldError(f"unknown split {unknown[0]!r}; known are {', '.join(_SPLITS)}")
     options = {"image_size": image_size, "channels": channels, "resize": resize}
-    if name_or_path in NAMED_DATA:
-        info = NAMED_DATA[name_or_path]
-        spec = _pixel_spec(options, channels=info.channels, image_size=info.size)
-        named = load_named(name_or_path, show_progress=show_progress)
-        train_at, val_at = split_indices(class_labels(named.train.targets), val_fraction, seed)
-        parts = {"train": named.train.select(train_at), "test": named.test}
-        if len(val_at):
-            parts["val"] = named.train.select(val_at)
-        chosen = {split: parts[split] for split in splits if split in parts}
-        loaded, notes = _place_named(chosen, spec, memory_limit, show_progress)
-        return _data(name_or_path, named.class_names, spec, loaded, named.fingerprint, notes)
-    found = _find(name_or_path, skip_broken=skip_broken, for_training=True, show_progress=show_progress)
-    spec = _pixel_spec(options, channels=found.channels, image_size=_folder_size(found.median_side))
-    folder_parts = _split_folder(found, val_fraction, seed)
-    folder_chosen = {split: folder_parts[split] for split in splits if split in folder_parts}
-    loaded, notes = _place_folder(folder_chosen, spec, memory_limit, show_progress)
-    return _data(found.name, found.class_names, spec, loaded, found.fingerprint, found.notes + notes)
+    _pixel_spec(options, channels=3, image_size=(224, 224))  # a mistake is found before all images are checked
+    found = find_data(name_or_path, skip_broken=skip_broken, show_progress=show_progress)
+    spec = _pixel_spec(options, channels=found.channels, image_size=found.image_size)
+    parts = _with_validation(found, val_fraction, seed)
+    chosen = {split: parts[split] for split in splits if split in parts}
+    images, notes = _open(chosen, spec, memory_limit, show_progress)
+    if "train" not in images:
+        no_pixels = torch.empty(0, spec.channels, *spec.image_size, dtype=torch.uint8)
+        no_targets = parts["train"].targets.take(torch.empty(0, dtype=torch.int64))
+        images["train"] = MemoryImages(no_pixels, no_targets, found.name)
+    return Data(
+        name=found.name,
+        class_names=found.class_names,
+        spec=spec,
+        train=images["train"],
+        val=images.get("val"),
+        test=images.get("test"),
+        fingerprint=found.fingerprint,
+        notes=found.notes + notes,
+    )
 
 
 def load_eval_images(
@@ -148,141 +144,46 @@ def load_eval_images(
     Raises:
         TwofoldError: the data cannot be had, lack the split, or have classes that the network does not know.
     """
-    check_data_name(name_or_path)
     pixels = PixelSpec.model_validate(spec.model_dump(include=set(PixelSpec.model_fields)))
-    if name_or_path in NAMED_DATA:
-        split = split or "test"
-        if split not in ("train", "test"):
-            raise TwofoldError(f"{name_or_path} has no split {split!r} of its own; it has train and test")
-        _check_channels(name_or_path, NAMED_DATA[name_or_path].channels, pixels)
-        named = load_named(name_or_path, show_progress=show_progress)
-        base = {"train": named.train, "test": named.test}[split]
-        labels = _match_classes(name_or_path, class_labels(base.targets), named.class_names, spec.class_names)
-        part = MemoryImages(base.images, ClassTargets(labels), base.origin, base.numbers)
-        loaded, notes = _place_named({split: part}, pixels, memory_limit, show_progress)
-        name, fingerprint = name_or_path, named.fingerprint
-    else:
-        found = _find(name_or_path, skip_broken=skip_broken, for_training=False, show_progress=show_progress)
-        split = _eval_split(found, split)
-        _check_channels(name_or_path, found.channels, pixels)
-        part_found = found.splits[split]
-        labels = _match_classes(name_or_path, part_found.labels, found.class_names, spec.class_names)
-        folder_part = {split: _relabel(part_found, labels)}
-        loaded, notes = _place_folder(folder_part, pixels, memory_limit, show_progress)
-        name, fingerprint, notes = found.name, found.fingerprint, found.notes + notes
+    found = find_data(name_or_path, skip_broken=skip_broken, for_training=False, show_progress=show_progress)
+    split = _eval_split(found, split)
+    if found.channels == 3 and pixels.channels == 1 and not pixels.convert_colour:
+        raise TwofoldError(
+            f"{found.source} has colour images but the network was trained on grey ones; "
+            "train with 3 channels, or with 1 channel set explicitly so that colour is turned to grey"
+        )
+    part = found.splits[split]
+    part = part.with_targets(_match_classes(found, part.targets, spec.class_names))
+    images, notes = _open({split: part}, pixels, memory_limit, show_progress)
     return EvalData(
-        name=name,
+        name=found.name,
         split=split,
         class_names=spec.class_names,
         spec=pixels,
-        images=loaded[split],
-        fingerprint=fingerprint,
-        notes=notes,
-    )
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What a folder or a table holds: the same for image files, packed ones and tables, apart from the parts.
-
-    `source` is how errors name it, `name` what a run records.
-    """
-
-    source: str
-    name: str
-    class_names: tuple[str, ...]
-    splits: dict[str, Part]
-    channels: int
-    median_side: int
-    fingerprint: str
-    notes: tuple[str, ...]
-
-
-def _find(name_or_path: str, *, skip_broken: bool, for_training: bool, show_progress: bool) -> _Found:
-    if is_hub_name(name_or_path):
-        hub = open_hub_data(name_or_path, skip_broken=skip_broken, show_progress=show_progress)
-        return _Found(
-            name_or_path,
-            hub.title,
-            hub.class_names,
-            dict(hub.splits),
-            hub.channels,
-            hub.median_side,
-            hub.fingerprint,
-            hub.notes,
-        )
-    root = Path(name_or_path).expanduser()
-    name = root.resolve().name
-    if is_packed(root):
-        packed = open_packed(root)
-        index = packed.index
-        splits: dict[str, Part] = dict(packed.splits)
-        return _Found(
-            str(root),
-            name,
-            index.class_names,
-            splits,
-            packed.channels,
-            packed.median_side,
-            index.fingerprint,
-            packed.notes,
-        )
-    scan = scan_folder(root, skip_broken=skip_broken, for_training=for_training, show_progress=show_progress)
-    return _Found(
-        str(root),
-        name,
-        scan.class_names,
-        dict(scan.splits),
-        scan.channels,
-        scan.median_side,
-        scan.fingerprint,
-        _scan_notes(scan),
+        images=images[split],
+        fingerprint=found.fingerprint,
+        notes=found.notes + notes,
     )
 
 
 def split_indices(
-    labels: Int64[Tensor, " n"], val_fraction: float, seed: int
+    strata: Int64[Tensor, " n"], val_fraction: float, seed: int
 ) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " val"]]:
-    """Return the indices of training and validation images, each ascending: the same fraction of every class.
+    """Return the indices of training and validation images, each ascending: the same fraction of every group (class).
 
-    All images are put in one keyed random order, and the first of each class in that order are for validation. A
-    class of one image stays in training.
+    All images are put in one keyed random order, and the first of each group in that order are for validation. A
+    group of one image stays in training.
     """
-    n = len(labels)
+    n = len(strata)
     is_val = torch.zeros(n, dtype=torch.bool)
     if val_fraction > 0:
         order = permutation(derive_key(seed, "split"), n)
-        # A stable sort by class keeps the random order inside each class.
-        by_class = order[torch.argsort(labels[order], stable=True)]
-        for members in by_class.split(torch.bincount(labels).tolist()):
+        # A stable sort by group keeps the random order inside each group.
+        by_group = order[torch.argsort(strata[order], stable=True)]
+        for members in by_group.split(torch.bincount(strata).tolist()):
             wanted = max(1, round(len(members) * val_fraction))
             is_val[members[: min(wanted, len(members) - 1)]] = True
     return torch.nonzero(~is_val).flatten(), torch.nonzero(is_val).flatten()
-
-
-def _data(
-    name: str,
-    class_names: tuple[str, ...],
-    spec: PixelSpec,
-    loaded: dict[str, Images],
-    fingerprint: str,
-    notes: tuple[str, ...],
-) -> Data:
-    none = MemoryImages(
-        torch.empty(0, spec.channels, *spec.image_size, dtype=torch.uint8),
-        ClassTargets(torch.empty(0, dtype=torch.int64)),
-        name,
-    )
-    return Data(
-        name=name,
-        class_names=class_names,
-        spec=spec,
-        train=loaded.get("train", none),
-        val=loaded.get("val"),
-        test=loaded.get("test"),
-        fingerprint=fingerprint,
-        notes=notes,
-    )
 
 
 def _pixel_spec(options: dict[str, Any], *, channels: int, image_size: tuple[int, int]) -> PixelSpec:
@@ -304,120 +205,59 @@ def _pixel_spec(options: dict[str, Any], *, channels: int, image_size: tuple[int
         raise TwofoldError(f"{name} is {options[name]!r}: {first['msg'].lower()}") from error
 
 
-def _folder_size(median_side: int) -> tuple[int, int]:
-    side = 224 if median_side >= 224 else max(32, median_side // 32 * 32)
-    return (side, side)
-
-
-def _scan_notes(scan: FolderScan) -> tuple[str, ...]:
-    skipped = tuple(f"skipped {problem.path}: {problem.message}" for problem in scan.problems)
-    return scan.notes + skipped
-
-
-def _split_folder(found: _Found, val_fraction: float, seed: int) -> dict[str, Part]:
-    """Return the folder's own splits, with validation images split off where it has none."""
-    parts = dict(found.splits)
+def _with_validation(found: Found, val_fraction: float, seed: int) -> dict[str, Part]:
+    """Return the data's own splits, with validation images split off where there are none."""
+    parts: dict[str, Part] = dict(found.splits)
     whole = parts.pop("all", None) or parts["train"]
     if "val" not in parts and val_fraction > 0:
-        counts = torch.bincount(whole.labels, minlength=len(found.class_names))
-        single = [name for name, count in zip(found.class_names, counts.tolist(), strict=True) if count == 1]
-        if single:
+        strata = whole.targets.strata()
+        counts = torch.bincount(strata).tolist()
+        if single := [found.class_names[group] for group, count in enumerate(counts) if count == 1]:
             raise DataError(
                 f"{found.source}: {'classes' if len(single) > 1 else 'class'} {', '.join(single[:20])} with one image "
                 "cannot be split into training and validation; add images, or set val_fraction to 0"
             )
-        train_at, val_at = split_indices(whole.labels, val_fraction, seed)
-        parts["val"] = _select(whole, val_at)
-        whole = _select(whole, train_at)
+        train_at, val_at = split_indices(strata, val_fraction, seed)
+        parts["val"] = whole.select(val_at)
+        whole = whole.select(train_at)
     return {**parts, "train": whole}
 
 
-def _select(split: Part, indices: Int64[Tensor, " m"]) -> Part:
-    if not isinstance(split, Split):
-        return split.select(indices)
-    return Split([split.paths[index] for index in indices.tolist()], split.labels[indices])
-
-
-def _relabel(split: Part, labels: Int64[Tensor, " n"]) -> Part:
-    return Split(split.paths, labels) if isinstance(split, Split) else split.relabelled(labels)
-
-
-def _eval_split(found: _Found, split: str | None) -> str:
+def _eval_split(found: Found, split: str | None) -> str:
     if split is None:
         return next(name for name in ("all", "test", "val", "train") if name in found.splits)
     if split in found.splits:
         return split
     if "all" in found.splits:
         raise TwofoldError(f"{found.source} has no splits, so split={split!r} cannot be chosen; leave it out")
-    raise TwofoldError(f"{found.source} has no split {split!r}; it has {', '.join(found.splits)}")
+    # Training splits validation images off; here are meant those that the data bring along.
+    own = " of its own" if split == "val" else ""
+    raise TwofoldError(f"{found.source} has no split {split!r}{own}; it has {', '.join(found.splits)}")
 
 
-def _check_channels(name: str, channels: int, spec: PixelSpec) -> None:
-    if channels == 3 and spec.channels == 1 and not spec.convert_colour:
-        raise TwofoldError(
-            f"{name} has colour images but the network was trained on grey ones; "
-            "train with 3 channels, or with 1 channel set explicitly so that colour is turned to grey"
-        )
-
-
-def _match_classes(
-    name: str, labels: Int64[Tensor, " n"], from_names: tuple[str, ...], to_names: tuple[str, ...]
-) -> Int64[Tensor, " n"]:
-    """Return `labels` (indices into `from_names`) as indices into `to_names`."""
-    present = {from_names[label] for label in labels.unique().tolist()}
+def _match_classes(found: Found, targets: Targets, to_names: tuple[str, ...]) -> Targets:
+    """Return `targets` with the classes numbered as in `to_names`."""
+    present = {found.class_names[index] for index in targets.classes()}
     if unknown := sorted(present - set(to_names)):
         raise TwofoldError(
-            f"{name} has classes that the network was not trained on: {', '.join(unknown[:20])}"
+            f"{found.source} has classes that the network was not trained on: {', '.join(unknown[:20])}"
             f"{f' and {len(unknown) - 20} more' if len(unknown) > 20 else ''}; it knows {', '.join(to_names[:20])}"
         )
-    places = {class_name: place for place, class_name in enumerate(to_names)}
-    return torch.tensor([places.get(class_name, -1) for class_name in from_names])[labels]
+    new = {name: index for index, name in enumerate(to_names)}
+    return targets.renumber(torch.tensor([new.get(name, -1) for name in found.class_names]))
 
 
-def _place_named(
-    parts: dict[str, MemoryImages], spec: PixelSpec, memory_limit: int | None, show_progress: bool
+def _open(
+    parts: Mapping[str, Part], spec: PixelSpec, memory_limit: int | None, show_progress: bool
 ) -> tuple[dict[str, Images], tuple[str, ...]]:
-    native = {tuple(part.images.shape[1:]) for part in parts.values()}
-    if native <= {(spec.channels, *spec.image_size)}:
-        return dict(parts), ()
-    resized: dict[str, Decoded] = {split: ResizedImages(part, spec) for split, part in parts.items()}
-    return _place(resized, memory_limit, show_progress)
-
-
-def _place_folder(
-    parts: dict[str, Part], spec: PixelSpec, memory_limit: int | None, show_progress: bool
-) -> tuple[dict[str, Images], tuple[str, ...]]:
-    decoded: dict[str, Decoded] = {}
-    for split, part in parts.items():
-        if isinstance(part, Split):
-            decoded[split] = StreamedImages(part.paths, ClassTargets(part.labels), spec)
-        else:
-            decoded[split] = PackedImages(part, spec) if isinstance(part, PackedSplit) else TableImages(part, spec)
-    return _place(decoded, memory_limit, show_progress)
-
-
-def _place(
-    parts: dict[str, Decoded], memory_limit: int | None, show_progress: bool
-) -> tuple[dict[str, Images], tuple[str, ...]]:
-    """Return the parts in memory if all of them fit into the limit, else as they are, with a note that says so."""
-    num_bytes = sum(
-        len(part) * part.spec.channels * part.spec.image_size[0] * part.spec.image_size[1] for part in parts.values()
-    )
+    """Return the images of the parts, in memory if all of them fit into the limit, else with a note that says so."""
+    images = {split: part.open(spec) for split, part in parts.items()}
+    streamed = {split: each for split, each in images.items() if isinstance(each, StreamedImages)}
+    num_bytes = sum(map(len, streamed.values())) * spec.channels * spec.image_size[0] * spec.image_size[1]
     limit = available_memory() // _SHARE_OF_MEMORY if memory_limit is None else memory_limit
     if num_bytes > limit:
         size = f"{num_bytes / 2**30:.1f} GiB over the limit of {limit / 2**30:.1f} GiB"
-        return dict(parts), (f"images are prepared as they are needed, because in memory they would take {size}",)
-    return {split: _fill(part, split, show_progress) for split, part in parts.items()}, ()
-
-
-def _fill(images: Decoded, split: str, show_progress: bool) -> MemoryImages:
-    n = len(images)
-    pixels = torch.empty(n, images.spec.channels, *images.spec.image_size, dtype=torch.uint8)
-    chunks = torch.arange(n).split(_FILL_BATCH)
-    for chunk in track(chunks, total=len(chunks), label=f"preparing {split} images", enabled=show_progress):
-        pixels[chunk] = images.load(chunk)
-    if isinstance(images, ResizedImages):
-        return MemoryImages(pixels, images.targets, images.base.origin, images.base.numbers)
-    if isinstance(images, PackedImages | TableImages):
-        return MemoryImages(pixels, images.targets, images.records.describe_all())
-    return MemoryImages(pixels, images.targets, images.paths)
+        return images, (f"images are prepared as they are needed, because in memory they would take {size}",)
+    for split, each in streamed.items():
+        images[split] = each.to_memory(label=f"preparing {split} images", show_progress=show_progress)
+    return images, ()

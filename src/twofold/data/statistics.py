@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from twofold.data.source import Images
+from twofold.data.images import Images
 
 _MOST_STREAMED = 2_000
 _CHUNK_BYTES = 32 * 2**20

@@ -34,6 +34,18 @@ class Targets(Protocol):
         """Return a SHA-256 of the values, the same on every device."""
         ...
 
+    def strata(self) -> Int64[Tensor, " n"]:
+        """Return the group of each image; validation images are the same fraction of every group."""
+        ...
+
+    def classes(self) -> list[int]:
+        """Return the classes that occur, ascending, as indices into the class names."""
+        ...
+
+    def renumber(self, new: Int64[Tensor, " classes"]) -> Targets:
+        """Return the same targets with class i called `new[i]`."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class ClassTargets:
@@ -54,8 +66,19 @@ class ClassTargets:
 
     def digest(self) -> str:
         """Return the SHA-256 of the labels as little-endian int64."""
-        values = self.labels.cpu().contiguous().numpy().astype("<i8", copy=False)
-        return hashlib.sha256(values.tobytes()).hexdigest()
+        return hashlib.sha256(self.labels.cpu().numpy().astype("<i8").tobytes()).hexdigest()
+
+    def strata(self) -> Int64[Tensor, " n"]:
+        """Return the labels: validation images are the same fraction of every class."""
+        return self.labels
+
+    def classes(self) -> list[int]:
+        """Return the classes that have images, ascending."""
+        return self.labels.unique().tolist()
+
+    def renumber(self, new: Int64[Tensor, " classes"]) -> ClassTargets:
+        """Return the labels with class i called `new[i]`."""
+        return ClassTargets(new[self.labels])
 
 
 def class_labels(targets: Targets) -> Int64[Tensor, " n"]:

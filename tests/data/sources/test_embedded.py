@@ -21,11 +21,11 @@ needs_originals = pytest.mark.skipif(not ORIGINALS.is_dir(), reason=f"the origin
 def test_the_asset_is_small_and_loads_quickly():
     assert (ASSETS / "fashion-mini.xz").stat().st_size <= 5_000_000
     start = time.process_time()
-    train, train_labels, test, test_labels, digest = embedded.load_fashion_mini()
+    arrays, digest = embedded.load_fashion_mini()
     assert time.process_time() - start < 1.0
-    assert (train.shape, test.shape) == ((10_000, 1, 28, 28), (2_000, 1, 28, 28))
-    assert train_labels.bincount().tolist() == [1000] * 10
-    assert test_labels.bincount().tolist() == [200] * 10
+    assert (arrays.train_images.shape, arrays.test_images.shape) == ((10_000, 1, 28, 28), (2_000, 1, 28, 28))
+    assert arrays.train_labels.bincount().tolist() == [1000] * 10
+    assert arrays.test_labels.bincount().tolist() == [200] * 10
     assert digest == hashlib.sha256((ASSETS / "fashion-mini.xz").read_bytes()).hexdigest()
     assert f"{digest}  fashion-mini.xz\n" == (ASSETS / "CHECKSUMS").read_text()
 
@@ -40,11 +40,11 @@ def test_the_script_makes_the_committed_asset(tmp_path: Path):
 
 @needs_originals
 def test_the_images_are_those_of_the_original():
-    train, train_labels, test, test_labels, _ = embedded.load_fashion_mini()
+    mini, _ = embedded.load_fashion_mini()
     whole = read_archives("fashion-mnist", ORIGINALS)
     for images, labels, all_images, all_labels in (
-        (train, train_labels, whole.train_images, whole.train_labels),
-        (test, test_labels, whole.test_images, whole.test_labels),
+        (mini.train_images, mini.train_labels, whole.train_images, whole.train_labels),
+        (mini.test_images, mini.test_labels, whole.test_images, whole.test_labels),
     ):
         per_class = len(labels) // 10
         for label in range(10):

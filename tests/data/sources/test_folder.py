@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data.conftest import save_folder, save_image
-from twofold.data import DataError, scan_folder
+from twofold.data import DataError
+from twofold.data.sources.folder import open_folder
+from twofold.data.sources.listing import list_folder
 
 
 def scan(root: Path, **options):
-    return scan_folder(root, show_progress=False, **options)
+    return open_folder(root, show_progress=False, **options)
 
 
 def kinds(error: pytest.ExceptionInfo[DataError]) -> list[str]:
@@ -33,8 +35,9 @@ def test_a_folder_of_classes(photos: Path):
         *(f"cat/{number:03d}.png" for number in range(10)),
         *(f"dog/{number:03d}.png" for number in range(6)),
     ]
-    assert split.labels.tolist() == [0] * 10 + [1] * 6
-    assert (result.channels, result.median_side, result.problems, result.num_ignored) == (3, 12, (), 0)
+    assert split.targets.labels.tolist() == [0] * 10 + [1] * 6
+    assert (result.channels, result.median_side, result.problems) == (3, 12, ())
+    assert list_folder(photos).num_ignored == 0
 
 
 @pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])
@@ -42,7 +45,7 @@ def test_a_folder_of_splits(tmp_path: Path, val):
     save_folder(tmp_path, {"train/cat": 3, "train/dog": 2, f"{val}/dog": 1, "test/cat": 2}, mode="L")
     result = scan(tmp_path)
     assert {split: len(part.paths) for split, part in result.splits.items()} == {"train": 5, "val": 1, "test": 2}
-    assert result.splits["val"].labels.tolist() == [1]
+    assert result.splits["val"].targets.labels.tolist() == [1]
     assert result.channels == 1
 
 
@@ -68,7 +71,7 @@ def test_what_is_found_and_what_is_ignored(tmp_path: Path):
     save_image(tmp_path / "loose.png")
     result = scan(tmp_path)
     assert len(result.splits["all"].paths) == 8
-    assert result.num_ignored == 7
+    assert list_folder(tmp_path).num_ignored == 7
     assert result.notes == ("1 images lie outside every class folder and are not used",)
 
 
@@ -151,7 +154,7 @@ def test_links_to_folders_and_files_are_followed(tmp_path: Path):
     (root / "b" / "1.png").symlink_to(tmp_path / "store" / "y" / "000.png")
     result = scan(root)
     assert result.class_names == ("a", "b")
-    assert result.splits["all"].labels.tolist() == [0, 0, 1]
+    assert result.splits["all"].targets.labels.tolist() == [0, 0, 1]
 
 
 def test_one_class_cannot_be_trained_but_evaluated(tmp_path: Path):
@@ -322,4 +325,4 @@ def test_any_class_names(tmp_path_factory: pytest.TempPathFactory, classes):
     else:
         result = scan(root)
         assert result.class_names == tuple(sorted(classes))
-        assert result.splits["all"].labels.bincount().tolist() == [classes[name] for name in result.class_names]
+        assert result.splits["all"].targets.labels.bincount().tolist() == [classes[name] for name in result.class_names]

@@ -16,9 +16,8 @@ from PIL import Image
 
 import twofold
 from twofold import Recipe, RunError, TwofoldError
-from twofold.data import Data, load_data, load_eval_images
+from twofold.data import Data, DataError, load_data, load_eval_images
 from twofold.data.names import parse_hub_name
-from twofold.data.sources.folder import DataError
 from twofold.engine.options import Options
 
 CLASSES = ("boot", "coat", "bag")
@@ -188,7 +187,7 @@ def test_another_content_has_another_fingerprint(saved: Path, tmp_path: Path) ->
 
 def test_a_row_that_breaks_after_the_check_is_named(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = _load(saved, image_size=28, memory_limit=0)
-    monkeypatch.setattr("twofold.data.sources.hub.TableSplit.record", lambda self, index: b"gone")
+    monkeypatch.setattr("twofold.data.sources.hub.TablePart.record", lambda self, index: b"gone")
     with pytest.raises(RunError, match=r"train row \d+: not an image that can be read"):
         data.train.load(torch.tensor([1]))
 

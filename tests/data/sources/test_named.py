@@ -14,7 +14,7 @@ from processes import Server
 from twofold.data import NAMED_DATA, load_data
 from twofold.data.download import DownloadError, Patience, Resource
 from twofold.data.sources.archives import MNIST_FILES
-from twofold.data.sources.named import load_named, official_resources
+from twofold.data.sources.named import official_resources, open_named
 from twofold.errors import TwofoldError
 
 from .test_archives import cifar10_members, make_tar
@@ -47,19 +47,19 @@ def served(server: Server, files: dict[str, bytes]) -> list[Resource]:
 
 
 def load(name: str, wanted: list[Resource] | None = None):
-    return load_named(name, resources=wanted, patience=QUICK, show_progress=False)
+    return open_named(name, resources=wanted, patience=QUICK, show_progress=False)
 
 
 def test_download_once_then_from_the_cache(server: Server, cache: Path, capsys):
     wanted = served(server, tiny_mnist())
     first = load("mnist", wanted)
-    assert first.train.targets.labels.tolist() == [3, 9]
-    assert first.train.images[1].unique().tolist() == [7]
-    assert first.test.describe(0) == "mnist test #0"
+    assert first.splits["train"].targets.labels.tolist() == [3, 9]
+    assert first.splits["train"].images[1].unique().tolist() == [7]
+    assert first.splits["test"].describe(0) == "mnist test #0"
     assert len(server.requests) == 4
     second = load("mnist", wanted)
     assert len(server.requests) == 4
-    assert torch.equal(second.train.images, first.train.images)
+    assert torch.equal(second.splits["train"].images, first.splits["train"].images)
     assert second.fingerprint == first.fingerprint
     kept = {path.relative_to(cache).as_posix() for path in cache.rglob("*") if path.is_file()}
     assert kept == {"data/mnist/data.safetensors", "data/mnist/lock", *(f"downloads/mnist/{n}" for n in MNIST_FILES)}
@@ -75,7 +75,7 @@ def test_the_whole_way_through_load_data(server: Server, cache: Path):
 def test_cifar10(server: Server, tmp_path: Path):
     path = make_tar(tmp_path / "cifar-10-binary.tar.gz", cifar10_members())
     found = load("cifar10", served(server, {path.name: path.read_bytes()}))
-    assert found.train.targets.labels.tolist() == [0, 1, 2, 3, 4]
+    assert found.splits["train"].targets.labels.tolist() == [0, 1, 2, 3, 4]
     assert found.class_names == NAMED_DATA["cifar10"].class_names
 
 
@@ -119,7 +119,7 @@ def test_files_put_in_place_need_no_network(cache: Path):
     files = tiny_mnist()
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    assert load("mnist", resources(files, NOWHERE)).train.targets.labels.tolist() == [3, 9]
+    assert load("mnist", resources(files, NOWHERE)).splits["train"].targets.labels.tolist() == [3, 9]
     assert sorted(path.name for path in folder.iterdir()) == sorted(files)
 
 
@@ -128,7 +128,7 @@ def test_a_file_put_in_place_with_a_wrong_checksum_is_replaced(server: Server, c
     folder.mkdir(parents=True)
     (folder / MNIST_FILES[0]).write_bytes(b"other")
     (folder / f".{MNIST_FILES[0]}.abc.tmp").write_bytes(b"of a killed process")
-    assert load("mnist", served(server, tiny_mnist())).train.targets.labels.tolist() == [3, 9]
+    assert load("mnist", served(server, tiny_mnist())).splits["train"].targets.labels.tolist() == [3, 9]
     assert "has the wrong checksum" in capsys.readouterr().err
     assert sorted(path.name for path in folder.iterdir()) == sorted(MNIST_FILES)
 
@@ -139,7 +139,7 @@ def test_a_download_interrupted_half_way_goes_on_from_whole_files(server: Server
     server.replies[f"/{MNIST_FILES[2]}"] = [404, files[MNIST_FILES[2]]]
     with pytest.raises(DownloadError, match="404"):
         load("mnist", wanted)
-    assert load("mnist", wanted).test.targets.labels.tolist() == [1]
+    assert load("mnist", wanted).splits["test"].targets.labels.tolist() == [1]
     assert server.requests.count(f"/{MNIST_FILES[0]}") == 1
 
 
@@ -164,7 +164,7 @@ def test_a_system_copy_is_used_before_the_network(tmp_path: Path, monkeypatch):
         (folder / name).write_bytes(content)
     monkeypatch.setenv("TWOFOLD_SYSTEM_DATA", str(tmp_path / "system"))
     found = load("mnist", resources(files, NOWHERE))
-    assert found.train.targets.labels.tolist() == [3, 9]
+    assert found.splits["train"].targets.labels.tolist() == [3, 9]
     (folder / MNIST_FILES[3]).unlink()  # incomplete, it is passed over
     with pytest.raises(DownloadError):
         load("mnist", resources(files, NOWHERE))
@@ -173,10 +173,10 @@ def test_a_system_copy_is_used_before_the_network(tmp_path: Path, monkeypatch):
 SCRIPT = """
 import sys
 from twofold.data.download import Resource
-from twofold.data.sources.named import load_named
+from twofold.data.sources.named import open_named
 wanted = [Resource(filename=name, urls=(f"{sys.argv[1]}/{name}",), md5=md5)
           for name, md5 in (pair.split("=") for pair in sys.argv[2:])]
-print(load_named("mnist", resources=wanted, show_progress=False).train.targets.labels.tolist())
+print(open_named("mnist", resources=wanted, show_progress=False).splits["train"].targets.labels.tolist())
 """
 
 

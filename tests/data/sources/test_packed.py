@@ -28,12 +28,13 @@ import twofold.data.sources.pack as pack_module
 from data.conftest import save_folder, save_image
 from data.test_data_check import bomb, picture
 from processes import CommandLine
-from twofold.data import DataError, MemoryImages, load_data, load_eval_images, open_image, scan_folder
+from twofold.data import DataError, MemoryImages, load_data, load_eval_images, open_image
 from twofold.data.decode import RECORD_FORMATS, BrokenImageError, bare_pixels
+from twofold.data.images import prefetch
 from twofold.data.pixels import to_pixels
-from twofold.data.source import prefetch
+from twofold.data.sources.folder import open_folder
 from twofold.data.sources.pack import PackOptions, PackResult, pack_folder
-from twofold.data.sources.packed import PackedImages, find_damage, open_packed
+from twofold.data.sources.packed import find_damage, open_packed
 from twofold.data.spec import ModelSpec, PixelSpec
 from twofold.engine.options import Options
 from twofold.errors import RunError, TwofoldError
@@ -173,7 +174,7 @@ def test_small_grey_images_stay_grey(tmp_path: Path) -> None:
     with Image.open(tmp_path / "photos/b/001.png") as original:
         wanted = np.asarray(original.resize((45, 30), Image.Resampling.BILINEAR))
     assert records.record(3).startswith(b"P5")
-    images = PackedImages(records, PixelSpec(channels=1, image_size=(30, 45)))
+    images = records.open(PixelSpec(channels=1, image_size=(30, 45)))
     assert np.array_equal(images.load(torch.tensor([3]))[0, 0].numpy(), wanted)
 
 
@@ -187,7 +188,7 @@ def test_bare_records_are_the_pixels_of_any_image(tmp_path: Path, mode: str, cha
     assert all(records.record(index)[:2] == (b"P6" if mode == "RGB" else b"P5") for index in range(4))
     for image_size in ((30, 46), (30, 30), (30, 31), (7, 46), (16, 20), (60, 30)):
         spec = PixelSpec(channels=channels, image_size=image_size, resize=resize, convert_colour=True)
-        images = PackedImages(records, spec)
+        images = records.open(spec)
         wanted = [to_pixels(open_image(records.record(index), formats=RECORD_FORMATS), spec) for index in (2, 0, 3)]
         assert torch.equal(images.load(torch.tensor([2, 0, 3])), torch.stack(wanted))
 
@@ -198,7 +199,7 @@ def test_raw_packs_hold_the_folder_s_pixels_at_any_size(tmp_path: Path) -> None:
     save_image(root / "b" / "002.png", size=(41, 30), seed=8, mode="L")
     pack(root, tmp_path / "packed", size=200, store="raw")
     records = open_packed(tmp_path / "packed").splits["all"]
-    scan = scan_folder(root, show_progress=False).splits["all"]
+    scan = open_folder(root, show_progress=False).splits["all"]
     assert records.side.tolist() == [31, 31, 200, 31, 31, 30]
     for index, path in enumerate(scan.paths):
         pixels = bare_pixels(records.record(index))
@@ -207,7 +208,7 @@ def test_raw_packs_hold_the_folder_s_pixels_at_any_size(tmp_path: Path) -> None:
     for image_size in ((200, 200), (31, 31), (20, 33)):
         spec = PixelSpec(channels=3, image_size=image_size)
         wanted = [to_pixels(open_image(path), spec) for path in scan.paths]
-        assert torch.equal(PackedImages(records, spec).load(torch.arange(6)), torch.stack(wanted))
+        assert torch.equal(records.open(spec).load(torch.arange(6)), torch.stack(wanted))
 
 
 def test_what_is_not_just_pixels_is_left_to_the_decoder() -> None:
@@ -422,7 +423,7 @@ def test_a_damaged_or_half_shard_is_written_again(large: Path, reference: Path, 
     shutil.copytree(reference, out)
     index = json.loads((out / "index.json").read_text())
     (out / "index.json").unlink()
-    scan = pack_module.scan_folder(large, check=False, show_progress=False)
+    scan = pack_module.open_folder(large, check=False, show_progress=False)
     options = PackOptions(size=200, store="png", shard_bytes=1_000_000)
     (out / "packing.json").write_text(json.dumps(pack_module._state(pack_module._plan(scan), options)) + "\n")
     damaged = bytearray((out / "all-00002.tar").read_bytes())
@@ -490,7 +491,7 @@ def test_any_flipped_bit_of_a_record_is_named(small_pack: Path, index: int, wher
     damaged[int(records.offset[index]) + int(where * int(records.length[index]))] ^= 1 << bit
     try:
         path.write_bytes(damaged)
-        images = PackedImages(records, PixelSpec(channels=3, image_size=(8, 8)))
+        images = records.open(PixelSpec(channels=3, image_size=(8, 8)))
         with pytest.raises(RunError) as raised:
             images.load(torch.arange(9))
         message = str(raised.value)
@@ -514,7 +515,7 @@ def test_cut_and_missing_shards_and_indices_are_named(small_pack: Path, tmp_path
     with pytest.raises(RunError, match=f"{shard} has 700 bytes, written were {len(whole):,}: it is cut off"):
         open_packed(out)
     # One that is cut off while it is used.
-    images = PackedImages(opened.splits["all"], PixelSpec(channels=3, image_size=(8, 8)))
+    images = opened.splits["all"].open(PixelSpec(channels=3, image_size=(8, 8)))
     with pytest.raises(RunError, match=r"is cut off: of (cat|dog)/00\d\.png \(in packed/all-00001\.tar\) only"):
         images.load(torch.arange(9))
     shard.unlink()
@@ -579,8 +580,8 @@ def test_records_can_come_from_an_object_store(small_pack: Path, tmp_path: Path)
         return (small_pack / name).read_bytes()[offset : offset + length]
 
     spec = PixelSpec(channels=3, image_size=(12, 20))
-    remote = PackedImages(open_packed(here, read=read).splits["all"], spec)
-    local = PackedImages(open_packed(small_pack).splits["all"], spec)
+    remote = open_packed(here, read=read).splits["all"].open(spec)
+    local = open_packed(small_pack).splits["all"].open(spec)
     assert torch.equal(remote.load(torch.arange(9)), local.load(torch.arange(9)))
     assert len(asked) == 9
 
@@ -590,8 +591,8 @@ def test_pixels_do_not_depend_on_threads_or_order(small_pack: Path, monkeypatch:
     order = torch.tensor([3, 8, 0, 0, 5])
     loaded = []
     for workers in (1, 6):
-        monkeypatch.setattr("twofold.data.source.num_workers", lambda workers=workers: workers)
-        images = PackedImages(open_packed(small_pack).splits["all"], spec)
+        monkeypatch.setattr("twofold.data.images.num_workers", lambda workers=workers: workers)
+        images = open_packed(small_pack).splits["all"].open(spec)
         everything = images.load(torch.arange(9))
         assert torch.equal(images.load(order), everything[order])
         loaded.append(torch.cat(list(prefetch(order.split(2), images))))
@@ -606,7 +607,7 @@ def test_memory_stays_flat_as_the_pack_grows(tmp_path: Path) -> None:
     process = psutil.Process()
 
     def growth(times: int) -> int:
-        images = PackedImages(records.select(torch.arange(8).repeat(times)), spec)
+        images = records.select(torch.arange(8).repeat(times)).open(spec)
         before = process.memory_info().rss
         return max(process.memory_info().rss for _ in prefetch(torch.arange(len(images)).split(16), images)) - before
 

@@ -1,1 +1,20 @@
-"""TODO."""
+"""Where images come from. Each source is one file with one function that answers with the same `Found`.
+
+A further source (a table of paths, COCO, Pascal VOC, YOLO) is one more file, and one more line in `find.py`.
+
+| file | what |
+| --- | --- |
+| `find.py` | `find_data`: which source a name or a path means |
+| `found.py` | `Found`: what every source answers with; `FilePart`: the files of a split |
+| `folder.py` | `open_folder`: one folder a class, with or without train/, val/ and test/ |
+| `named.py` | `open_named`: a data set known by name: embedded, cached, found on the system, or downloaded |
+| `hub.py` | `open_hub`: a data set of the Hugging Face hub, or in its format on disk |
+| `packed.py` | `open_packed`: any image of a packed folder by index, every record checked; `find_damage` |
+| `pack.py` | `pack_folder`: a folder to a few large files |
+| `listing.py` | `list_folder`: the image files below a folder, by split and class |
+| `problems.py` | `Problem` and `DataError`: what is wrong with a folder, all of it at once |
+| `archives.py` | the published files of the named data sets, to tensors |
+| `idx.py` | the file format of MNIST and its relatives |
+| `embedded.py` | fashion-mini, the data set inside the package |
+| `store.py` | prepared data sets on disk: one safetensors file each |
+"""

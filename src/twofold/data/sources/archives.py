@@ -55,7 +55,7 @@ def _read_mnist(folder: Path, info: NamedData) -> Arrays:
         if len(images) != len(labels):
             raise TwofoldError(f"{folder / images_name} has {len(images)} images but {len(labels)} labels beside it")
         tensors += [images, labels]
-    return _arrays(_known_names(info), *tensors)
+    return Arrays(_known_names(info), *tensors)
 
 
 def _read_cifar10(path: Path, info: NamedData) -> Arrays:
@@ -64,7 +64,7 @@ def _read_cifar10(path: Path, info: NamedData) -> Arrays:
     test = f"{folder}/test_batch.bin"
     members = read_members(path, [*train, test])
     joined = b"".join(members[name] for name in train)
-    return _arrays(
+    return Arrays(
         _known_names(info), *_cifar_records(path, joined, 1, info), *_cifar_records(path, members[test], 1, info)
     )
 
@@ -76,7 +76,7 @@ def _read_cifar100(path: Path, info: NamedData) -> Arrays:
     class_names = tuple(members[names].decode(errors="replace").split())
     if len(class_names) != info.num_classes:
         raise TwofoldError(f"{path} names {len(class_names)} classes, expected {info.num_classes}")
-    return _arrays(
+    return Arrays(
         class_names, *_cifar_records(path, members[train], 2, info), *_cifar_records(path, members[test], 2, info)
     )
 
@@ -86,7 +86,7 @@ def _read_svhn(folder: Path, info: NamedData) -> Arrays:
     for split in ("train", "test"):
         images, labels = _read_mat(folder / f"{split}_32x32.mat", info)
         tensors += [images, labels]
-    return _arrays(_known_names(info), *tensors)
+    return Arrays(_known_names(info), *tensors)
 
 
 def _read_mat(path: Path, info: NamedData) -> tuple[Tensor, Tensor]:
@@ -148,15 +148,3 @@ def _cifar_records(
 def _known_names(info: NamedData) -> tuple[str, ...]:
     assert info.class_names is not None
     return info.class_names
-
-
-def _arrays(
-    class_names: tuple[str, ...], train_images: Tensor, train_labels: Tensor, test_images: Tensor, test_labels: Tensor
-) -> Arrays:
-    return Arrays(
-        class_names=class_names,
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-    )

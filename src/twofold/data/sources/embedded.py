@@ -11,9 +11,9 @@ import lzma
 from importlib import resources
 
 import torch
-from jaxtyping import Int64, UInt8
-from torch import Tensor
 
+from twofold.data.names import NAMED_DATA
+from twofold.data.sources.store import Arrays
 from twofold.errors import RunError
 
 NUM_TRAIN = 10_000
@@ -22,10 +22,8 @@ SIDE = 28
 ASSET = "fashion-mini.xz"
 
 
-def load_fashion_mini() -> tuple[
-    UInt8[Tensor, "n 1 28 28"], Int64[Tensor, " n"], UInt8[Tensor, "m 1 28 28"], Int64[Tensor, " m"], str
-]:
-    """Return training images and labels, test images and labels, and the SHA-256 of the asset.
+def load_fashion_mini() -> tuple[Arrays, str]:
+    """Return the data set and the SHA-256 of the asset.
 
     Raises:
         RunError: the asset is damaged.
@@ -41,5 +39,7 @@ def load_fashion_mini() -> tuple[
     pixels = SIDE * SIDE
     parts = content.split([NUM_TRAIN * pixels, NUM_TEST * pixels, NUM_TRAIN, NUM_TEST])
     shape = (-1, 1, SIDE, SIDE)
-    train, test = parts[0].reshape(shape), parts[1].reshape(shape)
-    return train, parts[2].to(torch.int64), test, parts[3].to(torch.int64), digest
+    class_names = NAMED_DATA["fashion-mini"].class_names
+    assert class_names is not None
+    train_images, test_images = parts[0].reshape(shape), parts[1].reshape(shape)
+    return Arrays(class_names, train_images, parts[2].to(torch.int64), test_images, parts[3].to(torch.int64)), digest

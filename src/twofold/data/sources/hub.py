@@ -13,13 +13,13 @@ Every image is decoded once before training; what was found is remembered by the
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,10 +29,9 @@ from torch import Tensor
 from twofold.data.check import Checked, check_images
 from twofold.data.decode import BrokenImageError
 from twofold.data.names import HubName, parse_hub_name
-from twofold.data.source import EncodedImages
-from twofold.data.sources.folder import DataError
-from twofold.data.spec import PixelSpec
-from twofold.data.targets import ClassTargets
+from twofold.data.sources.found import EncodedPart, Found
+from twofold.data.sources.problems import DataError
+from twofold.data.targets import ClassTargets, Targets
 from twofold.errors import TwofoldError, check_known
 
 # What the hub's authors call their splits; the first that is there is taken.
@@ -40,34 +39,25 @@ _SPLIT_NAMES = {"train": ("train",), "val": ("validation", "valid", "val", "dev"
 _MOST_NAMED = 20
 
 
-@dataclass(frozen=True)
-class TableSplit:
+@dataclass(frozen=True, eq=False)
+class TablePart(EncodedPart):
     """Rows of one split: `rows` are their numbers in the `table`, whose column `image` holds encoded images."""
 
     table: Any
     image: str
     title: str
     rows: np.ndarray
-    labels: Int64[Tensor, " n"]
+    targets: Targets
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    remedy = "it was readable when checked"
 
-    def select(self, indices: Int64[Tensor, " m"]) -> TableSplit:
+    def select(self, indices: Int64[Tensor, " m"]) -> TablePart:
         """Return the rows at `indices`."""
-        return replace(self, rows=self.rows[indices.numpy()], labels=self.labels[indices])
-
-    def relabelled(self, labels: Int64[Tensor, " n"]) -> TableSplit:
-        """Return the same rows with other labels."""
-        return replace(self, labels=labels)
+        return replace(self, rows=self.rows[indices.numpy()], targets=self.targets.take(indices))
 
     def describe(self, index: int) -> str:
         """Return the data set, the split and the row."""
         return f"{self.title} row {int(self.rows[index])}"
-
-    def describe_all(self) -> list[str]:
-        """Return the description of every row."""
-        return [self.describe(index) for index in range(len(self))]
 
     def record(self, index: int) -> bytes | str:
         """Return the encoded bytes of one image, or the path of its file where the table holds no more than that.
@@ -81,38 +71,7 @@ class TableSplit:
         return value["bytes"] if value.get("bytes") is not None else value["path"]
 
 
-@final
-class TableImages(EncodedImages):
-    """Images decoded from their rows."""
-
-    remedy = "it was readable when checked"
-
-    def __init__(self, split: TableSplit, spec: PixelSpec) -> None:
-        super().__init__(ClassTargets(split.labels), spec)
-        self.records = split
-
-    def describe(self, index: int) -> str:
-        """Return the data set, the split and the row."""
-        return self.records.describe(index)
-
-    def _encoded(self, index: int) -> bytes | str:
-        return self.records.record(index)
-
-
-@dataclass(frozen=True)
-class HubData:
-    """What a data set holds: see `load._Found`."""
-
-    title: str
-    class_names: tuple[str, ...]
-    splits: dict[str, TableSplit]
-    channels: int
-    median_side: int
-    fingerprint: str
-    notes: tuple[str, ...]
-
-
-def open_hub_data(text: str, *, skip_broken: bool, show_progress: bool) -> HubData:
+def open_hub(text: str, *, skip_broken: bool = False, show_progress: bool = True) -> Found[TablePart]:
     """Return the data set that `text`, "hf:NAME", names; every image is decoded once, unless that is known.
 
     Args:
@@ -128,40 +87,46 @@ def open_hub_data(text: str, *, skip_broken: bool, show_progress: bool) -> HubDa
     tables = _tables(wanted, show_progress=show_progress)
     image, label = _columns(wanted, next(iter(tables.values())).features)
     class_names = _class_names(tables, label)
-    splits: dict[str, TableSplit] = {}
+    splits: dict[str, TablePart] = {}
     checked: list[Checked] = []
     notes: list[str] = []
     broken: list[str] = []
     for split, table in tables.items():
-        part, without = _split(f"{text.split('?', maxsplit=1)[0]} {split}", table, image, label, class_names)
+        part, without = _labelled(f"{text.split('?', maxsplit=1)[0]} {split}", table, image, label, class_names)
         if without:
             notes.append(f"{part.title}: {without:,} rows without a class are left out")
-        found = _check(part, show_progress=show_progress)
-        good = [index for index, result in enumerate(found) if result.broken is None]
-        broken += [f"{part.describe(i)}: {result.broken}" for i, result in enumerate(found) if result.broken]
+        results = check_images(
+            "tables",
+            f"{part.table._fingerprint} {image}",
+            keys=[str(row) for row in part.rows.tolist()],
+            encoded=part.record,
+            label=f"checking {part.title}",
+            show_progress=show_progress,
+        )
+        good = [index for index, result in enumerate(results) if result.broken is None]
+        broken += [f"{part.describe(i)}: {result.broken}" for i, result in enumerate(results) if result.broken]
         if good:
             splits[split] = part.select(torch.tensor(good))
-            checked += [found[index] for index in good]
+            checked += [results[index] for index in good]
     if broken and not skip_broken:
         more = f"; and {len(broken) - _MOST_NAMED} more" if len(broken) > _MOST_NAMED else ""
         shown = "; ".join(broken[:_MOST_NAMED]) + more
         raise DataError(f"{text}: {len(broken)} images cannot be used ({shown}); leave them out with --skip-broken")
-    notes += [f"skipped {line}" for line in broken]
     if "train" not in splits:
         raise TwofoldError(f"{text} has no training images with classes; its splits are {', '.join(tables)}")
-    sides = sorted(min(result.height, result.width) for result in checked)
     digest = hashlib.sha256(json.dumps([class_names, image, label]).encode())
     for split, part in splits.items():
         digest.update(f"{split} {tables[split]._fingerprint} {len(part)}".encode())
         digest.update(part.rows.tobytes())
-    return HubData(
-        title=wanted.name,
+    return Found(
+        source=text,
+        name=wanted.name,
         class_names=class_names,
         splits=splits,
         channels=1 if all(result.grey for result in checked) else 3,
-        median_side=sides[(len(sides) - 1) // 2],
+        median_side=statistics.median_low(min(result.height, result.width) for result in checked),
         fingerprint=digest.hexdigest(),
-        notes=tuple(notes),
+        notes=(*notes, *(f"skipped {line}" for line in broken)),
     )
 
 
@@ -170,14 +135,23 @@ def _tables(wanted: HubName, *, show_progress: bool) -> dict[str, Any]:
     # That it is installed, `check_data_name` has seen.
     import datasets
 
-    with _progress_bars(datasets, show_progress):
-        try:
-            loaded = _load(datasets, wanted)
-        except TwofoldError:
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
-            raise TwofoldError(f"cannot load hf:{wanted.name}: {reason}") from error
+    folder = Path(wanted.name).expanduser()
+    if wanted.is_path and not folder.is_dir():
+        raise TwofoldError(f"no such folder: {wanted.name}; a name on the hub is OWNER/NAME")
+    bars_before = datasets.is_progress_bar_enabled()
+    try:
+        (datasets.enable_progress_bars if show_progress else datasets.disable_progress_bars)()
+        if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+            loaded: Any = datasets.load_from_disk(str(folder))
+        else:
+            # A folder that is there could be taken for a name on the hub; resolved, it cannot.
+            name = str(folder.resolve()) if folder.is_dir() else wanted.name
+            loaded = datasets.load_dataset(name, wanted.config, revision=wanted.revision)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise TwofoldError(f"cannot load hf:{wanted.name}: {reason}") from error
+    finally:
+        (datasets.enable_progress_bars if bars_before else datasets.disable_progress_bars)()
     if isinstance(loaded, datasets.Dataset):
         loaded = {"train": loaded}
     tables = {}
@@ -188,27 +162,6 @@ def _tables(wanted: HubName, *, show_progress: bool) -> dict[str, Any]:
     if not tables:
         raise TwofoldError(f"hf:{wanted.name} has the splits {', '.join(map(str, loaded))}; one must be called train")
     return tables
-
-
-def _load(datasets: Any, wanted: HubName) -> Any:
-    folder = Path(wanted.name).expanduser()
-    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-        return datasets.load_from_disk(str(folder))
-    if wanted.is_path and not folder.is_dir():
-        raise TwofoldError(f"no such folder: {wanted.name}; a name on the hub is OWNER/NAME")
-    # A folder that is there could be taken for a name on the hub; resolved, it cannot.
-    name = str(folder.resolve()) if folder.is_dir() else wanted.name
-    return datasets.load_dataset(name, wanted.config, revision=wanted.revision)
-
-
-@contextlib.contextmanager
-def _progress_bars(datasets: Any, show: bool) -> Iterator[None]:
-    before = datasets.is_progress_bar_enabled()
-    try:
-        (datasets.enable_progress_bars if show else datasets.disable_progress_bars)()
-        yield
-    finally:
-        (datasets.enable_progress_bars if before else datasets.disable_progress_bars)()
 
 
 def _columns(wanted: HubName, features: Any) -> tuple[str, str]:
@@ -250,7 +203,7 @@ def _class_names(tables: dict[str, Any], label: str) -> tuple[str, ...]:
     return tuple(str(value) for value in sorted(values, key=lambda value: (isinstance(value, str), value)))
 
 
-def _split(title: str, table: Any, image: str, label: str, class_names: tuple[str, ...]) -> tuple[TableSplit, int]:
+def _labelled(title: str, table: Any, image: str, label: str, class_names: tuple[str, ...]) -> tuple[TablePart, int]:
     """Return the rows that have a class, and how many have none."""
     import datasets
 
@@ -259,21 +212,10 @@ def _split(title: str, table: Any, image: str, label: str, class_names: tuple[st
         known = range(len(class_names))
         numbers = [value if value is not None and value in known else -1 for value in values]
     else:
-        places = {name: place for place, name in enumerate(class_names)}
-        numbers = [places.get(str(value), -1) if value is not None else -1 for value in values]
+        index_of = {name: index for index, name in enumerate(class_names)}
+        numbers = [index_of.get(str(value), -1) if value is not None else -1 for value in values]
     labels = np.asarray(numbers, dtype=np.int64)
     rows = np.flatnonzero(labels >= 0)
     encoded = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
-    return TableSplit(encoded, image, title, rows, torch.from_numpy(labels[rows])), len(labels) - len(rows)
-
-
-def _check(part: TableSplit, *, show_progress: bool) -> list[Checked]:
-    """Return what decoding each row shows; remembered by the table's fingerprint."""
-    return check_images(
-        "tables",
-        f"{part.table._fingerprint} {part.image}",
-        keys=[str(row) for row in part.rows.tolist()],
-        encoded=part.record,
-        label=f"checking {part.title}",
-        show_progress=show_progress,
-    )
+    targets = ClassTargets(torch.from_numpy(labels[rows]))
+    return TablePart(encoded, image, title, rows, targets), len(labels) - len(rows)

@@ -10,16 +10,16 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
 from twofold.data.download import DownloadError, Patience, Resource, download, file_md5
+from twofold.data.images import MemoryImages
 from twofold.data.names import NAMED_DATA
-from twofold.data.source import MemoryImages
 from twofold.data.sources.archives import MNIST_FILES, read_archives
 from twofold.data.sources.embedded import load_fashion_mini
+from twofold.data.sources.found import Found
 from twofold.data.sources.store import Arrays, DamagedStoreError, read_store, write_store
 from twofold.data.targets import ClassTargets
 from twofold.errors import TwofoldError
@@ -30,24 +30,20 @@ _SYSTEM_FOLDER = Path("/usr/share/datasets")
 _CIFAR_BINARY_MD5 = {"cifar10": "c32a1d4ab5d03f1284b67883e8d87530", "cifar100": "03b5dce01913d631647c71ecec9e9cb8"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class NamedImages:
-    """A named data set at its own size, in memory."""
-
-    class_names: tuple[str, ...]
-    train: MemoryImages
-    test: MemoryImages
-    fingerprint: str
-
-
-def load_named(
+def open_named(
     name: str,
     *,
     resources: Sequence[Resource] | None = None,
     patience: Patience | None = None,
     show_progress: bool = True,
-) -> NamedImages:
-    """Return the named data set `name`; `resources` are the files to download, by default the published ones.
+) -> Found[MemoryImages]:
+    """Return the named data set `name` at its own size, in memory.
+
+    Args:
+        name: one of `NAMED_DATA`.
+        resources: the files to download, by default the published ones.
+        patience: how long to wait for the network.
+        show_progress: of downloads.
 
     Raises:
         TwofoldError: the data cannot be had; the message says what to do without a network.
@@ -55,10 +51,18 @@ def load_named(
     if name == "svhn" and importlib.util.find_spec("scipy") is None:
         raise TwofoldError('svhn needs scipy to read its .mat files; pip install "twofold[svhn]"')
     arrays, fingerprint = _find(name, resources, patience, show_progress)
-    return NamedImages(
+    info = NAMED_DATA[name]
+    return Found(
+        source=name,
+        name=name,
         class_names=arrays.class_names,
-        train=MemoryImages(arrays.train_images, ClassTargets(arrays.train_labels), f"{name} train"),
-        test=MemoryImages(arrays.test_images, ClassTargets(arrays.test_labels), f"{name} test"),
+        splits={
+            "train": MemoryImages(arrays.train_images, ClassTargets(arrays.train_labels), f"{name} train"),
+            "test": MemoryImages(arrays.test_images, ClassTargets(arrays.test_labels), f"{name} test"),
+        },
+        channels=info.channels,
+        median_side=min(info.size),
+        own_size=info.size,
         fingerprint=fingerprint,
     )
 
@@ -84,7 +88,7 @@ def _find(
     name: str, resources: Sequence[Resource] | None, patience: Patience | None, show_progress: bool
 ) -> tuple[Arrays, str]:
     if name == "fashion-mini":
-        return _embedded()
+        return load_fashion_mini()
     stored = cache_folder() / "data" / name / "data.safetensors"
     if found := _stored(name, stored):
         return found
@@ -104,20 +108,6 @@ def _find(
         arrays = _obtain(name, resources, patience, show_progress)
         write_store(stored, arrays)
         return arrays, arrays.fingerprint()
-
-
-def _embedded() -> tuple[Arrays, str]:
-    train_images, train_labels, test_images, test_labels, fingerprint = load_fashion_mini()
-    class_names = NAMED_DATA["fashion-mini"].class_names
-    assert class_names is not None
-    arrays = Arrays(
-        class_names=class_names,
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-    )
-    return arrays, fingerprint
 
 
 def _stored(name: str, stored: Path) -> tuple[Arrays, str] | None:

@@ -33,18 +33,19 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from twofold.data.decode import FORMATS, MAX_PIXELS, BrokenImageError, _quiet_pillow, open_image
+from twofold.data.decode import FORMATS, MAX_PIXELS, BrokenImageError, open_image, quiet_pillow
 from twofold.data.inspection import name_trouble
 from twofold.data.parallel import ordered_map
 from twofold.data.pixels import is_grey
-from twofold.data.sources.folder import FolderScan, scan_folder
+from twofold.data.sources.folder import open_folder
+from twofold.data.sources.found import FilePart, Found
 from twofold.data.sources.packed import (
     FORMAT,
     INDEX_NAME,
@@ -58,6 +59,7 @@ from twofold.data.sources.packed import (
     to_json,
 )
 from twofold.data.sources.problems import Problem, summary_error
+from twofold.data.targets import class_labels
 from twofold.errors import RunError, TwofoldError
 from twofold.files import atomic_path, read_json, write_text
 from twofold.keyed import derive_key, permutation
@@ -70,6 +72,7 @@ _KEPT = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
 _MOST_METADATA = 2**16
 _OWN_FILES = re.compile(r"^\.?((train|val|test|all)-\d{5}\.(tar|json)|index\.json|packing\.json)(\.[^.]*\.tmp)?$")
 _LOCK_NAME = ".packing.lock"
+_COLUMNS = ("number", "offset", "length", "crc32", "label", "height", "width", "grey", "path", "broken")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +108,8 @@ class PackResult:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """A file to pack: its place in its split, where it is, its label, and its size and time when packing began."""
+class _File:
+    """A file to pack: its index in its split, where it is, its label, and its size and time when packing began."""
 
     number: int
     path: str
@@ -128,24 +131,6 @@ class _Encoded:
     broken: str | None = None
 
 
-@dataclass
-class _Columns:
-    """The index of a shard while it grows."""
-
-    first: int
-    stop: int
-    number: list[int] = field(default_factory=list)
-    offset: list[int] = field(default_factory=list)
-    length: list[int] = field(default_factory=list)
-    crc32: list[int] = field(default_factory=list)
-    label: list[int] = field(default_factory=list)
-    height: list[int] = field(default_factory=list)
-    width: list[int] = field(default_factory=list)
-    grey: list[bool] = field(default_factory=list)
-    path: list[str] = field(default_factory=list)
-    broken: list[tuple[str, str]] = field(default_factory=list)
-
-
 def pack_folder(
     root: Path, out: Path, options: PackOptions, *, skip_broken: bool = False, show_progress: bool = True
 ) -> PackResult:
@@ -164,18 +149,18 @@ def pack_folder(
         TwofoldError: `out` cannot be used.
         RunError: the folder changed meanwhile, or the disk is full; what is finished stays.
     """
-    _check_places(root, out)
-    scan = scan_folder(root, skip_broken=True, check=False, show_progress=False)
-    for name in scan.class_names:
+    _check_folders(root, out)
+    found = open_folder(root, skip_broken=True, check=False, show_progress=False)
+    for name in found.class_names:
         if (reason := name_trouble(name)) and "UTF-8" in reason:
             raise TwofoldError(f"the class {shown(name)} in {root} {reason}")
-    plan = _plan(scan)
+    plan = _plan(found)
     state = _state(plan, options)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / _LOCK_NAME, timeout=0):
             try:
-                return _pack(scan, plan, out, options, state, skip_broken=skip_broken, show_progress=show_progress)
+                return _pack(found, plan, out, options, state, skip_broken=skip_broken, show_progress=show_progress)
             finally:
                 (out / _LOCK_NAME).unlink(missing_ok=True)
     except Timeout as error:
@@ -184,7 +169,7 @@ def pack_folder(
         raise RunError(f"cannot write {out}: {error.strerror or error}") from error
 
 
-def _check_places(root: Path, out: Path) -> None:
+def _check_folders(root: Path, out: Path) -> None:
     if root.is_dir() and is_packed(root):
         raise TwofoldError(f"{root} is packed already; use it as it is: --data {root}")
     if out.resolve() == root.resolve() or root.resolve() in out.resolve().parents:
@@ -201,46 +186,41 @@ def _check_places(root: Path, out: Path) -> None:
             )
 
 
-def _plan(scan: FolderScan) -> dict[str, list[_Source]]:
+def _plan(found: Found[FilePart]) -> dict[str, list[_File]]:
     """Return the files of each split in the order in which they are packed."""
     plan = {}
-    for split, part in scan.splits.items():
-        labels = part.labels.tolist()
-        sources = []
+    for split, part in found.splits.items():
+        labels = class_labels(part.targets).tolist()
+        files = []
         for number in permutation(derive_key("pack", split), len(labels)).tolist():
             path = part.paths[number]
-            relative = Path(os.path.relpath(path, scan.root)).as_posix()
+            relative = Path(os.path.relpath(path, found.source)).as_posix()
             try:
                 info = os.stat(path)
             except OSError as error:
                 raise _changed(relative, f"is gone ({error.strerror})") from error
-            sources.append(_Source(number, path, relative, labels[number], info.st_size, info.st_mtime_ns))
-        plan[split] = sources
+            files.append(_File(number, path, relative, labels[number], info.st_size, info.st_mtime_ns))
+        plan[split] = files
     return plan
 
 
-def _state(plan: dict[str, list[_Source]], options: PackOptions) -> dict[str, Any]:
+def _state(plan: dict[str, list[_File]], options: PackOptions) -> dict[str, Any]:
     """Return what decides the bytes of a pack, as JSON has it."""
     return {
         "format": FORMAT,
         "version": 1,
-        "options": {
-            "size": options.size,
-            "quality": options.quality,
-            "store": options.store,
-            "shard_bytes": options.shard_bytes,
-        },
+        "options": asdict(options),
         "files": [
-            [split, source.relative, source.size, source.mtime_ns, source.label]
-            for split, sources in plan.items()
-            for source in sources
+            [split, file.relative, file.size, file.mtime_ns, file.label]
+            for split, files in plan.items()
+            for file in files
         ],
     }
 
 
 def _pack(
-    scan: FolderScan,
-    plan: dict[str, list[_Source]],
+    found: Found[FilePart],
+    plan: dict[str, list[_File]],
     out: Path,
     options: PackOptions,
     state: dict[str, Any],
@@ -256,28 +236,30 @@ def _pack(
                 f"{out} holds a pack of other images, or with other options; remove it or give another --out"
             )
         return _result(out, index, was_there=True)
-    _prepare_out(scan.root, out, state)
+    _prepare_out(found.source, out, state)
     entries: dict[str, list[ShardEntry]] = {}
     broken = []
-    for split, sources in plan.items():
-        shards = _pack_split(out, split, sources, options, show_progress)
+    for split, files in plan.items():
+        shards = _pack_split(out, split, files, options, show_progress)
         entries[split] = [entry for entry, _ in shards]
         broken += [pair for _, shard in shards for pair in shard.broken]
-        _require_classes(scan, split, sources, [shard for _, shard in shards])
-    _require_same_folder(scan, plan)
-    left_out = [(problem.path, problem.message) for problem in scan.problems]
-    problems = [
-        *scan.problems,
-        *(Problem("broken image", shown(path), reason, True) for path, reason in sorted(broken)),
-    ]
+        missing = {file.label for file in files} - {label for _, shard in shards for label in shard.label}
+        if split in ("train", "all") and missing:
+            raise RunError(
+                f"the class {shown(found.class_names[min(missing)])} of {found.source} has no image that can be read; "
+                "remove its folder, or repair it"
+            )
+    _require_same_folder(found, plan)
+    problems = [*found.problems, *(Problem("broken image", shown(path), why, True) for path, why in sorted(broken))]
     if problems and not skip_broken:
-        raise summary_error(str(scan.root), problems)
-    content = hashlib.sha256(json.dumps(scan.class_names).encode())
+        raise summary_error(found.source, problems)
+    left_out = [(problem.path, problem.message) for problem in found.problems]
+    content = hashlib.sha256(json.dumps(found.class_names).encode())
     for split, shards_of_split in entries.items():
         content.update("".join([split, *(entry.sha256 for entry in shards_of_split)]).encode())
     index = PackIndex(
-        name=scan.root.resolve().name,
-        class_names=scan.class_names,
+        name=found.name,
+        class_names=found.class_names,
         splits={split: tuple(of_split) for split, of_split in entries.items()},  # type: ignore[misc]
         size=options.size,
         quality=options.quality,
@@ -303,7 +285,7 @@ def _result(out: Path, index: PackIndex, *, was_there: bool) -> PackResult:
     )
 
 
-def _prepare_out(root: Path, out: Path, state: dict[str, Any]) -> None:
+def _prepare_out(root: str, out: Path, state: dict[str, Any]) -> None:
     """Remove what a killed process left under temporary names; start anew where the folder or options changed."""
     for path in out.glob(".*.tmp"):
         if _OWN_FILES.match(path.name):
@@ -323,7 +305,7 @@ def _prepare_out(root: Path, out: Path, state: dict[str, Any]) -> None:
     write_text(out / STATE_NAME, json.dumps(state) + "\n")
 
 
-def _difference(root: Path, before: dict[str, Any], state: dict[str, Any]) -> str:
+def _difference(root: str, before: dict[str, Any], state: dict[str, Any]) -> str:
     if before.get("options") != state["options"]:
         return "the options are not those that packing began with"
     old, new = ({row[1]: row for row in part.get("files", [])} for part in (before, state))
@@ -333,17 +315,17 @@ def _difference(root: Path, before: dict[str, Any], state: dict[str, Any]) -> st
 
 
 def _pack_split(
-    out: Path, split: str, sources: list[_Source], options: PackOptions, show_progress: bool
+    out: Path, split: str, files: list[_File], options: PackOptions, show_progress: bool
 ) -> list[tuple[ShardEntry, ShardIndex]]:
     """Return the shards of a split, those that were finished before first."""
     shards = _finished_shards(out, split)
     position = shards[-1][1].stop if shards else 0
     if position:
-        note(f"{split}: {position:,} of {len(sources):,} images were packed before; going on")
-    encoded = ordered_map(lambda source: _encode(source, options), sources[position:])
-    tracked = track(encoded, total=len(sources) - position, label=f"packing {split} images", enabled=show_progress)
+        note(f"{split}: {position:,} of {len(files):,} images were packed before; going on")
+    encoded = ordered_map(lambda file: _encode(file, options), files[position:])
+    tracked = track(encoded, total=len(files) - position, label=f"packing {split} images", enabled=show_progress)
     with contextlib.closing(encoded), contextlib.closing(tracked):  # type: ignore[type-var]
-        items = zip(sources[position:], tracked, strict=True)
+        items = zip(files[position:], tracked, strict=True)
         pending = next(items, None)
         while pending is not None:
             name = f"{split}-{len(shards):05d}"
@@ -391,47 +373,54 @@ def _write_shard(
     name: str,
     split: str,
     position: int,
-    pending: tuple[_Source, _Encoded] | None,
-    items: Iterator[tuple[_Source, _Encoded]],
+    pending: tuple[_File, _Encoded] | None,
+    items: Iterator[tuple[_File, _Encoded]],
     options: PackOptions,
-) -> tuple[ShardEntry, ShardIndex, tuple[_Source, _Encoded] | None]:
+) -> tuple[ShardEntry, ShardIndex, tuple[_File, _Encoded] | None]:
     """Write one shard and its index; return both, and the record that no longer fitted."""
-    columns = _Columns(position, position)
+    stop = position
+    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
     path = out / f"{name}.tar"
     with atomic_path(path) as temporary:
         with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
             while pending is not None:
-                source, encoded = pending
+                file, encoded = pending
                 if encoded.broken is not None:
-                    columns.broken.append((_plain(source.relative), _plain(encoded.broken)))
+                    columns["broken"].append((_plain(file.relative), _plain(encoded.broken)))
                 else:
                     room = options.shard_bytes - tar.offset - 4 * tarfile.BLOCKSIZE
-                    if columns.number and len(encoded.content) > room:
+                    if columns["number"] and len(encoded.content) > room:
                         break
-                    _add_record(tar, columns, source, encoded)
-                columns.stop += 1
+                    _add_record(tar, columns, file, encoded)
+                stop += 1
                 pending = next(items, None)
         num_bytes, digest = temporary.stat().st_size, _sha256(temporary)
-    shard = ShardIndex(bytes=num_bytes, sha256=digest, split=split, **vars(columns))  # type: ignore[arg-type]
+    shard = ShardIndex.model_validate(
+        {"bytes": num_bytes, "sha256": digest, "split": split, "first": position, "stop": stop, **columns}
+    )
     # From here on the shard counts.
     write_text(path.with_suffix(".json"), to_json(shard))
     return _entry(path.with_suffix(".json"), shard), shard, pending
 
 
-def _add_record(tar: tarfile.TarFile, columns: _Columns, source: _Source, encoded: _Encoded) -> None:
+def _add_record(tar: tarfile.TarFile, columns: dict[str, list[Any]], file: _File, encoded: _Encoded) -> None:
     """Append the image and, as WebDataset's readers expect it, its label."""
-    key = f"{source.number:08d}"
-    columns.number.append(source.number)
-    # In this format a header is exactly one block, so the content starts a block after it.
-    columns.offset.append(tar.offset + tarfile.BLOCKSIZE)
-    columns.length.append(len(encoded.content))
-    columns.crc32.append(zlib.crc32(encoded.content))
-    columns.label.append(source.label)
-    columns.height.append(encoded.height)
-    columns.width.append(encoded.width)
-    columns.grey.append(encoded.grey)
-    columns.path.append(_plain(source.relative))
-    for member, content in ((f"{key}.{encoded.suffix}", encoded.content), (f"{key}.cls", str(source.label).encode())):
+    entry = {
+        "number": file.number,
+        # In this format a header is exactly one block, so the content starts a block after it.
+        "offset": tar.offset + tarfile.BLOCKSIZE,
+        "length": len(encoded.content),
+        "crc32": zlib.crc32(encoded.content),
+        "label": file.label,
+        "height": encoded.height,
+        "width": encoded.width,
+        "grey": encoded.grey,
+        "path": _plain(file.relative),
+    }
+    for name, value in entry.items():
+        columns[name].append(value)
+    key = f"{file.number:08d}"
+    for member, content in ((f"{key}.{encoded.suffix}", encoded.content), (f"{key}.cls", str(file.label).encode())):
         info = tarfile.TarInfo(member)
         info.size = len(content)
         info.mode = 0o644
@@ -443,7 +432,7 @@ def _plain(text: str) -> str:
     return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def _encode(source: _Source, options: PackOptions) -> _Encoded:
+def _encode(source: _File, options: PackOptions) -> _Encoded:
     """Return a file as it is stored.
 
     Raises:
@@ -453,7 +442,7 @@ def _encode(source: _Source, options: PackOptions) -> _Encoded:
         with open(source.path, "rb") as file:
             _require_unchanged(source, os.fstat(file.fileno()))
             try:
-                encoded = _read_and_encode(file, source, options)
+                encoded = _read_and_encode(file, options)
             except BrokenImageError as error:
                 encoded = _Encoded(broken=error.reason)
             _require_unchanged(source, os.fstat(file.fileno()))
@@ -464,7 +453,7 @@ def _encode(source: _Source, options: PackOptions) -> _Encoded:
     return encoded
 
 
-def _require_unchanged(source: _Source, info: os.stat_result) -> None:
+def _require_unchanged(source: _File, info: os.stat_result) -> None:
     if (info.st_size, info.st_mtime_ns) != (source.size, source.mtime_ns):
         raise _changed(source.relative, "was changed")
 
@@ -473,7 +462,7 @@ def _changed(relative: str, what: str) -> RunError:
     return RunError(f"{shown(relative)} {what} while the folder was packed; run the command again when it is at rest")
 
 
-def _read_and_encode(file: io.BufferedReader, source: _Source, options: PackOptions) -> _Encoded:
+def _read_and_encode(file: io.BufferedReader, options: PackOptions) -> _Encoded:
     image = _open_reduced(file, options)
     if image is None:
         file.seek(0)
@@ -510,7 +499,7 @@ def _open_reduced(file: io.BufferedReader, options: PackOptions) -> Image.Image 
         BrokenImageError: it cannot be read.
     """
     size = options.size
-    _quiet_pillow()
+    quiet_pillow()
     try:
         header = Image.open(file, formats=FORMATS)
     except Exception:  # noqa: BLE001 - whatever it is, open_image says it in words
@@ -529,24 +518,11 @@ def _open_reduced(file: io.BufferedReader, options: PackOptions) -> Image.Image 
     return open_image(file)
 
 
-def _require_classes(scan: FolderScan, split: str, sources: list[_Source], shards: list[ShardIndex]) -> None:
-    """Check that each class to train on has an image that could be read."""
-    if split not in ("train", "all"):
-        return
-    wanted = {source.label for source in sources}
-    if empty := sorted(wanted - {label for shard in shards for label in shard.label}):
-        name = shown(scan.class_names[empty[0]])
-        raise RunError(
-            f"the class {name} of {scan.root} has no image that can be read; remove its folder, or repair it"
-        )
-
-
-def _require_same_folder(scan: FolderScan, plan: dict[str, list[_Source]]) -> None:
+def _require_same_folder(found: Found[FilePart], plan: dict[str, list[_File]]) -> None:
     """Check that the folder holds what it held when packing began."""
-    again = _plan(scan_folder(scan.root, skip_broken=True, check=False, show_progress=False))
+    again = _plan(open_folder(Path(found.source), skip_broken=True, check=False, show_progress=False))
     before, now = (
-        {(split, source.relative): source for split, sources in part.items() for source in sources}
-        for part in (plan, again)
+        {(split, file.relative): file for split, files in part.items() for file in files} for part in (plan, again)
     )
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):

@@ -27,11 +27,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import statistics
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, final
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -42,9 +43,9 @@ from torch import Tensor
 from twofold.data.decode import RECORD_FORMATS, BrokenImageError, bare_pixels, open_image
 from twofold.data.parallel import ordered_map
 from twofold.data.pixels import image_to_pil, to_pixels, whole_pixels
-from twofold.data.source import EncodedImages
+from twofold.data.sources.found import EncodedPart, Found
 from twofold.data.spec import PixelSpec
-from twofold.data.targets import ClassTargets
+from twofold.data.targets import ClassTargets, Targets
 from twofold.errors import RunError, TwofoldError
 from twofold.terminal import track
 
@@ -142,11 +143,11 @@ class PackIndex(_Strict):
 _Model = TypeVar("_Model", bound=_Strict)
 
 
-@dataclass(frozen=True)
-class PackedSplit:
+@dataclass(frozen=True, eq=False)
+class PackedPart(EncodedPart):
     """The records of one split of a pack, in the order of the folder that was packed: a column entry for each.
 
-    `shard` and `row` are the record's shard (into `names`) and its place in that; `offset`, `length` and `crc32`
+    `shard` and `row` are the record's shard (an index into `names`) and its row in that; `offset`, `length` and `crc32`
     where its bytes lie and what they must sum to; `side` the shorter side of the image in pixels. 40 bytes an image is
     all that is held in memory.
     """
@@ -154,7 +155,7 @@ class PackedSplit:
     root: Path
     names: tuple[str, ...]
     read: RangeReader
-    labels: Int64[Tensor, " n"]
+    targets: Targets
     shard: np.ndarray
     row: np.ndarray
     offset: np.ndarray
@@ -162,18 +163,17 @@ class PackedSplit:
     crc32: np.ndarray
     side: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    # The checksum was right: whoever wrote the shard wrote this.
+    remedy = "pack the folder again"
+    formats = RECORD_FORMATS
 
-    def select(self, indices: Int64[Tensor, " m"]) -> PackedSplit:
+    def select(self, indices: Int64[Tensor, " m"]) -> PackedPart:
         """Return the records at `indices`."""
         at = indices.numpy()
         columns = (self.shard, self.row, self.offset, self.length, self.crc32, self.side)
-        return PackedSplit(self.root, self.names, self.read, self.labels[indices], *[column[at] for column in columns])
-
-    def relabelled(self, labels: Int64[Tensor, " n"]) -> PackedSplit:
-        """Return the same records with other labels."""
-        return replace(self, labels=labels)
+        return PackedPart(
+            self.root, self.names, self.read, self.targets.take(indices), *[column[at] for column in columns]
+        )
 
     def describe(self, index: int) -> str:
         """Return where the image came from, and its shard."""
@@ -189,8 +189,8 @@ class PackedSplit:
     def describe_all(self) -> list[str]:
         """Return the description of every record; each index is read once."""
         described = [""] * len(self)
-        for place, name in enumerate(self.names):
-            at = np.flatnonzero(self.shard == place).tolist()
+        for number, name in enumerate(self.names):
+            at = np.flatnonzero(self.shard == number).tolist()
             if not at:
                 continue
             paths = read_model(self.root / f"{name}.json", ShardIndex).path
@@ -224,57 +224,20 @@ class PackedSplit:
             )
         return content
 
+    def pixels(self, index: int, spec: PixelSpec) -> UInt8[np.ndarray, "channels height width"]:
+        """Return one image at the size and channels of `spec`; bare pixels are not decoded."""
+        content = self.record(index)
+        bare = bare_pixels(content)
+        if bare is None:
+            return to_pixels(open_image(content, formats=self.formats), spec).numpy()
+        whole = whole_pixels(bare, spec)
+        return to_pixels(image_to_pil(bare), spec).numpy() if whole is None else whole
 
-@dataclass(frozen=True)
-class Packed:
-    """An opened pack: what its index says, and its splits.
-
-    `channels` is 1 if every image is grey, else 3; `median_side` the median of the shorter sides in pixels.
-    """
-
-    root: Path
-    index: PackIndex
-    splits: dict[str, PackedSplit]
-    channels: int
-    median_side: int
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should be told: the images that were left out."""
-        return tuple(f"left out when packing: {path}: {reason}" for path, reason in self.index.skipped)
-
-
-@final
-class PackedImages(EncodedImages):
-    """Images decoded from their shards."""
-
-    # The checksum was right: whoever wrote the shard wrote this.
-    remedy = "pack the folder again"
-    formats = RECORD_FORMATS
-
-    def __init__(self, records: PackedSplit, spec: PixelSpec) -> None:
-        super().__init__(ClassTargets(records.labels), spec)
-        self.records = records
-        self._num_bytes = spec.channels * spec.image_size[0] * spec.image_size[1]
-        self._side = min(spec.image_size)
-
-    def describe(self, index: int) -> str:
-        """Return where an image came from, and its shard."""
-        return self.records.describe(index)
-
-    def _encoded(self, index: int) -> bytes:
-        return self.records.record(index)
-
-    def _decoded(self, encoded: str | bytes) -> UInt8[np.ndarray, "channels height width"]:
-        pixels = bare_pixels(encoded) if isinstance(encoded, bytes) else None
-        if pixels is None:
-            return super()._decoded(encoded)
-        whole = whole_pixels(pixels, self.spec)
-        return to_pixels(image_to_pil(pixels), self.spec).numpy() if whole is None else whole
-
-    def _is_bare(self, index: int) -> bool:
+    def needs_no_decoding(self, index: int, spec: PixelSpec) -> bool:
+        """Tell, without reading it, whether an image seems to be stored as the pixels of `spec`."""
         # What is compressed has fewer bytes than pixels; and what has another size is to be scaled.
-        return int(self.records.length[index]) >= self._num_bytes and int(self.records.side[index]) == self._side
+        height, width = spec.image_size
+        return bool(self.length[index] >= spec.channels * height * width and self.side[index] == min(height, width))
 
 
 def is_packed(root: Path) -> bool:
@@ -299,7 +262,16 @@ def _says_format(path: Path) -> bool:
         return False
 
 
-def open_packed(root: Path, *, read: RangeReader | None = None) -> Packed:
+def read_index(root: Path) -> PackIndex:
+    """Return what the pack in the folder `root` holds.
+
+    Raises:
+        TwofoldError: its index is missing or not what was written.
+    """
+    return read_model(root / INDEX_NAME, PackIndex)
+
+
+def open_packed(root: Path, *, read: RangeReader | None = None) -> Found[PackedPart]:
     """Return the pack in the folder `root`.
 
     Args:
@@ -311,44 +283,48 @@ def open_packed(root: Path, *, read: RangeReader | None = None) -> Packed:
         TwofoldError: the index is missing or not what was written.
         RunError: a shard is missing or has another length than was written.
     """
-    index = read_model(root / INDEX_NAME, PackIndex)
-    splits: dict[str, PackedSplit] = {}
-    sides: list[np.ndarray] = []
+    index = read_index(root)
+    splits: dict[str, PackedPart] = {}
     all_grey = True
     for split, entries in index.splits.items():
         shards = [_open_shard(root, entry, check_file=read is None) for entry in entries]
-        columns = {
-            name: np.concatenate([np.asarray(getattr(shard, name), dtype=kind) for shard in shards])
-            if shards
-            else np.empty(0, dtype=kind)
-            for name, kind in (("number", np.int64), ("offset", np.int64), ("length", np.int64), ("crc32", np.uint32))
-        }
-        labels = np.array([label for shard in shards for label in shard.label], dtype=np.int64)
+        all_grey &= all(all(shard.grey) for shard in shards)
+
+        def column(name: str, kind: type[np.generic], shards: list[ShardIndex] = shards) -> np.ndarray:
+            return np.array([value for shard in shards for value in getattr(shard, name)], dtype=kind)
+
+        order = np.argsort(column("number", np.int64), kind="stable")
+        labels = column("label", np.int64)[order]
         if labels.size and labels.max() >= len(index.class_names):
             raise TwofoldError(
                 f"{root / INDEX_NAME} names {len(index.class_names)} classes, but a record has the label {labels.max()}"
             )
-        side = np.array([min(size) for one in shards for size in zip(one.height, one.width, strict=True)], np.int32)
         counts = [len(shard.number) for shard in shards]
-        order = np.argsort(columns["number"], kind="stable")
-        splits[split] = PackedSplit(
+        splits[split] = PackedPart(
             root,
             tuple(entry.name for entry in entries),
             read or functools.partial(_read_range, root),
-            torch.from_numpy(labels[order]),
-            np.repeat(np.arange(len(shards), dtype=np.int32), counts)[order],
-            np.concatenate([np.arange(count, dtype=np.int32) for count in [*counts, 0]])[order],
-            columns["offset"][order],
-            columns["length"][order],
-            columns["crc32"][order],
-            side[order],
+            ClassTargets(torch.from_numpy(labels)),
+            shard=np.repeat(np.arange(len(shards), dtype=np.int32), counts)[order],
+            row=np.concatenate([np.arange(count, dtype=np.int32) for count in [*counts, 0]])[order],
+            offset=column("offset", np.int64)[order],
+            length=column("length", np.int64)[order],
+            crc32=column("crc32", np.uint32)[order],
+            side=np.minimum(column("height", np.int32), column("width", np.int32))[order],
         )
-        sides.append(side)
-        all_grey &= all(all(shard.grey) for shard in shards)
-    every = np.sort(np.concatenate(sides))
-    if not every.size:
+    sides = np.concatenate([part.side for part in splits.values()]).tolist()
+    if not sides:
         raise TwofoldError(f"{root / INDEX_NAME} lists no images; pack the folder again")
-    return Packed(root, index, splits, 1 if all_grey else 3, int(every[(len(every) - 1) // 2]))
+    return Found(
+        source=str(root),
+        name=root.resolve().name,
+        class_names=index.class_names,
+        splits=splits,
+        channels=1 if all_grey else 3,
+        median_side=statistics.median_low(sides),
+        fingerprint=index.fingerprint,
+        notes=tuple(f"left out when packing: {path}: {reason}" for path, reason in index.skipped),
+    )
 
 
 def _open_shard(root: Path, entry: ShardEntry, *, check_file: bool) -> ShardIndex:
@@ -385,7 +361,7 @@ def find_damage(root: Path, *, show_progress: bool = True) -> list[str]:
     if damaged:
         return damaged
     # What lies between the records: headers and labels, which other readers go by.
-    for entries in packed.index.splits.values():
+    for entries in read_index(root).splits.values():
         for entry in entries:
             path = root / f"{entry.name}.tar"
             with path.open("rb") as file:
@@ -394,7 +370,7 @@ def find_damage(root: Path, *, show_progress: bool = True) -> list[str]:
     return damaged
 
 
-def _damage(records: PackedSplit, index: int) -> str | None:
+def _damage(records: PackedPart, index: int) -> str | None:
     try:
         open_image(records.record(index), formats=RECORD_FORMATS)
     except BrokenImageError as error:

@@ -22,7 +22,7 @@ from twofold.files import write_bytes
 _TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Arrays:
     """A data set as tensors: uint8 images (n, channels, height, width), int64 labels, and the class names."""
 
@@ -65,7 +65,7 @@ def read_store(path: Path) -> tuple[Arrays, str]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             class_names = tuple(json.loads(metadata["class_names"]))
-            arrays = Arrays(class_names=class_names, **{name: file.get_tensor(name) for name in _TENSORS})
+            arrays = Arrays(class_names, *(file.get_tensor(name) for name in _TENSORS))
             expected = metadata["sha256"]
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise DamagedStoreError(str(error)) from error

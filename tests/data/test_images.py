@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from twofold.data import (
     ClassTargets,
+    FilePart,
     Images,
     MemoryImages,
     PixelSpec,
-    ResizedImages,
     StreamedImages,
     open_image,
     prefetch,
@@ -27,7 +27,11 @@ SPEC = PixelSpec(channels=3, image_size=(8, 10))
 
 def streamed(photos: Path, repeat: int = 1) -> StreamedImages:
     paths = sorted(str(path) for path in photos.rglob("*.png")) * repeat
-    return StreamedImages(paths, ClassTargets(torch.arange(len(paths)) % 2), SPEC)
+    return StreamedImages(files(paths, torch.arange(len(paths)) % 2), SPEC)
+
+
+def files(paths: list[str], labels: torch.Tensor) -> FilePart:
+    return FilePart(paths, ClassTargets(labels))
 
 
 def in_memory(images: Images) -> MemoryImages:
@@ -37,7 +41,7 @@ def in_memory(images: Images) -> MemoryImages:
 def test_every_kind_keeps_the_contract(photos: Path):
     stream = streamed(photos)
     held = in_memory(stream)
-    kinds = [stream, held, ResizedImages(held, SPEC)]
+    kinds = [stream, held, StreamedImages(held, SPEC)]
     order = torch.tensor([3, 0, 15, 3])
     expected = held.images[order]
     for images in kinds:
@@ -55,7 +59,7 @@ def test_every_kind_keeps_the_contract(photos: Path):
 def test_streamed_pixels_are_those_of_the_files(photos: Path):
     images = streamed(photos)
     for index in (0, 7):
-        expected = to_pixels(open_image(images.paths[index]), SPEC)
+        expected = to_pixels(open_image(images.describe(index)), SPEC)
         assert torch.equal(images.load(torch.tensor([index]))[0], expected)
 
 
@@ -65,9 +69,10 @@ def test_descriptions(photos: Path):
     held = in_memory(stream)
     assert held.describe(2) == "photos test #2"
     assert held.select(torch.tensor([5, 9])).describe(1) == "photos test #9"
-    assert ResizedImages(held, SPEC).describe(4) == "photos test #4"
-    by_path = MemoryImages(held.images, held.targets, stream.paths)
-    assert by_path.select(torch.tensor([5, 9])).describe(1) == stream.paths[9]
+    assert StreamedImages(held, SPEC).describe(4) == "photos test #4"
+    paths = [stream.describe(index) for index in range(16)]
+    by_path = MemoryImages(held.images, held.targets, paths)
+    assert by_path.select(torch.tensor([5, 9])).describe(1) == paths[9]
 
 
 def test_memory_images_move(photos: Path):
@@ -91,11 +96,8 @@ def test_a_file_that_became_unreadable_is_named(photos: Path):
 
 
 def test_colour_for_a_grey_network_names_the_file(photos: Path):
-    images = StreamedImages(
-        [str(photos / "cat" / "000.png")],
-        ClassTargets(torch.zeros(1, dtype=torch.int64)),
-        PixelSpec(channels=1, image_size=(4, 4)),
-    )
+    part = files([str(photos / "cat" / "000.png")], torch.zeros(1, dtype=torch.int64))
+    images = StreamedImages(part, PixelSpec(channels=1, image_size=(4, 4)))
     with pytest.raises(TwofoldError, match=r"cat/000\.png: the image is in colour"):
         images.load(torch.tensor([0]))
 
@@ -179,10 +181,10 @@ def growth(images: Images) -> int:
 
 def test_memory_stays_flat_as_the_number_of_images_grows(photos: Path):
     spec = PixelSpec(channels=3, image_size=(160, 160))
-    paths = streamed(photos).paths
+    part = streamed(photos).part
 
     def repeated(times: int) -> StreamedImages:
-        return StreamedImages(paths * times, ClassTargets(torch.zeros(len(paths) * times, dtype=torch.int64)), spec)
+        return StreamedImages(part.select(torch.arange(len(part)).repeat(times)), spec)
 
     growth(repeated(12))  # what is allocated on first use is not counted
     all_pixels = len(repeated(120)) * 3 * 160 * 160

@@ -1,9 +1,12 @@
-"""Labelled images that can be had by index, whether they lie in memory or are decoded from files as needed.
+"""Images that can be had by index, whether they lie in memory or are decoded from files as needed.
 
 Everything that trains or evaluates asks an `Images` for a batch of uint8 pixels and does the rest on the device.
 Data that fit are a `MemoryImages`: one tensor, a batch is an index. Data that do not are decoded in threads, batch
 by batch (`StreamedImages`), and `prefetch` does so while the device computes. Which of the two it is shows in speed
 alone: both go through `to_pixels`, so the pixels are the same.
+
+Before their size is decided, images are a `Part`: the images of one split as their source stores them, to be selected
+from, given other targets, and opened at a size.
 """
 
 from __future__ import annotations
@@ -18,19 +21,21 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from twofold.data.decode import FORMATS, BrokenImageError, open_image
+from twofold.data.decode import BrokenImageError
 from twofold.data.parallel import num_workers, ordered_map
 from twofold.data.pixels import ChannelMismatchError, image_to_pil, to_pixels
 from twofold.data.spec import PixelSpec
 from twofold.data.targets import Targets
 from twofold.errors import RunError
+from twofold.terminal import track
 
 _TASK_SIZE = 8
+_MEMORY_BATCH = 256
 
 
 @runtime_checkable
 class Images(Protocol):
-    """Labelled images by index; `in_memory` says whether a batch costs no decoding."""
+    """Images by index and what is known of them; `in_memory` says whether a batch costs no decoding."""
 
     @property
     def targets(self) -> Targets:
@@ -53,9 +58,55 @@ class Images(Protocol):
         ...
 
 
+class Part(abc.ABC):
+    """The images of one split as their source stores them; `open` gives them the size and channels of a spec.
+
+    `remedy` is what an error about an image that cannot be decoded says at its end.
+    """
+
+    targets: Targets
+    remedy: str = "it was readable when the data were checked, or was not checked"
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @abc.abstractmethod
+    def select(self, indices: Int64[Tensor, " m"]) -> Part:
+        """Return the images at `indices`, in their order."""
+
+    @abc.abstractmethod
+    def with_targets(self, targets: Targets) -> Part:
+        """Return the same images with other targets."""
+
+    @abc.abstractmethod
+    def describe(self, index: int) -> str:
+        """Return words by which a person finds the image."""
+
+    @abc.abstractmethod
+    def pixels(self, index: int, spec: PixelSpec) -> UInt8[np.ndarray, "channels height width"]:
+        """Return the pixels of one image, decoded and resized; called by many threads.
+
+        Raises:
+            BrokenImageError: it cannot be decoded.
+            ChannelMismatchError: it is in colour, the spec is grey and does not convert.
+        """
+
+    @abc.abstractmethod
+    def with_pixels(self, pixels: UInt8[Tensor, "n channels height width"]) -> MemoryImages:
+        """Return the same images with `pixels` in memory, each described as here."""
+
+    def open(self, spec: PixelSpec) -> Images:
+        """Return the images at the size and channels of `spec`."""
+        return StreamedImages(self, spec)
+
+    def needs_no_decoding(self, index: int, spec: PixelSpec) -> bool:
+        """Tell, without reading it, whether an image seems to be stored as the pixels of `spec`."""
+        return False
+
+
 @final
-class MemoryImages:
-    """Images held as one uint8 tensor, on any device.
+class MemoryImages(Part):
+    """Images held as one uint8 tensor, on any device: opened already, and a part that can be opened at another size.
 
     `origin` is one description per image (paths), or one name for all; then `numbers` are the images' numbers in
     the set of that name, by default 0, 1, 2 …
@@ -75,9 +126,6 @@ class MemoryImages:
         self.origin = origin
         self.numbers = torch.arange(len(targets)) if numbers is None else numbers
 
-    def __len__(self) -> int:
-        return len(self.targets)
-
     def load(self, indices: Int64[Tensor, " batch"]) -> UInt8[Tensor, "batch channels height width"]:
         """Return the pixels at `indices`, on the device of the images."""
         return self.images[indices.to(self.images.device)]
@@ -95,19 +143,45 @@ class MemoryImages:
         origin = self.origin if isinstance(self.origin, str) else [self.origin[index] for index in indices.tolist()]
         return MemoryImages(self.images[indices], self.targets.take(indices), origin, self.numbers[indices.cpu()])
 
+    def with_targets(self, targets: Targets) -> MemoryImages:
+        """Return the same images with other targets."""
+        return MemoryImages(self.images, targets, self.origin, self.numbers)
 
-class _DecodedImages(abc.ABC):
-    """Images that are made when asked for, by a pool of threads."""
+    def with_pixels(self, pixels: UInt8[Tensor, "n channels height width"]) -> MemoryImages:
+        """Return the same images with other pixels."""
+        return MemoryImages(pixels, self.targets, self.origin, self.numbers)
+
+    def pixels(self, index: int, spec: PixelSpec) -> UInt8[np.ndarray, "channels height width"]:
+        """Return one image at the size and channels of `spec`."""
+        return to_pixels(image_to_pil(self.images[index]), spec).numpy()
+
+    def open(self, spec: PixelSpec) -> Images:
+        """Return these images where they are as `spec` says, else resized whenever they are asked for."""
+        return self if self.images.shape[1:] == (spec.channels, *spec.image_size) else StreamedImages(self, spec)
+
+
+@final
+class StreamedImages:
+    """Images of a part that are made when asked for, by a pool of threads; memory does not grow with their number."""
 
     in_memory = False
 
-    def __init__(self, targets: Targets, spec: PixelSpec) -> None:
-        self.targets = targets
+    def __init__(self, part: Part, spec: PixelSpec) -> None:
+        self.part = part
         self.spec = spec
         self._pool = ThreadPoolExecutor(num_workers(), thread_name_prefix="twofold-decode")
 
+    @property
+    def targets(self) -> Targets:
+        """What is known of each image."""
+        return self.part.targets
+
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.part)
+
+    def describe(self, index: int) -> str:
+        """Return words by which a person finds the image."""
+        return self.part.describe(index)
 
     def load(self, indices: Int64[Tensor, " batch"]) -> UInt8[Tensor, "batch channels height width"]:
         """Return the pixels at `indices`, decoded in parallel.
@@ -119,91 +193,35 @@ class _DecodedImages(abc.ABC):
         n = len(numbers)
         batch = np.empty((n, self.spec.channels, *self.spec.image_size), dtype=np.uint8)
 
-        def fill(places: list[int]) -> None:
-            for place in places:
+        def fill(positions: list[int]) -> None:
+            for position in positions:
                 # By numpy: torch would copy in threads of its own, in each of these.
-                batch[place] = self._pixels(numbers[place])
+                batch[position] = self._pixels(numbers[position])
 
         # Several images a task: for small ones, handing out the task costs as much as the work.
-        hard = [place for place in range(n) if not self._is_bare(numbers[place])]
+        hard = [index for index in range(n) if not self.part.needs_no_decoding(numbers[index], self.spec)]
         decoded = self._pool.map(fill, [hard[start : start + _TASK_SIZE] for start in range(0, len(hard), _TASK_SIZE)])
-        # Threads take turns at Python, and where there is nothing to decode that is all there is: two would be slower.
+        # Without decoding there is only Python to run, which threads do in turns: here, one is faster than several.
         fill(sorted(set(range(n)) - set(hard)))
         # list() waits for all and re-raises the first failure.
         list(decoded)
         return torch.from_numpy(batch)
 
-    def _is_bare(self, index: int) -> bool:
-        """Tell, without reading it, whether an image seems to be stored as bare pixels."""
-        return False
-
-    @abc.abstractmethod
-    def describe(self, index: int) -> str:
-        """Return words by which a person finds the image."""
-
-    @abc.abstractmethod
-    def _pixels(self, index: int) -> UInt8[np.ndarray, "channels height width"]: ...
-
-
-class EncodedImages(_DecodedImages):
-    """Images decoded from files or records whenever they are asked for; memory does not grow with their number.
-
-    Attributes:
-        remedy: what an error about an image that cannot be decoded says at its end.
-        formats: what the encoded bytes may be.
-    """
-
-    remedy: str
-    formats: tuple[str, ...] = FORMATS
-
-    @abc.abstractmethod
-    def _encoded(self, index: int) -> str | bytes:
-        """Return an image's path, or its encoded bytes."""
+    def to_memory(self, *, label: str, show_progress: bool) -> MemoryImages:
+        """Return all of the images in memory; `label` is that of the progress."""
+        pixels = torch.empty(len(self), self.spec.channels, *self.spec.image_size, dtype=torch.uint8)
+        chunks = torch.arange(len(self)).split(_MEMORY_BATCH)
+        for chunk in track(chunks, total=len(chunks), label=label, enabled=show_progress):
+            pixels[chunk] = self.load(chunk)
+        return self.part.with_pixels(pixels)
 
     def _pixels(self, index: int) -> UInt8[np.ndarray, "channels height width"]:
         try:
-            return self._decoded(self._encoded(index))
+            return self.part.pixels(index, self.spec)
         except BrokenImageError as error:
-            raise RunError(f"{self.describe(index)}: {error.reason}; {self.remedy}") from error
+            raise RunError(f"{self.describe(index)}: {error.reason}; {self.part.remedy}") from error
         except ChannelMismatchError as error:
             raise ChannelMismatchError(f"{self.describe(index)}: {error}") from error
-
-    def _decoded(self, encoded: str | bytes) -> UInt8[np.ndarray, "channels height width"]:
-        return to_pixels(open_image(encoded, formats=self.formats), self.spec).numpy()
-
-
-@final
-class StreamedImages(EncodedImages):
-    """Images decoded from their files."""
-
-    remedy = "it was readable when the data were checked, or was not checked"
-
-    def __init__(self, paths: list[str], targets: Targets, spec: PixelSpec) -> None:
-        super().__init__(targets, spec)
-        self.paths = paths
-
-    def describe(self, index: int) -> str:
-        """Return the path of an image."""
-        return self.paths[index]
-
-    def _encoded(self, index: int) -> str:
-        return self.paths[index]
-
-
-@final
-class ResizedImages(_DecodedImages):
-    """Images in memory at another size or number of channels, resized whenever they are asked for."""
-
-    def __init__(self, base: MemoryImages, spec: PixelSpec) -> None:
-        super().__init__(base.targets, spec)
-        self.base = base
-
-    def describe(self, index: int) -> str:
-        """Return the description of the image that is resized."""
-        return self.base.describe(index)
-
-    def _pixels(self, index: int) -> UInt8[np.ndarray, "channels height width"]:
-        return to_pixels(image_to_pil(self.base.images[index]), self.spec).numpy()
 
 
 def prefetch(

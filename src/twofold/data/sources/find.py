@@ -1,0 +1,37 @@
+"""Which source a name or a path means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twofold.data.names import NAMED_DATA, check_data_name, is_hub_name
+from twofold.data.sources.folder import open_folder
+from twofold.data.sources.found import Found
+from twofold.data.sources.hub import open_hub
+from twofold.data.sources.named import open_named
+from twofold.data.sources.packed import is_packed, open_packed
+
+
+def find_data(
+    name_or_path: str, *, skip_broken: bool = False, for_training: bool = True, show_progress: bool = True
+) -> Found:
+    """Return what `name_or_path` means: a named data set, hf:NAME, a packed folder or a folder of images.
+
+    Args:
+        name_or_path: as the user wrote it.
+        skip_broken: leave images out that cannot be read, with a note for each.
+        for_training: if not, a folder may have one class alone, and classes that its train/ does not have.
+        show_progress: of downloads and of the check of the images.
+
+    Raises:
+        TwofoldError: an unknown name, or data that cannot be had; DataError for a folder with problems.
+    """
+    check_data_name(name_or_path)
+    if name_or_path in NAMED_DATA:
+        return open_named(name_or_path, show_progress=show_progress)
+    if is_hub_name(name_or_path):
+        return open_hub(name_or_path, skip_broken=skip_broken, show_progress=show_progress)
+    root = Path(name_or_path).expanduser()
+    if is_packed(root):
+        return open_packed(root)
+    return open_folder(root, skip_broken=skip_broken, for_training=for_training, show_progress=show_progress)
