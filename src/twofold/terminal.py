@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PLAIN_EVERY_SECONDS = 10.0
-_FILE_WIDTH = 200
+_PIPE_WIDTH = 1000  # more than any table needs
 
 
 def console() -> Console:
@@ -29,10 +29,64 @@ def console() -> Console:
 
 
 def output() -> Console:
-    """Return a console on standard output, for results such as tables; wide where it is no terminal."""
+    """Return a console on standard output, for results.
+
+    To a pipe or a file, a table is as wide as its content and no line ends in spaces; nothing is broken over lines.
+    """
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+
+    class Piped(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            with self.capture() as captured:
+                super().print(*objects, **options)
+            sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
+
+    return Piped(highlight=False, width=_PIPE_WIDTH)
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str = "",
+    caption: str = "",
+    total: Sequence[str] | None = None,
+) -> None:
+    """Print a table to standard output.
+
+    Args:
+        columns: their names; one that begins with ">" is aligned right, and only one that ends in "…" may break its
+            cells over lines: names that are there to be typed again stay whole.
+        rows: a text a column.
+        title: printed above.
+        caption: printed below.
+        total: a last row, apart from the others.
+    """
+    from rich.box import SIMPLE
+    from rich.cells import cell_len
+    from rich.table import Table
+    from rich.text import Text
+
+    rows, last = list(rows), total or [""] * len(columns)
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, show_footer=total is not None)
+    least = 2 * (len(columns) - 1)
+    for name, *cells in zip(columns, last, *rows, strict=True):
+        bare = name.strip(">…")
+        least += 16 if name.endswith("…") else max(map(cell_len, [bare, *cells]))
+        side = "right" if name.startswith(">") else "left"
+        table.add_column(bare, Text(cells[0]), justify=side, no_wrap=not name.endswith("…"))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    out = output()
+    if title:
+        out.print(Text(title))
+    # Where even its names are wider than the terminal, the table is too, rather than cut.
+    out.print(table, width=max(out.width, least), crop=False)
+    if caption:
+        out.print(Text(caption, style="dim"))
 
 
 @contextlib.contextmanager

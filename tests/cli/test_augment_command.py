@@ -25,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_gallery_in_a_process_of_its_own(twofold_command: CommandLine, folder: Path) -> None:
-    done = twofold_command("augment", BOOT, "--policy", "d2l", "--rows", "2")
+    done = twofold_command("augment", BOOT, "--augment", "d2l", "--rows", "2")
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("", "wrote augment-boot.png\n")
     assert [path.name for path in folder.iterdir()] == ["augment-boot.png"]
@@ -37,13 +37,24 @@ def test_a_gallery_in_a_process_of_its_own(twofold_command: CommandLine, folder:
 def test_a_photograph_in_colour(policy: str, folder: Path) -> None:
     picture = Image.linear_gradient("L").resize((90, 60))
     Image.merge("RGB", (picture, picture.rotate(180), picture.rotate(90))).save("photo.jpg")
-    assert main(["augment", "photo.jpg", "--policy", policy, "--rows", "1", "--figure", "all.svg"]) == 0
+    assert main(["augment", "photo.jpg", "--augment", policy, "--rows", "1", "--figure", "all.svg"]) == 0
     assert "<svg" in (folder / "all.svg").read_text()
 
 
 def test_the_same_seed_gives_the_same_picture_and_another_one_another(folder: Path) -> None:
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
-        arguments = ["augment", str(BOOT), "--rows", "1", "--size", "16", "--seed", seed, "--figure", f"{name}.svg"]
+        arguments = [
+            "augment",
+            str(BOOT),
+            "--rows",
+            "1",
+            "--image-size",
+            "16",
+            "--seed",
+            seed,
+            "--figure",
+            f"{name}.svg",
+        ]
         assert main(arguments) == 0
     first, again, other = ((folder / f"{name}.svg").read_bytes() for name in "abc")
     assert first == again
@@ -54,14 +65,14 @@ def test_one_pixel(folder: Path) -> None:
     Image.new("RGB", (1, 1), "red").save("dot.png")
     for policy in POLICIES:
         if policy != "none":
-            assert main(["augment", "dot.png", "--policy", policy, "--rows", "1"]) == 0
+            assert main(["augment", "dot.png", "--augment", policy, "--rows", "1"]) == 0
 
 
 def test_wrong_use_is_one_line(fails: Callable[..., str], folder: Path) -> None:
-    assert "did you mean notes" in fails(["augment", BOOT, "--policy", "nots"])
-    assert "nothing to draw; take one of flip" in fails(["augment", BOOT, "--policy", "none"])
+    assert "did you mean d2l" in fails(["augment", BOOT, "--augment", "d21l"])
+    assert "nothing to draw; take one of flip" in fails(["augment", BOOT, "--augment", "none"])
     assert "--rows must lie in 1..20, got 0" in fails(["augment", BOOT, "--rows", "0"])
-    assert "--size must lie in 1..1024 px, got 5000" in fails(["augment", BOOT, "--size", "5000"])
+    assert "--image-size must lie in 1..1024 px, got 5000" in fails(["augment", BOOT, "--image-size", "5000"])
     assert "--seed must be 0 or more" in fails(["augment", BOOT, "--seed", "-1"])
     assert "there is no image missing.png" in fails(["augment", "missing.png"])
     assert "--figure must end in .png" in fails(["augment", BOOT, "--figure", "a.gif"])

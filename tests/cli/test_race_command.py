@@ -17,9 +17,9 @@ from twofold.cli.main import main
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--optimizers", "adma"], "unknown optimizer 'adma': did you mean adam"),
-        (["--optimizers", "adam,adam"], "optimizers has adam twice"),
-        (["--optimizers", ","], "optimizers is empty; name some of sgd"),
+        (["--optimizer", "adma"], "unknown optimizer 'adma': did you mean adam"),
+        (["--optimizer", "adam", "adam"], "optimizers has adam twice"),
+        (["--optimizer"], "optimizers is empty; name some of sgd"),
         (["--model", "lenett"], "unknown model 'lenett': did you mean lenet"),
         (["--data", "fashion-mnii"], "unknown data set 'fashion-mnii'"),
         (["--seeds", "0"], "seeds must be 1 or more, got 0"),
@@ -67,7 +67,7 @@ def test_without_optuna_the_remedy_is_said(tmp_path: Path) -> None:
 
 
 def test_a_race_from_the_command_line(image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["race", "--optimizers", "momentum,rmsprop", "--model", "lenet-bn", "--data", str(image_folder)]
+    arguments = ["race", "--optimizer", "momentum", "rmsprop", "--model", "lenet-bn", "--data", str(image_folder)]
     arguments += ["--seeds", "2", "--epochs", "1", "--trials", "1", "--trial-epochs", "1", "--batch-size", "16"]
     arguments += ["--image-size", "28", "--threads", "1", "--out", str(tmp_path), "--name", "race"]
     assert main(arguments) == 0
@@ -134,12 +134,12 @@ def test_wrong_range_tests(arguments: list[str], words: str, fails: Callable[...
 
 def test_batch_study_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figure = tmp_path / "batch.svg"
-    assert main(["batch-study", "--sizes", "100,1500", "--figure", str(figure), "--quiet"]) == 0
+    assert main(["batch-study", "--batch-size", "100", "1500", "--figure", str(figure), "--quiet"]) == 0
     captured = capsys.readouterr()
     assert "1,500" in captured.out
     assert "1 thread" in " ".join(captured.out.split())
     assert figure.read_text().startswith("<?xml")
-    assert main(["batch-study", "--sizes", "1500", "--json", "--quiet"]) == 0
+    assert main(["batch-study", "--batch-size", "1500", "--json", "--quiet"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert (record["batch_size"], record["lr"]) == (1500, 1.0)
 
@@ -147,9 +147,9 @@ def test_batch_study_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--sizes", "1,two"], "--sizes takes whole numbers with commas between, e.g. 1,10,100, got '1,two'"),
-        (["--sizes", "0"], "sizes must be from 1 to 1500, the full set, got 0"),
-        (["--sizes", ""], "sizes is empty"),
+        (["--batch-size", "1", "two"], "--batch-size takes a whole number, got '1 two'"),
+        (["--batch-size", "0"], "sizes must be from 1 to 1500, the full set, got 0"),
+        (["--batch-size"], "sizes is empty"),
         (["--figure", "nowhere/batch.png"], "there is no folder nowhere"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`twofold augment IMAGE`: a picture of what an augmentation policy makes of an image, with the drawn parameters."""
+"""`twofold augment IMAGE`: a figure of what an augmentation makes of an image, with the drawn parameters."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import dataclasses
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
 from twofold.augment.names import POLICIES
 from twofold.augment.spelling import check_policy, is_spelled_out
-from twofold.cli.parse import check_figure, parse
+from twofold.cli.parse import check_figure, parse, say_written
 from twofold.errors import TwofoldError
-from twofold.terminal import loading, note, track
+from twofold.terminal import loading, track
 
 _LARGEST_SIZE = 1024
 _MOST_ROWS = 20
@@ -24,21 +23,17 @@ _LONGEST_SUBTITLE = 140
 
 @dataclasses.dataclass(kw_only=True)
 class AugmentArguments:
-    """Draw an image as training sees it, again and again changed at random, with what was drawn under each picture."""
+    """Draw an image as training sees it, changed at random again and again, each with the drawn parameters under it."""
 
-    image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
-    """The image file."""
-    policy: Annotated[str, tyro.conf.arg(metavar="NAME")] = "d2l"
-    """The augmentation: flip, crop, flip-crop, shift, flip-shift, light, notes or strong; or spelled out, as in
-    "flip() + resized_crop(scale=(0.5, 1))"."""
+    image: tyro.conf.Positional[Path]
+    augment: str = "d2l"
     rows: int = 3
-    """Rows of six pictures, the original first; 1 to 20."""
-    size: int | None = None
-    """Side in px of the square that training would cut out; 224, or the shorter side if that is less, if left out."""
-    seed: Annotated[int, tyro.conf.arg(metavar="N")] = 0
-    """Of the random draws."""
+    """Rows of six images, the original first; 1 to 20."""
+    image_size: int | None = None
+    """Side in px of the square that training would cut out; 224, or the shorter side if less, if left out."""
+    seed: int = 0
     figure: Path | None = None
-    """The picture to write (.png, .svg or .pdf); augment-IMAGE.png here if left out."""
+    """The figure to write, .png, .svg or .pdf; augment-IMAGE.png here if left out."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -57,10 +52,10 @@ def run(arguments: Sequence[str]) -> int:
         from twofold.figures.drawing import save_picture
         from twofold.figures.gallery import COLUMNS, draw_gallery
 
-    picture = open_image(parsed.image)
-    side = parsed.size or min(_USUAL_SIZE, *picture.size)
-    original = to_pixels(picture, PixelSpec(channels=1 if picture.mode == "L" else 3, image_size=(side, side)))
-    policy = create_policy(parsed.policy, (side, side))
+    image = open_image(parsed.image)
+    side = parsed.image_size or min(_USUAL_SIZE, *image.size)
+    original = to_pixels(image, PixelSpec(channels=1 if image.mode == "L" else 3, image_size=(side, side)))
+    policy = create_policy(parsed.augment, (side, side))
     assert policy is not None
     changed, captions = [], []
     num_images = parsed.rows * COLUMNS - 1
@@ -68,27 +63,27 @@ def run(arguments: Sequence[str]) -> int:
         drawn = policy.draw(seed=parsed.seed, epoch=0, indices=torch.tensor([index]))
         changed.append(policy.apply(original[None], drawn)[0])
         captions.extend(policy.describe(drawn))
-    title, subtitle = parsed.policy, POLICIES.get(parsed.policy, "")
-    if is_spelled_out(parsed.policy):
-        title, subtitle = "own policy", textwrap.shorten(parsed.policy, _LONGEST_SUBTITLE, placeholder=" …")
+    title, subtitle = parsed.augment, POLICIES.get(parsed.augment, "")
+    if is_spelled_out(parsed.augment):
+        title, subtitle = "own augmentation", textwrap.shorten(parsed.augment, _LONGEST_SUBTITLE, placeholder=" …")
     figure = draw_gallery(original, changed, captions, title=title, subtitle=f"{subtitle}; seed {parsed.seed}")
     save_picture(figure, path)
-    note(f"wrote {path}")
+    say_written(path)
     return 0
 
 
 def _check(parsed: AugmentArguments) -> None:
     """Refuse what cannot be drawn, before anything slow begins."""
-    check_policy(parsed.policy)
-    if parsed.policy == "none":
+    check_policy(parsed.augment)
+    if parsed.augment == "none":
         others = ", ".join(name for name in POLICIES if name != "none")
         raise TwofoldError(
-            f"--policy none leaves images as they are, so there is nothing to draw; take one of {others}"
+            f"--augment none leaves images as they are, so there is nothing to draw; take one of {others}"
         )
     if not 1 <= parsed.rows <= _MOST_ROWS:
         raise TwofoldError(f"--rows must lie in 1..{_MOST_ROWS}, got {parsed.rows}")
-    if parsed.size is not None and not 1 <= parsed.size <= _LARGEST_SIZE:
-        raise TwofoldError(f"--size must lie in 1..{_LARGEST_SIZE} px, got {parsed.size}")
+    if parsed.image_size is not None and not 1 <= parsed.image_size <= _LARGEST_SIZE:
+        raise TwofoldError(f"--image-size must lie in 1..{_LARGEST_SIZE} px, got {parsed.image_size}")
     if not 0 <= parsed.seed < 2**63:
         raise TwofoldError(f"--seed must be 0 or more and below 2**63, got {parsed.seed}")
     if not parsed.image.is_file():

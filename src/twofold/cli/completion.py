@@ -3,77 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Any, Literal
 
 import tyro
 
+from twofold.cli.main import VERBS
 from twofold.cli.parse import parse
-from twofold.engine.recipe import Recipe
 
 
 @dataclasses.dataclass(kw_only=True)
 class CompletionArguments:
     """Print a completion script: for bash, `source <(twofold completion bash)`."""
 
-    shell: Annotated[Literal["bash", "zsh", "tcsh"], tyro.conf.Positional] = "bash"
-    """The shell."""
+    shell: tyro.conf.Positional[Literal["bash", "zsh", "tcsh"]] = "bash"
+    """The shell: bash, zsh or tcsh."""
+
+
+def form_of(verb: str) -> type[Any]:
+    """Return the type of a verb's arguments: what its file makes, or its class that is named after it."""
+    module = importlib.import_module(f"twofold.cli.{verb.replace('-', '_')}")
+    if hasattr(module, "arguments_form"):
+        return module.arguments_form()
+    return getattr(module, f"{verb.title().replace('-', '')}Arguments")
 
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold completion`."""
     parsed = parse(CompletionArguments, arguments, verb="completion")
-    from twofold.cli import (
-        augment,
-        batch_study,
-        claims,
-        cost,
-        curvature,
-        data,
-        explain,
-        ideas,
-        lr_find,
-        models,
-        predict,
-        race,
-        recipes,
-        report,
-        runs,
-        schedule,
-        show,
-        summary,
-        surface,
-        train,
-        verify,
-    )
-    from twofold.cli import eval as eval_verb
-
-    training = train.arguments_form(Recipe())
-    forms = {
-        "train": training,
-        "finetune": training,
-        "augment": augment.AugmentArguments,
-        "explain": explain.ExplainArguments,
-        "ideas": ideas.IdeasArguments,
-        "show": show.ShowArguments,
-        "verify": verify.VerifyArguments,
-        "cost": cost.CostArguments,
-        "curvature": curvature.CurvatureArguments,
-        "claims": claims.ClaimsArguments,
-        "race": race.RaceArguments,
-        "lr-find": lr_find.arguments_form(),
-        "batch-study": batch_study.BatchStudyArguments,
-        "data": data.DataArguments,
-        "summary": summary.SummaryArguments,
-        "schedule": schedule.ScheduleArguments,
-        "surface": surface.SurfaceArguments,
-        "eval": eval_verb.EvalArguments,
-        "predict": predict.PredictArguments,
-        "report": report.ReportArguments,
-        "runs": runs.RunsArguments,
-        "models": models.ModelsArguments,
-        "recipes": recipes.RecipesArguments,
-        "completion": CompletionArguments,
-    }
+    forms = {verb: form_of(verb) for verb in VERBS}
     tyro.extras.subcommand_cli_from_dict(forms, prog="twofold", args=["--tyro-print-completion", parsed.shell])
     return 0

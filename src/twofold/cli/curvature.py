@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from twofold.cli.parse import check_figure, parse, typed
+from twofold.cli.parse import check_figure, check_least, parse, say_written, typed
 from twofold.errors import TwofoldError, check_known
 from twofold.models.registry import MODELS, check_model_options
-from twofold.terminal import loading, note, output, track
+from twofold.terminal import loading, note, print_table, track
 
 if TYPE_CHECKING:
     from twofold.landscape.hessian import Extremes
@@ -33,7 +33,6 @@ class CurvatureArguments:
     data: str | None = None
     """A named data set or a folder of images to train on; fashion-mini if left out."""
     model_options: dict[str, str] = dataclasses.field(default_factory=dict)
-    """The network's options, e.g. width 0.5."""
     images: int = 256
     """Training images to use, drawn at random."""
     batch_size: int | None = None
@@ -47,11 +46,8 @@ class CurvatureArguments:
     every: int | None = None
     """Steps from one measurement to the next; 10 if left out."""
     seed: int = 0
-    """Of images, initial weights and order."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
     figure: Path | None = None
-    """Draw it into this file (.png, .svg or .pdf)."""
     json: bool = False
     """Print one JSON object a measurement."""
 
@@ -65,10 +61,8 @@ _OF_TRAINING = ("data", "model_options", "batch_size", "lr", "momentum", "steps"
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold curvature`."""
     parsed = parse(CurvatureArguments, arguments, verb="curvature")
-    if parsed.images < 1:
-        raise TwofoldError(f"--images must be 1 or more, got {parsed.images}")
-    if parsed.seed < 0:
-        raise TwofoldError(f"--seed must be 0 or more, got {parsed.seed}")
+    check_least(1, images=parsed.images)
+    check_least(0, seed=parsed.seed)
     if parsed.what is not None and parsed.what not in MODELS and ("/" in parsed.what or Path(parsed.what).exists()):
         return _measure_run(parsed, Path(parsed.what))
     return _watch(parsed)
@@ -87,7 +81,7 @@ def _measure_run(parsed: CurvatureArguments, folder: Path) -> int:
     if parsed.json:
         print(json.dumps(_record(point)))
         return 0
-    output().print(
+    print(
         f"largest eigenvalue   {_number(found.largest)} ± {_error(found.largest_error, found)}\n"
         f"smallest eigenvalue  {_number(found.smallest)} ± {_error(found.smallest_error, found)}\n"
         f"loss {point.loss:.4f}, accuracy {point.accuracy:.4f} on {parsed.images:,} of its training images"
@@ -120,6 +114,8 @@ def _watch(parsed: CurvatureArguments) -> int:
         device=parsed.device,
         **{name: value for name, value in given.items() if value is not None},
     )
+    if not parsed.json:
+        note(f"{settings.steps:,} steps, and {len(settings.measured_steps):,} measurements of two eigenvalues each")
     points = []
     watched = watch_curvature(settings, show=not parsed.json)
     for point in track(watched, total=len(settings.measured_steps), label="measuring curvature"):
@@ -127,7 +123,7 @@ def _watch(parsed: CurvatureArguments) -> int:
         if parsed.json:
             print(json.dumps(_record(point)), flush=True)
     if not parsed.json:
-        output().print(_table(points, settings))
+        _print_table(points, settings)
     last = points[-1].step if points else 0
     if last < settings.steps:
         note(f"diverged after step {last}: loss or gradient is no longer finite; try --lr {settings.lr / 10:g}")
@@ -143,7 +139,7 @@ def _watch(parsed: CurvatureArguments) -> int:
             title=_title(settings),
             edge_name="2(1 + γ)/η" if settings.momentum else "2/η",
         )
-        note(f"wrote {parsed.figure}")
+        say_written(parsed.figure)
     return 0
 
 
@@ -157,33 +153,25 @@ def _title(settings: CurvatureSettings) -> str:
     )
 
 
-def _table(points: Sequence[CurvaturePoint], settings: CurvatureSettings) -> Any:
-    from rich.table import Table
-
-    table = Table(
-        title=_title(settings),
-        title_justify="left",
-        title_style="",
-        caption=f"edge of stability on a quadratic: {settings.edge:.4g}, which is "
-        + ("2(1 + γ)/η" if settings.momentum else "2/η"),
-        caption_justify="left",
-    )
-    for column in ("step", "loss", "accuracy", "smallest", "±", "largest", "±", "of the edge", "products"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for point in points:
-        found = point.extremes
-        table.add_row(
+def _print_table(points: Sequence[CurvaturePoint], settings: CurvatureSettings) -> None:
+    rows = [
+        (
             str(point.step),
             f"{point.loss:.4f}",
             f"{point.accuracy:.3f}",
-            _number(found.smallest),
-            _error(found.smallest_error, found),
-            _number(found.largest),
-            _error(found.largest_error, found),
-            f"{found.largest / settings.edge:.2f}",
-            str(found.num_products),
+            _number(point.extremes.smallest),
+            _error(point.extremes.smallest_error, point.extremes),
+            _number(point.extremes.largest),
+            _error(point.extremes.largest_error, point.extremes),
+            f"{point.extremes.largest / settings.edge:.2f}",
+            str(point.extremes.num_products),
         )
-    return table
+        for point in points
+    ]
+    columns = (">step", ">loss", ">accuracy", ">smallest", ">±", ">largest", ">±", ">of the edge", ">products")
+    edge = "2(1 + γ)/η" if settings.momentum else "2/η"
+    caption = f"edge of stability on a quadratic: {settings.edge:.4g}, which is {edge}"
+    print_table(columns, rows, title=_title(settings), caption=caption)
 
 
 def _number(value: float) -> str:

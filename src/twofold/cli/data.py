@@ -6,13 +6,14 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from twofold.cli.parse import check_figure, parse
+from twofold.cli.help import render
+from twofold.cli.parse import check_figure, check_least, parse, say_written
 from twofold.errors import TwofoldError, check_known
-from twofold.terminal import loading, note, output, shown
+from twofold.terminal import loading, note, output, print_table, shown
 
 if TYPE_CHECKING:
     from twofold.data.inspection import Inspection
@@ -30,37 +31,36 @@ class CheckArguments:
     Leaves with 0 if every file can be read, with 1 if some cannot.
     """
 
-    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    path: tyro.conf.Positional[Path]
     """A folder with one folder a class, or with train/, val/ and test/ that have."""
     near_bits: int = 4
     """Most of 64 bits in which the hashes of near duplicates may differ; 0 finds only what looks the same."""
     figure: Path | None = None
-    """Draw the odd images into this file (.png, .svg, .pdf)."""
+    """Draw the odd images into this file: .png, .svg or .pdf."""
     json: bool = False
-    """Print one JSON object a line: a summary, then each finding with all its files."""
+    """Print JSON, one object a line: a summary, then each finding with all its files."""
 
 
 @dataclasses.dataclass(kw_only=True)
 class PackArguments:
-    """Pack a folder of images into a few large files that train faster; can be cut off and gone on with."""
+    """Pack a folder of images into a few large files that train faster; an interrupted run goes on."""
 
-    path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
+    path: tyro.conf.Positional[Path]
     """A folder with one folder a class, or with train/, val/ and test/ that have."""
     out: Path | None = None
     """The folder to write, of its own; PATH-packed if left out."""
     size: int = 256
-    """Shorter side in pixels that larger images are scaled to; smaller ones stay as they are."""
+    """Shorter side in px that larger images are scaled to; smaller ones stay as they are."""
     quality: int = 95
-    """JPEG quality of scaled images, 1 to 100; above 128 px, with --store auto."""
+    """JPEG quality of scaled images, 1 to 100, where --store auto takes JPEG."""
     store: Literal["auto", "png", "raw"] = "auto"
-    """How scaled images are stored: auto as JPEG above 128 px; raw as bare pixels, exact, about seven times as large
-    and fastest to read, small images as well; png exact, about four times as large and slow to read."""
+    """How scaled images are stored: auto takes JPEG above 128 px; raw pixels are exact and fastest to read, but seven
+    times as large; png is exact, four times as large and slow to read."""
     shard_mb: int = 256
-    """Most megabytes (10**6 bytes) a shard may have, unless one image has more."""
+    """Largest size of a shard in MB, unless one image is larger."""
     skip_broken: bool = False
     """Leave out files that cannot be read."""
     quiet: bool = False
-    """Show no progress."""
 
 
 @tyro.conf.configure(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
@@ -78,7 +78,9 @@ class DataArguments:
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold data`."""
     if arguments and arguments[0] in {"-h", "--help"}:
-        parse(DataArguments, arguments, verb="data")
+        print("usage: twofold data check|pack PATH [OPTIONS]\n")
+        print(render(CheckArguments, verb="data check"), render(PackArguments, verb="data pack"), sep="\n\n\n")
+        raise SystemExit(0)
     if not arguments or arguments[0].startswith("-"):
         raise TwofoldError("say what to do with the data: twofold data check PATH, or twofold data pack PATH")
     action, *rest = arguments
@@ -109,7 +111,7 @@ def _check(arguments: Sequence[str]) -> int:
         from twofold.figures.odd_images import draw_odd_images
 
         save_picture(draw_odd_images(inspection), parsed.figure)
-        note(f"wrote {parsed.figure}")
+        say_written(parsed.figure)
     return 1 if inspection.has_broken else 0
 
 
@@ -162,8 +164,8 @@ def _print_report(inspection: Inspection) -> None:
         f"{size}, median shorter side {inspection.median_side} px"
     )
     out.print(Text(head), soft_wrap=True)
-    for table in (_class_table(inspection), _finding_table(inspection)):
-        out.print(table)
+    _print_classes(inspection)
+    _print_findings(inspection)
     for line in inspection.notes:
         out.print(Text(shown(line)))
     for kind in KINDS:
@@ -184,61 +186,42 @@ def _paths(paths: Sequence[str]) -> str:
     return f"{first} and {len(paths) - 4} more" if len(paths) > 4 else first
 
 
-def _class_table(inspection: Inspection) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    table.add_column("class")
+def _print_classes(inspection: Inspection) -> None:
     splits = list(inspection.counts)
-    for split in splits:
-        table.add_column("images" if split == "all" else split, justify="right")
     totals = {
         name: [inspection.counts[split].get(name, 0) for split in splits]
         for name in sorted({name for classes in inspection.counts.values() for name in classes})
     }
     ordered = sorted(totals, key=lambda name: (-sum(totals[name]), name))
+    rows = [(shown(name), *(f"{count:,}" for count in totals[name])) for name in ordered]
     # Of many classes the ends of the list tell the most: the largest and the smallest.
-    if len(ordered) > _MOST_CLASSES:
+    if len(rows) > _MOST_CLASSES:
         half = _MOST_CLASSES // 2
-        rows = [*ordered[:half], None, *ordered[-half:]]
-    else:
-        rows = list(ordered)
-    for name in rows:
-        if name is None:
-            table.add_row(f"… {len(ordered) - _MOST_CLASSES:,} more …", *[""] * len(splits))
-        else:
-            table.add_row(Text(shown(name)), *(f"{count:,}" for count in totals[name]))
-    table.add_section()
-    sums = [sum(counts[place] for counts in totals.values()) for place in range(len(splits))]
-    table.add_row(f"{len(totals):,} classes", *(f"{total:,}" for total in sums))
-    return table
+        rows[half:-half] = [(f"… {len(rows) - _MOST_CLASSES:,} more …", *([""] * len(splits)))]
+    sums = [sum(counts[index] for counts in totals.values()) for index in range(len(splits))]
+    columns = ("class", *(">images" if split == "all" else f">{split}" for split in splits))
+    print_table(columns, rows, total=(f"{len(totals):,} classes", *(f"{total:,}" for total in sums)))
 
 
-def _finding_table(inspection: Inspection) -> Any:
-    from rich.table import Table
-
+def _print_findings(inspection: Inspection) -> None:
     from twofold.data.inspection import KINDS
 
     if not inspection.findings:
-        return "nothing odd was found"
-    table = Table()
-    table.add_column("found", no_wrap=True)
-    table.add_column("files", justify="right")
-    table.add_column("what it means")
+        print("nothing odd was found")
+        return
+    rows = []
     for kind, meaning in KINDS.items():
         if findings := inspection.of(kind):
             number = f"{sum(len(finding.paths) for finding in findings):,}"
             across = sum("across" in finding.message for finding in findings)
             groups = f"; {across:,} of {len(findings):,} groups across splits" if across else ""
-            table.add_row(kind, "" if kind.startswith("class") else number, meaning + groups)
-    return table
+            rows.append((kind, "" if kind.startswith("class") else number, meaning + groups))
+    print_table(("found", ">files", "what it means…"), rows)
 
 
 def _pack(arguments: Sequence[str]) -> int:
     parsed = parse(PackArguments, arguments, verb="data pack")
-    if parsed.shard_mb < 1:
-        raise TwofoldError(f"--shard-mb must be 1 or more, got {parsed.shard_mb}; 256 is usual")
+    check_least(1, shard_mb=parsed.shard_mb)
     if parsed.store != "auto" and parsed.quality != PackArguments(path=parsed.path).quality:
         raise TwofoldError(
             f"--quality is that of JPEG, which --store {parsed.store} does without; leave one of them out"

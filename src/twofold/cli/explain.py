@@ -1,4 +1,4 @@
-"""`twofold explain RUN IMAGE`: a picture of what a network sees in an image, or of what excites one of its channels."""
+"""`twofold explain RUN IMAGE`: a figure of what a network sees in an image, or of what excites one of its channels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from twofold.cli.parse import check_figure, parse
+from twofold.cli.parse import check_figure, parse, say_written
 from twofold.data.names import check_data_name
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, note
@@ -28,22 +28,19 @@ class ExplainArguments:
     With --data and --channel: the images of a data set that excite one channel most, beside IMAGE where one is given.
     """
 
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run folder."""
-    image: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[IMAGE]")] = None
-    """The image file."""
+    run: tyro.conf.Positional[Path]
+    image: tyro.conf.Positional[Path | None] = None
     classes: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="class", metavar="NAME")] = ()
     """Also show where it sees this class; may be given several times."""
     figure: Path | None = None
-    """The picture to write (.png, .svg or .pdf); explain-IMAGE.png here if left out."""
+    """The figure to write, .png, .svg or .pdf; explain-IMAGE.png here if left out."""
     data: str | None = None
-    """Search these images: a named data set or a folder with the run's classes."""
+    """Search these images, a named data set or a folder with the run's classes."""
     channel: Annotated[str | None, tyro.conf.arg(metavar="STAGE:INDEX")] = None
-    """The channel to look at, e.g. layer1:0; the stages are the rows of the picture of an image."""
+    """The channel to look at, e.g. layer1:0; the stages are the rows in the figure of an image."""
     skip_broken: bool = False
     """Go on without images of --data that cannot be read."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -59,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
     predictor = api.load(parsed.run, device=parsed.device)
     figure = _channel(parsed, predictor) if parsed.channel is not None else _image(parsed, predictor)
     save_picture(figure, path)
-    note(f"wrote {path}")
+    say_written(path)
     return 0
 
 

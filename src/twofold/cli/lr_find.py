@@ -1,4 +1,4 @@
-"""`twofold lr-find MODEL --data …`: the learning rate at which a network learns and does not yet burst."""
+"""`twofold lr-find MODEL --data …`: the largest learning rate at which a network still learns."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from twofold.cli.parse import check_figure, parse
-from twofold.cli.train import given_settings, setting_field
+from twofold.cli.parse import check_figure, parse, say_written
+from twofold.cli.settings import given_settings, settings_form
 from twofold.engine.recipe import Recipe
 from twofold.terminal import loading, note
 
@@ -46,35 +46,32 @@ _SETTINGS = (
 
 @dataclasses.dataclass(kw_only=True)
 class _RangeArguments:
-    """Raise the learning rate from step to step until the loss bursts, and suggest one that keeps clear of that.
+    """Raise the learning rate from step to step until the loss diverges, and suggest one that stays well below.
 
-    Use the same optimizer, batch size and augmentation as in the training that the learning rate is for.
+    Give the optimizer, batch size and augmentation of the training that the learning rate is for.
     """
 
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """The network: see `twofold models`."""
+    SECTION = "this test"
+
+    model: tyro.conf.Positional[str]
     min: float = 1e-6
     """The first learning rate."""
     max: float = 10.0
-    """The last learning rate, if the loss has not burst before."""
+    """The last learning rate, unless the loss diverges before."""
     steps: int = 300
     """Steps from the first to the last."""
     smoothing: float = 0.9
     """Share of the average loss that is kept from step to step; 0 takes each loss as it is."""
     figure: Path | None = None
-    """Draw loss against learning rate into this file (.png, .svg or .pdf)."""
+    """Draw loss against learning rate into this file: .png, .svg or .pdf."""
     json: bool = False
     """Print one JSON object with every step."""
     quiet: bool = False
-    """Print results and errors only."""
 
 
 def arguments_form() -> type[_RangeArguments]:
     """Return the type of this command's arguments: its own, and the settings of a recipe that it follows."""
-    settings = [setting_field(name, Recipe()) for name in _SETTINGS]
-    form = dataclasses.make_dataclass("LrFindArguments", settings, bases=(_RangeArguments,), kw_only=True)
-    form.__doc__ = _RangeArguments.__doc__
-    return form
+    return settings_form("LrFindArguments", _RangeArguments, Recipe(), _SETTINGS)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -99,16 +96,16 @@ def run(arguments: Sequence[str]) -> int:
         extra = {"lowest_lr": found.rates[found.lowest], "steepest_lr": steepest, "optimizer": recipe.optimizer}
         print(json.dumps({"model": recipe.model, "data": recipe.data} | extra | dataclasses.asdict(found)))
     else:
-        _tell(found)
+        _print(found)
     if parsed.figure is not None:
         _draw(found, recipe, parsed.figure)
-        note(f"wrote {parsed.figure}")
+        say_written(parsed.figure)
     elif not parsed.quiet and not parsed.json:
         note("--figure FILE draws the curve")
     return 0 if found.suggestion is not None else 1
 
 
-def _tell(found: RangeTest) -> None:
+def _print(found: RangeTest) -> None:
     if found.suggestion is not None:
         print(f"suggestion     --lr {found.suggestion:.2g}")
         print(f"reason         {found.reason}")

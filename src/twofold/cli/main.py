@@ -16,38 +16,50 @@ import twofold
 from twofold.errors import TwofoldError, check_known
 from twofold.terminal import shown_lines
 
-VERBS: dict[str, str] = {
-    "train": "train a network, or resume a run",
-    "finetune": "go on from trained weights with other images",
-    "eval": "measure a run's weights over every image once",
-    "predict": "classify images, folders or standard input",
-    "augment": "draw what an augmentation policy makes of an image",
-    "explain": "draw what a network sees in an image, or what excites one of its channels",
-    "report": "write a run's report.html again",
-    "runs": "compare runs in a table",
-    "ideas": "list the ideas and their two forms",
-    "show": "print an idea: formula, source code, fast form, paper",
-    "verify": "prove that the two forms of each idea agree",
-    "cost": "measure what the readable form costs on this machine",
-    "curvature": "measure how the loss bends while a network trains: the edge of stability",
-    "claims": "measure what is said of gradients and steps, and compare with theory",
-    "race": "compare update rules on a real network: same start, same search, a page",
-    "lr-find": "find a learning rate by raising it until the loss bursts",
-    "batch-study": "measure what a batch size costs: loss against time",
-    "data": "check a folder of images, or pack it to train faster",
-    "summary": "print a network layer by layer: shapes, parameters, receptive field",
-    "schedule": "draw how the learning rate moves",
-    "surface": "watch optimisers walk down a surface",
-    "models": "list the networks: parameters, multiply-adds, source",
-    "recipes": "list the named recipes",
-    "completion": "print a shell completion script",
+# What each section of the overview has room for: two verbs a line, 80 columns.
+SECTIONS: dict[str, dict[str, str]] = {
+    "train": {
+        "train": "a network, or resume",
+        "finetune": "with other images",
+        "lr-find": "find a learning rate",
+        "race": "compare update rules",
+        "models": "list the networks",
+        "recipes": "list named recipes",
+    },
+    "use": {
+        "predict": "classify images",
+        "eval": "measure a run exactly",
+        "explain": "what a network sees",
+        "report": "write a page again",
+        "runs": "compare runs",
+        "completion": "for bash, zsh, tcsh",
+    },
+    "read": {
+        "ideas": "list all, in two forms",
+        "show": "print one: formula, code",
+        "verify": "prove both forms equal",
+        "cost": "measure both forms",
+        "summary": "a network by layers",
+    },
+    "watch": {
+        "surface": "walk down a surface",
+        "schedule": "draw the learning rate",
+        "curvature": "how the loss bends",
+        "claims": "compare with theory",
+        "batch-study": "loss against time",
+    },
+    "data": {
+        "data": "check or pack a folder",
+        "augment": "draw an augmentation",
+    },
 }
+VERBS: dict[str, str] = {verb: summary for verbs in SECTIONS.values() for verb, summary in verbs.items()}
 
 _EXAMPLES = (
-    ("twofold train lenet-bn", "train on the embedded images, no network needed"),
-    ("twofold train resnet18 --data photos/", "train on a folder with one sub-folder a class"),
-    ("twofold predict runs/RUN picture.png", "use what was trained"),
-    ("twofold show conv2d", "read how it works, forward and backward"),
+    ("twofold train lenet-bn", "on the embedded images, offline"),
+    ("twofold train resnet18 --data photos/", "on a folder with a sub-folder a class"),
+    ("twofold predict runs/RUN photo.png", "use what was trained"),
+    ("twofold show conv2d", "read how it works"),
 )
 
 
@@ -76,28 +88,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    if arguments[:1] == ["help"] and len(arguments) > 1:
+        arguments = [*arguments[1:], "--help"]
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        print(_help())
+        print(_overview())
         return 0
     if arguments[0] in {"-V", "--version"}:
         print(f"twofold {twofold.__version__}")
         return 0
     verb, *rest = arguments
+    if verb not in VERBS:
+        from twofold.cli.near_misses import COMMANDS
+
+        if ours := COMMANDS.get(verb.lower()):
+            raise TwofoldError(f"{verb} is called twofold {ours} here")
     check_known("command", verb, VERBS)
     code: int = importlib.import_module(f"twofold.cli.{verb.replace('-', '_')}").run(rest)
     return code
 
 
-def _help() -> str:
-    width = max(map(len, VERBS))
-    verbs = "\n".join(f"  {verb:<{width}}  {summary}" for verb, summary in VERBS.items())
+def _overview() -> str:
+    lines = [
+        f"twofold {twofold.__version__}: hands-on deep learning for vision",
+        "",
+        "usage: twofold COMMAND [OPTIONS]",
+        "",
+    ]
+    for section, verbs in SECTIONS.items():
+        cells = [f"{verb:<13}{summary:<23}" for verb, summary in verbs.items()]
+        for index in range(0, len(cells), 2):
+            lines.append(f"{'' if index else section + ':':<7}{''.join(cells[index : index + 2])}".rstrip())
     wide = max(len(command) for command, _ in _EXAMPLES)
-    examples = "\n".join(f"  {command:<{wide}}  {summary}" for command, summary in _EXAMPLES)
-    return (
-        f"twofold {twofold.__version__}: hands-on deep learning for vision\n\n"
-        f"usage: twofold COMMAND [OPTIONS]\n\ncommands:\n{verbs}\n\nexamples:\n{examples}\n\n"
-        "twofold COMMAND --help lists a command's options; --debug adds the traceback to an error."
-    )
+    lines += ["", "examples:", *(f"  {command:<{wide}}  {summary}" for command, summary in _EXAMPLES)]
+    lines += ["", "twofold help COMMAND lists its options; --debug adds the traceback to an error."]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

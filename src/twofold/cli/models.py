@@ -6,51 +6,60 @@ import dataclasses
 import re
 from collections.abc import Sequence
 
-from twofold.cli.parse import parse
+from twofold.cli.parse import check_least, parse
 from twofold.errors import TwofoldError
 from twofold.models.registry import MODELS
-from twofold.terminal import loading, note, output
+from twofold.terminal import loading, note, print_table
 
 
 @dataclasses.dataclass(kw_only=True)
 class ModelsArguments:
-    """List the networks: parameters, multiply-adds for one image, source."""
+    """List the networks: parameters, multiply-adds for one image, source. `twofold summary MODEL` says more of one."""
 
     input: str | None = None
-    """Shape of the images, e.g. 1x28x28 (channels, height, width); each paper's own if left out."""
     classes: int | None = None
-    """Number of classes; 10 for networks made for 28 px images and 1000 for the others, if left out."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold models`."""
     parsed = parse(ModelsArguments, arguments, verb="models")
     shape = None if parsed.input is None else parse_shape(parsed.input)
-    if parsed.classes is not None and parsed.classes < 1:
-        raise TwofoldError(f"--classes must be 1 or more, got {parsed.classes}")
-    from rich.table import Table
-
+    check_least(1, classes=parsed.classes)
     with loading("torch"):
         from twofold.models.measure import measure
 
-    table = Table(caption="a multiply-add is one multiplication and one addition, counted for one image")
-    for column in ("model", "input", "parameters", "multiply-adds", "options", "source"):
-        right = column in {"parameters", "multiply-adds"}
-        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    rows = []
     for name, entry in MODELS.items():
         try:
             cost = measure(name, input_shape=shape, num_classes=parsed.classes)
         except TwofoldError as error:
             note(f"{name}: {error}")
             continue
-        options = " ".join(
-            f"{option} {'|'.join(map(str, choices)) if isinstance(choices, tuple) else choices}"
-            for option, choices in entry.options.items()
-        )
         size = "x".join(map(str, cost.input_shape))
-        table.add_row(name, size, f"{cost.parameters:,}", f"{cost.multiply_adds:,}", options, entry.source)
-    output().print(table)
+        rows.append((name, size, f"{cost.parameters:,}", f"{cost.multiply_adds:,}", _short(entry.source)))
+    caption = "a multiply-add is one multiplication and one addition, counted for one image\n" + _options()
+    print_table(("model", "input", ">parameters", ">multiply-adds", "source…"), rows, caption=caption)
     return 0
+
+
+def _options() -> str:
+    """Return each option of --model-options with its values and the networks that have it, a line each."""
+    lines = []
+    for option, choices in {key: value for entry in MODELS.values() for key, value in entry.options.items()}.items():
+        having = [name for name, entry in MODELS.items() if option in entry.options]
+        lacking = [name for name in MODELS if name not in having]
+        who = f"all but {', '.join(lacking)}" if len(having) > len(lacking) else ", ".join(having)
+        values = " or ".join(map(str, choices)) if isinstance(choices, tuple) else choices
+        lines.append(f"--model-options {option} {values}: {who if lacking else 'all'}")
+    return "\n".join(lines)
+
+
+def _short(source: str) -> str:
+    """Return the first authors and the year of a source, e.g. He et al. 2016; its title is in `twofold summary`."""
+    first, _, rest = source.partition(";")[0].partition(", ")
+    others = " et al." if " and " in rest.partition(",")[0] else ""
+    year = re.search(r" \d{4}$", rest)
+    return f"{first}{others}{year[0]}" if year else first
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:

@@ -1,63 +1,81 @@
-"""Arguments by tyro, errors as one line.
+"""Arguments by tyro, help and errors by us.
 
-tyro draws its errors as a box of several paragraphs. Ours are one line (DESIGN rule 8), so the box is caught and its
-first paragraph kept, together with the option it suggests.
+tyro draws its errors as a box of several paragraphs. Ours are one line, so the box is caught and its gist kept.
+Options that a verb does not have never reach tyro: they may be another tool's words for one that it has.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
 import re
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import tyro
 
-from twofold.errors import TwofoldError
+from twofold.cli.help import Option, options_of, render
+from twofold.cli.near_misses import VALUES, unknown_option
+from twofold.errors import TwofoldError, nearest
+from twofold.terminal import note
 
 T = TypeVar("T")
 
 FIGURES = (".png", ".svg", ".pdf")
 
-# tyro's words for a value of the wrong type, with one type or with several to choose from.
-_UNREADABLE = re.compile(r"Error parsing (?P<flag>--\S+): (?P<what>.*?)(?:: | from \[)(?P<got>'[^']*')")
-_FORMS = (
-    ("float", "a number"),
-    ("FLOAT", "a number"),
-    ("int", "a whole number"),
-    ("INT", "a whole number"),
-    ("", "another value"),
-)
+# tyro's words for a value of the wrong type, for one that is not among the choices, for none, and for one too many.
+_UNREADABLE = re.compile(r"Error parsing --(?P<name>[\w-]+): .*?(?:: | from )\[?'(?P<got>[^\]]*)'")
+_NO_CHOICE = re.compile(r"invalid choice '(?P<got>[^']*)' for argument '--(?P<name>[\w-]+)'")
+_NO_PAIRS = re.compile(r"Error parsing --(?P<name>[\w-]+): Failed to parse key-value pairs")
+_NO_VALUE = re.compile(r"Missing value for argument '(?P<flag>[^']*)'")
+_TOO_MANY = re.compile(r"Unrecognized (?:options|arguments): (?P<words>.*)")
+_NUMBERS = {int: "a whole number", float: "a number"}
 
 
-def parse(form: type[T], arguments: Sequence[str], *, verb: str, default: Any = None) -> T:
-    """Return the `arguments` as a `form`; `--help` prints the options and leaves.
+def parse(form: type[T], arguments: Sequence[str], *, verb: str) -> T:
+    """Return the `arguments` as a `form`, with `~` in paths expanded; `--help` prints the options and leaves.
 
     Raises:
         TwofoldError: the arguments don't fit the form.
     """
+    if {"-h", "--help"} & set(arguments):
+        print(render(form, verb=verb))
+        raise SystemExit(0)
+    options = {option.name: option for option in options_of(form)}
+    _check_options(arguments, options, verb)
     caught = io.StringIO()
-    options: dict[str, Any] = {} if default is None else {"default": default}
     with _wide_terminal(), contextlib.redirect_stderr(caught):
         try:
-            return tyro.cli(form, args=list(arguments), prog=f"twofold {verb}", **options)
-        except SystemExit as leaving:
-            if leaving.code in (0, None):
-                raise
-            message = _one_line(caught.getvalue())
-    raise TwofoldError(f"{message}; see twofold {verb} --help")
+            markers = (tyro.conf.PositionalMetavarFromFieldName,)
+            parsed = tyro.cli(form, args=list(arguments), prog=f"twofold {verb}", config=markers)
+        except SystemExit:
+            message = _one_line(caught.getvalue(), options)
+            raise TwofoldError(f"{message}; see twofold {verb} --help") from None
+    for field in dataclasses.fields(form):  # type: ignore[arg-type]
+        if isinstance(path := getattr(parsed, field.name), Path):
+            setattr(parsed, field.name, path.expanduser())
+    return parsed
+
+
+def _check_options(arguments: Sequence[str], options: dict[str, Option], verb: str) -> None:
+    """Refuse an option that the verb does not have, and name the one that was meant."""
+    known = {name: option for name, option in options.items() if not option.positional}
+    known |= {f"no-{name}": option for name, option in known.items() if option.kind is bool}
+    for word in arguments:
+        if word == "--":
+            break
+        name = word.partition("=")[0][2:].replace("_", "-")
+        if word.startswith("--") and name not in known:
+            model_is_argument = "model" in options and options["model"].positional
+            raise TwofoldError(unknown_option(name, known, verb=verb, model_is_argument=model_is_argument))
 
 
 @contextlib.contextmanager
-def _wide_terminal() -> Any:
-    """Have tyro lay out its box without breaking lines, unless it is help for a person at a terminal."""
-    if {"-h", "--help"} & set(sys.argv):
-        yield
-        return
+def _wide_terminal() -> Iterator[None]:
+    """Have tyro lay out its box without breaking lines."""
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = "2000"
     try:
@@ -69,27 +87,32 @@ def _wide_terminal() -> Any:
             os.environ["COLUMNS"] = before
 
 
-def _one_line(box: str) -> str:
+def _one_line(box: str, options: dict[str, Option]) -> str:
     """Return the gist of an error that tyro drew as a box, of line characters or of plain ones."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│|╭╮╰╯+ ") for line in box.splitlines()]
-    paragraphs: list[list[str]] = [[]]
-    for line in lines[1:]:
-        if line and set(line) in ({"─"}, {"-"}):
-            paragraphs.append([])
-        elif line:
-            paragraphs[-1].append(line)
-    first, *others = [paragraph for paragraph in paragraphs if paragraph] or [["wrong arguments"]]
-    if first[0].startswith("Missing from"):
-        return f"missing {' and '.join(line for line in first[1:] if line.isupper() or line.startswith('--'))}"
-    if match := _UNREADABLE.match(first[0]):
-        form = next(name for word, name in _FORMS if word in match["what"])
-        return f"{match['flag']} takes {form}, got {match['got']}"
-    message = first[0][0].lower() + first[0][1:].rstrip(".")
-    for paragraph in others:
-        if paragraph and paragraph[0].startswith("Perhaps you meant"):
-            options = [line.split()[0].rstrip(",") for line in paragraph[1:] if line.startswith("--")]
-            message += f": did you mean {' or '.join(options[:3])}?" if options else ""
-    return message
+    lines = [line for line in lines[1:] if line and set(line) not in ({"─"}, {"-"})] or ["wrong arguments"]
+    if lines[0].startswith("Missing from"):
+        return f"missing {' and '.join(line for line in lines[1:] if line.isupper() or line.startswith('--'))}"
+    return _value_error(lines[0], options) or lines[0][0].lower() + lines[0][1:].rstrip(".")
+
+
+def _value_error(line: str, options: dict[str, Option]) -> str | None:
+    """Return our words for an error of tyro's about a value; None if it is none."""
+    if match := _UNREADABLE.match(line) or _NO_CHOICE.match(line):
+        name, got = match["name"], match["got"].replace("', '", " ")
+        choices = options[name].choices
+        if not choices:
+            return f"--{name} takes {_NUMBERS.get(options[name].kind, 'other values')}, got {got!r}"
+        ours = VALUES.get((name, got))
+        wrong = f"invalid choice {got!r} for --{name}: {nearest(got, choices)}"
+        return f"--{name} {got} is called {ours} here" if ours else wrong
+    if match := _NO_PAIRS.match(line):
+        return f"--{match['name']} takes {options[match['name']].metavar}, in pairs"
+    if match := _NO_VALUE.match(line):
+        return f"{match['flag']} needs a value"
+    if match := _TOO_MANY.match(line):
+        return f"one argument too many: {match['words']}"
+    return None
 
 
 def typed(text: str) -> str | int | float | bool:
@@ -97,20 +120,34 @@ def typed(text: str) -> str | int | float | bool:
     if text.lower() in {"true", "false"}:
         return text.lower() == "true"
     for form in (int, float):
-        try:
+        with contextlib.suppress(ValueError):
             return form(text)
-        except ValueError:
-            continue
     return text
 
 
-def check_figure(flag: str, path: Path) -> None:
-    """Check that a picture can be written to `path`, before the work that it shows begins.
+def check_figure(flag: str, path: Path, suffixes: Sequence[str] = FIGURES) -> None:
+    """Check that a figure can be written to `path`, before the work that it shows begins.
 
     Raises:
-        TwofoldError: its suffix is none of `FIGURES`, or there is no such folder.
+        TwofoldError: its suffix is none of `suffixes`, or there is no such folder.
     """
-    if path.suffix.lower() not in FIGURES:
-        raise TwofoldError(f"{flag} must end in {', '.join(FIGURES)}, got {path}")
+    if path.suffix.lower() not in suffixes:
+        raise TwofoldError(f"{flag} must end in {', '.join(suffixes)}, got {path}")
     if not path.parent.is_dir():
         raise TwofoldError(f"{flag} is {path}, but there is no folder {path.parent}")
+
+
+def check_least(least: int, **values: float | None) -> None:
+    """Check options that take a number of at least `least`; one that was left out is fine.
+
+    Raises:
+        TwofoldError: one is less.
+    """
+    for name, value in values.items():
+        if value is not None and value < least:
+            raise TwofoldError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")
+
+
+def say_written(path: Path) -> None:
+    """Say where a figure was written: every verb that writes one does, asked for or not."""
+    note(f"wrote {path}")

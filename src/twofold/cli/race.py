@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from twofold.cli.parse import parse
+from twofold.cli.parse import check_least, parse
 from twofold.errors import TwofoldError
 from twofold.study.race import (
     DEFAULT_OPTIMIZERS,
@@ -18,7 +18,7 @@ from twofold.study.race import (
     cores,
     require_optuna,
 )
-from twofold.terminal import loading, note, output
+from twofold.terminal import loading, note, print_table
 
 if TYPE_CHECKING:
     from twofold.study.race import Standing
@@ -33,60 +33,50 @@ class RaceArguments:
     rate with the same budget, several seeds, and a page with curves and a verdict.
     """
 
-    optimizers: str = ",".join(DEFAULT_OPTIMIZERS)
-    """Update rules, with commas between: sgd, momentum, nesterov, adagrad, rmsprop, adadelta, adam, adamw."""
+    optimizer: tuple[str, ...] = DEFAULT_OPTIMIZERS
+    """Several of sgd, momentum, nesterov, adagrad, rmsprop, adadelta, adam and adamw."""
     model: str = "lenet"
-    """The network: see `twofold models`."""
     data: str = "fashion-mini"
-    """A named data set, or a folder of images."""
     seeds: int = 3
-    """Runs a rule, each from other initial weights."""
+    """Runs of each optimizer, each from other initial weights."""
     epochs: int = 10
-    """Passes over the training images in a run."""
     trials: int = 8
-    """Learning rates to try for each rule."""
+    """Learning rates that are tried for each optimizer."""
     trial_epochs: int = 4
     """Epochs of a trial."""
     decades: float = 3.0
-    """Width of the search in powers of ten, around each rule's usual learning rate."""
+    """Width of the search in powers of ten, around each optimizer's usual learning rate."""
     batch_size: int = 64
-    """Images in a batch."""
     schedule: str = "constant"
-    """How the learning rate moves, in trials and runs."""
+    """How the learning rate moves, in trials and runs: see twofold schedule."""
     augment: str = "none"
-    """Augmentation of the training images."""
     image_size: int | None = None
-    """Side of the images in px; their own if left out."""
     val_fraction: float = 0.1
     """Share of the training images held out for the search."""
     seed: int = 0
     """Seed of the first run; the others follow."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the arithmetic."""
     jobs: int | None = None
-    """Processes that work at the same time; 1 if left out. Results are the same bit for bit with the same --threads."""
+    """Processes that train at the same time, 1 if left out; results depend on --threads, not on it."""
     threads: int | None = None
     """Threads of each process; the cores shared out evenly if left out."""
     out: Path = Path("runs")
     """Where the folder of the race is made."""
     name: str | None = None
-    """The folder's name; made from time, network and data if left out."""
+    """Name of the folder; made from time, network and data if left out."""
     resume: Path | None = None
     """Go on with the race in this folder instead of starting one."""
     quiet: bool = False
-    """Print results and errors only."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold race`."""
     parsed = parse(RaceArguments, arguments, verb="race")
-    if parsed.jobs is not None and parsed.jobs < 1:
-        raise TwofoldError(f"--jobs must be 1 or more, got {parsed.jobs}")
+    check_least(1, jobs=parsed.jobs)
     if parsed.resume is not None:
         given = {word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--")}
-        if kept := sorted(given & {one.name for one in dataclasses.fields(RaceArguments)} - _NOT_SETTINGS):
+        if kept := sorted(given - _NOT_SETTINGS):
             raise TwofoldError(f"--resume keeps the settings of its race; leave --{kept[0].replace('_', '-')} out")
         RaceFolder.open(parsed.resume)
     settings = settings_of(parsed)
@@ -97,11 +87,13 @@ def run(arguments: Sequence[str]) -> int:
         from twofold.study.race_run import resume_race, start_race
 
     show = not parsed.quiet
+    if show and parsed.resume is None:
+        note(_how_long(settings))
     if parsed.resume is not None:
         race = resume_race(parsed.resume, jobs=parsed.jobs, show=show)
     else:
         race = start_race(settings, out=parsed.out, name=parsed.name, jobs=parsed.jobs or 1, show=show)
-    output().print(table(race.table))
+    _print_table(race.table)
     for sentence in race.verdict:
         print(sentence)
     if show:
@@ -116,35 +108,37 @@ def settings_of(parsed: RaceArguments) -> RaceSettings:
     Raises:
         TwofoldError: one cannot be used.
     """
-    given: dict[str, Any] = {
-        one.name: getattr(parsed, one.name) for one in dataclasses.fields(RaceSettings) if hasattr(parsed, one.name)
-    }
-    given["optimizers"] = tuple(name.strip() for name in parsed.optimizers.split(",") if name.strip())
+    names = [field.name for field in dataclasses.fields(RaceSettings)]
+    given: dict[str, Any] = {name: getattr(parsed, name) for name in names if hasattr(parsed, name)}
+    given["optimizers"] = parsed.optimizer
     given["threads"] = max(1, cores() // (parsed.jobs or 1)) if parsed.threads is None else parsed.threads
     return RaceSettings(**given)
 
 
-def table(rows: Sequence[Standing]) -> Any:
-    """Return the result as a table for a terminal."""
-    from rich.table import Table
+def _how_long(settings: RaceSettings) -> str:
+    """Return how much there is to train, before it begins."""
+    num_rules = len(settings.optimizers)
+    num_trials, num_runs = num_rules * settings.trials, num_rules * settings.seeds
+    epochs = num_trials * settings.trial_epochs + num_runs * settings.epochs
+    return (
+        f"{num_trials + num_runs} trainings, {epochs:,} epochs in all: for each of {num_rules} optimizers "
+        f"{settings.trials} trials of {settings.trial_epochs} epochs and {settings.seeds} runs of {settings.epochs}"
+    )
 
-    made = Table()
-    made.add_column("", justify="right")
-    made.add_column("rule", no_wrap=True)
-    for column in ("accuracy", "lowest", "highest", "learning rate", "seconds a run"):
-        made.add_column(column, justify="right", no_wrap=True)
-    made.add_column("against the first")
-    words = {"first": "", "behind": "behind", "overlaps": "not told apart", "unknown": "one run: no spread"}
-    for row in rows:
-        known = row.mean is not None
-        made.add_row(
+
+def _print_table(standings: Sequence[Standing]) -> None:
+    relations = {"first": "", "behind": "behind", "overlaps": "ranges overlap", "unknown": "one run only"}
+    rows = [
+        (
             str(row.place),
             row.optimizer,
-            f"{row.mean:.4f}" if known else "–",
-            f"{min(row.accuracies):.4f}" if known else "–",
-            f"{max(row.accuracies):.4f}" if known else "–",
-            f"{row.lr:.3g}" if row.lr is not None else "–",
-            f"{row.seconds:.1f}" if row.seconds is not None else "–",
-            words.get(row.relation, "diverged"),
+            "–" if row.mean is None else f"{row.mean:.4f}",
+            "–" if row.mean is None else f"{min(row.accuracies):.4f}–{max(row.accuracies):.4f}",
+            "–" if row.lr is None else f"{row.lr:.3g}",
+            "–" if row.seconds is None else f"{row.seconds:.1f}",
+            relations.get(row.relation, "diverged"),
         )
-    return made
+        for row in standings
+    ]
+    columns = (">", "optimizer", ">accuracy", ">range", ">learning rate", ">seconds", "against the first")
+    print_table(columns, rows)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Sequence
-from typing import Annotated
 
 import tyro
 
 from twofold.cli.parse import parse
 from twofold.engine.recipes import RECIPES, named_recipe
-from twofold.terminal import output
+from twofold.terminal import print_table
 
 
 @dataclasses.dataclass(kw_only=True)
 class RecipesArguments:
     """List the named recipes, or print one as JSON to keep and change."""
 
-    name: Annotated[str | None, tyro.conf.Positional] = None
+    name: tyro.conf.Positional[str | None] = None
     """The recipe to print."""
 
 
@@ -28,13 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     if parsed.name is not None:
         print(named_recipe(parsed.name).to_json(), end="")
         return 0
-    from rich.table import Table
-
-    table = Table()
-    for column in ("recipe", "model", "data", "what it is for"):
-        table.add_column(column)
-    for name, function in RECIPES.items():
-        recipe = function()
-        table.add_row(name, recipe.model, recipe.data, inspect.getdoc(function))
-    output().print(table)
+    recipes = [(name, function(), inspect.getdoc(function) or "") for name, function in RECIPES.items()]
+    rows = [(name, recipe.model, recipe.data, " ".join(text.split())) for name, recipe, text in recipes]
+    print_table(("recipe", "model", "data", "what it is for…"), rows)
     return 0

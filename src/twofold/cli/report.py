@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
@@ -16,8 +15,7 @@ from twofold.cli.parse import parse
 class ReportArguments:
     """Write the report.html of a run again, from the files in its folder."""
 
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run folder."""
+    run: tyro.conf.Positional[Path]
 
 
 def run(arguments: Sequence[str]) -> int:

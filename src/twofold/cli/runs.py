@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Literal
 
 import tyro
 
 from twofold.cli.parse import parse
 from twofold.errors import TwofoldError
 from twofold.files import read_json
-from twofold.terminal import note, output
+from twofold.terminal import note, shown
+
+# What --sort takes, and whether its largest value comes first.
+_ORDERS = {
+    "accuracy": ("accuracy", True),
+    "val": ("val_accuracy", True),
+    "date": ("started", True),
+    "name": ("run", False),
+    "time": ("train_seconds", False),
+    "epochs": ("epochs", True),
+    "parameters": ("parameters", False),
+}
+# Settings whose default another one decides: those of `DEPENDENT_SETTINGS`, which takes long to import.
+DECIDED_BY = {
+    **dict.fromkeys(("lr", "weight_decay", "momentum", "nesterov", "gamma", "rho"), "optimizer"),
+    **dict.fromkeys(("beta1", "beta2", "epsilon", "convention"), "optimizer"),
+    **dict.fromkeys(("warmup", "final_lr", "step_epochs", "step_factor", "alpha"), "schedule"),
+    "mix_alpha": "mix",
+}
 
 
 @dataclasses.dataclass(kw_only=True)
 class RunsArguments:
-    """List the runs in a folder, best first, with the settings in which they differ."""
+    """List the runs in a folder, two lines a run: what it reached, and the settings in which the runs differ."""
 
-    folder: Annotated[Path, tyro.conf.Positional] = Path("runs")
-    """Where the run folders are."""
+    folder: tyro.conf.Positional[Path] = Path("runs")
+    """Where the run folders are; runs if left out."""
+    sort: Literal["accuracy", "val", "date", "name", "time", "epochs", "parameters"] = "accuracy"
+    """Order of the runs: best, latest, fastest or smallest first."""
     json: bool = False
-    """Print one JSON object a line."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -39,12 +61,14 @@ def run(arguments: Sequence[str]) -> int:
             note(f"warning: left out: {error}")
     if not rows:
         raise TwofoldError(f"{parsed.folder} holds no runs; train something first: twofold train lenet-bn")
-    rows.sort(key=lambda row: -(row["accuracy"] or -1.0))
+    key, falling = _ORDERS[parsed.sort]
+    known = sorted((row for row in rows if row[key] is not None), key=lambda row: row[key], reverse=falling)
+    rows = known + [row for row in rows if row[key] is None]
     if parsed.json:
         for row in rows:
             print(json.dumps(row, ensure_ascii=False))
     else:
-        _print_table(rows)
+        _print(rows)
     return 0
 
 
@@ -60,40 +84,52 @@ def _read(folder: Path) -> dict[str, Any]:
         "epochs": record.get("epochs_done"),
         "train_seconds": record.get("train_seconds"),
         "parameters": record.get("num_parameters"),
+        "started": record.get("started"),
         "recipe": read_json(folder / "recipe.json"),
     }
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table()
-    for column in ("run", "status", "accuracy", "on", "val", "epochs", "seconds", "parameters", "differs in"):
-        left = column in {"run", "status", "on", "differs in"}
-        table.add_column(column, justify="left" if left else "right", overflow="fold")
+def _print(rows: list[dict[str, Any]]) -> None:
     differing = _differing([row["recipe"] for row in rows])
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(f"{'accuracy':>8} {'on':5} {'val':>6} {'epochs':>6} {'seconds':>8}  run")
     for row in rows:
-        settings = " ".join(f"{name}={row['recipe'].get(name)}" for name in differing)
-        cells = (
-            row["run"],
-            row["status"],
-            _number(row["accuracy"], ".4f"),
-            row["split"] or "–",
-            _number(row["val_accuracy"], ".4f"),
-            _number(row["epochs"], "d"),
-            _number(row["train_seconds"], ",.1f"),
-            _number(row["parameters"], ",d"),
-            settings,
+        print(
+            f"{_number(row['accuracy'], '.4f'):>8} {row['split'] or '':5} {_number(row['val_accuracy'], '.4f'):>6} "
+            f"{_number(row['epochs'], 'd'):>6} {_number(row['train_seconds'], ',.1f'):>8}  {shown(row['run'])}"
         )
-        table.add_row(*(Text(cell) for cell in cells))
-    output().print(table)
+        flags = " ".join(filter(None, (_flag(name, row["recipe"].get(name)) for name in differing)))
+        second = f"    {row['status']}, {_number(row['parameters'], ',d')} parameters  {shown(flags)}".rstrip()
+        print(second if width is None or len(second) <= width else second[: width - 1] + "…")
+
+
+def _differing(recipes: list[dict[str, Any]]) -> list[str]:
+    """Return the settings in which recipes differ, leaving out what follows from another of them, such as the
+    learning rate of each optimizer where every run takes its optimizer's own.
+    """
+    names = []
+    for name in recipes[0]:
+        values: dict[Any, set[str]] = {}
+        for recipe in recipes:
+            values.setdefault(recipe.get(DECIDED_BY.get(name, "")), set()).add(repr(recipe.get(name)))
+        if any(len(different) > 1 for different in values.values()):
+            names.append(name)
+    return names
+
+
+def _flag(name: str, value: Any) -> str:
+    """Return a setting as the command line takes it; nothing for one that the run does not have."""
+    if value is None or value in ([], {}):
+        return ""
+    if name == "model":
+        return str(value)
+    flag = name.replace("_", "-")
+    if isinstance(value, bool) and name != "nesterov":
+        return f"--{flag}" if value else f"--no-{flag}"
+    words = [part for item in value.items() for part in item] if isinstance(value, dict) else value
+    words = words if isinstance(words, list) else [words]
+    return " ".join([f"--{flag}", *(shlex.quote(str(word)) for word in words)])
 
 
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
-
-
-def _differing(recipes: list[dict[str, Any]]) -> list[str]:
-    """Return the settings in which the recipes are not all the same."""
-    return [name for name in recipes[0] if any(recipe.get(name) != recipes[0][name] for recipe in recipes)]

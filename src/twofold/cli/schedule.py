@@ -1,4 +1,4 @@
-"""`twofold schedule NAME…`: how the learning rate moves, as a table and a picture."""
+"""`twofold schedule NAME…`: how the learning rate moves, as a table and a figure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Annotated, Any
 
 import tyro
 
-from twofold.cli.parse import check_figure, parse
+from twofold.cli.parse import check_figure, parse, say_written
+from twofold.cli.settings import settings_form
 from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
 from twofold.errors import TwofoldError, check_known
 from twofold.optim.schedule import SCHEDULES, Schedule
-from twofold.terminal import note, output
+from twofold.terminal import print_table
 
 _MOST = 8
 _ROWS = 11
@@ -22,7 +23,7 @@ _SETTINGS = tuple(name for name, (chooser, _) in DEPENDENT_SETTINGS.items() if c
 
 
 @dataclasses.dataclass(kw_only=True)
-class ScheduleArguments:
+class _ScheduleArguments:
     """Print and draw how the learning rate moves while a network trains."""
 
     names: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = dataclasses.field(
@@ -30,33 +31,26 @@ class ScheduleArguments:
     )
     """Schedules: constant, step, power, exponential, one-cycle, warmup-cosine; all if left out."""
     lr: float = 0.1
-    """Peak learning rate."""
     epochs: int = 10
-    """Length of the training."""
-    warmup: float | None = None
-    """Share of training with rising learning rate (one-cycle, warmup-cosine)."""
-    final_lr: float | None = None
-    """Last learning rate as a share of the peak (one-cycle, warmup-cosine)."""
-    step_epochs: float | None = None
-    """Epochs between steps (step)."""
-    step_factor: float | None = None
-    """What a step multiplies the learning rate by (step)."""
-    alpha: float | None = None
-    """lr x t^alpha (power), lr x alpha^t (exponential), t in epochs."""
     figure: Path | None = None
-    """The picture to write (.png, .svg or .pdf); schedule-NAME.png here if left out."""
+    """The figure to write, .png, .svg or .pdf; schedule-NAME.png here if left out."""
     json: bool = False
     """Print one JSON object a schedule, with its learning rate at each epoch; draws only with --figure."""
 
 
+def arguments_form() -> type[_ScheduleArguments]:
+    """Return the type of this command's arguments: its own, and the settings of a recipe that some schedule has."""
+    return settings_form("ScheduleArguments", _ScheduleArguments, None, _SETTINGS)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold schedule`."""
-    parsed = parse(ScheduleArguments, arguments, verb="schedule")
+    parsed: Any = parse(arguments_form(), arguments, verb="schedule")
     names = parsed.names or list(SCHEDULES)
     for name in names:
         check_known("schedule", name, SCHEDULES)
     if len(names) > _MOST:
-        raise TwofoldError(f"at most {_MOST} schedules fit into a picture, got {len(names)}")
+        raise TwofoldError(f"at most {_MOST} schedules fit into a figure, got {len(names)}")
     schedules = _schedules(names, parsed)
     figure = parsed.figure
     if figure is None and not parsed.json:
@@ -68,18 +62,18 @@ def run(arguments: Sequence[str]) -> int:
             rates = [_rate(schedule, epoch, parsed.epochs) for epoch in range(parsed.epochs + 1)]
             print(json.dumps({"schedule": name, **dataclasses.asdict(schedule), "learning_rates": rates}))
     else:
-        output().print(_table(names, schedules, parsed.epochs))
+        _print_table(names, schedules, parsed.epochs)
     if figure is not None:
         from twofold.figures.drawing import save_picture
         from twofold.figures.schedule import draw_schedules
 
         labelled = list(zip(names, schedules, strict=True))
         save_picture(draw_schedules(labelled, epochs=parsed.epochs), figure)
-        note(f"wrote {figure}")
+        say_written(figure)
     return 0
 
 
-def _schedules(names: Sequence[str], parsed: ScheduleArguments) -> list[Schedule]:
+def _schedules(names: Sequence[str], parsed: Any) -> list[Schedule]:
     """Return the schedules, each with those settings that it has; one that none of them has is an error."""
     given = {name: getattr(parsed, name) for name in _SETTINGS if getattr(parsed, name) is not None}
     own = {name: {s for s in given if name in DEPENDENT_SETTINGS[s][1]} for name in names}
@@ -104,15 +98,8 @@ def _rate(schedule: Schedule, epoch: float, epochs: int) -> float:
     return schedule.at(epoch / epochs, epoch)
 
 
-def _table(names: Sequence[str], schedules: Sequence[Schedule], epochs: int) -> Any:
-    from rich.table import Table
-
-    table = Table(title="learning rate", title_justify="left", title_style="")
-    table.add_column("epochs done", justify="right")
-    for name in names:
-        table.add_column(name, justify="right")
-    rows = min(epochs + 1, _ROWS)
-    for row in range(rows):
-        epoch = epochs * row / (rows - 1)
-        table.add_row(f"{epoch:g}", *(f"{_rate(schedule, epoch, epochs):.3g}" for schedule in schedules))
-    return table
+def _print_table(names: Sequence[str], schedules: Sequence[Schedule], epochs: int) -> None:
+    num_rows = min(epochs + 1, _ROWS)
+    marks = [epochs * row / (num_rows - 1) for row in range(num_rows)]
+    rows = [(f"{epoch:g}", *(f"{_rate(schedule, epoch, epochs):.3g}" for schedule in schedules)) for epoch in marks]
+    print_table((">epoch", *(f">{name}" for name in names)), rows, title="learning rate")

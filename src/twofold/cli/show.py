@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     functions |= _helpers(functions)
     read = Group(*(_source(name, function) for name, function in functions.items()))
     run_form = Group(*(_signature(name, function) for name, function in fast.items()))
-    if console.width >= _BESIDE_FROM:
+    if console.is_terminal and console.width >= _BESIDE_FROM:
         table = Table(show_edge=False, box=None, padding=(0, 2), pad_edge=False, expand=True)
         table.add_column("to read", ratio=1)
         table.add_column("to run", width=_FAST_WIDTH)

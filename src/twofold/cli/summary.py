@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from twofold.cli.models import parse_shape
-from twofold.cli.parse import parse, typed
-from twofold.errors import TwofoldError, check_known
+from twofold.cli.parse import check_least, parse, typed
+from twofold.errors import check_known
 from twofold.models.registry import MODELS, check_model_options, resolve_options
-from twofold.terminal import loading, output
+from twofold.terminal import loading, print_table
 
 if TYPE_CHECKING:
     from twofold.models.summary import Field, Layer
@@ -23,16 +23,12 @@ if TYPE_CHECKING:
 class SummaryArguments:
     """Print a network layer by layer: output shape, parameters, multiply-adds, receptive field."""
 
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
-    """A network: see `twofold models`."""
+    model: tyro.conf.Positional[str]
     input: str | None = None
-    """Shape of the images, e.g. 1x28x28 (channels, height, width); the paper's if left out."""
     classes: int | None = None
-    """Number of classes; 10 for networks made for 28 px images and 1000 for the others, if left out."""
     model_options: dict[str, str] = dataclasses.field(default_factory=dict)
-    """The network's options, e.g. stem small width 0.5; the stem follows the size of the images if left out."""
+    """Options of the network, e.g. width 0.5; the stem follows the size of the images if left out."""
     json: bool = False
-    """Print one JSON object a layer."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -42,8 +38,7 @@ def run(arguments: Sequence[str]) -> int:
     shape = entry.input_shape if parsed.input is None else parse_shape(parsed.input)
     given = {name: typed(value) for name, value in parsed.model_options.items()}
     check_model_options(parsed.model, given)
-    if parsed.classes is not None and parsed.classes < 1:
-        raise TwofoldError(f"--classes must be 1 or more, got {parsed.classes}")
+    check_least(1, classes=parsed.classes)
     with loading("torch"):
         import torch
 
@@ -67,22 +62,13 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     chosen = " ".join(f"{name}={value}" for name, value in options.items())
     title = f"{parsed.model} {chosen}".strip() + f", one image of {'x'.join(map(str, shape))}: {entry.source}"
-    output().print(_table(layers, title))
+    _print_table(layers, title)
     return 0
 
 
-def _table(layers: Sequence[Layer], title: str) -> Any:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="", show_footer=True)
-    table.add_column("layer", "total", no_wrap=True)
-    table.add_column("kind")
-    table.add_column("output", justify="right")
-    table.add_column("parameters", f"{sum(layer.parameters for layer in layers):,}", justify="right")
-    table.add_column("multiply-adds", f"{sum(layer.multiply_adds for layer in layers):,}", justify="right")
-    table.add_column("sees, px", justify="right")
-    for layer in layers:
-        table.add_row(
+def _print_table(layers: Sequence[Layer], title: str) -> None:
+    rows = [
+        (
             layer.name,
             layer.kind,
             "x".join(map(str, layer.output_shape)),
@@ -90,7 +76,15 @@ def _table(layers: Sequence[Layer], title: str) -> Any:
             f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
             _sees(layer.field),
         )
-    return table
+        for layer in layers
+    ]
+    sums = [sum(getattr(layer, name) for layer in layers) for name in ("parameters", "multiply_adds")]
+    print_table(
+        ("layer", "kind", ">output", ">parameters", ">multiply-adds", ">sees, px"),
+        rows,
+        title=title,
+        total=("total", "", "", *(f"{value:,}" for value in sums), ""),
+    )
 
 
 def _sees(field: Field) -> str:

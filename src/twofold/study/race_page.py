@@ -331,11 +331,11 @@ def _commands(settings: RaceSettings, table: Sequence[Mapping[str, Any]]) -> tup
             str(settings.batch_size),
         ]
         commands.append(("Train with the rule that came first", shlex.join(words)))
-    changes = settings.to_record() | {"seeds": settings.seeds + 2, "optimizers": ",".join(settings.optimizers)}
+    changes = settings.to_record() | {"seeds": settings.seeds + 2}
     usual = RaceSettings().to_record()
-    again = ["twofold", "race"]
+    again = ["twofold", "race", "--optimizer", *settings.optimizers]
     for name, value in changes.items():
-        if name in {"optimizers", "model", "data", "seeds"} or value != usual[name]:
+        if name in {"model", "data", "seeds"} or (name != "optimizers" and value != usual[name]):
             again += [f"--{name.replace('_', '-')}", str(value)]
     commands.append(("Race again with more seeds", shlex.join(again)))
     return tuple(commands)

@@ -1,0 +1,194 @@
+"""The help page of a verb, drawn from the dataclass of its arguments.
+
+tyro reads the arguments; its own help is a box in which every option that may be left out reads `{None}|INT` and
+`(default: None)`. Ours is plain lines: a name for the value, one phrase, and a default where there is one. The phrase
+is the docstring under the field, or else the one that several verbs share, or else the recipe's for that setting.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import shutil
+import textwrap
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tyro
+
+_NAME_WIDTH = 26  # of an option and its value; a longer one has its phrase on the next line
+_WIDEST = 100
+
+# What an option of this name means in every verb that has it and says nothing else.
+SHARED = {
+    "run": "the run folder",
+    "model": "a network: see twofold models",
+    "image": "the image file",
+    "device": "where to compute",
+    "seed": "seed of every random draw",
+    "figure": "draw it into this file: .png, .svg or .pdf",
+    "json": "print JSON, one object a line",
+    "quiet": "print results and errors only",
+    "skip_broken": "go on without images that cannot be read",
+    "model_options": "options of the network, e.g. stem small width 0.5",
+    "classes": "number of classes; 10 for networks made for images of 28 px, else 1000, if left out",
+    "input": "shape of the images as CxHxW, e.g. 1x28x28; that of the network's paper if left out",
+}
+# What stands for a value where its type says too little.
+_VALUES = {
+    **{"data": "NAME|PATH", "recipe": "NAME|FILE", "resume": "RUN", "figure": "FILE", "input": "CxHxW"},
+    **{"weights": "RUN|FILE|NAME", "weights_partial": "NAME", "augment": "NAME", "schedule": "NAME", "name": "NAME"},
+    **{"optimizer": "NAME", "lr_scale": "PATTERN X", "decay_scale": "PATTERN X"},
+}
+_BY_TYPE = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """An argument of a verb, as help and errors need it.
+
+    Attributes:
+        name: as on the command line, without dashes.
+        kind: the type of its value, or of each where it takes several: bool, int, float, str, Path or dict.
+        choices: the values that it takes, if these are few.
+        section: the heading that it stands under in the help; "" for the verb's own.
+    """
+
+    name: str
+    field: dataclasses.Field[Any]
+    kind: Any
+    choices: tuple[str, ...]
+    positional: bool
+    metavar: str
+    section: str
+
+    @property
+    def default(self) -> Any:
+        """The value if the option is left out; None if there is none."""
+        if self.field.default_factory is not dataclasses.MISSING:
+            return self.field.default_factory()
+        return None if self.field.default is dataclasses.MISSING else self.field.default
+
+    @property
+    def required(self) -> bool:
+        """Whether the verb cannot do without."""
+        return self.field.default is self.field.default_factory is dataclasses.MISSING
+
+
+def options_of(form: type) -> list[Option]:
+    """Return the arguments of a form, in its order."""
+    hints = get_type_hints(form, include_extras=True)
+    return [_option(field, hints[field.name]) for field in dataclasses.fields(form)]
+
+
+def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
+    marks: list[Any] = []
+    if get_origin(hint) is Annotated:
+        hint, *marks = get_args(hint)
+    given = next((mark for mark in marks if hasattr(mark, "metavar")), None)
+    inner = hint
+    if get_origin(inner) in (Union, types.UnionType):
+        inner = next(kind for kind in get_args(inner) if kind is not type(None))
+    if get_origin(inner) is Annotated:  # a number with bounds
+        inner = get_args(inner)[0]
+    several = get_origin(inner) in (tuple, list)
+    kind = get_args(inner)[0] if several else get_origin(inner) or inner
+    choices = tuple(map(str, get_args(inner))) if kind is Literal else ()
+    if inner is bool and hint is not bool:
+        kind, choices = str, ("True", "False")
+    name = (getattr(given, "name", None) or field.name).replace("_", "-")
+    positional = any(mark in marks for mark in get_args(tyro.conf.Positional[int])[1:])
+    repeated = any(mark in marks for mark in get_args(tyro.conf.UseAppendAction[int])[1:])
+    metavar = getattr(given, "metavar", None) or (None if positional else _VALUES.get(field.name))
+    if metavar is None and positional:
+        metavar = field.name.upper()
+    elif metavar is None and choices:
+        listed = "|".join(choices)
+        metavar = listed if len(name) + len(listed) + 3 <= _NAME_WIDTH else "NAME"
+    elif metavar is None:
+        metavar = "NAME VALUE" if kind is dict else _BY_TYPE.get(kind, "")
+    return Option(
+        name=name,
+        field=field,
+        kind=kind,
+        choices=choices,
+        positional=positional,
+        metavar=f"{metavar} ..." if (several or kind is dict) and not repeated else metavar,
+        section=field.metadata.get("section", ""),
+    )
+
+
+def render(form: type, *, verb: str) -> str:
+    """Return the help page of a verb: usage, what it does, its arguments by section."""
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    texts, options = _texts(form), options_of(form)
+    positionals = [option for option in options if option.positional]
+    usage = [option.metavar if option.required else f"[{option.metavar.strip('[]')}]" for option in positionals]
+    lines = [" ".join(["usage: twofold", verb, *usage, "[OPTIONS]"]), ""]
+    for paragraph in (inspect.getdoc(form) or "").split("\n\n"):
+        lines += [*textwrap.wrap(paragraph, width), ""]
+    for option in positionals:
+        lines += _entry(option.metavar.strip("[]"), _phrase(option, texts), width)
+    own = getattr(form, "SECTION", "options")
+    sections: dict[str, list[Option]] = {option.section: [] for option in options if option.section} | {own: []}
+    for option in options:
+        if not option.positional:
+            sections[option.section or own].append(option)
+    for title, members in sections.items():
+        lines += ["", f"{title}:"] if lines[-1] else [f"{title}:"]
+        for option in members:
+            flag = f"--[no-]{option.name}" if option.default is True else f"--{option.name}"
+            lines += _entry(f"{flag} {option.metavar}".rstrip(), _phrase(option, texts), width)
+    return "\n".join(lines)
+
+
+def _entry(name: str, phrase: str, width: int) -> Iterator[str]:
+    wrapped = textwrap.wrap(phrase, width - _NAME_WIDTH - 4, break_on_hyphens=False)
+    if len(name) > _NAME_WIDTH:
+        yield f"  {name}"
+        name = ""
+    for line in wrapped:
+        yield f"  {name:<{_NAME_WIDTH}}  {line}"
+        name = ""
+
+
+def _phrase(option: Option, texts: dict[str, str]) -> str:
+    """Return what the help says of an option: one phrase, its choices, its default."""
+    name = option.field.name
+    if text := " ".join(texts.get(name, "").split()).removesuffix("."):
+        text = text if text[1:2].isupper() else text[0].lower() + text[1:]
+    elif not (text := SHARED.get(name, "")):
+        from twofold.engine.recipe import Recipe
+
+        text = Recipe.model_fields[name].description or ""
+    if option.metavar == "NAME" and option.choices and option.choices[0] not in text:
+        text += f": {', '.join(option.choices[:-1])} or {option.choices[-1]}"
+    default = option.field.metadata.get("default", option.default)
+    if option.positional or default in (None, False, "", (), [], {}):
+        return text
+    if isinstance(default, (tuple, list)):
+        default = " ".join(map(str, default))
+    elif isinstance(default, dict):
+        default = " ".join(f"{key} {value:g}" for key, value in default.items())
+    shown = "on" if option.kind is bool else f"{default:g}" if isinstance(default, float) else default
+    return f"{text} (default: {shown})"
+
+
+def _texts(form: type) -> dict[str, str]:
+    """Return the docstrings under the fields of a form and of the forms that it extends."""
+    texts: dict[str, str] = {}
+    for part in reversed(form.__mro__):
+        try:
+            source = textwrap.dedent(inspect.getsource(part))
+        except (OSError, TypeError):
+            continue  # built in, or made by make_dataclass
+        body = ast.parse(source).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for field, text in zip(body.body, body.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                assert isinstance(field.target, ast.Name)
+                texts[field.target.id] = str(text.value.value)
+    return texts

@@ -1,0 +1,93 @@
+"""A recipe's settings as options: the same names, types and phrases in every verb that takes some of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from twofold.cli.parse import typed
+from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
+
+# The recipe's own five sections, in an order in which what belongs together stands together.
+SECTIONS = {
+    "data": ("data", "val_fraction", "image_size", "channels", "resize", "augment", "mix", "mix_alpha"),
+    "model": (
+        *("model_options", "weights", "weights_partial", "freeze", "unfreeze_epochs", "freeze_norm"),
+        *("flip_average", "form"),
+    ),
+    "loss": ("label_smoothing",),
+    "optimiser": (
+        *("optimizer", "lr", "weight_decay", "momentum", "nesterov", "gamma", "rho", "beta1", "beta2", "epsilon"),
+        *("convention", "lr_scale", "decay_scale", "layer_decay", "decay_norm_and_bias"),
+        *("schedule", "warmup", "final_lr", "step_epochs", "step_factor", "alpha"),
+    ),
+    "training": (
+        *("epochs", "minutes", "patience", "batch_size", "accumulate", "grad_clip", "ema_decay"),
+        *("seed", "device", "precision", "winograd", "compile"),
+    ),
+}
+
+
+def settings_form(
+    name: str,
+    own: type,
+    base: Recipe | None,
+    names: Iterable[str] | None = None,
+    *,
+    shown: dict[str, str] | None = None,
+) -> type[Any]:
+    """Return the type of a verb's arguments: those of `own`, and a recipe's settings with `base` as default.
+
+    Args:
+        name: of the type.
+        own: the dataclass with the verb's own arguments.
+        base: the recipe whose values are the defaults; None for settings that are left out unless given.
+        names: of the settings; all if None.
+        shown: what the help says in place of a setting's default.
+    """
+    chosen = None if names is None else set(names)
+    fields = [
+        _field(setting, base, section, (shown or {}).get(setting))
+        for section, members in SECTIONS.items()
+        for setting in members
+        if chosen is None or setting in chosen
+    ]
+    form = dataclasses.make_dataclass(name, fields, bases=(own,), kw_only=True)
+    form.__doc__ = own.__doc__
+    return form
+
+
+def _field(name: str, base: Recipe | None, section: str, shown: str | None) -> tuple[str, Any, Any]:
+    # An option of a network has one of several types; on a command line it is text until the recipe has looked at it.
+    kind: Any = dict[str, str] if name == "model_options" else Recipe.model_fields[name].annotation
+    if base is None:
+        return name, kind, dataclasses.field(default=None, metadata={"section": section, "default": None})
+    default = {} if name == "model_options" else getattr(base, name)
+    metadata = {"section": section, "default": _shown_default(name, base) if shown is None else shown}
+    if isinstance(default, dict):
+        return name, kind, dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    return name, kind, dataclasses.field(default=default, metadata=metadata)
+
+
+def _shown_default(name: str, base: Recipe) -> Any:
+    """Return a setting's default as help shows it: one that another setting decides is said to depend on it."""
+    value = getattr(base, name)
+    if name not in DEPENDENT_SETTINGS:
+        return value
+    chooser, defaults = DEPENDENT_SETTINGS[name]
+    if value is not None and value != defaults.get(getattr(base, chooser)):
+        return value
+    values = list(dict.fromkeys(defaults.values()))
+    return f"depends on the {chooser}" if len(values) > 1 else values[0]
+
+
+def given_settings(parsed: Any, arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the recipe's settings that the user wrote, whatever the default: only these override the recipe."""
+    written = {word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--")}
+    changes = {name: getattr(parsed, name) for name in Recipe.model_fields if {name, f"no_{name}"} & written}
+    if "model_options" in changes:
+        changes["model_options"] = {key: typed(value) for key, value in changes["model_options"].items()}
+    if parsed.model is not None:
+        changes["model"] = parsed.model
+    return changes
