@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,12 +123,12 @@ def resume(folder: Path | str, *, options: Options | None = None) -> Run:
     recipe = run.recipe()
     with run.lock():
         record = run.record()
-        if record.get("status") in {"finished", "stopped-early"}:
+        if record.status in {"finished", "stopped-early"}:
             raise TwofoldError(
-                f"{folder} is finished after {record['epochs_done']} epochs: there is nothing to resume; train longer "
+                f"{folder} is finished after {record.epochs_done} epochs: there is nothing to resume; train longer "
                 f"with: twofold train --recipe {run.path / 'recipe.json'} --epochs N"
             )
-        return _train(recipe, run, options or Options(skip_broken=record.get("skip_broken", False)), resume=True)
+        return _train(recipe, run, options or Options(skip_broken=record.skip_broken), resume=True)
 
 
 def load(path: Path | str, *, device: str = "auto") -> Predictor:
@@ -167,7 +167,7 @@ def evaluate(
     """
     predictor = Predictor.load(folder, device=device)
     run = RunFolder(Path(folder).expanduser()) if data is not None else RunFolder.open(folder)
-    options = options or Options(skip_broken=run.record().get("skip_broken", False))
+    options = options or Options(skip_broken=run.record().skip_broken)
     if data is None:
         return _evaluate_own(run, predictor, split, options)
     other = load_eval_images(
@@ -257,7 +257,7 @@ def _measure(
     run: RunFolder, predictor: Predictor, images: Images, *, data: str, split: str, options: Options, stem: str
 ) -> dict[str, Any]:
     """Measure, write the result to `stem`.json in the run folder, and return it."""
-    metrics = evaluate_images(
+    evaluation = evaluate_images(
         predictor.model,
         images,
         predictor.spec,
@@ -265,8 +265,11 @@ def _measure(
         show=options.show,
         examples_folder=run.path / stem.replace("evaluation", "mistakes", 1),
     )
-    metrics = {"data": data, "split": split, "weights": "best", "precision": predictor.hardware.precision} | metrics
-    write_json(run.path / f"{stem}.json", metrics)
-    name, count = predictor.task.selects_by.name, metrics["num_images"]
-    run.log(f"{data} {split} {name} {metrics[name]:.4f} over {count:,} images; {stem}.json", show=options.show)
-    return metrics
+    evaluation = replace(evaluation, data=data, split=split, weights="best", precision=predictor.hardware.precision)
+    write_json(run.path / f"{stem}.json", evaluation.to_json())
+    name = predictor.task.selects_by.name
+    run.log(
+        f"{data} {split} {name} {evaluation.metrics[name]:.4f} over {len(images):,} images; {stem}.json",
+        show=options.show,
+    )
+    return evaluation.to_json()

@@ -119,7 +119,7 @@ def test_the_engine_agrees(shared: TrainingData, small_settings: RaceSettings, t
         ours = run_training(shared, recipe, on_progress=lambda share, epoch: None, test=False)
         folder = RunFolder.create(recipe, out=tmp_path, name="run")
         fit(recipe, folder, Options(show=False))
-    theirs = [entry for entry in folder.metrics() if entry["kind"] == "epoch"]
+    theirs = [line.to_json() for line in folder.metrics() if line.kind == "epoch"]
     for name in ("train_loss", "train_accuracy", "val_loss"):
         assert [entry[name] for entry in ours["epochs"]] == [entry[name] for entry in theirs]
 

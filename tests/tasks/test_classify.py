@@ -56,7 +56,7 @@ def test_meters_of_parts_merge_to_the_meter_of_the_whole(n: int, cut: float, see
     first.merge(second)
     assert first.summary() == pytest.approx(whole.summary(), rel=1e-6)
     assert first.examples() == whole.examples()
-    same_but_rounding(first.compute(images), whole.compute(images))
+    same_but_rounding(first.compute(images).to_json(), whole.compute(images).to_json())
 
 
 def same_but_rounding(ours: Any, theirs: Any) -> None:
@@ -88,9 +88,9 @@ def test_the_most_confident_mistakes_are_kept_with_their_files() -> None:
     meter = feed(TASK.meter(spec_of(), detailed=True), outputs, labels, torch.arange(n))
     assert list(meter.examples()) == list(range(n - 1, n - 1 - NUM_MISTAKES, -1))
     images = MemoryImages(torch.zeros(n, 1, 4, 4, dtype=torch.uint8), ClassTargets(labels), "drawn")
-    mistakes = meter.compute(images, [f"{index}.png" for index in meter.examples()])["mistakes"]
-    assert [entry["image"] for entry in mistakes] == [f"{entry['index']}.png" for entry in mistakes]
-    assert {(entry["true"], entry["predicted"]) for entry in mistakes} == {("boot", "bag")}
+    mistakes = meter.compute(images, [f"{index}.png" for index in meter.examples()]).mistakes
+    assert [mistake.image for mistake in mistakes] == [f"{mistake.index}.png" for mistake in mistakes]
+    assert {(mistake.true, mistake.predicted) for mistake in mistakes} == {("boot", "bag")}
 
 
 def test_auxiliary_heads_count_in_the_loss_and_nowhere_else() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twofold.engine.run import RunFolder
+from twofold.records import EpochRecord, StepRecord
 from twofold.terminal import PLAIN_EVERY_SECONDS, console
 
 if TYPE_CHECKING:
@@ -67,32 +68,26 @@ class Reporter:
             self._last_line = time.monotonic()
             print(f"{done / self._total:4.0%}  {status}", file=sys.stderr, flush=True)
 
-    def step(self, **entry: Any) -> None:
-        """Record the metrics of one step."""
-        self._run.append_metrics(kind="step", **entry)
-        self._curves("step", entry)
+    def step(self, line: StepRecord) -> None:
+        """Record what was measured up to a step."""
+        self._run.append_metrics(line)
+        self._curves(line)
 
-    def epoch(self, **entry: Any) -> None:
-        """Record and show the metrics of one epoch."""
-        self._run.append_metrics(kind="epoch", **entry)
-        self._curves("epoch", entry)
-        parts = [f"epoch {entry['epoch']:>3}"]
-        for prefix, shown in (("train_", ""), ("val_", "val ")):
-            parts += [
-                f"{shown}{name.removeprefix(prefix)} {value:.4f}"
-                for name, value in entry.items()
-                if name.startswith(prefix)
-            ]
-        parts.append(f"{entry['images_per_second']:,.0f} images/s")
-        line = "  ".join(parts)
-        self._run.log(line, show=False)
+    def epoch(self, line: EpochRecord) -> None:
+        """Record and show what was measured in an epoch."""
+        self._run.append_metrics(line)
+        self._curves(line)
+        measured = [f"{name} {value:.4f}" for name, value in line.train.items()]
+        measured += [f"val {name} {value:.4f}" for name, value in line.val.items()]
+        text = "  ".join([f"epoch {line.epoch:>3}", *measured, f"{line.images_per_second:,.0f} images/s"])
+        self._run.log(text, show=False)
         if self._bar is not None:
-            self._bar.console.print(line)
+            self._bar.console.print(text)
         elif self._show:
-            print(line, file=sys.stderr, flush=True)
+            print(text, file=sys.stderr, flush=True)
             self._last_line = time.monotonic()
 
-    def _curves(self, kind: str, entry: dict[str, Any]) -> None:
-        for name, value in entry.items():
-            if name not in {"step", "epoch", "seconds"}:
-                self._writer.add_scalar(f"{kind}/{name}", value, entry["step"])
+    def _curves(self, line: StepRecord | EpochRecord) -> None:
+        for name, value in line.to_json().items():
+            if name not in {"kind", "step", "epoch", "seconds"}:
+                self._writer.add_scalar(f"{line.kind}/{name}", value, line.step)

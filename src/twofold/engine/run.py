@@ -18,9 +18,10 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -28,8 +29,12 @@ import twofold
 from twofold.engine.checkpoints import Checkpoints
 from twofold.engine.recipe import Recipe
 from twofold.errors import RunError, TwofoldError
-from twofold.files import read_json, write_json, write_text
+from twofold.files import write_json, write_text
+from twofold.records import EnvironmentRecord, EpochRecord, RunRecord, Software, StepRecord, metric_lines
 from twofold.terminal import note
+
+if TYPE_CHECKING:
+    from twofold.inference.hardware import Hardware
 
 
 class RunFolder:
@@ -94,8 +99,8 @@ class RunFolder:
 
     def precision(self) -> str:
         """Return the precision in which the run was begun: one that is resumed keeps it, also where it was "auto"."""
-        path = self.path / "environment.json"
-        return read_json(path)["precision"] if path.is_file() else self.recipe().precision
+        environment = EnvironmentRecord.load(self.path / "environment.json", [])
+        return (environment and environment.precision) or self.recipe().precision
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -118,40 +123,27 @@ class RunFolder:
         finally:
             lock.release()
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> RunRecord:
         """Return run.json, or an empty record if the run ended before it was written."""
-        path = self.path / "run.json"
-        return read_json(path) if path.is_file() else {}
+        return RunRecord.load(self.path / "run.json", []) or RunRecord()
 
     def update_record(self, **changes: Any) -> None:
-        """Change entries of run.json."""
-        write_json(self.path / "run.json", self.record() | changes)
+        """Change fields of run.json."""
+        write_json(self.path / "run.json", replace(self.record(), **changes).to_json())
 
-    def write_environment(self, **facts: Any) -> None:
-        """Write on what the run computes; `facts` are the device's."""
-        import torch
-        import torchvision
-
-        environment = {
-            "twofold": twofold.__version__,
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "git_commit": _git_commit(),
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        }
-        write_json(self.path / "environment.json", environment | facts)
+    def write_environment(self, environment: Software) -> None:
+        """Write on what the run computes."""
+        write_json(self.path / "environment.json", environment.to_json())
 
     def log(self, message: str, *, show: bool = True) -> None:
         """Append a line to log.txt, and print it if `show`."""
-        self._append("log.txt", f"{now()} {message}\n")
+        self._append("log.txt", f"{now().isoformat()} {message}\n")
         if show:
             note(message)
 
-    def append_metrics(self, **entry: Any) -> None:
+    def append_metrics(self, line: StepRecord | EpochRecord) -> None:
         """Append one line to metrics.jsonl."""
-        self._append("metrics.jsonl", json.dumps(entry) + "\n")
+        self._append("metrics.jsonl", json.dumps(line.to_json()) + "\n")
 
     def _append(self, name: str, line: str) -> None:
         path = self.path / name
@@ -161,24 +153,17 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"cannot write {path}: {error.strerror or error}") from error
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """Return the entries of metrics.jsonl, without a last line that was cut off."""
-        path = self.path / "metrics.jsonl"
-        if not path.is_file():
-            return []
-        entries = []
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError):
-                entries.append(json.loads(line))
-        return entries
+    def metrics(self) -> list[StepRecord | EpochRecord]:
+        """Return the lines of metrics.jsonl, without a last one that was cut off."""
+        return [line for line in metric_lines(self.path / "metrics.jsonl") if line is not None]
 
     def rewind_metrics(self, *, step: int, epoch: int) -> None:
         """Drop what was logged after `step` steps and `epoch` finished epochs: a resumed run logs it again."""
-
-        def stays(entry: dict[str, Any]) -> bool:
-            return entry["step"] <= step and (entry["kind"] != "epoch" or entry["epoch"] <= epoch)
-
-        kept = [json.dumps(entry) + "\n" for entry in self.metrics() if stays(entry)]
+        kept = [
+            json.dumps(line.to_json()) + "\n"
+            for line in self.metrics()
+            if line.step <= step and (isinstance(line, StepRecord) or line.epoch <= epoch)
+        ]
         write_text(self.path / "metrics.jsonl", "".join(kept))
 
 
@@ -187,9 +172,28 @@ def _short(data: str) -> str:
     return re.sub(r"[^\w.-]+", "-", Path(data).resolve().name if os.sep in data else data)[:40].strip("-.") or "data"
 
 
-def now() -> str:
-    """Return the time in UTC, to the second, as ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+def now() -> datetime:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def software(hardware: Hardware) -> dict[str, Any]:
+    """Return what every record of an environment has: versions, the command, the device."""
+    import torch
+    import torchvision
+
+    return {
+        "twofold": twofold.__version__,
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "git_commit": _git_commit(),
+        "command": (Path(sys.argv[0]).name, *sys.argv[1:]),
+        "device": hardware.device.type,
+        "device_name": hardware.device_name,
+        "precision": hardware.precision,
+    }
 
 
 def _git_commit() -> str | None:

@@ -18,13 +18,14 @@ import torch
 from twofold.engine.build import Training
 from twofold.engine.options import Options
 from twofold.engine.progress import Reporter
-from twofold.engine.run import RunFolder, now
+from twofold.engine.run import RunFolder, now, software
 from twofold.engine.state import Counters, restore_tensors, state_tensors
 from twofold.engine.step import StepResult
 from twofold.engine.stopping import Interrupted, StopRequest
 from twofold.errors import RunError, TwofoldError
 from twofold.inference.weights_file import save_checkpoint
 from twofold.models.measure import count_parameters
+from twofold.records import BestMetric, EnvironmentRecord, EpochRecord, StepRecord
 
 _LOGGED_STEPS = 200
 _LOG_EVERY_WITH_BUDGET = 20
@@ -157,12 +158,14 @@ class Session:
         self._reporter.advance(done, epoch=self.epoch, loss=loss, images_per_second=speed)
         if is_logged:
             self._reporter.step(
-                step=count.step,
-                epoch=self.epoch,
-                loss=loss,
-                lr=count.lr,
-                images_per_second=speed,
-                seconds=count.train_seconds,
+                StepRecord(
+                    step=count.step,
+                    epoch=self.epoch,
+                    loss=loss,
+                    lr=count.lr,
+                    images_per_second=speed,
+                    seconds=count.train_seconds,
+                )
             )
         if self._stop.received is not None:
             self.save()
@@ -215,22 +218,23 @@ class Session:
         if self._unread:
             self._read()
         count = self.counters
-        entry: dict[str, Any] = {
-            "epoch": count.epoch + 1,
-            "step": count.step,
-            **{f"train_{name}": value / count.seen for name, value in (count.losses | count.counts).items()},
-            "lr": count.lr,
-            "images_per_second": count.seen / count.epoch_seconds,
-            "seconds": count.train_seconds,
-            **{f"val_{name}": value for name, value in (validation or {}).items()},
-        }
+        sums = count.losses | count.counts
+        entry = EpochRecord(
+            epoch=count.epoch + 1,
+            step=count.step,
+            train={name: value / count.seen for name, value in sums.items()},
+            lr=count.lr,
+            images_per_second=count.seen / count.epoch_seconds,
+            seconds=count.train_seconds,
+            val=validation or {},
+        )
         assert self._reporter is not None
-        self._reporter.epoch(**entry)
+        self._reporter.epoch(entry)
 
         # Without validation images nothing can be chosen: the newest weights are kept.
         if validation is None or self._training.shared.task.selects_by.improves(validation, count.best):
-            count.best, count.best_epoch = dict(validation or {}), entry["epoch"]
-            self._save_best(entry["epoch"])
+            count.best, count.best_epoch = dict(validation or {}), entry.epoch
+            self._save_best(entry.epoch)
         count.start_epoch()
         self._run.update_record(**self._progress())
         self._clock = time.perf_counter()
@@ -295,14 +299,13 @@ class Session:
         """Write what is known before the first step: spec, environment, and the run's record."""
         hardware = self._training.shared.hardware
         self._training.shared.spec.save(self._run.path / "spec.json")
-        self._run.write_environment(
-            device=hardware.device.type,
-            device_name=hardware.device_name,
+        environment = EnvironmentRecord(
+            **software(hardware),
             threads=torch.get_num_threads(),
-            precision=hardware.precision,
             precision_reason=hardware.reason,
             channels_last=True,
         )
+        self._run.write_environment(environment)
         splits = {"train": self._data.train, "val": self._data.val, "test": self._data.test}
         self._run.update_record(
             status="running",
@@ -311,7 +314,7 @@ class Session:
             num_parameters=count_parameters(self._training.model),
             num_images={name: len(images) for name, images in splits.items() if images is not None},
             data_fingerprint=self._data.fingerprint,
-            notes=list(self._data.notes),
+            notes=self._data.notes,
             skip_broken=self._options.skip_broken,
             error=None,
             **self._progress(),
@@ -332,7 +335,7 @@ class Session:
     def _progress(self) -> dict[str, Any]:
         count = self.counters
         metric = self._training.shared.task.selects_by.name
-        best = {"name": f"val_{metric}", "value": count.best[metric]} if metric in count.best else None
+        best = BestMetric(name=f"val_{metric}", value=count.best[metric]) if metric in count.best else None
         return {
             "train_seconds": count.train_seconds,
             "epochs_done": count.epoch,

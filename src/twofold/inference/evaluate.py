@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -13,6 +12,7 @@ from twofold.data import Images
 from twofold.data.spec import ModelSpec
 from twofold.inference.forward import BATCH_SIZE, measure, predict_batches
 from twofold.inference.hardware import Hardware
+from twofold.records import Evaluation
 from twofold.tasks.registry import task_named
 from twofold.terminal import track
 
@@ -25,8 +25,8 @@ def evaluate(
     *,
     show: bool = True,
     examples_folder: Path | None = None,
-) -> dict[str, Any]:
-    """Return all that the network's task measures over `images`, as a JSON-able record.
+) -> Evaluation:
+    """Return all that the network's task measures over `images`.
 
     Args:
         model: the network.

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from twofold.engine.build import TrainingData
-from twofold.engine.run import RunFolder, now
+from twofold.engine.run import RunFolder, now, software
 from twofold.engine.stopping import StopRequest
 from twofold.errors import RunError, TwofoldError
 from twofold.files import read_json, write_json
 from twofold.keyed import torch_generator_seed
+from twofold.records import RaceEnvironment
 from twofold.report.facts import duration
 from twofold.study.progress import RaceProgress
 from twofold.study.race import (
@@ -149,14 +150,11 @@ def _carry_out(folder: RaceFolder, settings: RaceSettings, shared: TrainingData,
     with record.lock():
         _check_images(folder, shared)
         record.log(f"race folder {folder.path}", show=show)
-        record.write_environment(
-            device=shared.hardware.device.type,
-            device_name=shared.hardware.device_name,
-            precision=shared.hardware.precision,
-            threads=settings.threads,
-            jobs=jobs,
-            optuna=require_optuna().__version__,
+        versions = software(shared.hardware)
+        environment = RaceEnvironment(
+            **versions, threads=settings.threads, jobs=jobs, optuna=require_optuna().__version__
         )
+        record.write_environment(environment)
         searches = [Job("search", name) for name in settings.optimizers]
         # Seed by seed, not rule by rule: if the machine slows down for a while, every rule gets its share of that.
         runs = [
@@ -341,7 +339,7 @@ def _finish(folder: RaceFolder, settings: RaceSettings, shared: TrainingData) ->
     table = standings(settings.optimizers, trials, runs)
     said = verdict(table)
     record = {
-        "finished": now(),
+        "finished": now().isoformat(),
         "judged_on": "test" if shared.data.test is not None else "val",
         "settings": settings.to_record(),
         "data": read_json(folder.path / "data.json"),

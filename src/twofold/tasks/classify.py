@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import heapq
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,6 +24,7 @@ from twofold.data.spec import ModelSpec, channels_last
 from twofold.data.targets import ClassTargets, Targets, class_labels
 from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.scratch_form import to_scratch
+from twofold.records import CalibrationBin, ClassEvaluation, ClassScore, Evaluation, Mistake
 from twofold.tasks.task import Batch, LossFunction, Metric, Prediction, Preparation, Section, Settings, Task
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ class Classification(Task):
         """Return a meter of cross-entropy and accuracy; a detailed one also has all that the report shows."""
         return DetailedClassMeter(spec) if detailed else ClassMeter(spec)
 
-    def report_section(self, evaluation: Any) -> Section:
+    def report_section(self, evaluation: Evaluation) -> Section:
         """Return accuracy, scores by class, confusion, calibration and the most confident mistakes."""
         raise NotImplementedError
 
@@ -184,9 +186,10 @@ class ClassMeter:
         """Return nothing: only a detailed meter keeps mistakes."""
         return ()
 
-    def compute(self, images: Images, files: Sequence[str] = ()) -> dict[str, Any]:
-        """Return the summary and the number of images."""
-        return {"num_images": len(images), **self.summary()}
+    def compute(self, images: Images, files: Sequence[str] = ()) -> ClassEvaluation:
+        """Return loss and accuracy alone."""
+        measured = self.summary()
+        return ClassEvaluation(num_images=len(images), loss=measured.pop("loss"), metrics=measured)
 
 
 class DetailedClassMeter(ClassMeter):
@@ -253,62 +256,62 @@ class DetailedClassMeter(ClassMeter):
         """Return the indices of the mistakes, the most confident first."""
         return [-negative_index for _, negative_index, _, _ in sorted(self._mistakes, reverse=True)]
 
-    def compute(self, images: Images, files: Sequence[str] = ()) -> dict[str, Any]:
+    def compute(self, images: Images, files: Sequence[str] = ()) -> ClassEvaluation:
         """Return the evaluation of `images`, from which the batches came."""
         values = {name: self._metrics[name].compute() for name in _SCORES}
-        confusion = values["confusion"].tolist()
+        confusion: list[list[int]] = values["confusion"].tolist()
         classes = []
         for index, name in enumerate(self._names):
             never_predicted = sum(row[index] for row in confusion) == 0
             count = sum(confusion[index])
             classes.append(
-                {
-                    "name": name,
-                    "count": count,
-                    "precision": None if never_predicted else float(values["precision"][index]),
-                    "recall": float(values["recall"][index]) if count else None,
-                    "f1": float(values["f1"][index]) if count else None,
-                }
+                ClassScore(
+                    name=name,
+                    count=count,
+                    precision=None if never_predicted else float(values["precision"][index]),
+                    recall=float(values["recall"][index]) if count else None,
+                    f1=float(values["f1"][index]) if count else None,
+                )
             )
         labels = class_labels(images.targets)
-        mistakes: list[dict[str, Any]] = [
-            {
-                "index": -negative_index,
-                "source": images.describe(-negative_index),
-                "true": self._names[int(labels[-negative_index])],
-                "predicted": self._names[predicted],
-                "probability": probability,
-                "true_probability": true_probability,
-            }
-            for probability, negative_index, predicted, true_probability in sorted(self._mistakes, reverse=True)
+        mistakes = [
+            Mistake(
+                index=-negative_index,
+                source=images.describe(-negative_index),
+                true=self._names[int(labels[-negative_index])],
+                predicted=self._names[predicted],
+                probability=probability,
+                true_probability=true_probability,
+                image=file,
+            )
+            for (probability, negative_index, predicted, true_probability), file in itertools.zip_longest(
+                sorted(self._mistakes, reverse=True), files
+            )
         ]
-        for mistake, file in zip(mistakes, files, strict=False):
-            mistake["image"] = file
-        return {
-            "num_images": len(images),
-            "loss": self.summary()["loss"],
-            # From the counts rather than a float32 mean: 0.889 and not 0.8889999985694885.
-            "accuracy": sum(row[index] for index, row in enumerate(confusion)) / len(images),
-            "top5_accuracy": float(values["top5_accuracy"]),
-            "calibration_error": float(values["calibration_error"]),
-            "calibration": reliability_bins(torch.cat(self._confidences), torch.cat(self._hits)),
-            "classes": classes,
-            "confusion": confusion,
-            "mistakes": mistakes,
-        }
+        # From the counts rather than a float32 mean: 0.889 and not 0.8889999985694885.
+        accuracy = sum(row[index] for index, row in enumerate(confusion)) / len(images)
+        return ClassEvaluation(
+            num_images=len(images),
+            loss=self.summary()["loss"],
+            metrics={"accuracy": accuracy},
+            top5_accuracy=float(values["top5_accuracy"]),
+            calibration_error=float(values["calibration_error"]),
+            calibration=reliability_bins(torch.cat(self._confidences), torch.cat(self._hits)),
+            classes=tuple(classes),
+            confusion=tuple(map(tuple, confusion)),
+            mistakes=tuple(mistakes),
+        )
 
 
-def reliability_bins(confidence: Float32[Tensor, " n"], hit: Tensor) -> list[dict[str, Any]]:
+def reliability_bins(confidence: Float32[Tensor, " n"], hit: Tensor) -> tuple[CalibrationBin, ...]:
     """Return, for each bin of confidence that holds images, its mean confidence, its accuracy and its count."""
     bins = (confidence * _CALIBRATION_BINS).long().clamp(max=_CALIBRATION_BINS - 1)
-    rows = []
-    for index in bins.unique().tolist():
-        inside = bins == index
-        rows.append(
-            {
-                "confidence": float(confidence[inside].mean()),
-                "accuracy": float(hit[inside].float().mean()),
-                "count": int(inside.sum()),
-            }
+    members = [bins == index for index in bins.unique().tolist()]
+    return tuple(
+        CalibrationBin(
+            confidence=float(confidence[inside].mean()),
+            accuracy=float(hit[inside].float().mean()),
+            count=int(inside.sum()),
         )
-    return rows
+        for inside in members
+    )

@@ -20,6 +20,7 @@ from torch import Tensor
 from twofold.data import Images
 from twofold.data.spec import ModelSpec
 from twofold.data.targets import Targets
+from twofold.records import Evaluation
 
 Batch = tuple[Tensor, Tensor]  # sample indices (batch,), uint8 pixels (batch, channels, height, width)
 # (batch, epoch) -> what the network takes and what the loss compares with: keyed by the indices, so without a state.
@@ -98,8 +99,8 @@ class Meter(Protocol):
         """Return the indices of the images that a report shows; none unless the meter is a detailed one."""
         ...
 
-    def compute(self, images: Images, files: Sequence[str]) -> dict[str, Any]:
-        """Return the whole evaluation of `images` as a JSON-able record: the task's part of evaluation.json.
+    def compute(self, images: Images, files: Sequence[str]) -> Evaluation:
+        """Return the whole evaluation of `images`: the task's part of evaluation.json.
 
         Args:
             images: those that were counted.
@@ -203,5 +204,5 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def report_section(self, evaluation: Any) -> Section:
-        """Return what the report says of an evaluation, read back from its record."""
+    def report_section(self, evaluation: Evaluation) -> Section:
+        """Return what the report says of an evaluation."""
