@@ -221,12 +221,13 @@ def test_hostile_names_are_inert(page: Callable[..., Path], visit: Callable[...,
 def test_its_commands_are_what_the_command_line_takes(page: Callable[..., Path], visit: Callable[..., Any]) -> None:
     from twofold import Recipe
     from twofold.cli import train
+    from twofold.cli.settings import given_settings
 
     settings = RaceSettings(optimizers=("nesterov", "adam"), epochs=7, batch_size=32, threads=4)
     commands = visit(page(settings)).page.locator(".command code").all_inner_texts()
     verb, *words = shlex.split(commands[0])[1:]
     assert verb == "train"
-    recipe = Recipe().override(**train.given_settings(parse(train.arguments_form(Recipe()), words, verb=verb), words))
+    recipe = Recipe().override(**given_settings(parse(train.arguments_form(), words, verb=verb), words))
     assert recipe.update_rule() == ("nesterov", {"momentum": 0.9})
     assert (recipe.model, recipe.batch_size, recipe.weight_decay) == ("lenet", 32, 0.0)
     verb, *words = shlex.split(commands[1])[1:]
