@@ -6,8 +6,8 @@ becomes the field's default, and of what cannot be read a line in `problems` say
 cannot. Only a field without a default must be there. This replaces a getter for each key; the price is that a field's
 type must be one of those that `_parse` knows.
 
-A new task adds a subclass of `Evaluation` to `EVALUATIONS`. Nothing else here is true of one task alone: losses and
-metrics are mappings from their names.
+A new task adds a subclass of `Evaluation`, and names it in `report/read.py`. Nothing else here is true of one task
+alone: losses and metrics are mappings from their names.
 """
 
 from __future__ import annotations
@@ -421,10 +421,6 @@ class ClassEvaluation(Evaluation):
         if problems is not None:
             _add(problems, f"{source}: the confusion matrix is not square with one row a class; left out")
         return dataclasses.replace(evaluation, confusion=())
-
-
-# The evaluation that the networks of a task have, by the task's name in their spec.
-EVALUATIONS: dict[str, type[Evaluation]] = {"classify": ClassEvaluation}
 
 
 # A race

@@ -1,9 +1,15 @@
 """The run report: one self-contained page that shows how a run went, on what, and how to go on.
 
-`read.py` reads the run folder, `figures.py` computes the curves, `facts.py` words the facts, and `render.py` fills
-`template.html.jinja`, whose look is `style.css`.
+| file | what |
+| --- | --- |
+| `read.py` | a run folder to frozen values, whatever is missing or broken |
+| `charts.py` | the curves of a run and the reliability diagram, in SVG coordinates |
+| `bands.py` | curves of several runs with a band each, searches and ranges: for the page of a race |
+| `facts.py` | the run, its recipe, environment and data in words and numbers |
+| `parts.py` | what the template fills in for each kind of part that a task's section has |
+| `render.py` | the page, from `template.html.jinja` and `parts.html.jinja`, in the look of `style.css` |
 """
 
-from twofold.report.render import write_report
+from twofold.report.render import write_report as write_report
 
 __all__ = ["write_report"]

@@ -1,6 +1,6 @@
 """The geometry of charts that compare: a curve with a band for each series, labelled where it ends.
 
-As in `figures`, numbers become SVG coordinates here and the template draws them. What is added: bands from the lowest
+As in `charts`, values become SVG coordinates here and the template draws them. What is added: bands from the lowest
 to the highest of several runs, labels beside the curves instead of a legend (pushed apart where curves end close
 together), and axes that need not be epochs.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from twofold.figures.drawing import spread
-from twofold.report.charts import Frame, Tick, axis_span, nice_ticks, percent, significant
+from twofold.report.charts import Frame, Tick, axis_span, nice_ticks, percent, significant, tick_label
 
 _LABEL_HEIGHT = 14.0
 
@@ -93,10 +93,10 @@ def band_chart(
     x_values = [value for value in nice_ticks(0.0, right, 5) if value <= right]
 
     def x_of(value: float) -> float:
-        return round(frame.left + (frame.plot_right - frame.left) * value / right, 1)
+        return frame.x(value / right)
 
     def y_of(value: float) -> float:
-        return round(frame.plot_bottom - (frame.plot_bottom - frame.top) * (value - low) / (high - low), 1)
+        return frame.y((value - low) / (high - low))
 
     ends = [y_of(one.points[-1].mean) for one in series]
     labels = spread(ends, gap=_LABEL_HEIGHT, low=frame.top + 4, high=frame.plot_bottom - 2)
@@ -111,9 +111,7 @@ def band_chart(
         description=f"{title} against {x_label}. At the end: {', '.join(curve.text for curve in curves)}.",
         frame=frame,
         x_ticks=tuple(Tick(x_of(value), f"{value:g}") for value in x_values),
-        y_ticks=tuple(
-            Tick(y_of(value), f"{100 * value:g}\u00a0%" if as_percent else f"{value:g}") for value in y_values
-        ),
+        y_ticks=tuple(Tick(y_of(value), tick_label(value, is_share=as_percent)) for value in y_values),
         curves=tuple(curves),
     )
 
@@ -193,12 +191,10 @@ def search_chart(
     low, high = value_range
 
     def x_of(lr: float) -> float:
-        share = (math.log10(lr) - left) / (right - left)
-        return round(frame.left + (frame.plot_right - frame.left) * share, 1)
+        return frame.x((math.log10(lr) - left) / (right - left))
 
     def y_of(value: float) -> float:
-        share = (min(value, high) - low) / ((high - low) or 1.0)
-        return round(frame.plot_bottom - (frame.plot_bottom - frame.top) * share, 1)
+        return frame.y((min(value, high) - low) / ((high - low) or 1.0))
 
     dots = [
         SearchDot(

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from twofold.report.read import CalibrationBin, EpochRecord, StepRecord
+from twofold.records import EpochRecord, StepRecord
 
 # More points than this are thinner than a pixel, and only add weight.
 _MOST_POINTS = 240
@@ -85,6 +85,14 @@ class Frame:
         """The y coordinate of the plot's lower edge."""
         return self.height - self.bottom
 
+    def x(self, share: float) -> float:
+        """Return the x coordinate at a share, 0 to 1, of the plot's width."""
+        return round(self.left + (self.plot_right - self.left) * share, 1)
+
+    def y(self, share: float) -> float:
+        """Return the y coordinate at a share, 0 to 1, of the plot's height; SVG counts downwards."""
+        return round(self.plot_bottom - (self.plot_bottom - self.top) * share, 1)
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -145,47 +153,6 @@ def significant(value: float) -> str:
     return f"{value:.3g}"
 
 
-def charts(
-    steps: Sequence[StepRecord], epochs: Sequence[EpochRecord], planned_epochs: float | None, best_epoch: int | None
-) -> tuple[Chart, ...]:
-    """Return the charts that there are numbers for: loss, accuracy, learning rate, images a second.
-
-    With `planned_epochs` the axis shows the whole plan, so that one sees how far an unfinished run got.
-    """
-    every_epoch = [float(record.epoch) for record in epochs]
-    done = max([*every_epoch, *(record.epoch for record in steps)], default=0.0)
-    axis = _Axis(done=done, end=max(done, planned_epochs or 0.0, 1e-9), best=best_epoch)
-    steps_loss = _thinned([(record.epoch, record.loss) for record in steps])
-    rates = [(record.epoch, record.lr) for record in steps] or [(float(r.epoch), r.lr) for r in epochs]
-    speeds = _thinned([(record.epoch, record.images_per_second) for record in steps])
-    made = [
-        _line_chart(
-            "loss",
-            "Loss",
-            [
-                Series("train, each step", "faint", steps_loss, in_legend=bool(epochs)),
-                Series("train", "train", [(float(r.epoch), r.train_loss) for r in epochs]),
-                Series("validation", "val", [(float(r.epoch), r.val_loss) for r in epochs]),
-            ],
-            axis,
-            significant,
-        ),
-        _line_chart(
-            "accuracy",
-            "Accuracy",
-            [
-                Series("train", "train", [(float(r.epoch), r.train_accuracy) for r in epochs]),
-                Series("validation", "val", [(float(r.epoch), r.val_accuracy) for r in epochs]),
-            ],
-            axis,
-            percent,
-        ),
-        _line_chart("lr", "Learning rate", [Series("learning rate", "ink", _strided(rates))], axis, significant, 170),
-        _line_chart("speed", "Images a second", [Series("images/s", "ink", speeds)], axis, significant, 170),
-    ]
-    return tuple(chart for chart in made if chart is not None)
-
-
 @dataclass(frozen=True)
 class _Axis:
     """The x axis that all charts share, in epochs."""
@@ -195,51 +162,82 @@ class _Axis:
     best: int | None
 
 
+def charts(
+    steps: Sequence[StepRecord], epochs: Sequence[EpochRecord], planned_epochs: float | None, best_epoch: int | None
+) -> tuple[Chart, ...]:
+    """Return the charts that there are values for: the loss, each metric of the task, learning rate, images a second.
+
+    With `planned_epochs` the axis shows the whole plan, so that one sees how far an unfinished run got.
+    """
+    done = max([*(float(line.epoch) for line in epochs), *(line.epoch for line in steps)], default=0.0)
+    axis = _Axis(done=done, end=max(done, planned_epochs or 0.0, 1e-9), best=best_epoch)
+    names = dict.fromkeys(name for line in epochs for name in (*line.val, *line.train) if name.isidentifier())
+    made = []
+    for name in ["loss", *(name for name in names if name != "loss")]:
+        series = [
+            Series("train", "train", [(float(line.epoch), line.train.get(name)) for line in epochs]),
+            Series("validation", "val", [(float(line.epoch), line.val.get(name)) for line in epochs]),
+        ]
+        if name == "loss":
+            every_step = _thinned([(line.epoch, line.loss) for line in steps])
+            series.insert(0, Series("train, each step", "faint", every_step, in_legend=bool(epochs)))
+        values = [value for one in series for _, value in one.points if value is not None]
+        is_share = name != "loss" and all(0 <= value <= 1 for value in values)
+        title = name.replace("_", " ").capitalize()
+        made.append(_line_chart(name, title, series, axis, percent if is_share else significant))
+    rates = _strided([(line.epoch, line.lr) for line in steps] or [(float(line.epoch), line.lr) for line in epochs])
+    speeds = _thinned([(line.epoch, line.images_per_second) for line in steps])
+    for slug, title, name, points in (
+        ("lr", "Learning rate", "learning rate", rates),
+        ("speed", "Images a second", "images/s", speeds),
+    ):
+        made.append(_line_chart(slug, title, [Series(name, "ink", points)], axis, significant, is_small=True))
+    return tuple(chart for chart in made if chart is not None)
+
+
 def _line_chart(
     slug: str,
     title: str,
     series: Sequence[Series],
     axis: _Axis,
     written: Callable[[float], str],
-    height: float = 270,
+    *,
+    is_small: bool = False,
 ) -> Chart | None:
     series = [one for one in series if any(value is not None for _, value in one.points)]
     if not series:
         return None
-    frame = Frame(width=460, height=height)
-    low, high, y_values = _value_axis(slug, series)
+    frame = Frame(width=460, height=170 if is_small else 270)
+    low, high, y_values = _value_axis(series, is_share=written is percent, is_small=is_small)
 
     def x_of(epoch: float) -> float:
-        return round(frame.left + (frame.plot_right - frame.left) * epoch / axis.end, 1)
+        return frame.x(epoch / axis.end)
 
     def y_of(value: float) -> float:
-        share = (value - low) / (high - low)
         # A loss that explodes leaves the plot at its edge instead of flattening all that came before it.
-        return round(frame.plot_bottom - (frame.plot_bottom - frame.top) * min(1.03, max(0.0, share)), 1)
+        return frame.y(min(1.03, max(0.0, (value - low) / (high - low))))
 
-    curves = tuple(_curve(one, x_of, y_of) for one in series)
     best = axis.best if axis.best is not None and len(series) > 1 and 0 < axis.best <= axis.done else None
     best_value = None if best is None else dict(series[-1].points).get(float(best))
     x_values = [value for value in nice_ticks(0.0, axis.end, 6) if value <= axis.end]
     if axis.end >= 1:
         x_values = [value for value in x_values if value == int(value)]
-    shows_plan = axis.end > axis.done + 0.02
     return Chart(
         slug=slug,
         title=title,
         description=_description(title, series, axis, written),
         frame=frame,
         x_ticks=tuple(Tick(x_of(value), f"{value:g}") for value in x_values),
-        y_ticks=tuple(Tick(y_of(value), _tick_label(slug, value)) for value in y_values),
-        curves=curves,
+        y_ticks=tuple(Tick(y_of(value), tick_label(value, is_share=written is percent)) for value in y_values),
+        curves=tuple(_curve(one, x_of, y_of) for one in series),
         readouts=_readouts(series, x_of, written),
         best=None if best is None else x_of(best),
         best_dot=None if best is None or best_value is None else (x_of(best), y_of(best_value)),
-        undone=x_of(axis.done) if shows_plan else None,
+        undone=x_of(axis.done) if axis.end > axis.done + 0.02 else None,
     )
 
 
-def _value_axis(slug: str, series: Sequence[Series]) -> tuple[float, float, list[float]]:
+def _value_axis(series: Sequence[Series], *, is_share: bool, is_small: bool) -> tuple[float, float, list[float]]:
     """Return the range of the y axis and its ticks."""
     # The step loss is noisy: its peaks may leave the plot, the epoch means may not.
     steady = [one for one in series if one.style != "faint"]
@@ -248,13 +246,13 @@ def _value_axis(slug: str, series: Sequence[Series]) -> tuple[float, float, list
     if noisy:
         values += [noisy[int(0.02 * (len(noisy) - 1))], noisy[int(0.98 * (len(noisy) - 1))]]
     low, high = min(values), max(values)
-    if slug in {"lr", "speed"} or 0 <= low < 0.3 * high:
+    if is_small or 0 <= low < 0.3 * high:
         low = min(0.0, low)
     margin = 0.06 * axis_span(low, high)
     bottom, top = low - (margin if low > 0 else 0.0), high + margin
-    if slug == "accuracy":
+    if is_share:
         bottom, top = max(0.0, bottom), min(1.0, top)
-    ticks = nice_ticks(bottom, top, 5 if slug in {"loss", "accuracy"} else 4)
+    ticks = nice_ticks(bottom, top, 4 if is_small else 5)
     bottom = min(bottom, ticks[0]) if ticks[0] >= 0 else bottom
     return bottom, top, [tick for tick in ticks if bottom <= tick <= top]
 
@@ -282,8 +280,13 @@ def nice_ticks(low: float, high: float, num_steps: int) -> list[float]:
     return [float(f"{index * step:.10g}") for index in range(first, last + 1)]
 
 
-def _tick_label(slug: str, value: float) -> str:
-    if slug == "accuracy":
+def tick_label(value: float, *, is_share: bool = False) -> str:
+    """Return the label of a tick, a share as per cent.
+
+    >>> tick_label(0.5, is_share=True), tick_label(20_000)
+    ('50\\xa0%', '20k')
+    """
+    if is_share:
         return f"{100 * value:g}\u00a0%"
     return f"{value / 1000:g}k" if value >= 10_000 else f"{value:g}"
 
@@ -311,8 +314,7 @@ def _readouts(
     for one in shown:
         for x, value in one.points:
             if value is not None:
-                label = f"{one.name} {written(value)}" if len(shown) > 1 else written(value)
-                by_x.setdefault(x, []).append(label)
+                by_x.setdefault(x, []).append(f"{one.name} {written(value)}" if len(shown) > 1 else written(value))
     every = sorted(by_x)
     every = every[:: max(1, math.ceil(len(every) / _MOST_READOUTS))]
     readouts: list[Readout] = []
@@ -360,36 +362,32 @@ def _strided(points: Sequence[Point]) -> list[Point]:
     return kept
 
 
-def reliability(bins: Sequence[CalibrationBin]) -> Reliability | None:
-    """Return the reliability diagram: how often the model is right against how sure it says it is."""
+def reliability(bins: Sequence[tuple[float, float, int]]) -> Reliability | None:
+    """Return the reliability diagram: how often the model is right against how sure it says it is.
+
+    Args:
+        bins: (confidence, accuracy, number of images), the number above 0.
+    """
     if not bins:
         return None
     frame = Frame(width=300, height=292, left=46, right=16, top=14, bottom=40)
-    lowest = min(min(one.confidence, one.accuracy) for one in bins)
-    low = max(0.0, math.floor(5 * lowest - 0.1) / 5)
+    low = max(0.0, math.floor(5 * min(min(confidence, accuracy) for confidence, accuracy, _ in bins) - 0.1) / 5)
     span = 1.0 - low if low < 1 else 1.0
-
-    def x_of(share: float) -> float:
-        return round(frame.left + (frame.plot_right - frame.left) * (share - low) / span, 1)
-
-    def y_of(share: float) -> float:
-        return round(frame.plot_bottom - (frame.plot_bottom - frame.top) * (share - low) / span, 1)
-
-    most = max(one.count for one in bins)
+    most = max(count for _, _, count in bins)
     ticks = [tick for tick in nice_ticks(low, 1.0, 5) if low <= tick <= 1]
     dots = tuple(
         ReliabilityDot(
-            x=x_of(one.confidence),
-            y=y_of(one.accuracy),
-            ideal=y_of(one.confidence),
-            radius=round(3.0 + 7.0 * math.sqrt(one.count / most), 1),
-            text=f"{one.count:,} images: {percent(one.confidence)} sure, {percent(one.accuracy)} right",
+            x=frame.x((confidence - low) / span),
+            y=frame.y((accuracy - low) / span),
+            ideal=frame.y((confidence - low) / span),
+            radius=round(3.0 + 7.0 * math.sqrt(count / most), 1),
+            text=f"{count:,} images: {percent(confidence)} sure, {percent(accuracy)} right",
         )
-        for one in sorted(bins, key=lambda one: -one.count)
+        for confidence, accuracy, count in sorted(bins, key=lambda bin: -bin[2])
     )
     return Reliability(
         frame=frame,
-        ticks_x=tuple(Tick(x_of(tick), f"{100 * tick:g}") for tick in ticks),
-        ticks_y=tuple(Tick(y_of(tick), f"{100 * tick:g}\u00a0%") for tick in ticks),
+        ticks_x=tuple(Tick(frame.x((tick - low) / span), f"{100 * tick:g}") for tick in ticks),
+        ticks_y=tuple(Tick(frame.y((tick - low) / span), tick_label(tick, is_share=True)) for tick in ticks),
         dots=dots,
     )

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from twofold.records import EnvironmentRecord
 from twofold.report.charts import significant
-from twofold.report.read import Environment, RunFiles, Spec
+from twofold.report.read import RunFiles
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def headline_facts(files: RunFiles) -> tuple[Fact, ...]:
     if environment is not None and (environment.device or environment.device_name):
         name = environment.device_name or environment.device or ""
         details = [environment.device] if environment.device and environment.device_name else []
-        # On a GPU the processor's threads say little.
+        # On a GPU the CPU's threads say little.
         if environment.device == "cpu" and environment.threads:
             details.append(_counted(environment.threads, "thread"))
         facts.append(Fact("Device", name, " · ".join(details) or None))
@@ -61,8 +62,7 @@ def headline_facts(files: RunFiles) -> tuple[Fact, ...]:
 
 def _typical_speed(files: RunFiles) -> float | None:
     """Return the median over epochs, or over steps where no epoch was finished."""
-    speeds = [one.images_per_second for one in files.epochs] or [one.images_per_second for one in files.steps]
-    known = sorted(speed for speed in speeds if speed is not None)
+    known = sorted(line.images_per_second for line in files.epochs or files.steps if line.images_per_second is not None)
     return known[len(known) // 2] if known else None
 
 
@@ -97,10 +97,12 @@ def _short_count(count: int) -> str:
 def recipe_settings(recipe: Mapping[str, Any]) -> tuple[Setting, ...]:
     """Return the recipe's settings in its own order, those that differ from their defaults marked."""
     defaults = _default_settings(recipe)
-    return tuple(
-        Setting(name, _words(value), _words(defaults[name]) if name in defaults and defaults[name] != value else None)
-        for name, value in recipe.items()
-    )
+    settings = []
+    for name, value in recipe.items():
+        # In words, since an empty list of a JSON file and an empty tuple of a recipe are the same setting.
+        given, default = _words(value), _words(defaults.get(name, value))
+        settings.append(Setting(name, given, None if given == default else default))
+    return tuple(settings)
 
 
 def _default_settings(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -131,7 +133,7 @@ def _words(value: Any) -> str:
             return str(value)
 
 
-def environment_facts(environment: Environment | None) -> tuple[Fact, ...]:
+def environment_facts(environment: EnvironmentRecord | None) -> tuple[Fact, ...]:
     """Return on what the run was computed, or nothing where that is not known."""
     if environment is None:
         return ()
@@ -160,20 +162,24 @@ def data_facts(files: RunFiles) -> tuple[Fact, ...]:
         return ()
     splits = {"train": "Training images", "val": "Validation images", "test": "Test images"}
     counts = dict(run.num_images) if run else {}
-    num_classes = len(files.spec.class_names) if files.spec else 0
+    names = (files.spec or {}).get("class_names")
     return _known_facts(
         ("Data", files.recipe.get("data"), None),
-        ("Classes", num_classes or None, None),
+        ("Classes", len(names) if names and isinstance(names, list) else None, None),
         *((splits.get(split, split), f"{count:,}", None) for split, count in counts.items()),
         ("Fingerprint", run.data_fingerprint if run else None, None),
     )
 
 
-def preprocessing_facts(spec: Spec | None) -> tuple[Fact, ...]:
+def preprocessing_facts(spec: Mapping[str, Any] | None) -> tuple[Fact, ...]:
     """Return the preprocessing spec in the order of its file."""
     if spec is None:
         return ()
-    return tuple(Fact(key.replace("_", " ").capitalize(), _spec_words(key, value)) for key, value in spec.settings)
+    return tuple(
+        Fact(key.replace("_", " ").capitalize(), _spec_words(key, value))
+        for key, value in spec.items()
+        if key not in {"format", "class_names"}
+    )
 
 
 def _spec_words(key: str, value: Any) -> str:

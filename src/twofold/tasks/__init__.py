@@ -2,7 +2,9 @@
 
 | file | what |
 | --- | --- |
-| `task.py` | `Task` and what it gives: metrics, predictions, meters, the sections of a report |
+| `task.py` | `Task` and what it gives: metrics, predictions, meters |
 | `classify.py` | `Classification`: one class an image |
+| `section.py` | what a report can say of an evaluation, as plain values |
+| `class_section.py` | `class_section`: what it says of one class an image |
 | `registry.py` | `task_named`: a task by the name in a spec |
 """

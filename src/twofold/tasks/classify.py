@@ -24,8 +24,8 @@ from twofold.data.spec import ModelSpec, channels_last
 from twofold.data.targets import ClassTargets, Targets, class_labels
 from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.scratch_form import to_scratch
-from twofold.records import CalibrationBin, ClassEvaluation, ClassScore, Evaluation, Mistake
-from twofold.tasks.task import Batch, LossFunction, Metric, Prediction, Preparation, Section, Settings, Task
+from twofold.records import CalibrationBin, ClassEvaluation, ClassScore, Mistake
+from twofold.tasks.task import Batch, LossFunction, Metric, Prediction, Preparation, Settings, Task
 
 if TYPE_CHECKING:
     from torchmetrics import Metric as TorchMetric
@@ -132,10 +132,6 @@ class Classification(Task):
     def meter(self, spec: ModelSpec, *, detailed: bool = False) -> ClassMeter:
         """Return a meter of cross-entropy and accuracy; a detailed one also has all that the report shows."""
         return DetailedClassMeter(spec) if detailed else ClassMeter(spec)
-
-    def report_section(self, evaluation: Evaluation) -> Section:
-        """Return accuracy, scores by class, confusion, calibration and the most confident mistakes."""
-        raise NotImplementedError
 
 
 def rank(probabilities: Float32[Tensor, "batch classes"], spec: ModelSpec) -> list[Prediction]:

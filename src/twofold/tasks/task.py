@@ -1,9 +1,10 @@
 """The seam between the engine and what a network is trained for.
 
 The engine moves batches, gradients and weights; it does not know what an output means. A `Task` does: which loss, which
-metric makes an epoch the best, how outputs become predictions, what an evaluation counts and what a report says of it.
-A task is stateless and holds no model, optimiser, moving average or process group: those stay the engine's, so that a
-new task (detection, several labels an image) is one more file here and no second engine. `tasks.registry` names them.
+metric makes an epoch the best, how outputs become predictions, and what an evaluation counts. What a report says of an
+evaluation stands in `section.py` and `class_section.py`: it needs no torch, which takes seconds to load. A task is
+stateless and holds no model, optimiser, moving average or process group: those stay the engine's, so that a new task
+(detection, several labels an image) is one more file here and no second engine. `tasks.registry` names them.
 """
 
 from __future__ import annotations
@@ -109,69 +110,6 @@ class Meter(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Share:
-    """The headline of a report: a share of the images, what it is called, and of how many."""
-
-    name: str
-    value: float
-    num_images: int | None
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of a name and numbers; a number from 0 to 1 in a column of `shares` is also drawn as a bar."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str | int | float | None, ...], ...]
-    shares: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Counts by true class (row) and predicted class (column)."""
-
-    title: str
-    names: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Bins of (confidence, accuracy, count) and the expected calibration error."""
-
-    title: str
-    bins: tuple[tuple[float, float, int], ...]
-    error: float | None
-
-
-@dataclass(frozen=True)
-class Example:
-    """An image of the gallery: its file below the run folder, and what is said of it."""
-
-    image: str | None
-    source: str | None
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Images that are worth a look, such as the most confident mistakes."""
-
-    title: str
-    examples: tuple[Example, ...]
-
-
-@dataclass(frozen=True)
-class Section:
-    """What a task says of an evaluation, as plain values: the report knows how to draw each kind of part."""
-
-    headline: Share | None
-    remarks: tuple[str, ...]
-    parts: tuple[Table | Matrix | Calibration | Gallery, ...]
-
-
 class Task(abc.ABC):
     """What a network is trained for."""
 
@@ -202,7 +140,3 @@ class Task(abc.ABC):
             spec: names the classes.
             detailed: also keep what a whole evaluation says; slower.
         """
-
-    @abc.abstractmethod
-    def report_section(self, evaluation: Evaluation) -> Section:
-        """Return what the report says of an evaluation."""

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 import twofold.report.charts
 import twofold.report.facts
 import twofold.report.render
+import twofold.tasks.section
+from twofold.records import EpochRecord, StepRecord
 from twofold.report.charts import Chart, charts, nice_ticks, reliability
-from twofold.report.read import CalibrationBin, EpochRecord, StepRecord
 from twofold.report.render import wilson_interval
 
 
@@ -23,7 +24,15 @@ def step(number: int, loss: float | None = 1.0) -> StepRecord:
 
 
 def epoch(number: int, val_loss: float | None = 1.0, val_accuracy: float | None = 0.9) -> EpochRecord:
-    return EpochRecord(number, 1.0, 0.8, val_loss, val_accuracy, lr=0.1, images_per_second=1000.0)
+    measured = {"loss": val_loss, "accuracy": val_accuracy}
+    return EpochRecord(
+        epoch=number,
+        step=10 * number,
+        train={"loss": 1.0, "accuracy": 0.8},
+        val={name: value for name, value in measured.items() if value is not None},
+        lr=0.1,
+        images_per_second=1000.0,
+    )
 
 
 def by_slug(made: tuple[Chart, ...]) -> dict[str, Chart]:
@@ -34,7 +43,9 @@ def coordinates(path: str) -> list[tuple[float, float]]:
     return [(float(x), float(y)) for x, y in re.findall(r"[ML](\S+) ([\d.e-]+)", path)]
 
 
-@pytest.mark.parametrize("module", [twofold.report.facts, twofold.report.charts, twofold.report.render])
+@pytest.mark.parametrize(
+    "module", [twofold.report.facts, twofold.report.charts, twofold.report.render, twofold.tasks.section]
+)
 def test_docstring_examples(module: object) -> None:
     result = doctest.testmod(module)  # pyright: ignore[reportArgumentType]
     assert result.attempted > 0
@@ -74,6 +85,14 @@ def test_without_validation_there_is_one_curve_and_no_gap() -> None:
     assert [curve.name for curve in made["accuracy"].curves] == ["train"]
 
 
+def test_each_metric_of_a_task_has_a_chart() -> None:
+    lines = [EpochRecord(epoch=n, step=n, train={"loss": 1.0, "box": 2.0}, val={"map": 0.1 * n}) for n in (1, 2, 3)]
+    made = by_slug(charts([], lines, None, 3))
+    assert list(made) == ["loss", "map", "box"]
+    assert made["map"].description == "Map over 3 epochs: validation from 10.0\u00a0% to 30.0\u00a0%. Best epoch: 3."
+    assert made["box"].description == "Box over 3 epochs: train from 2 to 2. Best epoch: 3."
+
+
 def test_a_loss_that_is_not_finite_breaks_the_line() -> None:
     losses = [1.0, 0.9, None, 0.8, 0.7]
     (curve,) = by_slug(charts([step(n, loss) for n, loss in enumerate(losses, 1)], [], None, None))["loss"].curves
@@ -102,7 +121,7 @@ def test_curves_stay_in_the_drawing_and_light(losses: list[float | None]) -> Non
 
 
 def test_reliability_sets_accuracy_against_confidence() -> None:
-    made = reliability([CalibrationBin(0.55, 0.5, 10), CalibrationBin(0.95, 0.95, 1000)])
+    made = reliability([(0.55, 0.5, 10), (0.95, 0.95, 1000)])
     assert made is not None
     large, small = made.dots
     assert large.radius > small.radius

@@ -9,21 +9,28 @@ from pathlib import Path
 import pytest
 
 from twofold.errors import TwofoldError
-from twofold.report.read import read_run
+from twofold.records import BestMetric, ClassEvaluation
+from twofold.report.parts import read_image
+from twofold.report.read import RunFiles, read_run
+
+
+def evaluation_of(files: RunFiles) -> ClassEvaluation:
+    assert isinstance(files.evaluation, ClassEvaluation)
+    return files.evaluation
 
 
 def test_reads_all_files(write_run: Callable[..., Path]) -> None:
     files = read_run(write_run())
     assert files.problems == ()
     assert files.run is not None
-    assert files.run.best_metric == ("val_accuracy", 0.83)
+    assert files.run.best_metric == BestMetric(name="val_accuracy", value=0.83)
     assert len(files.steps) == 40
     assert [record.epoch for record in files.epochs] == [1, 2, 3, 4]
-    assert files.evaluation is not None
-    assert len(files.evaluation.mistakes) == 24
-    picture = files.evaluation.mistakes[0].picture
-    assert picture is not None
-    assert (picture.width, picture.height) == (28, 28)
+    mistakes = evaluation_of(files).mistakes
+    assert len(mistakes) == 24
+    image = read_image(files.folder, mistakes[0].image)
+    assert image is not None
+    assert (image.width, image.height) == (28, 28)
 
 
 def test_a_folder_without_recipe_is_no_run(tmp_path: Path) -> None:
@@ -91,7 +98,7 @@ def test_numbers_that_are_not_finite_become_none(write_run: Callable[..., Path])
     assert (step.loss, step.lr) == (None, None)
 
 
-def test_a_picture_outside_the_run_folder_is_not_read(write_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_an_image_outside_the_run_folder_is_not_read(write_run: Callable[..., Path], tmp_path: Path) -> None:
     folder = write_run()
     (folder / "mistakes/000.png").rename(tmp_path / "secret.png")
     (folder / "mistakes/001.png").unlink()
@@ -100,9 +107,8 @@ def test_a_picture_outside_the_run_folder_is_not_read(write_run: Callable[..., P
     for mistake, image in zip(evaluation["mistakes"], ["../secret.png", None, "a\0b", "recipe.json"], strict=False):
         mistake["image"] = image or mistake["image"]
     (folder / "evaluation.json").write_text(json.dumps(evaluation))
-    files = read_run(folder)
-    assert files.evaluation is not None
-    assert [mistake.picture is None for mistake in files.evaluation.mistakes[:5]] == [True, True, True, True, False]
+    names = [mistake.image for mistake in evaluation_of(read_run(folder)).mistakes[:5]]
+    assert [read_image(folder, name) is None for name in names] == [True, True, True, True, False]
 
 
 @pytest.mark.parametrize("confusion", [[[1, 2]], [[1]] * 10, "none", [[1.5] * 10] * 10, [[-1] * 10] * 10])
@@ -111,6 +117,5 @@ def test_a_confusion_matrix_of_the_wrong_form_is_left_out(write_run: Callable[..
     evaluation = json.loads((folder / "evaluation.json").read_text())
     (folder / "evaluation.json").write_text(json.dumps(evaluation | {"confusion": confusion}))
     files = read_run(folder)
-    assert files.evaluation is not None
-    assert files.evaluation.confusion == ()
-    assert bool(files.problems) == isinstance(confusion, list)
+    assert evaluation_of(files).confusion == ()
+    assert files.problems

@@ -1,0 +1,209 @@
+"""What the template fills in for each kind of part that a task's section has: tables, confusion, calibration, images.
+
+Which parts there are, and what they say, is the task's (`twofold.tasks.section`); how they look is decided here and in
+`parts.html.jinja`, whose macros have the names that `draw` gives.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twofold.report.charts import Reliability, percent, reliability
+from twofold.tasks.section import Calibration, Confusion, Example, Gallery, Table
+
+# Beyond these numbers of classes the matrix drops its counts, then its labels' readable size, then is left out:
+# 200 classes are 40,000 cells, which no page should carry.
+_MOST_CLASSES_WITH_COUNTS = 20
+_MOST_CLASSES_WITH_READABLE_LABELS = 40
+_MOST_CLASSES_IN_MATRIX = 200
+_MOST_PAIRS = 10
+_MOST_EXAMPLES = 48
+_IMAGE_SIDE = 128
+_LARGEST_EMBEDDED_FILE = 24_000
+_LARGEST_DECODED_PIXELS = 50_000_000
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the confusion matrix; `strength` is its shade, from 0 to 1."""
+
+    count: int
+    strength: float
+    is_right: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """A true class and what it was taken for, how often, and of how many."""
+
+    true: str
+    predicted: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The confusion matrix; `size` is one of counts, labels, dots, or None where it is too large to draw."""
+
+    size: str | None
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    pairs: tuple[ConfusedPair, ...]
+
+
+@dataclass(frozen=True)
+class CalibrationView:
+    """The reliability diagram and what is said beside it."""
+
+    diagram: Reliability | None
+    error: float | None
+    remark: str | None
+
+
+@dataclass(frozen=True)
+class ExampleView:
+    """An image of the gallery as a data URI (None: no image), the size to show it at, and its file's name."""
+
+    example: Example
+    name: str | None
+    uri: str | None
+    width: int
+    height: int
+    is_pixelated: bool
+
+
+@dataclass(frozen=True)
+class GalleryView:
+    """The images that are shown of a gallery."""
+
+    gallery: Gallery
+    shown: tuple[ExampleView, ...]
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A PNG file's content and its size in pixels."""
+
+    content: bytes
+    width: int
+    height: int
+
+
+def draw(part: Table | Confusion | Calibration | Gallery, run_folder: Path) -> tuple[str, Any]:
+    """Return the name of the macro that draws `part`, and what it takes; images are read from `run_folder`."""
+    match part:
+        case Table():
+            return "table", part
+        case Confusion():
+            return "confusion", _matrix(part)
+        case Calibration():
+            return "calibration", CalibrationView(reliability(part.bins), part.error, _calibration_remark(part))
+        case Gallery():
+            shown = tuple(_shown(example, run_folder) for example in part.examples[:_MOST_EXAMPLES])
+            return "gallery", GalleryView(part, shown)
+
+
+def _matrix(confusion: Confusion) -> Matrix:
+    names, totals = confusion.names, [sum(row) or 1 for row in confusion.counts]
+    pairs = [
+        ConfusedPair(names[row], names[column], count, count / totals[row])
+        for row, counts in enumerate(confusion.counts)
+        for column, count in enumerate(counts)
+        if count and row != column
+    ]
+    pairs.sort(key=lambda pair: (-pair.count, -pair.share))
+    num_classes, size = len(names), "dots"
+    if num_classes > _MOST_CLASSES_IN_MATRIX:
+        return Matrix(None, names, (), tuple(pairs[:_MOST_PAIRS]))
+    if num_classes <= _MOST_CLASSES_WITH_READABLE_LABELS:
+        size = "counts" if num_classes <= _MOST_CLASSES_WITH_COUNTS else "labels"
+    rows: list[tuple[str, tuple[Cell, ...]]] = []
+    for row, counts in enumerate(confusion.counts):
+        cells: list[Cell] = []
+        for column, count in enumerate(counts):
+            is_right, share = row == column, count / totals[row]
+            verb = "recognised" if is_right else f"taken for {names[column]}"
+            text = f"{names[row]}: {count:,} of {totals[row]:,} {verb} ({percent(share)})" if count else ""
+            # Mistakes are shaded by the root of their share: at 3 % they must be seen.
+            cells.append(Cell(count, round(share ** (1.0 if is_right else 0.5), 2), is_right, text))
+        rows.append((names[row], tuple(cells)))
+    return Matrix(size, names, tuple(rows), tuple(pairs[:_MOST_PAIRS]))
+
+
+def _calibration_remark(calibration: Calibration) -> str | None:
+    total = sum(count for _, _, count in calibration.bins)
+    if not total:
+        return None
+    confidence = sum(confidence * count for confidence, _, count in calibration.bins) / total
+    accuracy = sum(accuracy * count for _, accuracy, count in calibration.bins) / total
+    gap = 100 * (confidence - accuracy)
+    verdict = "its confidence fits"
+    if abs(gap) >= 1:
+        verdict = f"{'over' if gap > 0 else 'under'}confident by {abs(gap):.1f} points"
+    return f"The model is {percent(confidence)} sure on average and {percent(accuracy)} right: {verdict}."
+
+
+def _shown(example: Example, run_folder: Path) -> ExampleView:
+    name = None if example.source is None else last_part(example.source)
+    image = read_image(run_folder, example.image)
+    uri = None if image is None else _data_uri(image)
+    if image is None or uri is None:
+        return ExampleView(example, name, None, _IMAGE_SIDE, _IMAGE_SIDE, is_pixelated=False)
+    longest = max(image.width, image.height)
+    # A whole multiple keeps every pixel of a small image equally large.
+    scale = _IMAGE_SIDE // longest if longest <= _IMAGE_SIDE else _IMAGE_SIDE / longest
+    width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    return ExampleView(example, name, uri, width, height, is_pixelated=longest <= _IMAGE_SIDE // 2)
+
+
+def last_part(path: str) -> str:
+    """Return the last part of a path, or a name that is no path as it is."""
+    return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or path
+
+
+def read_image(run_folder: Path, name: str | None) -> ImageFile | None:
+    """Read a PNG file of the run; None if it cannot be.
+
+    A path that leads out of the run folder is not followed: the page may be shared.
+    """
+    if name is None:
+        return None
+    try:
+        path = (run_folder / name).resolve()
+        if not path.is_relative_to(run_folder.resolve()):
+            return None
+        content = path.read_bytes()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return None
+    if not content.startswith(_PNG_SIGNATURE) or len(content) < 24:
+        return None
+    # The header chunk comes first in every PNG file, so the size has a fixed offset.
+    width, height = int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
+    return ImageFile(content, width, height) if width and height else None
+
+
+def _data_uri(image: ImageFile) -> str | None:
+    """Return a data URI: the PNG file as it is, or a smaller JPEG of it where it would make the page heavy."""
+    if len(image.content) <= _LARGEST_EMBEDDED_FILE:
+        return f"data:image/png;base64,{base64.b64encode(image.content).decode()}"
+    if image.width * image.height > _LARGEST_DECODED_PIXELS:
+        return None
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(image.content)) as decoded:
+            small = decoded.convert("RGB")
+    except (OSError, SyntaxError, ValueError):  # what Pillow raises for a broken file
+        return None
+    # Twice the size it is shown at, for screens of high density.
+    small.thumbnail((2 * _IMAGE_SIDE, 2 * _IMAGE_SIDE))
+    content = io.BytesIO()
+    small.save(content, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
