@@ -142,12 +142,12 @@ def _stop_after_first_epoch(run: Path) -> None:
 
 def _race(out: Path) -> dict[str, str]:
     from twofold.study.race import RaceSettings
-    from twofold.study.race_run import start_race
+    from twofold.study.race_run import race
 
     settings = RaceSettings(
         optimizers=("sgd", "adam"), model="lenet", seeds=2, epochs=1, trials=2, trial_epochs=1, augment="flip-shift"
     )
-    record = json.loads((start_race(settings, out=out, name="race", show=False).folder / "race.json").read_text())
+    record = json.loads((race(settings, out=out, name="race", show=False).folder / "race.json").read_text())
     return {part: _digest(record[part]) for part in ("trials", "runs", "table")}
 
 

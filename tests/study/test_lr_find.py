@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from twofold import Recipe, TwofoldError
 from twofold.errors import RunError
-from twofold.study.lr_find import MARGIN, find_lr, range_test, smooth
+from twofold.study.lr_find import MARGIN, lr_find, range_test, smooth
 from twofold.study.race import RaceSettings
 
 
@@ -119,8 +119,8 @@ def test_on_a_network_the_suggestion_trains(small_settings: RaceSettings) -> Non
         device="cpu",
         schedule="constant",
     )
-    found = find_lr(recipe, steps=120, show=False)
-    assert found == find_lr(recipe, steps=120, show=False)
+    found = lr_find(recipe, steps=120, show=False)
+    assert found == lr_find(recipe, steps=120, show=False)
     assert found.suggestion is not None
     shared = load_study_data(recipe, show=False)
 

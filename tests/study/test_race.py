@@ -27,7 +27,7 @@ from twofold.study.race import (
     standings,
     verdict,
 )
-from twofold.study.race_run import collect, resume_race, start_race
+from twofold.study.race_run import collect, race, resume_race
 
 
 def trial(lr: float, loss: float | None) -> dict[str, Any]:
@@ -133,7 +133,7 @@ def numbers(folder: Path, settings: RaceSettings) -> Any:
 @pytest.fixture(scope="module")
 def reference(small_settings: RaceSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The race that is never stopped, by one process."""
-    return start_race(small_settings, out=tmp_path_factory.mktemp("races"), name="race", show=False).folder
+    return race(small_settings, out=tmp_path_factory.mktemp("races"), name="race", show=False).folder
 
 
 def test_a_race_leaves_everything(reference: Path, small_settings: RaceSettings) -> None:
@@ -165,15 +165,15 @@ def test_a_race_leaves_everything(reference: Path, small_settings: RaceSettings)
 
 
 def test_processes_give_the_same_bits_as_one(reference: Path, small_settings: RaceSettings, tmp_path: Path) -> None:
-    race = start_race(small_settings, out=tmp_path, name="race", jobs=2, show=False)
-    assert numbers(race.folder, small_settings) == numbers(reference, small_settings)
-    assert json.loads((race.folder / "environment.json").read_text())["jobs"] == 2
+    finished = race(small_settings, out=tmp_path, name="race", jobs=2, show=False)
+    assert numbers(finished.folder, small_settings) == numbers(reference, small_settings)
+    assert json.loads((finished.folder / "environment.json").read_text())["jobs"] == 2
 
 
 def words(settings: RaceSettings, out: Path) -> list[str]:
-    changed = dataclasses.asdict(settings) | {"optimizers": ",".join(settings.optimizers)}
+    changed = {name: value for name, value in dataclasses.asdict(settings).items() if name != "optimizers"}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]
-    return ["race", *options, "--out", str(out), "--name", "race"]
+    return ["race", *options, "--out", str(out), "--name", "race", "--optimizer", *settings.optimizers]
 
 
 def test_interrupted_and_killed_it_ends_with_the_same_bits(
@@ -181,7 +181,7 @@ def test_interrupted_and_killed_it_ends_with_the_same_bits(
 ) -> None:
     settings = dataclasses.replace(small_settings, epochs=12, trial_epochs=6)
     folder = tmp_path / "race"
-    unstopped = start_race(settings, out=tmp_path, name="unstopped", show=False).folder
+    unstopped = race(settings, out=tmp_path, name="unstopped", show=False).folder
 
     def wait_for(pattern: str, count: int, process: Any) -> None:
         end = time.monotonic() + 90
@@ -210,9 +210,9 @@ def test_interrupted_and_killed_it_ends_with_the_same_bits(
     finished |= {path: path.read_bytes() for path in folder.glob("*/*.json")}
     assert len(finished) < 10
 
-    race = resume_race(folder, show=False)
+    finished = resume_race(folder, show=False)
     assert all(path.read_bytes() == content for path, content in finished.items()), "a finished piece was done again"
-    assert numbers(race.folder, settings) == numbers(unstopped, settings)
+    assert numbers(finished.folder, settings) == numbers(unstopped, settings)
     with pytest.raises(TwofoldError, match="is finished: there is nothing to resume"):
         resume_race(folder, show=False)
 
@@ -223,11 +223,11 @@ def test_what_diverges_everywhere_is_said_and_left_out(small_settings: RaceSetti
             return (1e8, 1e10) if optimizer == "sgd" else super().search_range(optimizer)
 
     settings = Reckless(**dataclasses.asdict(small_settings))
-    race = start_race(settings, out=tmp_path, name="race", show=False)
-    assert [(one.optimizer, one.relation) for one in race.table] == [("adam", "first"), ("sgd", "diverged")]
-    assert race.verdict == ("sgd diverged in every run.",)
-    assert not list((race.folder / "runs").glob("sgd-*"))
-    page = (race.folder / "race.html").read_text()
+    finished = race(settings, out=tmp_path, name="race", show=False)
+    assert [(one.optimizer, one.relation) for one in finished.table] == [("adam", "first"), ("sgd", "diverged")]
+    assert finished.verdict == ("sgd diverged in every run.",)
+    assert not list((finished.folder / "runs").glob("sgd-*"))
+    page = (finished.folder / "race.html").read_text()
     assert "sgd diverged at all 3 learning rates that were tried, so it did not run." in page
 
 
@@ -235,7 +235,7 @@ def test_other_images_are_noticed(small_settings: RaceSettings, tmp_path: Path) 
     data = tmp_path / "data"
     shutil.copytree(small_settings.data, data)
     settings = dataclasses.replace(small_settings, data=str(data), seeds=1)
-    folder = start_race(settings, out=tmp_path, name="race", show=False).folder
+    folder = race(settings, out=tmp_path, name="race", show=False).folder
     (folder / "race.json").unlink()
     next((data / "train" / "bag").iterdir()).unlink()
     with pytest.raises(TwofoldError, match="are not those that"):

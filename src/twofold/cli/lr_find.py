@@ -81,9 +81,9 @@ def run(arguments: Sequence[str]) -> int:
         check_figure("--figure", parsed.figure)
     recipe = Recipe().override(**given_settings(parsed, arguments))
     with loading("torch"):
-        from twofold.study.lr_find import find_lr
+        from twofold.study.lr_find import lr_find
 
-    found = find_lr(
+    found = lr_find(
         recipe,
         low=parsed.min,
         high=parsed.max,

@@ -58,7 +58,7 @@ class RaceArguments:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     jobs: int | None = None
-    """Processes that train at the same time, 1 if left out; results depend on --threads, not on it."""
+    """Processes that train at the same time; 1 if left out."""
     threads: int | None = None
     """Threads of each process; the cores shared out evenly if left out."""
     out: Path = Path("runs")
@@ -84,21 +84,21 @@ def run(arguments: Sequence[str]) -> int:
         check_name(parsed.out, parsed.name)
     require_optuna()
     with loading("torch"):
-        from twofold.study.race_run import resume_race, start_race
+        from twofold.study.race_run import race, resume_race
 
     show = not parsed.quiet
     if show and parsed.resume is None:
         note(_how_long(settings))
     if parsed.resume is not None:
-        race = resume_race(parsed.resume, jobs=parsed.jobs, show=show)
+        finished = resume_race(parsed.resume, jobs=parsed.jobs, show=show)
     else:
-        race = start_race(settings, out=parsed.out, name=parsed.name, jobs=parsed.jobs or 1, show=show)
-    _print_table(race.table)
-    for sentence in race.verdict:
+        finished = race(settings, out=parsed.out, name=parsed.name, jobs=parsed.jobs or 1, show=show)
+    _print_table(finished.table)
+    for sentence in finished.verdict:
         print(sentence)
     if show:
-        note(f"look at  {shlex.quote(str(race.page))}")
-    print(race.folder)
+        note(f"look at  {shlex.quote(str(finished.page))}")
+    print(finished.folder)
     return 0
 
 

@@ -154,7 +154,7 @@ def _averages(values: Sequence[float], keep: float) -> list[float]:
     return averages
 
 
-def find_lr(
+def lr_find(
     recipe: Recipe,
     *,
     low: float = 1e-6,
@@ -166,6 +166,14 @@ def find_lr(
     """Run the range test on the network, the images and the optimiser that `recipe` names.
 
     Its learning rate, schedule and epochs play no part; when the images are used up, they come again in a new order.
+
+    Args:
+        recipe: the training that a learning rate is sought for.
+        low: the first learning rate.
+        high: the last, if the loss has not risen before.
+        steps: how many, evenly spaced in the logarithm of the learning rate.
+        smoothing: share of the average loss that is kept from step to step.
+        show: print progress.
 
     Raises:
         TwofoldError: data, device, network or a setting cannot be used.

@@ -84,7 +84,7 @@ class Race:
         return self.folder / "race.html"
 
 
-def start_race(
+def race(
     settings: RaceSettings, *, out: Path | str = "runs", name: str | None = None, jobs: int = 1, show: bool = True
 ) -> Race:
     """Race the update rules as `settings` says; leave a folder with race.json and race.html.
@@ -187,9 +187,9 @@ def _carry_out(folder: RaceFolder, settings: RaceSettings, shared: TrainingData,
                 raise RunError(
                     f"{error}; finished trials and runs are kept: twofold race --resume {folder.path}"
                 ) from error
-        race = _finish(folder, settings, shared)
-        record.log(f"wrote {race.page}", show=show)
-        return race
+        finished = _finish(folder, settings, shared)
+        record.log(f"wrote {finished.page}", show=show)
+        return finished
 
 
 def _check_images(folder: RaceFolder, shared: TrainingData) -> None:

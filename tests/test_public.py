@@ -1,0 +1,104 @@
+"""The public face: what an editor, `dir` and `help` show is what there is, and values show themselves briefly."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import twofold
+from twofold.engine.options import Options
+
+BOOT = Path(__file__).parent / "pictures" / "boot.png"
+FUNCTIONS = ("train", "finetune", "resume", "load", "evaluate", "explain", "race", "lr_find")
+VALUES = ("Recipe", "Options", "Run", "RaceSettings", "Predictor", "Prediction")
+ERRORS = ("TwofoldError", "RunError")
+PUBLIC = (*FUNCTIONS, *VALUES, *ERRORS)
+
+
+def test_dir_shows_the_public_names_and_nothing_else() -> None:
+    assert set(dir(twofold)) == {*PUBLIC, "__version__"}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_name_is_what_it_is_called_and_says_what_it_is_for(name: str) -> None:
+    value = getattr(twofold, name)
+    assert value.__name__ == name
+    assert not inspect.ismodule(value)
+    assert value.__doc__
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_signatures_name_their_arguments_and_the_docstring_explains_each(name: str) -> None:
+    function = getattr(twofold, name)
+    parameters = list(inspect.signature(function).parameters)
+    assert len(parameters) >= 2
+    if len(parameters) > 2:
+        for parameter in parameters:
+            assert f"{parameter}:" in function.__doc__, parameter
+
+
+def test_a_name_stays_what_it_is_whatever_is_imported() -> None:
+    """Importing a sub-package binds its name in the package, so no sub-package may be called like a function."""
+    code = (
+        "import pkgutil, importlib, twofold\n"
+        "for info in pkgutil.walk_packages(twofold.__path__, 'twofold.'):\n"
+        "    importlib.import_module(info.name)\n"
+        f"bad = [name for name in {PUBLIC!r} if getattr(twofold, name).__name__ != name]\n"
+        "assert not bad, bad\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_imports_no_torch() -> None:
+    code = "import sys, twofold; dir(twofold); twofold.Recipe; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'fit'"):
+        twofold.fit  # noqa: B018
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> twofold.Run:
+    recipe = twofold.Recipe(model="lenet-bn", data=str(image_folder), epochs=1, image_size=28, device="cpu")
+    return twofold.train(recipe, out=tmp_path_factory.mktemp("runs"), name="<b>", options=Options(show=False))
+
+
+def test_values_show_themselves_in_two_lines(run: twofold.Run) -> None:
+    model = run.load()
+    long = twofold.Recipe(
+        optimizer="sgd", lr=0.3, epochs=3, augment="none", batch_size=3, patience=4, seed=4, freeze=2, grad_clip=3
+    )
+    for value in (long, Options(), run, model, model.predict(BOOT)):
+        assert repr(value).startswith(f"{type(value).__name__.removeprefix('Class')}(")
+        assert "\n" not in repr(value)
+        assert len(repr(value)) <= 2 * 100 + 100 * isinstance(value, twofold.Run), value
+    assert repr(twofold.Recipe(lr=0.1)) == "Recipe(model='lenet-bn', data='fashion-mini', lr=0.1)"
+    assert "accuracy" in repr(run)
+
+
+def test_a_run_and_a_prediction_show_themselves_in_a_notebook(run: twofold.Run) -> None:
+    html = run._repr_html_()
+    assert "report.html" in html
+    assert "<b>" not in html
+    assert "<table>" in run.load().predict(BOOT)._repr_html_()
+
+
+def test_explain_gives_a_figure_that_a_notebook_draws(run: twofold.Run, tmp_path: Path) -> None:
+    figure = twofold.explain(run.folder, BOOT, classes=("boot",))
+    figure.savefig(tmp_path / "seen.png")
+    assert (tmp_path / "seen.png").stat().st_size > 10_000
+
+
+def test_finetune_trains_on_from_a_run(run: twofold.Run, image_folder: Path, tmp_path: Path) -> None:
+    tuned = twofold.finetune(
+        run.folder, data=str(image_folder), out=tmp_path, name="tuned", epochs=1, options=Options(show=False)
+    )
+    assert tuned.accuracy is not None
+    assert "tensors from the run" in (tuned.folder / "log.txt").read_text()
