@@ -40,7 +40,14 @@ SHARED = {
 # What stands for a value where its type says too little.
 _VALUES = {
     **{"data": "NAME|PATH", "recipe": "NAME|FILE", "resume": "RUN", "figure": "FILE", "input": "CxHxW"},
-    **{"weights": "RUN|FILE|NAME", "weights_partial": "NAME", "augment": "NAME", "schedule": "NAME", "name": "NAME"},
+    **{
+        "weights": "RUN|FILE|NAME",
+        "weights_partial": "NAME",
+        "augment": "NAME",
+        "schedule": "NAME",
+        "name": "NAME",
+        "model": "NAME",
+    },
     **{"optimizer": "NAME", "lr_scale": "PATTERN X", "decay_scale": "PATTERN X"},
 }
 _BY_TYPE = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
@@ -127,7 +134,8 @@ def render(form: type, *, verb: str) -> str:
     texts, options = _texts(form), options_of(form)
     positionals = [option for option in options if option.positional]
     usage = [option.metavar if option.required else f"[{option.metavar.strip('[]')}]" for option in positionals]
-    lines = [" ".join(["usage: twofold", verb, *usage, "[OPTIONS]"]), ""]
+    usage += ["[OPTIONS]"] * (len(positionals) < len(options))
+    lines = [" ".join(["usage: twofold", verb, *usage]), ""]
     for paragraph in (inspect.getdoc(form) or "").split("\n\n"):
         lines += [*textwrap.wrap(paragraph, width), ""]
     for option in positionals:
@@ -138,7 +146,7 @@ def render(form: type, *, verb: str) -> str:
         if not option.positional:
             sections[option.section or own].append(option)
     for title, members in sections.items():
-        lines += ["", f"{title}:"] if lines[-1] else [f"{title}:"]
+        lines += ["", f"{title}:"][lines[-1] == "" :] if members else []
         for option in members:
             flag = f"--[no-]{option.name}" if option.default is True else f"--{option.name}"
             lines += _entry(f"{flag} {option.metavar}".rstrip(), _phrase(option, texts), width)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from twofold.cli.parse import parse
+from twofold.cli.parse import check_least, parse
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, note, track
 
@@ -22,23 +22,20 @@ _STDIN = "-"
 class PredictArguments:
     """Classify images with a trained network, preprocessed exactly as in training."""
 
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """The run folder."""
+    run: tyro.conf.Positional[Path]
+    """A run folder, or one of its .safetensors files."""
     paths: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
     """Image files, folders of them, or - for an image on standard input."""
     top: int = 1
-    """How many classes to print for each image."""
+    """Number of classes to print for each image, the most probable first."""
     json: bool = False
-    """Print one JSON object a line."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold predict`; the exit code is 1 if an image could not be read."""
     parsed = parse(PredictArguments, arguments, verb="predict")
-    if parsed.top < 1:
-        raise TwofoldError(f"--top must be 1 or more, got {parsed.top}")
+    check_least(1, top=parsed.top)
     if not parsed.paths:
         raise TwofoldError("say what to classify: image files, folders, or - for standard input")
     sources = list(_expand(parsed.paths))

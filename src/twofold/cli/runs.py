@@ -15,7 +15,7 @@ import tyro
 
 from twofold.cli.parse import parse
 from twofold.errors import TwofoldError
-from twofold.files import read_json
+from twofold.records import Evaluation, RunRecord, load_object
 from twofold.terminal import note, shown
 
 # What --sort takes, and whether its largest value comes first.
@@ -53,12 +53,8 @@ def run(arguments: Sequence[str]) -> int:
     parsed = parse(RunsArguments, arguments, verb="runs")
     if not parsed.folder.is_dir():
         raise TwofoldError(f"there is no folder {parsed.folder}; train something first: twofold train lenet-bn")
-    rows = []
-    for recipe_file in sorted(parsed.folder.glob("*/recipe.json")):
-        try:
-            rows.append(_read(recipe_file.parent))
-        except TwofoldError as error:
-            note(f"warning: left out: {error}")
+    found = (_read(recipe_file.parent) for recipe_file in sorted(parsed.folder.glob("*/recipe.json")))
+    rows = [row for row in found if row is not None]
     if not rows:
         raise TwofoldError(f"{parsed.folder} holds no runs; train something first: twofold train lenet-bn")
     key, falling = _ORDERS[parsed.sort]
@@ -72,20 +68,27 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    record = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    evaluation = read_json(folder / "evaluation.json") if (folder / "evaluation.json").is_file() else {}
+def _read(folder: Path) -> dict[str, Any] | None:
+    """Return what is known of a run, and say what of it cannot be read; None where that is its recipe."""
+    problems: list[str] = []
+    record = RunRecord.load(folder / "run.json", problems) or RunRecord()
+    evaluation = Evaluation.load(folder / "evaluation.json", problems) or Evaluation()
+    recipe = load_object(folder / "recipe.json", problems)
+    for problem in problems:
+        note(f"warning: {folder}{' is left out' if recipe is None else ''}: {problem}")
+    if recipe is None:
+        return None
     return {
         "run": folder.name,
-        "status": record.get("status", "unknown"),
-        "accuracy": evaluation.get("accuracy"),
-        "split": evaluation.get("split"),
-        "val_accuracy": (record.get("best_metric") or {}).get("value"),
-        "epochs": record.get("epochs_done"),
-        "train_seconds": record.get("train_seconds"),
-        "parameters": record.get("num_parameters"),
-        "started": record.get("started"),
-        "recipe": read_json(folder / "recipe.json"),
+        "status": record.status or "unknown",
+        "accuracy": evaluation.metrics.get("accuracy"),
+        "split": evaluation.split,
+        "val_accuracy": record.best_metric and record.best_metric.value,
+        "epochs": record.epochs_done,
+        "train_seconds": record.train_seconds,
+        "parameters": record.num_parameters,
+        "started": record.started and record.started.isoformat(),
+        "recipe": recipe,
     }
 
 

@@ -62,7 +62,7 @@ def _field(name: str, base: Recipe | None, section: str, shown: str | None) -> t
     # An option of a network has one of several types; on a command line it is text until the recipe has looked at it.
     kind: Any = dict[str, str] if name == "model_options" else Recipe.model_fields[name].annotation
     if base is None:
-        return name, kind, dataclasses.field(default=None, metadata={"section": section, "default": None})
+        return name, kind, dataclasses.field(default=None, metadata={"default": None})
     default = {} if name == "model_options" else getattr(base, name)
     metadata = {"section": section, "default": _shown_default(name, base) if shown is None else shown}
     if isinstance(default, dict):
