@@ -210,9 +210,9 @@ def test_interrupted_and_killed_it_ends_with_the_same_bits(
     finished |= {path: path.read_bytes() for path in folder.glob("*/*.json")}
     assert len(finished) < 10
 
-    finished = resume_race(folder, show=False)
+    resumed = resume_race(folder, show=False)
     assert all(path.read_bytes() == content for path, content in finished.items()), "a finished piece was done again"
-    assert numbers(finished.folder, settings) == numbers(unstopped, settings)
+    assert numbers(resumed.folder, settings) == numbers(unstopped, settings)
     with pytest.raises(TwofoldError, match="is finished: there is nothing to resume"):
         resume_race(folder, show=False)
 
