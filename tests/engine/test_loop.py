@@ -343,10 +343,10 @@ print(len(UPDATES), run.folder)
 
 
 @pytest.mark.parametrize("patience", [None, 1])
-def test_killed_between_the_last_step_and_its_judgement(
+def test_killed_between_the_last_step_and_its_evaluation(
     patience: int | None, image_folder: Path, tmp_path: Path
 ) -> None:
-    """The state before the last is that after the last step, with the last epoch not yet judged."""
+    """The state before the last is that after the last step, with the last epoch not yet evaluated."""
     settings = {"epochs": 50, "patience": 1, "lr": 1e-12} if patience else {"epochs": 3, "lr": 0.01}
     recipe = small(image_folder, optimizer="sgd", schedule="constant", **settings)
     run = twofold.train(recipe, out=tmp_path, name="run", options=Options(show=False, checkpoint_seconds=0))

@@ -39,7 +39,7 @@ def test_on_a_quadratic_the_lowest_loss_is_the_edge_of_stability(curvature: floa
     # The loss at a step is that before its update: the first to overshoot is the last of the low ones.
     assert edge / factor <= found.rates[found.lowest] <= edge * factor**1.01
     assert found.suggestion == found.rates[found.lowest] / MARGIN
-    assert found.burst
+    assert found.diverged
     assert found.rates[-1] < high
     assert found.steepest is not None
     assert found.rates[found.steepest] < edge
@@ -52,15 +52,15 @@ def test_with_several_curvatures_and_noise_the_suggestion_is_stable_and_not_timi
     # Beyond 2 / 1.0 the steps diverge; a hundredth of it would waste the training.
     assert 0.02 < found.suggestion < 1.0
     assert "is lowest" in found.reason
-    assert "bursts beyond" in found.reason
+    assert "rises beyond" in found.reason
 
 
 @pytest.mark.parametrize(
     ("step", "words"),
     [
         (lambda lr: 2.3, "hardly fell"),
-        (lambda lr: 2.3 * (1 + lr), "burst before it fell"),
-        (lambda lr: 1.0 if lr < 1 else math.nan, "burst before it fell"),
+        (lambda lr: 2.3 * (1 + lr), "rose before it fell"),
+        (lambda lr: 1.0 if lr < 1 else math.nan, "rose before it fell"),
     ],
 )
 def test_without_a_fall_there_is_no_suggestion(step: Callable[[float], float], words: str) -> None:
@@ -69,11 +69,11 @@ def test_without_a_fall_there_is_no_suggestion(step: Callable[[float], float], w
     assert words in found.reason
 
 
-def test_a_loss_that_never_bursts_is_said() -> None:
+def test_a_loss_that_never_rises_is_said() -> None:
     found = range_test(lambda lr: 1 / (1 + lr), low=1e-4, high=10, steps=100)
-    assert not found.burst
+    assert not found.diverged
     assert found.suggestion is not None
-    assert "had not burst at 10" in found.reason
+    assert "had not risen by 10" in found.reason
 
 
 def test_a_loss_that_is_broken_from_the_start_is_an_error() -> None:

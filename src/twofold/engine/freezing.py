@@ -1,6 +1,6 @@
 """What fine-tuning leaves alone, and for how long.
 
-The first stages of a trained network find edges and textures, which serve any pictures; the last ones are made for
+The first stages of a trained network find edges and textures, which serve any images; the last ones are made for
 the task (Yosinski et al., "How transferable are features in deep neural networks?", 2014). With few images, moving the
 first stages does more harm than good. Three ways to hold them back:
 
@@ -73,23 +73,23 @@ class Freezing:
         group_of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
         parts = [*zip(self._model.stages, self._stages, strict=True), ("head", stage_modules(self._model)[-1])]
         lines = [f"{'stage':<24}{'parameters':>12}{'learning rate':>16}{'weight decay':>14}  frozen"]
-        for place, (name, layers) in enumerate(parts):
+        for index, (name, layers) in enumerate(parts):
             parameters = [parameter for layer in layers for parameter in layer.parameters()]
             groups = [group_of[id(p)] for p in parameters if id(p) in group_of]
             rates = sorted({lr * group["lr_scale"] for group in groups})
             decays = sorted({group["weight_decay"] for group in groups})
             lines.append(
                 f"{name:<24}{sum(p.numel() for p in parameters):>12,}{_range(rates):>16}{_range(decays):>14}  "
-                f"{self._until(place)}"
+                f"{self._until(index)}"
             )
         return "\n".join(lines)
 
-    def _until(self, place: int) -> str:
-        if place >= self._freeze:
+    def _until(self, index: int) -> str:
+        if index >= self._freeze:
             return "no"
         if self._every is None:
             return "yes"
-        return f"until epoch {math.ceil((self._freeze - place) * self._every)}"
+        return f"until epoch {math.ceil((self._freeze - index) * self._every)}"
 
 
 def layer_decay_factors(model: Network, decay: float) -> dict[str, float]:
@@ -97,8 +97,8 @@ def layer_decay_factors(model: Network, decay: float) -> dict[str, float]:
     names = {parameter: name for name, parameter in model.named_parameters()}
     stages = stage_modules(model)
     return {
-        names[parameter]: decay ** (len(stages) - 1 - place)
-        for place, layers in enumerate(stages)
+        names[parameter]: decay ** (len(stages) - 1 - index)
+        for index, layers in enumerate(stages)
         for layer in layers
         for parameter in layer.parameters()
     }

@@ -61,7 +61,7 @@ def book_resnet18() -> Recipe:
 
 
 def book_densenet() -> Recipe:
-    """The notes' DenseNet, four blocks of four plain layers, in the book's training, at 96 px."""
+    """D2L's DenseNet, four blocks of four plain layers, in the book's training, at 96 px."""
     return _book("densenet21", image_size=96)
 
 

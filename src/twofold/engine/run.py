@@ -53,7 +53,7 @@ class RunFolder:
         """
         stem = name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}-{_short(recipe.data)}"
         if name is not None and (Path(name).name != name or name in {".", ".."}):
-            raise TwofoldError(f"--name must be a plain folder name, got {name!r}; use --out for the place")
+            raise TwofoldError(f"--name must be a plain folder name, got {name!r}; --out says where it is made")
         path = out / stem
         attempt = 1
         while True:

@@ -242,7 +242,7 @@ class Session:
     # Saving
 
     def save(self) -> None:
-        """Save the state, unless it holds numbers that are not finite: those must not replace a good one."""
+        """Save the state, unless it holds values that are not finite: those must not replace a good one."""
         if self._unread:
             self._read()
         tensors = state_tensors(self._training)

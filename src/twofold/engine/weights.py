@@ -126,7 +126,7 @@ def adapt_channels(weights: Mapping[str, Tensor], model: nn.Module) -> tuple[dic
 
     From 3 to 1, a kernel's three slices are added up: a grey image then gives what it gave with its grey in all three
     channels. From 1 to 3, the one slice is divided among the three: the mean of the channels then counts. Either way
-    the first layer answers a grey picture exactly as it did; the mean and standard deviation of the inputs are the
+    the first layer answers a grey image exactly as it did; the mean and standard deviation of the inputs are the
     new data's own.
     """
     adapted = dict(weights)

@@ -6,5 +6,6 @@
 | `build.py` | `build_model`: a spec to its network |
 | `hardware.py` | `pick_hardware`: device and precision, picked by measurement and explained |
 | `forward.py` | pixels to outputs, a batch at a time; feeding a meter with them |
+| `evaluate.py` | `evaluate`: every image once |
 | `predictor.py` | `Predictor`: images of any kind to predictions |
 """

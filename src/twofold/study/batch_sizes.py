@@ -1,7 +1,7 @@
 """What a batch size costs: the loss against time, and the time of an epoch, from one example a step to all of them.
 
 A step on one example is the cheapest step and the noisiest; a step on all examples has no noise and comes once an
-epoch. In between, a batch keeps the processor's arithmetic busy with one call, and its gradient's noise falls with its
+epoch. In between, a batch keeps the CPU's arithmetic busy with one call, and its gradient's noise falls with its
 size (Bottou, Curtis and Nocedal, "Optimization methods for large-scale machine learning", 2018). Which size reaches a
 loss first is a matter of both, so it is measured.
 
@@ -163,7 +163,7 @@ def _train(
         before = seconds
         clock = time.perf_counter()
         for x, y in data_iter(batch_size, features, labels, generator=generator):
-            # ½ (x·w + b - y)², the notes' squared loss.
+            # ½ (x·w + b - y)², D2L's squared loss.
             loss = loss_function(model(x), y) / 2
             loss.backward()
             optimizer.step()

@@ -40,7 +40,7 @@ BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _BATCH = 32
 _DRAWS = 48
 _STANDARD_ERRORS = 4.0
-# The notes' quadratic, 0.1 x₁² + 2 x₂², turned by an angle so that no eigenvector lies along an axis.
+# D2L's quadratic, 0.1 x₁² + 2 x₂², turned by an angle so that no eigenvector lies along an axis.
 _EIGENVALUES = (0.2, 4.0)
 _ANGLE = 0.5
 _PRECISION = 1e-4

@@ -6,7 +6,7 @@ first stays, then falls, then rises: at the lowest point the steps begin to over
 
 What to suggest is a choice. Ours is a tenth of the learning rate at the lowest point. On a quadratic ½λx² the loss
 falls as long as η < 2/λ, so the lowest point is the edge of stability itself, and a tenth of it is safe by a margin
-that is the same whatever the number of steps (with several curvatures the burst shows late, which the margin allows
+that is the same whatever the number of steps (with several curvatures the rise shows late, which the margin allows
 for). The other usual choice, where the loss falls most steeply, is reported beside it: it needs no edge, but on a
 quadratic it moves with the number of steps.
 """
@@ -41,7 +41,7 @@ class RangeTest:
         rates: learning rate of each step.
         losses: mean loss of each step, before its update.
         smoothed: the losses, averaged forwards and backwards so that nothing moves sideways.
-        burst: the test ended because the loss burst; otherwise it reached the highest learning rate.
+        diverged: the test ended because the loss rose; otherwise it reached the highest learning rate.
         lowest: index of the lowest smoothed loss.
         steepest: index where the smoothed loss falls most for a factor on the learning rate, None if it never falls.
         suggestion: the suggested learning rate; None where the loss did not fall.
@@ -51,7 +51,7 @@ class RangeTest:
     rates: tuple[float, ...]
     losses: tuple[float, ...]
     smoothed: tuple[float, ...]
-    burst: bool
+    diverged: bool
     lowest: int
     steepest: int | None
     suggestion: float | None
@@ -77,7 +77,7 @@ def check_range(low: float, high: float, steps: int, smoothing: float) -> None:
 def range_test(
     step: Callable[[float], float], *, low: float, high: float, steps: int, smoothing: float = 0.9, show: bool = False
 ) -> RangeTest:
-    """Call `step` with growing learning rates until the loss bursts.
+    """Call `step` with growing learning rates until the loss diverges.
 
     Args:
         step: does one update at a learning rate and returns the loss before it.
@@ -95,12 +95,12 @@ def range_test(
     rates: list[float] = []
     losses: list[float] = []
     average, weight, best = 0.0, 0.0, math.inf
-    burst = False
+    diverged = False
     for index in track(range(steps), total=steps, label="raising the learning rate", enabled=show):
         lr = low * (high / low) ** (index / (steps - 1))
         loss = step(lr)
         if not math.isfinite(loss):
-            burst = True
+            diverged = True
             break
         rates.append(lr)
         losses.append(loss)
@@ -108,14 +108,14 @@ def range_test(
         weight = smoothing * weight + (1 - smoothing)
         best = min(best, average / weight)
         if average / weight > _BURST * best:
-            burst = True
+            diverged = True
             break
     if not losses:
         raise RunError("the loss is not finite at the first step, before any update: look at the data and the network")
-    return _suggest(rates, losses, burst, smoothing)
+    return _suggest(rates, losses, diverged, smoothing)
 
 
-def _suggest(rates: Sequence[float], losses: Sequence[float], burst: bool, smoothing: float) -> RangeTest:
+def _suggest(rates: Sequence[float], losses: Sequence[float], diverged: bool, smoothing: float) -> RangeTest:
     smoothed = smooth(losses, smoothing)
     lowest = min(range(len(smoothed)), key=smoothed.__getitem__)
     falls = [smoothed[index + 1] - smoothed[index - 1] for index in range(1, lowest)]
@@ -124,24 +124,24 @@ def _suggest(rates: Sequence[float], losses: Sequence[float], burst: bool, smoot
     at = f"the loss is lowest, {smoothed[lowest]:.3g}, at {rates[lowest]:.3g}"
     if lowest == 0 or smoothed[lowest] > _MUST_FALL_TO * smoothed[0]:
         suggestion = None
-        way = "burst before it fell: try a lower min" if burst else "hardly fell: try more steps or a higher max"
+        way = "rose before it fell: try a lower min" if diverged else "hardly fell: try more steps or a higher max"
         reason = f"no suggestion: the loss began at {smoothed[0]:.3g} and {way}"
-    elif burst:
-        reason = f"{at}, and bursts beyond: a tenth of that keeps clear of the edge"
+    elif diverged:
+        reason = f"{at}, and rises beyond: a tenth of that keeps clear of the edge"
     else:
-        reason = f"{at}, and had not burst at {rates[-1]:.3g}: a tenth of that; a higher max would find the edge"
-    return RangeTest(tuple(rates), tuple(losses), tuple(smoothed), burst, lowest, steepest, suggestion, reason)
+        reason = f"{at}, and had not risen by {rates[-1]:.3g}: a tenth of that; a higher max would find the edge"
+    return RangeTest(tuple(rates), tuple(losses), tuple(smoothed), diverged, lowest, steepest, suggestion, reason)
 
 
 def smooth(values: Sequence[float], keep: float) -> list[float]:
-    """Return the mean of an exponential average run forwards and one run backwards: noise goes, places stay.
+    """Return the mean of an exponential average run forwards and one run backwards: noise goes, and nothing moves sideways.
 
     >>> smooth([4.0, 2.0, 3.0], 0.0)
     [4.0, 2.0, 3.0]
     """
     forwards = _averages(values, keep)
     backwards = _averages(values[::-1], keep)[::-1]
-    return [(one + other) / 2 for one, other in zip(forwards, backwards, strict=True)]
+    return [(forward + backward) / 2 for forward, backward in zip(forwards, backwards, strict=True)]
 
 
 def _averages(values: Sequence[float], keep: float) -> list[float]:

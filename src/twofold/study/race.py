@@ -6,10 +6,10 @@ a crowded valley", 2021; Dahl et al., "Benchmarking neural network training algo
 - **The same start.** A seed draws the initial weights, the order of the images and their augmentation. Every rule runs
   with the same seeds, so it meets the same weights and the same batches.
 - **The same tuning.** A rule's learning rate decides more than the rule. Each gets a search of equal budget, in a range
-  of equal width around its usual value, judged on validation images and with a seed that no run uses.
+  of equal width around its usual value, evaluated on validation images and with a seed that no run uses.
 - **A spread.** Several seeds a rule; the result is a range, not a number. One rule is called ahead of another only
   where their ranges do not overlap.
-- **Test images once.** They judge the weights of the last epoch of each run, and choose nothing.
+- **Test images once.** The weights of the last epoch of each run are evaluated on them, and choose nothing.
 
 This file loads without torch, so that a mistake in a command is answered at once.
 """
@@ -165,7 +165,7 @@ class RaceSettings:
 
 
 def cores() -> int:
-    """Return the number of processor cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -256,7 +256,7 @@ def check_name(out: Path, name: str | None) -> None:
             raise TwofoldError(f"--out is {out}, which is a file; give a folder")
         return
     if Path(name).name != name or name in {".", "..", ""}:
-        raise TwofoldError(f"--name must be a plain folder name, got {name!r}; use --out for the place")
+        raise TwofoldError(f"--name must be a plain folder name, got {name!r}; --out says where it is made")
     if (out / name).exists():
         raise TwofoldError(f"{out / name} exists already; choose another --name or --out")
 
@@ -319,13 +319,13 @@ def standings(
 
     Args:
         optimizers: their names.
-        trials: their trials, as `bench.run_training` records them.
+        trials: their trials, as `training.run_training` records them.
         runs: their runs.
     """
     made: list[dict[str, Any]] = []
     for name in optimizers:
         finished = [run for run in runs.get(name, ()) if run["diverged"] is None]
-        judged = [judgement(run) for run in finished]
+        measured = [last_measured(run) for run in finished]
         lr = chosen_lr(trials[name])
         tried = [trial["lr"] for trial in trials[name]]
         made.append(
@@ -333,8 +333,8 @@ def standings(
                 "optimizer": name,
                 "lr": lr,
                 "at_edge": lr is not None and len(tried) > 2 and lr in (min(tried), max(tried)),
-                "accuracies": tuple(accuracy for _, accuracy in judged),
-                "losses": tuple(loss for loss, _ in judged),
+                "accuracies": tuple(accuracy for _, accuracy in measured),
+                "losses": tuple(loss for loss, _ in measured),
                 "seconds": statistics.median(run["seconds"] for run in finished) if finished else None,
                 "diverged": tuple(run["diverged"] for run in runs.get(name, ()) if run["diverged"] is not None),
             }
@@ -365,7 +365,7 @@ def _relation(
     return "behind" if max(own) < min(first) else "overlaps"
 
 
-def judgement(run: Mapping[str, Any]) -> tuple[float, float]:
+def last_measured(run: Mapping[str, Any]) -> tuple[float, float]:
     """Return (loss, accuracy) of a finished run: on the test images, or on the validation images without any."""
     if run["test"] is not None:
         return run["test"]["loss"], run["test"]["accuracy"]
@@ -399,7 +399,7 @@ def verdict(table: Sequence[Standing]) -> tuple[str, ...]:
     if overlaps := names.get("overlaps"):
         their = "their ranges overlap" if len(overlaps) > 1 else "the ranges overlap"
         said.append(
-            f"{first.optimizer} has the highest mean, but cannot be told apart from {_listed(overlaps)}: {their}."
+            f"{first.optimizer} has the highest mean, but cannot be separated from {_listed(overlaps)}: {their}."
         )
     if unknown := names.get("unknown"):
         said.append(

@@ -1,7 +1,7 @@
 """Carrying out a race: searches, then runs, each finished piece on the disk; then the table and the page.
 
 A piece of work is a trial or a run, and each leaves one file when it is done. What was cut off between two files is
-begun anew, from its seed, so a race that was stopped ends with the numbers of one that was not. The search for a
+begun anew, from its seed, so a race that was stopped ends with the same results as one that was not. The search for a
 learning rate (optuna's tree-structured Parzen estimator; Bergstra et al., 2011) is asked the same questions again and
 given the answers on file, which brings it to where it was.
 """
@@ -109,7 +109,7 @@ def race(
 
 
 def resume_race(path: Path | str, *, jobs: int | None = None, show: bool = True) -> Race:
-    """Go on with the race in the folder `path`, to the same numbers as if it had never stopped.
+    """Go on with the race in the folder `path`, to the same results as if it had never stopped.
 
     Args:
         path: the folder.

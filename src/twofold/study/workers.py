@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 from twofold.errors import RunError, TwofoldError
 
 T = TypeVar("T")
-# Takes a task and a function to tell its progress to; may raise.
+# Takes a task and a function to report its progress with; may raise.
 Work = Callable[[T, Callable[[Any], None]], None]
 
 _POLL_SECONDS = 0.2
@@ -66,7 +66,7 @@ class Workers(Generic[T]):
 
         Args:
             tasks: what to do.
-            on_event: called here with whatever a task tells.
+            on_event: called here with whatever a task reports.
             on_wait: called a few times a second; may raise to stop.
 
         Raises:
