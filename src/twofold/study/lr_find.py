@@ -134,7 +134,7 @@ def _suggest(rates: Sequence[float], losses: Sequence[float], diverged: bool, sm
 
 
 def smooth(values: Sequence[float], keep: float) -> list[float]:
-    """Return the mean of an exponential average run forwards and one run backwards: noise goes, and nothing moves sideways.
+    """Return the mean of an exponential average run forwards and one run backwards: less noise, nothing moved.
 
     >>> smooth([4.0, 2.0, 3.0], 0.0)
     [4.0, 2.0, 3.0]
