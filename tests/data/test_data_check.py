@@ -143,7 +143,7 @@ def test_unusual_images_are_named_and_read(clean: Path, tmp_path: Path) -> None:
     assert paths(result, "odd colours") == {f"{at}deep.png"}
     assert paths(result, "odd size") == {f"{at}dot.png", f"{at}thread.png", f"{at}huge.png"}
     assert paths(result, "odd shape") == {f"{at}thread.png"}
-    assert paths(result, "flat picture") == {f"{at}even.png", f"{at}dot.png"}
+    assert paths(result, "flat image") == {f"{at}even.png", f"{at}dot.png"}
     assert paths(result, "link outside") == {f"{at}link.png"}
     assert not result.has_broken
     assert result.num_readable == 25
@@ -319,7 +319,7 @@ def test_the_picture_shows_each_kind(clean: Path, tmp_path: Path) -> None:
     for kind in ("broken file: 1 file", "exact duplicate: 2 files", "odd size: 1 file", "odd shape: 1 file"):
         assert kind in texts
     labels = [axes.get_xlabel() for axes in figure.axes]
-    assert len(labels) == 5 + len(result.of("flat picture"))
+    assert len(labels) == 5 + len(result.of("flat image"))
     assert labels[0].startswith(r"cut $x_1$\n.png")
     assert [bool(axes.images) for axes in figure.axes[:3]] == [False, True, True]
     # Only the second of two copies is joined to the one before it; the cross of the broken file is two lines.

@@ -1,14 +1,14 @@
 """Decode every image of a folder once, before hours of training meet the broken one; remember the good ones.
 
-The result for a file is kept in the cache by its path, size and time of change, so the next start only looks at
-what is new. The cache is never needed: damaged or unwritable, the files are simply decoded again.
+The result for a file is kept in the cache by its path, size and time of change, so the next start decodes
+only what is new. The cache may be lost: the files are decoded again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,7 +52,8 @@ def check_images(
         label: of the progress.
         show_progress: whether to show it.
     """
-    known = _recall(room, name)
+    cache = cache_folder() / room / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
+    known = _read_cache(cache)
     missing = [index for index, key in enumerate(keys) if key not in known]
     decoded = ordered_map(partial(_check, encoded), missing)
     for index, result in zip(
@@ -61,7 +62,13 @@ def check_images(
         known[keys[index]] = result
     results = {key: known[key] for key in keys}
     if missing:
-        _remember(room, name, results)
+        # Failures are not kept: a file may be readable next time, unchanged.
+        good = {key: (each.height, each.width, int(each.grey)) for key, each in results.items() if each.broken is None}
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            write_text(cache, json.dumps({"version": _VERSION, "files": good}))
+        except (OSError, TwofoldError):
+            pass  # a cache that cannot be written costs time at the next start, nothing else
     return [results[key] for key in keys]
 
 
@@ -73,30 +80,12 @@ def _check(encoded: Callable[[int], str | Path | bytes], index: int) -> Checked:
     return Checked(image.height, image.width, is_grey(image))
 
 
-def _recall(room: str, name: str) -> dict[str, Checked]:
-    """Return the results remembered for `name`, by key; none if the cache is missing or in any way damaged."""
-    cache = _cache_path(room, name)
+def _read_cache(path: Path) -> dict[str, Checked]:
+    """Return the results by key; none if the file is missing or in any way damaged."""
     try:
-        content = json.loads(cache.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
         if content["version"] != _VERSION:
             return {}
         return {key: Checked(int(h), int(w), bool(grey)) for key, (h, w, grey) in content["files"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
-
-
-def _remember(room: str, name: str, results: Mapping[str, Checked]) -> None:
-    """Keep the results for `name` in the cache. Failures are not: a file may be readable next time, unchanged."""
-    good = {
-        key: (result.height, result.width, int(result.grey)) for key, result in results.items() if result.broken is None
-    }
-    cache = _cache_path(room, name)
-    try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        write_text(cache, json.dumps({"version": _VERSION, "files": good}))
-    except (OSError, TwofoldError):
-        pass  # a cache that cannot be written costs time at the next start, nothing else
-
-
-def _cache_path(room: str, name: str) -> Path:
-    return cache_folder() / room / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"

@@ -50,11 +50,11 @@ class ByteStream(Protocol):
         ...
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        """Go to a place."""
+        """Move to `offset`."""
         ...
 
     def tell(self) -> int:
-        """Return the place."""
+        """Return the position."""
         ...
 
 
@@ -136,7 +136,7 @@ def _open_stream(stream: ByteStream, path: str | None, max_pixels: int, formats:
 
 
 def _decode(image: Image.Image, path: str | None, max_pixels: int) -> Image.Image:
-    """Check the declared size, decode all pixels, turn upright and convert to "L" or "RGB"."""
+    """Check the declared size, decode all pixels, rotate upright and convert to "L" or "RGB"."""
     width, height = image.size
     if width == 0 or height == 0:
         raise BrokenImageError(path, f"has no pixels ({width} x {height} px)")
@@ -149,7 +149,10 @@ def _decode(image: Image.Image, path: str | None, max_pixels: int) -> Image.Imag
         cause = f"is truncated ({reason})" if "truncat" in reason else f"cannot be decoded ({reason})"
         raise BrokenImageError(path, cause) from error
     converted = _to_grey_or_rgb(image, path)
-    operation = _TRANSPOSE.get(_orientation(image))
+    try:
+        operation = _TRANSPOSE.get(int(image.getexif().get(_ORIENTATION_TAG, 1)))
+    except Exception:  # noqa: BLE001 - Pillow raises many kinds of error on damaged EXIF, which must not cost the image
+        operation = None
     return converted if operation is None else converted.transpose(operation)
 
 
@@ -157,57 +160,28 @@ def _brief(error: Exception) -> str:
     return str(error).strip().split("\n")[0] or type(error).__name__
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 (upright) where it is absent; a damaged EXIF block must not cost the image."""
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # noqa: BLE001 - Pillow's EXIF parser raises many kinds of error on damaged blocks
-        return 1
-
-
 def _to_grey_or_rgb(image: Image.Image, path: str | None) -> Image.Image:
     mode = image.mode
     if mode == "I" or mode.startswith("I;16"):
-        return _from_integers(image, path)
+        # Grey of 16 bits, of which the upper byte is kept. Pillow calls it "I;16" or, by format and version, "I".
+        values = np.asarray(image.convert("I"))
+        if values.min() < 0 or values.max() > 0xFFFF:
+            raise BrokenImageError(path, f"has grey values from {values.min()} to {values.max()}, outside 16 bits")
+        return Image.fromarray((values >> 8).astype(np.uint8))
     if mode == "F":
-        return _from_floats(image, path)
+        values = np.asarray(image)
+        # Written so that NaN, which fails every comparison, is refused as well.
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise BrokenImageError(path, f"has float values from {values.min()} to {values.max()}; only 0..1 is known")
+        return Image.fromarray(np.round(values * 255).astype(np.uint8))
     if mode == "LAB":
-        return _from_lab(image)
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert converted is not None  # None is returned for in-place conversion alone
+        return converted
     if "transparency" in image.info or mode in ("RGBA", "RGBa", "LA", "La", "PA"):
-        return _on_white(image)
-    if mode == "L":
-        return image.copy()
-    return image.convert("L" if mode == "1" else "RGB")
-
-
-def _from_integers(image: Image.Image, path: str | None) -> Image.Image:
-    """Keep the upper byte of 16-bit grey. Pillow calls it "I;16" or, by format and version, 32-bit "I"."""
-    values = np.asarray(image.convert("I"))
-    if values.min() < 0 or values.max() > 0xFFFF:
-        raise BrokenImageError(path, f"has grey values from {values.min()} to {values.max()}, outside 16 bits")
-    return Image.fromarray((values >> 8).astype(np.uint8))
-
-
-def _from_floats(image: Image.Image, path: str | None) -> Image.Image:
-    values = np.asarray(image)
-    # Written so that NaN, which fails every comparison, is refused as well.
-    if not (values.min() >= 0 and values.max() <= 1):
-        raise BrokenImageError(path, f"has float values from {values.min()} to {values.max()}; only 0..1 is known")
-    return Image.fromarray(np.round(values * 255).astype(np.uint8))
-
-
-def _from_lab(image: Image.Image) -> Image.Image:
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-    assert converted is not None  # None is returned for in-place conversion alone
-    return converted
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    """Composite on white; grey with alpha stays grey."""
-    grey = image.mode in ("L", "LA", "La", "1")
-    if image.mode == "La":
-        image = image.convert("LA")
-    rgba = image.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, rgba).convert("L" if grey else "RGB")
+        # Composited on white; grey with transparency stays grey.
+        rgba = (image.convert("LA") if mode == "La" else image).convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, rgba).convert("L" if mode in ("L", "LA", "La", "1") else "RGB")
+    return image.copy() if mode == "L" else image.convert("L" if mode == "1" else "RGB")

@@ -1,4 +1,4 @@
-"""One file from the network, whole and checked or not at all (DESIGN rule 7).
+"""One file from the network, whole and checked or not at all.
 
 Every attempt has a timeout; failures that may pass are tried again after a pause that doubles, then the next mirror
 is asked. The file gets its name only after its length and checksum are right, and a partial one is removed.
@@ -86,28 +86,20 @@ def download(resource: Resource, target: Path, *, patience: Patience | None = No
     patience = patience or Patience()
     reasons = []
     for url in resource.urls:
-        reason = _download_from(url, resource, target, patience, show_progress)
-        if reason is None:
-            return
+        reason = "no attempt was allowed"
+        for attempt in range(patience.attempts):
+            if attempt:
+                time.sleep(patience.pause * 2 ** (attempt - 1))
+            try:
+                with atomic_path(target) as temporary:
+                    _receive(url, resource, temporary, patience.timeout, show_progress)
+                return
+            except _FailedError as failure:
+                reason = str(failure)
+                if not failure.again:
+                    break
         reasons.append(f"{url}: {reason}")
     raise DownloadError(f"cannot download {resource.filename} ({'; '.join(reasons)})")
-
-
-def _download_from(url: str, resource: Resource, target: Path, patience: Patience, show_progress: bool) -> str | None:
-    """Try one mirror; return None if the file arrived, else the reason why not."""
-    reason = "no attempt was allowed"
-    for attempt in range(patience.attempts):
-        if attempt:
-            time.sleep(patience.pause * 2 ** (attempt - 1))
-        try:
-            with atomic_path(target) as temporary:
-                _receive(url, resource, temporary, patience.timeout, show_progress)
-            return None
-        except _FailedError as failure:
-            reason = str(failure)
-            if not failure.again:
-                break
-    return reason
 
 
 def _receive(url: str, resource: Resource, temporary: Path, timeout: float, show_progress: bool) -> None:

@@ -1,4 +1,4 @@
-"""Pictures that are there twice: the same bytes, or the same picture saved, scaled or brightened anew.
+"""Images that are there twice: the same bytes, or the same image saved, scaled or brightened anew.
 
 Copies of a training image among the test images make a network look better than it is, so they are worth finding.
 Comparing every image with every other grows with the square of their number. Instead each image gets a difference
@@ -23,23 +23,23 @@ _THUMB = 16
 # A neighbour counts as lighter only from this many grey levels on: on an even background the noise of a JPEG would
 # otherwise set its bits at random.
 _STEP = 2
-# Below this spread of the thumbnail's grey levels there is nothing to recognise a picture by.
+# Below this spread of the thumbnail's grey levels there is nothing to recognise an image by.
 _FLAT = 12
-# Correlation of two thumbnails. Of 10,000 pictures of clothes on black, all much alike, 0.98 takes 743 for copies of
+# Correlation of two thumbnails. Of 10,000 images of clothes on black, all much alike, 0.98 takes 743 for copies of
 # another one, 0.993 takes 54.
 _ALIKE = 0.993
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What a picture is recognised by: its difference `bits`, and its 16 × 16 grey `thumb` as 256 bytes."""
+    """What an image is recognised by: its difference `bits`, and its 16 × 16 grey `thumb` as 256 bytes."""
 
     bits: int
     thumb: bytes
 
     @property
     def is_flat(self) -> bool:
-        """Whether the picture is one even surface, which looks like every other one."""
+        """Whether the image is one even surface, which looks like every other one."""
         return max(self.thumb) - min(self.thumb) < _FLAT
 
 
@@ -60,8 +60,8 @@ def distance(first: Fingerprint, second: Fingerprint) -> int:
 def near_groups(prints: Iterable[Fingerprint | None], *, max_bits: int) -> list[list[int]]:
     """Return the groups of two and more near duplicates, as indices into `prints`, each ascending.
 
-    Every picture is compared with the first one of each group, so a chain of small changes does not join pictures
-    that differ much. None and flat pictures belong to no group. `max_bits` is the most bits in which the hashes may
+    Every image is compared with the first one of each group, so a chain of small changes does not join images
+    that differ much. None and flat images belong to no group. `max_bits` is the most bits in which the hashes may
     differ.
     """
     edges = [64 * band // (max_bits + 1) for band in range(max_bits + 2)]

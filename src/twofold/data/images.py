@@ -100,7 +100,7 @@ class Part(abc.ABC):
         return StreamedImages(self, spec)
 
     def needs_no_decoding(self, index: int, spec: PixelSpec) -> bool:
-        """Tell, without reading it, whether an image seems to be stored as the pixels of `spec`."""
+        """Return, without reading it, whether an image seems to be stored as the pixels of `spec`."""
         return False
 
 
@@ -108,8 +108,8 @@ class Part(abc.ABC):
 class MemoryImages(Part):
     """Images held as one uint8 tensor, on any device: opened already, and a part that can be opened at another size.
 
-    `origin` is one description per image (paths), or one name for all; then `numbers` are the images' numbers in
-    the set of that name, by default 0, 1, 2 …
+    `origin` is one description per image (paths), or one name for all; then `numbers` are the images' indices in the
+    data set of that name, by default 0, 1, 2 …
     """
 
     in_memory = True
@@ -131,7 +131,7 @@ class MemoryImages(Part):
         return self.images[indices.to(self.images.device)]
 
     def describe(self, index: int) -> str:
-        """Return the path of an image, or the name of the set and the number in it."""
+        """Return the path of an image, or the name of its data set and its index in that."""
         return f"{self.origin} #{int(self.numbers[index])}" if isinstance(self.origin, str) else self.origin[index]
 
     def to(self, device: torch.device | str) -> MemoryImages:
@@ -189,17 +189,17 @@ class StreamedImages:
         Raises:
             RunError: a file that was readable when the data were checked no longer is; the message names it.
         """
-        numbers = indices.tolist()
-        n = len(numbers)
+        wanted = indices.tolist()
+        n = len(wanted)
         batch = np.empty((n, self.spec.channels, *self.spec.image_size), dtype=np.uint8)
 
         def fill(positions: list[int]) -> None:
             for position in positions:
                 # By numpy: torch would copy in threads of its own, in each of these.
-                batch[position] = self._pixels(numbers[position])
+                batch[position] = self._pixels(wanted[position])
 
         # Several images a task: for small ones, handing out the task costs as much as the work.
-        hard = [index for index in range(n) if not self.part.needs_no_decoding(numbers[index], self.spec)]
+        hard = [index for index in range(n) if not self.part.needs_no_decoding(wanted[index], self.spec)]
         decoded = self._pool.map(fill, [hard[start : start + _TASK_SIZE] for start in range(0, len(hard), _TASK_SIZE)])
         # Without decoding there is only Python to run, which threads do in turns: here, one is faster than several.
         fill(sorted(set(range(n)) - set(hard)))

@@ -1,9 +1,9 @@
-"""A folder of images looked through before anything is learned from it: `twofold data check`.
+"""What is odd about a folder of images, before anything is learned from it: `twofold data check`.
 
 `open_folder` asks whether training can start. This asks what a careful person would want to know first: which files
-are broken or not what their names say, which pictures are there twice (in the test set too), which classes are
-small, which images are unlike the rest. Each file is decoded once, in threads; what is found has the order of the
-folder, so two looks at the same folder say the same.
+are broken or not what their names say, which images are there twice (in the test set too), which classes are small,
+which images are unlike the rest. Each file is decoded once, in threads; findings are in the order of the folder, so
+inspecting the same folder again gives the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import statistics
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from twofold.data.decode import FORMATS, BrokenImageError, open_image
 from twofold.data.duplicates import Fingerprint, fingerprint, near_groups
 from twofold.data.parallel import ordered_map
 from twofold.data.pixels import is_grey
-from twofold.data.sources.listing import ImageFile, Listing, list_folder
+from twofold.data.sources.listing import ImageFile, Listing, list_folder, same_names
 from twofold.data.sources.problems import single_error
 from twofold.terminal import shown, track
 
@@ -32,14 +31,14 @@ KINDS = {
     "folder problem": "the layout of the folder is not clear",
     "wrong extension": "the content is of another format than the name says; read all the same",
     "exact duplicate": "files with the same bytes",
-    "near duplicate": "the same picture saved, scaled or brightened anew",
+    "near duplicate": "the same image saved, scaled or brightened anew",
     "class imbalance": "classes with few images, or none",
     "class name": "names that another system or a terminal may stumble over",
     "odd size": "much smaller or larger than the others",
     "odd shape": "long and thin: a centre crop shows little of it",
     "odd colours": "grey among colour, or colour among grey",
     "unusual pixels": "16 bits, palettes, CMYK, transparency: turned to 8-bit grey or RGB",
-    "flat picture": "one even surface",
+    "flat image": "one even surface",
     "link outside": "links to files outside of the folder",
 }
 """What can be found, the gravest first, and what it means."""
@@ -144,23 +143,40 @@ def inspect_folder(root: Path, *, near_bits: int = 4, show_progress: bool = True
     Args:
         root: one folder a class, or train/, val/ and test/ with one folder a class each.
         near_bits: the most of 64 bits in which the hashes of near duplicates may differ.
-        show_progress: say how far along we are.
+        show_progress: of the inspection.
 
     Raises:
         DataError: the folder is missing, cannot be opened, or holds no class folders and images.
     """
     listing = list_folder(root)
-    looks = _look_at_all(listing, show_progress)
-    if not looks and not listing.problems:
+    entries = [
+        (file, split, name)
+        for split, classes in listing.splits.items()
+        for name, members in classes.items()
+        for file in members
+    ]
+    if not entries and not listing.problems:
         message = f"{root} holds no images; put PNG, JPEG, WebP, BMP or TIFF files into the folders of its classes"
         raise single_error("no images", str(root), message)
+    sizes = Counter(file.size for file, _, _ in entries)
+    decoded = ordered_map(lambda entry: _look(*entry, needs_digest=sizes[entry[0].size] > 1), entries)
+    looks = list(track(decoded, total=len(entries), label="inspecting images", enabled=show_progress))
     good = [look for look in looks if look.broken is None]
     # Zeros as well: an empty folder is a class that someone meant to fill.
     numbers = Counter((look.split, look.class_name) for look in good)
     counts = {split: {name: numbers[split, name] for name in classes} for split, classes in listing.splits.items()}
-    found = [*_broken(listing, looks), *_single(good), *_class_names(listing), *_imbalance(counts), *_links(root, good)]
-    found += _duplicates(good, near_bits)
-    order = {kind: place for place, kind in enumerate(KINDS)}
+    found = [
+        *(
+            Finding("broken file" if each.skippable else "folder problem", (each.path,), each.message)
+            for each in listing.problems
+        ),
+        *(Finding("broken file", (look.file.relative,), look.broken) for look in looks if look.broken is not None),
+        *_single(root, good),
+        *_class_names(listing),
+        *_imbalance(counts),
+        *_duplicates(good, near_bits),
+    ]
+    order = list(KINDS)
     return Inspection(
         root=root,
         num_files=len(looks),
@@ -168,26 +184,9 @@ def inspect_folder(root: Path, *, near_bits: int = 4, show_progress: bool = True
         num_bytes=sum(look.file.size for look in looks),
         median_side=statistics.median_low(min(look.height, look.width) for look in good) if good else 0,
         counts=counts,
-        findings=tuple(sorted(found, key=lambda finding: order[finding.kind])),
+        findings=tuple(sorted(found, key=lambda finding: order.index(finding.kind))),
         notes=tuple(listing.notes),
     )
-
-
-def _look_at_all(listing: Listing, show_progress: bool) -> list[Look]:
-    entries = [
-        (file, split, name)
-        for split, classes in listing.splits.items()
-        for name, members in classes.items()
-        for file in members
-    ]
-    sizes = Counter(file.size for file, _, _ in entries)
-
-    def look(entry: tuple[ImageFile, str, str]) -> Look:
-        file, split, name = entry
-        return _look(file, split, name, needs_digest=sizes[file.size] > 1)
-
-    looks = ordered_map(look, entries)
-    return list(track(looks, total=len(entries), label="looking at images", enabled=show_progress))
 
 
 def _look(file: ImageFile, split: str, class_name: str, *, needs_digest: bool) -> Look:
@@ -220,7 +219,7 @@ def _look(file: ImageFile, split: str, class_name: str, *, needs_digest: bool) -
 
 def _unusual(header: Image.Image) -> str | None:
     """Return what is unusual about the pixels as they are stored, from a header that is open."""
-    # Pillow tells the 16 bits of a colour PNG in the raw mode of its tiles alone.
+    # Only the raw mode of Pillow's tiles says that a colour PNG has 16 bits.
     if header.mode.startswith("I") or ";16" in str(getattr(header, "tile", "")):
         return "16 bits a channel, the lower 8 dropped"
     if header.mode in ("L", "RGB") and "transparency" in header.info:
@@ -229,7 +228,7 @@ def _unusual(header: Image.Image) -> str | None:
 
 
 def _explained(file: ImageFile, reason: str) -> str:
-    """Return the reason why a file cannot be read, with what it is instead where its first bytes tell."""
+    """Return why a file cannot be read, with what it is instead where its first bytes show that."""
     if file.size == 0:
         return "is empty"
     if not reason.startswith("not an image"):
@@ -247,19 +246,12 @@ def _explained(file: ImageFile, reason: str) -> str:
     return reason
 
 
-def _broken(listing: Listing, looks: Sequence[Look]) -> Iterator[Finding]:
-    for problem in listing.problems:
-        yield Finding("broken file" if problem.skippable else "folder problem", (problem.path,), problem.message)
-    for look in looks:
-        if look.broken is not None:
-            yield Finding("broken file", (look.file.relative,), look.broken)
-
-
-def _single(good: Sequence[Look]) -> Iterator[Finding]:
+def _single(root: Path, good: Sequence[Look]) -> Iterator[Finding]:
     """Yield what is odd about single images, compared with the rest."""
     if not good:
         return
     median = statistics.median_low(min(look.height, look.width) for look in good)
+    inside = os.path.realpath(root) + os.sep
     num_grey = sum(look.grey for look in good)
     odd_grey = num_grey * 2 <= len(good)
     for look in good:
@@ -278,16 +270,18 @@ def _single(good: Sequence[Look]) -> Iterator[Finding]:
         if look.pixels is not None:
             yield Finding("unusual pixels", path, look.pixels)
         if look.fingerprint is not None and look.fingerprint.is_flat:
-            yield Finding("flat picture", path, "one even surface, so nothing to learn from")
+            yield Finding("flat image", path, "one even surface, so nothing to learn from")
+        target = os.path.realpath(look.file.path)
+        if not target.startswith(inside):
+            yield Finding("link outside", path, f"leads to {shown(target)}")
 
 
 def _class_names(listing: Listing) -> Iterator[Finding]:
     names = sorted({name for classes in listing.splits.values() for name in classes})
-    first: dict[str, str] = {}
+    same = dict(same_names(names))
     for name in names:
-        same = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
-        if same != name:
-            yield Finding("class name", (name,), f"differs from {shown(same)!r} in letter case alone")
+        if name in same:
+            yield Finding("class name", (name,), f"differs from {shown(same[name])!r} in letter case alone")
         if reason := name_trouble(name):
             yield Finding("class name", (name,), reason)
 
@@ -328,14 +322,6 @@ def _imbalance(counts: dict[str, dict[str, int]]) -> Iterator[Finding]:
         for name in sorted(set(classes) - set(counts[main])):
             message = f"is not in {main}/, so a network cannot learn it"
             yield Finding("class imbalance", (f"{split}/{name}",), message)
-
-
-def _links(root: Path, good: Sequence[Look]) -> Iterator[Finding]:
-    inside = os.path.realpath(root) + os.sep
-    for look in good:
-        target = os.path.realpath(look.file.path)
-        if not target.startswith(inside):
-            yield Finding("link outside", (look.file.relative,), f"leads to {shown(target)}")
 
 
 def _duplicates(good: Sequence[Look], near_bits: int) -> Iterator[Finding]:

@@ -65,7 +65,7 @@ NAMED_DATA: dict[str, NamedData] = {
         offline=True,
     ),
     "fashion-mnist": NamedData(
-        title="grey pictures of clothes",
+        title="grey images of clothes",
         channels=1,
         size=(28, 28),
         num_classes=10,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ _UNKNOWN_MEMORY = 4 * 2**30
 
 
 def num_workers() -> int:
-    """Return how many threads decode images: one per processor that this process may use, at most 32."""
+    """Return how many threads decode images: one per CPU core that this process may use, at most 32."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(32, usable)
 
@@ -46,28 +47,17 @@ def ordered_map(
 
 def available_memory() -> int:
     """Return the bytes that this process may still allocate: of the machine, or of its control group if smaller."""
-    limits = [limit for limit in (_machine_memory(), _control_group_memory()) if limit is not None]
-    return min(limits, default=_UNKNOWN_MEMORY)
-
-
-def _machine_memory() -> int | None:
-    try:
+    limits = []
+    with contextlib.suppress(OSError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass  # not Linux
-    try:
-        # Without a figure for what is free, half of what is built in.
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-    except (AttributeError, ValueError, OSError):
-        return None
-
-
-def _control_group_memory() -> int | None:
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = Path("/sys/fs/cgroup/memory.current").read_text().strip()
-    except OSError:
-        return None
-    return None if limit == "max" else max(0, int(limit) - int(used))
+                limits.append(int(line.split()[1]) * 1024)
+    if not limits:  # not Linux: without a figure for what is free, half of what is built in
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+    group = Path("/sys/fs/cgroup")
+    # OSError: no control group. ValueError: its limit is "max".
+    with contextlib.suppress(OSError, ValueError):
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        limits.append(max(0, limit - used))
+    return min(limits, default=_UNKNOWN_MEMORY)

@@ -47,7 +47,7 @@ def to_pixels(image: Image.Image, spec: PixelSpec) -> UInt8[Tensor, "channels he
     resized = _resized(image.convert("L") if spec.channels == 1 else image, spec)
     planes = _planes(resized)
     # numpy and not torch, here and below: this runs in threads that decode, and in each of them torch would start
-    # threads of its own to copy a picture.
+    # threads of its own to copy an image.
     return torch.from_numpy(planes if len(planes) == spec.channels else np.repeat(planes, spec.channels, axis=0))
 
 

@@ -1,4 +1,4 @@
-"""What turns an image into a network's input, in one frozen value that travels with the weights (DESIGN rule 3).
+"""What turns an image into a network's input, in one frozen value that travels with the weights.
 
 `PixelSpec` decides the uint8 pixels: size, channels, how an image of another shape is made to fit. With the
 architecture, the class names and the mean and standard deviation it is a `ModelSpec`, saved beside the
@@ -152,15 +152,15 @@ def normalise(
         pixels: a batch of images.
         mean: a value a channel, of pixels in 0..1.
         std: the same.
-        compiled: where colour images are channels-last, let torch.compile make one pass over memory of the three; the
-            numbers are the same.
+        compiled: where colour images are channels-last, let torch.compile fuse the three passes over memory into one;
+            the values are the same.
     """
     scale = torch.tensor([1.0 / (255.0 * s) for s in std], device=pixels.device)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=pixels.device)
     rows = pixels.permute(0, 2, 3, 1)
     if len(std) == 1 or not rows.is_contiguous():
         return pixels.to(torch.float32).mul_(scale.view(-1, 1, 1)).add_(shift.view(-1, 1, 1))
-    # Channels-last: a row of pixels at a time, since a loop over three numbers is no vector.
+    # Channels-last: a row of pixels at a time, since a loop over three values would not be vectorised.
     width = pixels.shape[3]
     scaled = (_compiled_scaling() if compiled else _scaled)(rows.flatten(2), scale.repeat(width), shift.repeat(width))
     return scaled.view(rows.shape).permute(0, 3, 1, 2)

@@ -1,8 +1,8 @@
 """What is known of each image: the answers that a network is trained to give.
 
-Images carry targets; whoever loads, batches or moves images moves their targets along (`take`, `to`) without knowing
-what they are. Only what is true of one task looks inside. `ClassTargets` is one class an image; a further kind (boxes
-with a class each) is one more class here that answers the same questions.
+Images carry targets. Code that loads, batches or moves images moves their targets along (`take`, `to`) without knowing
+what they are; only the code of a task reads them. `ClassTargets` is one class an image; a further kind (boxes with a
+class each) is one more class here with the same methods.
 """
 
 from __future__ import annotations

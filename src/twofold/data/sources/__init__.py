@@ -11,6 +11,7 @@ A further source (a table of paths, COCO, Pascal VOC, YOLO) is one more file, an
 | `hub.py` | `open_hub`: a data set of the Hugging Face hub, or in its format on disk |
 | `packed.py` | `open_packed`: any image of a packed folder by index, every record checked; `find_damage` |
 | `pack.py` | `pack_folder`: a folder to a few large files |
+| `encode.py` | `encode_image`: how an image is stored in a pack |
 | `listing.py` | `list_folder`: the image files below a folder, by split and class |
 | `problems.py` | `Problem` and `DataError`: what is wrong with a folder, all of it at once |
 | `archives.py` | the published files of the named data sets, to tensors |

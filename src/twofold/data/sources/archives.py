@@ -55,7 +55,7 @@ def _read_mnist(folder: Path, info: NamedData) -> Arrays:
         if len(images) != len(labels):
             raise TwofoldError(f"{folder / images_name} has {len(images)} images but {len(labels)} labels beside it")
         tensors += [images, labels]
-    return Arrays(_known_names(info), *tensors)
+    return Arrays(info.class_names or (), *tensors)
 
 
 def _read_cifar10(path: Path, info: NamedData) -> Arrays:
@@ -65,7 +65,7 @@ def _read_cifar10(path: Path, info: NamedData) -> Arrays:
     members = read_members(path, [*train, test])
     joined = b"".join(members[name] for name in train)
     return Arrays(
-        _known_names(info), *_cifar_records(path, joined, 1, info), *_cifar_records(path, members[test], 1, info)
+        info.class_names or (), *_cifar_records(path, joined, 1, info), *_cifar_records(path, members[test], 1, info)
     )
 
 
@@ -82,28 +82,23 @@ def _read_cifar100(path: Path, info: NamedData) -> Arrays:
 
 
 def _read_svhn(folder: Path, info: NamedData) -> Arrays:
-    tensors = []
-    for split in ("train", "test"):
-        images, labels = _read_mat(folder / f"{split}_32x32.mat", info)
-        tensors += [images, labels]
-    return Arrays(_known_names(info), *tensors)
-
-
-def _read_mat(path: Path, info: NamedData) -> tuple[Tensor, Tensor]:
-    """Return images and labels of an SVHN file, where pixels stand as (height, width, channel, n) and 0 as 10."""
+    """Return the data of SVHN's files, where pixels stand as (height, width, channel, n) and 0 as 10."""
     try:
         from scipy.io import loadmat  # pyright: ignore[reportMissingImports] - an optional extra
     except ImportError as error:
         raise TwofoldError('svhn needs scipy to read its .mat files; pip install "twofold[svhn]"') from error
-    try:
-        content = loadmat(path, variable_names=["X", "y"])
-        images = torch.from_numpy(content["X"]).permute(3, 2, 0, 1).contiguous()
-        labels = torch.from_numpy(content["y"]).reshape(-1).to(torch.int64) % info.num_classes
-    except Exception as error:
-        raise TwofoldError(f"cannot read {path}: {error}") from error
-    if images.dtype != torch.uint8 or images.shape[1:] != (3, *info.size) or len(images) != len(labels):
-        raise TwofoldError(f"{path} holds {len(labels)} labels and images of shape {tuple(images.shape)}")
-    return images, labels
+    tensors = []
+    for path in (folder / "train_32x32.mat", folder / "test_32x32.mat"):
+        try:
+            content = loadmat(path, variable_names=["X", "y"])
+            images = torch.from_numpy(content["X"]).permute(3, 2, 0, 1).contiguous()
+            labels = torch.from_numpy(content["y"]).reshape(-1).to(torch.int64) % info.num_classes
+        except Exception as error:
+            raise TwofoldError(f"cannot read {path}: {error}") from error
+        if images.dtype != torch.uint8 or images.shape[1:] != (3, *info.size) or len(images) != len(labels):
+            raise TwofoldError(f"{path} holds {len(labels)} labels and images of shape {tuple(images.shape)}")
+        tensors += [images, labels]
+    return Arrays(info.class_names or (), *tensors)
 
 
 def read_members(path: Path, names: Sequence[str]) -> dict[str, bytes]:
@@ -143,8 +138,3 @@ def _cifar_records(
     if int(labels.max()) >= info.num_classes:
         raise TwofoldError(f"{path} has the label {int(labels.max())}, but there are {info.num_classes} classes")
     return records[:, num_label_bytes:].reshape(-1, 3, 32, 32).contiguous(), labels
-
-
-def _known_names(info: NamedData) -> tuple[str, ...]:
-    assert info.class_names is not None
-    return info.class_names

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import torch
 
 from twofold.data.check import check_images
 from twofold.data.sources.found import FilePart, Found
-from twofold.data.sources.listing import Listing, list_folder
+from twofold.data.sources.listing import Listing, list_folder, same_names
 from twofold.data.sources.problems import DataError, single_error, summary_error
 from twofold.data.targets import ClassTargets
 
@@ -100,13 +99,9 @@ def _class_names(listing: Listing, *, for_training: bool) -> tuple[str, ...]:
         if not members:
             listing.report("empty class", folder / name, "this class has no image to train on", skippable=True)
     names = tuple(sorted(name for name, members in classes.items() if members))
-    # Names that a person, or another file system, takes for one.
-    first: dict[str, str] = {}
-    for name in names:
-        same = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
-        if same != name:
-            message = f"differs from the class {same!r} in letter case alone; rename or merge them"
-            listing.report("same class twice", folder / name, message, skippable=False)
+    for name, same in same_names(names):
+        message = f"differs from the class {same!r} in letter case alone; rename or merge them"
+        listing.report("same class twice", folder / name, message, skippable=False)
     if len(names) == 1:
         message = f"the only class is {names[0]!r}; at least two are needed to train a classifier"
         listing.report("one class", folder, message, skippable=False)

@@ -41,7 +41,7 @@ _MOST_NAMED = 20
 
 @dataclass(frozen=True, eq=False)
 class TablePart(EncodedPart):
-    """Rows of one split: `rows` are their numbers in the `table`, whose column `image` holds encoded images."""
+    """Rows of one split: `rows` are their indices in the `table`, whose column `image` holds encoded images."""
 
     table: Any
     image: str
@@ -132,7 +132,6 @@ def open_hub(text: str, *, skip_broken: bool = False, show_progress: bool = True
 
 def _tables(wanted: HubName, *, show_progress: bool) -> dict[str, Any]:
     """Return the Arrow table of each of our splits."""
-    # That it is installed, `check_data_name` has seen.
     import datasets
 
     folder = Path(wanted.name).expanduser()
@@ -178,9 +177,9 @@ def _columns(wanted: HubName, features: Any) -> tuple[str, str]:
             found.append(candidates[0])
         else:
             has = f"its columns are {', '.join(f'{name} ({kind})' for name, kind in kinds.items())}"
-            number = "several columns" if candidates else "no column"
+            count = "several columns" if candidates else "no column"
             raise TwofoldError(
-                f"hf:{wanted.name} has {number} of the kind {'Image' if what == 'image' else 'ClassLabel'}; choose one "
+                f"hf:{wanted.name} has {count} of the kind {'Image' if what == 'image' else 'ClassLabel'}; choose one "
                 f"with hf:{wanted.name}?{what}=COLUMN: {has}"
             )
     if found[0] not in images:
@@ -210,11 +209,11 @@ def _labelled(title: str, table: Any, image: str, label: str, class_names: tuple
     values: Sequence[Any] = table[label][:]
     if getattr(table.features[label], "names", None) is not None:
         known = range(len(class_names))
-        numbers = [value if value is not None and value in known else -1 for value in values]
+        indices = [value if value is not None and value in known else -1 for value in values]
     else:
         index_of = {name: index for index, name in enumerate(class_names)}
-        numbers = [index_of.get(str(value), -1) if value is not None else -1 for value in values]
-    labels = np.asarray(numbers, dtype=np.int64)
+        indices = [index_of.get(str(value), -1) if value is not None else -1 for value in values]
+    labels = np.asarray(indices, dtype=np.int64)
     rows = np.flatnonzero(labels >= 0)
     encoded = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     targets = ClassTargets(torch.from_numpy(labels[rows]))

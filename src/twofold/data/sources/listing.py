@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,30 +54,6 @@ def list_folder(root: Path) -> Listing:
     Raises:
         DataError: the folder is missing, is a file, cannot be opened, or holds no class folders.
     """
-    _check_root(root)
-    listing = Listing(root)
-    folders, num_loose = _sub_folders(root, listing)
-    by_split: dict[str, list[str]] = {}
-    for name in folders:
-        if name.lower() in _SPLIT_NAMES:
-            by_split.setdefault(_SPLIT_NAMES[name.lower()], []).append(name)
-    num_split_folders = sum(len(names) for names in by_split.values())
-    # A lone "train" among other folders is a class (beside "bus"); with a val or test folder it is a split.
-    if "train" in by_split and (len(by_split) > 1 or num_split_folders == len(folders)):
-        _list_splits(root, by_split, listing)
-        if strays := [name for name in folders if name.lower() not in _SPLIT_NAMES]:
-            listing.notes.append(f"not used, because they stand beside train/: {', '.join(strays)}")
-    else:
-        if not folders:
-            raise _no_class_folders(root, num_loose)
-        listing.splits["all"] = _list_classes(root, folders, listing, {_identity(root)})
-    if num_loose:
-        listing.num_ignored += num_loose
-        listing.notes.append(f"{num_loose} images lie outside every class folder and are not used")
-    return listing
-
-
-def _check_root(root: Path) -> None:
     if not root.exists():
         raise single_error("missing folder", str(root), f"no such folder: {root}")
     if not root.is_dir():
@@ -86,14 +64,41 @@ def _check_root(root: Path) -> None:
     except OSError as error:
         message = f"cannot open the folder {root}: {error.strerror or error}"
         raise single_error("unreadable folder", str(root), message) from error
-
-
-def _no_class_folders(root: Path, num_loose: int) -> Exception:
-    if num_loose:
-        message = f"{root} holds {num_loose} images but no class folders; put the images of each class in a folder"
+    listing = Listing(root)
+    folders, num_loose = _sub_folders(root, listing)
+    by_split: dict[str, list[str]] = {}
+    for name in folders:
+        if name.lower() in _SPLIT_NAMES:
+            by_split.setdefault(_SPLIT_NAMES[name.lower()], []).append(name)
+    strays = [name for name in folders if name.lower() not in _SPLIT_NAMES]
+    # A lone "train" among other folders is a class (beside "bus"); with a val or test folder it is a split.
+    if "train" in by_split and (len(by_split) > 1 or not strays):
+        _list_splits(root, by_split, listing)
+        if strays:
+            listing.notes.append(f"not used, because they stand beside train/: {', '.join(strays)}")
+    elif folders:
+        listing.splits["all"] = {name: _walk_class(root / name, listing, {_identity(root)}) for name in folders}
     else:
-        message = f"{root} holds no images; put the images of each class in a folder that has the name of the class"
-    return single_error("no images", str(root), message)
+        held = f"{num_loose} images but no class folders" if num_loose else "no images"
+        named = "" if num_loose else " that has the name of the class"
+        message = f"{root} holds {held}; put the images of each class in a folder{named}"
+        raise single_error("no images", str(root), message)
+    if num_loose:
+        listing.num_ignored += num_loose
+        listing.notes.append(f"{num_loose} images lie outside every class folder and are not used")
+    return listing
+
+
+def same_names(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield each name that differs from an earlier one in letter case alone, with that one.
+
+    A person takes the two for one, and so do some file systems.
+    """
+    first: dict[str, str] = {}
+    for name in names:
+        same = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if same != name:
+            yield name, same
 
 
 def _list_splits(root: Path, by_split: dict[str, list[str]], listing: Listing) -> None:
@@ -108,16 +113,14 @@ def _list_splits(root: Path, by_split: dict[str, list[str]], listing: Listing) -
             if num_loose:
                 listing.num_ignored += num_loose
                 listing.notes.append(f"{num_loose} images in {names[0]}/ lie outside every class folder; not used")
-            listing.splits[split] = _list_classes(folder, classes, listing, {_identity(root), _identity(folder)})
+            above = {_identity(root), _identity(folder)}
+            listing.splits[split] = {name: _walk_class(folder / name, listing, above) for name in classes}
 
 
 def _sub_folders(folder: Path, listing: Listing) -> tuple[list[str], int]:
     """Return the names of the visible sub-folders in order, and how many images lie directly in `folder`."""
     names, num_loose = [], 0
-    for entry in _entries(folder, listing):
-        info = _status(entry, listing)
-        if info is None:
-            continue
+    for entry, info in _entries(folder, listing):
         if stat.S_ISDIR(info.st_mode):
             names.append(entry.name)
         elif _is_image_name(entry.name):
@@ -125,12 +128,6 @@ def _sub_folders(folder: Path, listing: Listing) -> tuple[list[str], int]:
         else:
             listing.num_ignored += 1
     return names, num_loose
-
-
-def _list_classes(
-    folder: Path, names: list[str], listing: Listing, above: set[tuple[int, int]]
-) -> dict[str, list[ImageFile]]:
-    return {name: _walk_class(folder / name, listing, above) for name in names}
 
 
 def _walk_class(folder: Path, listing: Listing, above: set[tuple[int, int]]) -> list[ImageFile]:
@@ -145,10 +142,7 @@ def _walk_class(folder: Path, listing: Listing, above: set[tuple[int, int]]) -> 
     while waiting:
         current = waiting.pop()
         prefix = Path(os.path.relpath(current, listing.root)).as_posix()
-        for entry in _entries(current, listing):
-            info = _status(entry, listing)
-            if info is None:
-                continue
+        for entry, info in _entries(current, listing):
             if stat.S_ISDIR(info.st_mode):
                 identity = (info.st_dev, info.st_ino)
                 if identity in seen:
@@ -164,34 +158,28 @@ def _walk_class(folder: Path, listing: Listing, above: set[tuple[int, int]]) -> 
     return sorted(files, key=lambda file: file.relative)
 
 
-def _entries(folder: Path, listing: Listing) -> list[os.DirEntry[str]]:
-    """Return the visible entries of `folder` by name; a folder that cannot be opened is a problem."""
+def _entries(folder: Path, listing: Listing) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
+    """Yield the visible entries of `folder` by name, and what each is, links followed; report what cannot be read."""
     try:
         with os.scandir(folder) as iterator:
             entries = sorted(iterator, key=lambda entry: entry.name)
     except OSError as error:
         message = f"cannot be opened: {error.strerror or error}"
         listing.report("unreadable folder", folder, message, skippable=True)
-        return []
+        return
     visible = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in _NEVER_DATA]
     listing.num_ignored += len(entries) - len(visible)
-    return visible
-
-
-def _status(entry: os.DirEntry[str], listing: Listing) -> os.stat_result | None:
-    """Return what `entry` is, links followed; None and a problem where a link leads nowhere."""
-    try:
-        return os.stat(entry.path)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            listing.report("link loop", entry.path, "is a link that leads back to itself", skippable=True)
-        elif entry.is_symlink():
-            message = f"is a link to {os.readlink(entry.path)}, which is not there"
-            listing.report("dangling link", entry.path, message, skippable=True)
-        else:
-            message = f"cannot be read: {error.strerror or error}"
-            listing.report("unreadable file", entry.path, message, skippable=True)
-        return None
+    for entry in visible:
+        try:
+            yield entry, os.stat(entry.path)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                kind, message = "link loop", "is a link that leads back to itself"
+            elif entry.is_symlink():
+                kind, message = "dangling link", f"is a link to {os.readlink(entry.path)}, which is not there"
+            else:
+                kind, message = "unreadable file", f"cannot be read: {error.strerror or error}"
+            listing.report(kind, entry.path, message, skippable=True)
 
 
 def _is_image_name(name: str) -> bool:

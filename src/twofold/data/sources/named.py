@@ -1,8 +1,8 @@
 """A named data set: embedded, prepared before, found on the system, or downloaded; in that order.
 
-What was downloaded is prepared as one safetensors file in Twofold's cache; a damaged one is reported and made anew
-from the published files, which stay beside it, so that this needs no network.
-Addresses and checksums are torchvision's, so they are kept up to date in one place, outside this package.
+What was downloaded is prepared as one safetensors file in Twofold's cache; a damaged one is reported and made again
+from the published files, which stay beside it, so that this needs no network. Addresses and checksums are
+torchvision's, which keeps them up to date.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _stored(name: str, stored: Path) -> tuple[Arrays, str] | None:
     except FileNotFoundError:
         return None
     except (OSError, DamagedStoreError) as error:
-        note(f"the prepared {name} in {stored} is damaged ({error}); it is made anew")
+        note(f"the prepared {name} in {stored} is damaged ({error}); it is made again")
         return None
 
 

@@ -1,25 +1,10 @@
-"""A folder of images to shards: decoded once, scaled once, checked, and gone on with where it was cut off.
+"""A folder of images to shards: decoded once, scaled once, checked, and continued where it was interrupted.
 
-How an image is stored:
-
-- One whose shorter side is at most `size` is stored as the bytes of its file (JPEG, PNG, WebP): nothing is lost, and
-  its pixels are those that the folder gives. BMP and TIFF become PNG, which is lossless and smaller.
-- A larger one is scaled so that its shorter side is `size`, aspect ratio kept: a quarter more than a network of 224 px
-  sees is left for random crops. A JPEG is first decoded at 1/2, 1/4 or 1/8 of its size, which its format allows for a
-  fraction of the time, as long as twice the wanted size is left for the last step.
-- Scaled images are stored as JPEG of `quality` 95, with colour at half the resolution as cameras store it: a
-  photograph of 384 × 256 px is 44 KB so and takes 1.1 ms to decode, as PNG 161 KB and 8 ms (one core). The scaling
-  has already put aside more than such a JPEG does.
-- At 128 px and below, where the blocks of 8 × 8 pixels of a JPEG would be seen, they are bare pixels (PPM or PGM): at
-  96 px 37 KB and 0.02 ms, where a PNG is 22 KB and takes 0.7 ms. At 256 px bare pixels are seven times as many
-  bytes as a JPEG, so that disk and network may become the limit.
-- Who has the room asks for bare pixels at any size with `store` "raw", and gets them of every image, small ones as
-  well: exact, and with nothing left to decode. "png" is exact in half the bytes, and slow to read.
-
-Images lie in the shards in a random order, drawn once from a fixed key, so that whoever reads a shard from front to
-back meets the classes mixed; the index restores the order of the folder. A shard counts once its JSON file is there,
-which is written after it; everything is written under a temporary name and renamed. So packing may be cut off at any
-moment: what is finished is checked and kept, the rest is done again, and the bytes at the end are the same.
+How each image is stored, see `encode`. Images lie in the shards in a random order, drawn once from a fixed key, so that
+a reader that goes from front to back sees the classes mixed; the index restores the order of the folder. A shard counts
+once its JSON file is there, which is written after it; everything is written under a temporary name and renamed. So
+packing may be interrupted at any moment: what is finished is checked and kept, the rest is done again, and the bytes at
+the end are the same.
 """
 
 from __future__ import annotations
@@ -38,12 +23,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from filelock import FileLock, Timeout
-from PIL import Image
 
-from twofold.data.decode import FORMATS, MAX_PIXELS, BrokenImageError, open_image, quiet_pillow
+from twofold.data.decode import BrokenImageError
 from twofold.data.inspection import name_trouble
 from twofold.data.parallel import ordered_map
-from twofold.data.pixels import is_grey
+from twofold.data.sources.encode import Encoded, encode_image
 from twofold.data.sources.folder import open_folder
 from twofold.data.sources.found import FilePart, Found
 from twofold.data.sources.packed import (
@@ -55,6 +39,7 @@ from twofold.data.sources.packed import (
     ShardIndex,
     Store,
     is_packed,
+    read_index,
     read_model,
     to_json,
 )
@@ -66,10 +51,6 @@ from twofold.keyed import derive_key, permutation
 from twofold.terminal import note, shown, track
 
 LARGEST_SIZE = 4096
-_BARE_UP_TO = 128
-_KEPT = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp"}
-# A file that is larger than its raw pixels carries something else along, such as a film or a thousand thumbnails.
-_MOST_METADATA = 2**16
 _OWN_FILES = re.compile(r"^\.?((train|val|test|all)-\d{5}\.(tar|json)|index\.json|packing\.json)(\.[^.]*\.tmp)?$")
 _LOCK_NAME = ".packing.lock"
 _COLUMNS = ("number", "offset", "length", "crc32", "label", "height", "width", "grey", "path", "broken")
@@ -77,7 +58,7 @@ _COLUMNS = ("number", "offset", "length", "crc32", "label", "height", "width", "
 
 @dataclass(frozen=True, kw_only=True)
 class PackOptions:
-    """How to pack: see the module. `shard_bytes` is the most that a shard may have, unless one image has more."""
+    """How to pack: see `encode`. `shard_bytes` is the most that a shard may have, unless one image has more."""
 
     size: int = 256
     quality: int = 95
@@ -119,22 +100,10 @@ class _File:
     mtime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """A record to be: its bytes, suffix, pixels and whether it is grey; or why the file could not be read."""
-
-    content: bytes = b""
-    suffix: str = ""
-    height: int = 0
-    width: int = 0
-    grey: bool = False
-    broken: str | None = None
-
-
 def pack_folder(
     root: Path, out: Path, options: PackOptions, *, skip_broken: bool = False, show_progress: bool = True
 ) -> PackResult:
-    """Pack the images of a folder into shards in the folder `out`, or go on where it was cut off.
+    """Pack the images of a folder into shards in the folder `out`, or continue where it was interrupted.
 
     Args:
         root: one folder a class, or train/, val/ and test/ with one folder a class each.
@@ -142,7 +111,7 @@ def pack_folder(
         options: how to pack.
         skip_broken: leave out what cannot be read; without it, that ends the command after all else was packed, so
             that nothing is packed twice when it is run again.
-        show_progress: say how far along we are.
+        show_progress: of the packing.
 
     Raises:
         DataError: the folder cannot be used, or holds broken files; the message lists them.
@@ -160,13 +129,24 @@ def pack_folder(
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / _LOCK_NAME, timeout=0):
             try:
-                return _pack(found, plan, out, options, state, skip_broken=skip_broken, show_progress=show_progress)
+                index, was_there = _pack(
+                    found, plan, out, options, state, skip_broken=skip_broken, show_progress=show_progress
+                )
             finally:
                 (out / _LOCK_NAME).unlink(missing_ok=True)
     except Timeout as error:
         raise TwofoldError(f"{out} is being packed by another process; wait for it, or give another --out") from error
     except OSError as error:
         raise RunError(f"cannot write {out}: {error.strerror or error}") from error
+    entries = [entry for of_split in index.splits.values() for entry in of_split]
+    return PackResult(
+        out=out,
+        num_images=sum(entry.records for entry in entries),
+        num_shards=len(entries),
+        num_bytes=sum(entry.bytes for entry in entries),
+        skipped=index.skipped,
+        was_there=was_there,
+    )
 
 
 def _check_folders(root: Path, out: Path) -> None:
@@ -227,15 +207,16 @@ def _pack(
     *,
     skip_broken: bool,
     show_progress: bool,
-) -> PackResult:
+) -> tuple[PackIndex, bool]:
+    """Return the index of the pack, and whether it was there already."""
     digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
     if (out / INDEX_NAME).exists():
-        index = read_model(out / INDEX_NAME, PackIndex)
+        index = read_index(out)
         if index.source != digest:
             raise TwofoldError(
                 f"{out} holds a pack of other images, or with other options; remove it or give another --out"
             )
-        return _result(out, index, was_there=True)
+        return index, True
     _prepare_out(found.source, out, state)
     entries: dict[str, list[ShardEntry]] = {}
     broken = []
@@ -270,23 +251,11 @@ def _pack(
     )
     write_text(out / INDEX_NAME, to_json(index))
     (out / STATE_NAME).unlink(missing_ok=True)
-    return _result(out, index, was_there=False)
-
-
-def _result(out: Path, index: PackIndex, *, was_there: bool) -> PackResult:
-    entries = [entry for of_split in index.splits.values() for entry in of_split]
-    return PackResult(
-        out=out,
-        num_images=sum(entry.records for entry in entries),
-        num_shards=len(entries),
-        num_bytes=sum(entry.bytes for entry in entries),
-        skipped=index.skipped,
-        was_there=was_there,
-    )
+    return index, False
 
 
 def _prepare_out(root: str, out: Path, state: dict[str, Any]) -> None:
-    """Remove what a killed process left under temporary names; start anew where the folder or options changed."""
+    """Remove what a killed process left under temporary names; start again where the folder or options changed."""
     for path in out.glob(".*.tmp"):
         if _OWN_FILES.match(path.name):
             path.unlink(missing_ok=True)
@@ -297,21 +266,19 @@ def _prepare_out(root: str, out: Path, state: dict[str, Any]) -> None:
             before = {}
         if before == state:
             return
-        note(f"starting again: {_difference(root, before, state)}")
+        if before.get("options") != state["options"]:
+            note("starting again: the options are not those that packing began with")
+        else:
+            old, new = ({row[1]: row for row in part.get("files", [])} for part in (before, state))
+            changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            first = shown(changed[0]) if changed else "its order"
+            note(f"starting again: {root} has changed since packing began ({first}{more})")
     # Without the state nobody knows what the shards were made from.
     for path in out.iterdir():
         if _OWN_FILES.match(path.name):
             path.unlink(missing_ok=True)
     write_text(out / STATE_NAME, json.dumps(state) + "\n")
-
-
-def _difference(root: str, before: dict[str, Any], state: dict[str, Any]) -> str:
-    if before.get("options") != state["options"]:
-        return "the options are not those that packing began with"
-    old, new = ({row[1]: row for row in part.get("files", [])} for part in (before, state))
-    changed = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-    return f"{root} has changed since packing began ({shown(changed[0]) if changed else 'its order'}{more})"
 
 
 def _pack_split(
@@ -373,10 +340,10 @@ def _write_shard(
     name: str,
     split: str,
     position: int,
-    pending: tuple[_File, _Encoded] | None,
-    items: Iterator[tuple[_File, _Encoded]],
+    pending: tuple[_File, Encoded] | None,
+    items: Iterator[tuple[_File, Encoded]],
     options: PackOptions,
-) -> tuple[ShardEntry, ShardIndex, tuple[_File, _Encoded] | None]:
+) -> tuple[ShardEntry, ShardIndex, tuple[_File, Encoded] | None]:
     """Write one shard and its index; return both, and the record that no longer fitted."""
     stop = position
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
@@ -403,7 +370,7 @@ def _write_shard(
     return _entry(path.with_suffix(".json"), shard), shard, pending
 
 
-def _add_record(tar: tarfile.TarFile, columns: dict[str, list[Any]], file: _File, encoded: _Encoded) -> None:
+def _add_record(tar: tarfile.TarFile, columns: dict[str, list[Any]], file: _File, encoded: Encoded) -> None:
     """Append the image and, as WebDataset's readers expect it, its label."""
     entry = {
         "number": file.number,
@@ -432,7 +399,7 @@ def _plain(text: str) -> str:
     return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def _encode(source: _File, options: PackOptions) -> _Encoded:
+def _encode(source: _File, options: PackOptions) -> Encoded:
     """Return a file as it is stored.
 
     Raises:
@@ -442,14 +409,14 @@ def _encode(source: _File, options: PackOptions) -> _Encoded:
         with open(source.path, "rb") as file:
             _require_unchanged(source, os.fstat(file.fileno()))
             try:
-                encoded = _read_and_encode(file, options)
+                encoded = encode_image(file, size=options.size, quality=options.quality, store=options.store)
             except BrokenImageError as error:
-                encoded = _Encoded(broken=error.reason)
+                encoded = Encoded(broken=error.reason)
             _require_unchanged(source, os.fstat(file.fileno()))
     except FileNotFoundError as error:
         raise _changed(source.relative, "is gone") from error
     except OSError as error:
-        return _Encoded(broken=f"cannot be read: {error.strerror or error}")
+        return Encoded(broken=f"cannot be read: {error.strerror or error}")
     return encoded
 
 
@@ -460,62 +427,6 @@ def _require_unchanged(source: _File, info: os.stat_result) -> None:
 
 def _changed(relative: str, what: str) -> RunError:
     return RunError(f"{shown(relative)} {what} while the folder was packed; run the command again when it is at rest")
-
-
-def _read_and_encode(file: io.BufferedReader, options: PackOptions) -> _Encoded:
-    image = _open_reduced(file, options)
-    if image is None:
-        file.seek(0)
-        content = file.read()
-        image = open_image(content)
-        with Image.open(io.BytesIO(content), formats=FORMATS) as header:
-            suffix = _KEPT[str(header.format)]
-        return _Encoded(content, suffix, image.height, image.width, is_grey(image))
-    grey = is_grey(image)
-    image = image.convert("L") if grey else image
-    shorter = min(image.size)
-    is_scaled = shorter > options.size
-    if is_scaled:
-        scale = options.size / shorter
-        width, height = (max(1, round(side * scale)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    buffer = io.BytesIO()
-    if options.store == "raw" or (options.store == "auto" and is_scaled and options.size <= _BARE_UP_TO):
-        image.save(buffer, "PPM")
-        suffix = "pgm" if grey else "ppm"
-    elif options.store == "png" or not is_scaled:
-        image.save(buffer, "PNG")
-        suffix = "png"
-    else:
-        image.save(buffer, "JPEG", quality=options.quality)
-        suffix = "jpg"
-    return _Encoded(buffer.getvalue(), suffix, image.height, image.width, grey)
-
-
-def _open_reduced(file: io.BufferedReader, options: PackOptions) -> Image.Image | None:
-    """Return an image decoded, at reduced scale where its format allows; None if its file is stored as it is.
-
-    Raises:
-        BrokenImageError: it cannot be read.
-    """
-    size = options.size
-    quiet_pillow()
-    try:
-        header = Image.open(file, formats=FORMATS)
-    except Exception:  # noqa: BLE001 - whatever it is, open_image says it in words
-        file.seek(0)
-        return open_image(file)
-    width, height = header.size
-    shorter = min(width, height)
-    num_bytes = os.fstat(file.fileno()).st_size
-    is_lean = num_bytes <= 3 * width * height + _MOST_METADATA
-    if options.store != "raw" and 0 < shorter <= size and header.format in _KEPT and is_lean:
-        return None
-    if header.format in ("JPEG", "MPO") and shorter > 2 * size and width * height <= MAX_PIXELS:
-        header.draft(None, (2 * size * width // shorter, 2 * size * height // shorter))
-        return open_image(header)
-    file.seek(0)
-    return open_image(file)
 
 
 def _require_same_folder(found: Found[FilePart], plan: dict[str, list[_File]]) -> None:

@@ -1,7 +1,7 @@
-"""Images packed into a few large files: any of them by number with one read, every record checked.
+"""Images packed into a few large files: any of them by index with one read, every record checked.
 
 Thousands of small files are slow to list, to copy and to read from a network or an object store, and a photograph
-of 3000 × 2000 pixels has 120 times the pixels that a network of 224 px looks at. `twofold data pack` (see `pack`)
+of 3000 × 2000 pixels has 120 times the pixels of a network's input of 224 px. `twofold data pack` (see `pack`)
 decodes and scales each image once and appends it to a shard; this module reads what it wrote.
 
     photos-packed/
@@ -9,21 +9,21 @@ decodes and scales each image once and appends it to a shard; this module reads 
       train-00000.tar     00000017.jpg, 00000017.cls, 00000004.jpg, 00000004.cls …
       train-00000.json    where each record lies, its length, CRC-32, label and source
 
-Why tar and a JSON beside it, and no library: what a streaming library must give is one sequential read, random access
-by number, checksums, no pickle, and object storage. LitData and MosaicML Streaming have their own binary formats
-that only they read, take pickle as the codec of last resort, and bring a cloud vendor's SDK and more along.
-WebDataset's format is a plain tar: `tar -tf` lists it, and the loaders of a cluster know it (WebDataset itself, DALI,
-Hugging Face datasets), but it can only be read from front to back, and its library unpickles members by their suffix.
-So the shards are WebDataset's format, to be streamed by any of these from any store, in an order that is mixed
-already; and the index adds what the format lacks. A record is one range of bytes, so a store that
-answers range requests gives random access too: see `read` of `open_packed`.
+Why tar and a JSON beside it, and no library: a streaming library must give one sequential read, random access by index,
+checksums, no pickle, and object storage. LitData and MosaicML Streaming have binary formats of their own, can hold
+pickles, and bring a cloud vendor's SDK along. WebDataset's format is a plain tar, which `tar -tf` lists and the loaders
+of a cluster know (WebDataset itself, DALI, Hugging Face datasets), but it can only be read from front to back, and its
+library unpickles members by their suffix. So the shards are WebDataset's format, in an order that is mixed already, and
+the index adds what it lacks. A record is one range of bytes, so a store that answers range requests gives random access
+too: see `read` of `open_packed`.
 
-Records are decoded in threads: Pillow lets go of the interpreter lock while it decodes and scales. What batch an
-image is in, and which thread decodes it, has no influence on its pixels.
+Records are decoded in threads: Pillow releases the interpreter lock while it decodes and scales. Neither the batch that
+an image is in nor the thread that decodes it influences its pixels.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -71,7 +71,7 @@ class _Strict(BaseModel):
 class ShardIndex(_Strict):
     """Where the records of a shard lie, one entry a record in each list, in the order of the tar.
 
-    `first` and `stop` say which images of the packing order it holds. `number` is the image's place in its split,
+    `first` and `stop` say which images of the packing order it holds. `number` is the image's index in its split,
     `offset` and `length` its bytes in the tar, `height` and `width` its size in pixels, `path` where it came from.
     `broken` are the files of that range that could not be read, with the reason.
     """
@@ -163,7 +163,7 @@ class PackedPart(EncodedPart):
     crc32: np.ndarray
     side: np.ndarray
 
-    # The checksum was right: whoever wrote the shard wrote this.
+    # The checksum was right, so the shard was written like this.
     remedy = "pack the folder again"
     formats = RECORD_FORMATS
 
@@ -234,7 +234,7 @@ class PackedPart(EncodedPart):
         return to_pixels(image_to_pil(bare), spec).numpy() if whole is None else whole
 
     def needs_no_decoding(self, index: int, spec: PixelSpec) -> bool:
-        """Tell, without reading it, whether an image seems to be stored as the pixels of `spec`."""
+        """Return, without reading it, whether an image seems to be stored as the pixels of `spec`."""
         # What is compressed has fewer bytes than pixels; and what has another size is to be scaled.
         height, width = spec.image_size
         return bool(self.length[index] >= spec.channels * height * width and self.side[index] == min(height, width))
@@ -246,20 +246,14 @@ def is_packed(root: Path) -> bool:
     Raises:
         TwofoldError: it holds one that is not finished.
     """
-    if _says_format(root / INDEX_NAME):
-        return True
-    if _says_format(root / STATE_NAME):
-        raise TwofoldError(f"{root} is only partly packed; run the same twofold data pack again to go on")
+    for name in (INDEX_NAME, STATE_NAME):
+        # A folder may have an index.json of another kind; ours says so at its start.
+        with contextlib.suppress(OSError), (root / name).open("rb") as file:
+            if FORMAT.encode() in file.read(200):
+                if name == INDEX_NAME:
+                    return True
+                raise TwofoldError(f"{root} is only partly packed; run the same twofold data pack again to go on")
     return False
-
-
-def _says_format(path: Path) -> bool:
-    """Return whether the start of a file names our format; a folder may have an index.json of another kind."""
-    try:
-        with path.open("rb") as file:
-            return FORMAT.encode() in file.read(200)
-    except OSError:
-        return False
 
 
 def read_index(root: Path) -> PackIndex:
@@ -351,13 +345,21 @@ def find_damage(root: Path, *, show_progress: bool = True) -> list[str]:
         TwofoldError: the index is missing or not what was written.
         RunError: a shard is missing or cut off.
     """
-    packed = open_packed(root)
-    damaged = []
-    for records in packed.splits.values():
-        found = ordered_map(functools.partial(_damage, records), range(len(records)))
-        damaged += [
-            line for line in track(found, total=len(records), label="reading records", enabled=show_progress) if line
-        ]
+    damaged: list[str] = []
+    for part in open_packed(root).splits.values():
+
+        def damage(index: int, part: PackedPart = part) -> str | None:
+            try:
+                open_image(part.record(index), formats=RECORD_FORMATS)
+            except BrokenImageError as error:
+                return f"{part.describe(index)}: {error.reason}"
+            except RunError as error:
+                return str(error)
+            return None
+
+        found = ordered_map(damage, range(len(part)))
+        lines = track(found, total=len(part), label="reading records", enabled=show_progress)
+        damaged += [line for line in lines if line is not None]
     if damaged:
         return damaged
     # What lies between the records: headers and labels, which other readers go by.
@@ -368,16 +370,6 @@ def find_damage(root: Path, *, show_progress: bool = True) -> list[str]:
                 if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
                     damaged.append(f"{path} is damaged outside of its images; copy it again, or pack again")
     return damaged
-
-
-def _damage(records: PackedPart, index: int) -> str | None:
-    try:
-        open_image(records.record(index), formats=RECORD_FORMATS)
-    except BrokenImageError as error:
-        return f"{records.describe(index)}: {error.reason}"
-    except RunError as error:
-        return str(error)
-    return None
 
 
 def _read_range(root: Path, name: str, offset: int, length: int) -> bytes:
