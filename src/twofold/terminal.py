@@ -83,9 +83,11 @@ def print_table(
     out = output()
     if title:
         out.print(Text(title))
-    # Where even its names are wider than the terminal, the table is too, rather than cut.
-    out.print(table, width=max(out.width, least), crop=False)
+    # Where its names alone are wider than the terminal, the table is wider too, rather than cut.
+    terminal_width, out.width = out.width, max(out.width, least)
+    out.print(table, crop=False)
     if caption:
+        out.width = terminal_width
         out.print(Text(caption, style="dim"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +109,7 @@ def run(arguments: Sequence[str]) -> int:
 def _print(found: RangeTest) -> None:
     if found.suggestion is not None:
         print(f"suggestion     --lr {found.suggestion:.2g}")
-        print(f"reason         {found.reason}")
+        print(textwrap.fill(f"reason         {found.reason}", 80, subsequent_indent=" " * 15))
     else:
         print(found.reason)
     if found.suggestion is not None and found.steepest is not None:
