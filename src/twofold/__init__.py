@@ -17,7 +17,7 @@
 | `tasks` | what networks are trained for: the seam between the engine and everything about classes |
 | `inference` | what it takes to use a trained network |
 | `engine` | from a recipe to a run folder |
-| `explain` | what a network sees in an image |
+| `interpret` | what a network sees in an image, and what excites a channel |
 | `figures`, `report` | what is drawn, and the page of a run |
 | `study` | experiments of many trainings |
 | `proof` | the table of ideas, and the proof that their two forms agree |

@@ -197,8 +197,8 @@ def explain(
     Returns:
         A matplotlib figure; notebooks show it, and `figure.savefig("explained.png")` writes it.
     """
-    from twofold.explain.explain import explain as explain_image
     from twofold.figures.explain import draw_explanation
+    from twofold.interpret import explain_image
 
     predictor = Predictor.load(folder, device=device)
     explanation = explain_image(predictor, predictor.pixels(image), classes=tuple(classes))

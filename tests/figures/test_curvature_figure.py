@@ -41,13 +41,13 @@ def test_svg_is_deterministic(draw, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("draw", [curvature, claims])
-def test_png_and_pdf_are_pictures(draw, tmp_path: Path) -> None:
-    draw(tmp_path / "picture.png")
-    draw(tmp_path / "picture.pdf")
-    with Image.open(tmp_path / "picture.png") as picture:
-        colours = picture.convert("RGB").getcolors(maxcolors=1 << 20)
-        assert picture.width > 900
+def test_png_and_pdf_are_drawn(draw, tmp_path: Path) -> None:
+    draw(tmp_path / "drawn.png")
+    draw(tmp_path / "drawn.pdf")
+    with Image.open(tmp_path / "drawn.png") as drawn:
+        colours = drawn.convert("RGB").getcolors(maxcolors=1 << 20)
+        assert drawn.width > 900
     assert colours is not None
     assert {(200, 85, 61), (47, 102, 144)} <= {colour for _, colour in colours}
-    assert (tmp_path / "picture.pdf").read_bytes().startswith(b"%PDF")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["picture.pdf", "picture.png"]
+    assert (tmp_path / "drawn.pdf").read_bytes().startswith(b"%PDF")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn.pdf", "drawn.png"]

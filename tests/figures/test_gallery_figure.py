@@ -37,7 +37,7 @@ def test_nothing_overlaps_and_all_lies_on_the_page(policy: str, shape: tuple[int
             assert apart, (box, other)
 
 
-def test_pictures_and_captions_in_their_order() -> None:
+def test_images_and_captions_in_their_order() -> None:
     original = torch.zeros(1, 2, 2, dtype=torch.uint8)
     changed = [torch.full((1, 2, 2), level, dtype=torch.uint8) for level in (10, 20, 30)]
     captions = [["mirrored", "$x_1$"], [], ["grey"]]

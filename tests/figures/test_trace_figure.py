@@ -1,4 +1,4 @@
-"""The pictures of paths: what is on them, and that the same traces make the same bytes."""
+"""The figures of paths: what is on them, and that the same traces make the same bytes."""
 
 from __future__ import annotations
 
@@ -209,15 +209,15 @@ def test_contour_levels_show_valley_and_slope() -> None:
 @pytest.mark.parametrize("formula", ["log(x) + y**2", "sqrt(x)*log(y)", "0*x + 0*y", "max(x, y)", "log(x)", "0*x"])
 def test_surfaces_with_holes_and_plains_are_drawn(formula: str, tmp_path: Path) -> None:
     save_picture(draw_traces([trace(formula, "sgd", steps=3, lr=0.01)]), tmp_path / "one.png")
-    with Image.open(tmp_path / "one.png") as picture:
-        assert picture.size[0] > 900
+    with Image.open(tmp_path / "one.png") as drawn:
+        assert drawn.size[0] > 900
 
 
 def test_dollar_signs_and_long_names_are_text(tmp_path: Path) -> None:
     surface = surface_from(lambda points: (points**2).sum(-1), dimension=2, name="$\\frac{" + "long " * 40)
     save_picture(draw_traces([trace(surface, "sgd", steps=2, lr=0.1)]), tmp_path / "one.png")
-    with Image.open(tmp_path / "one.png") as picture:
-        assert picture.size[0] < 1200
+    with Image.open(tmp_path / "one.png") as drawn:
+        assert drawn.size[0] < 1200
 
 
 def test_what_cannot_be_drawn_is_one_clear_line(pair: list[Trace], tmp_path: Path) -> None:

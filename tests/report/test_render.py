@@ -309,7 +309,7 @@ def test_what_is_missing_is_said(write_run: Callable[..., Path], visit: Callable
         "run.json": ["state unknown", "twofold train --resume"],
         "evaluation.json": ["not evaluated yet", "of 1,000 validation images right after epoch 3", "twofold eval"],
         "metrics.jsonl": ["No curves yet"],
-        "mistakes": ["no picture in this run"],
+        "mistakes": ["no image in this run"],
         "all": ["No accuracy yet", "No curves yet", "nothing to evaluate yet", "run.json is missing"],
     }
     for words in expected[missing]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from twofold.cli.parse import check_figure, parse, say_written
+from twofold.cli.parse import parse, write_figure
 from twofold.data.names import check_data_name
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, note
@@ -29,6 +29,7 @@ class ExplainArguments:
     """
 
     run: tyro.conf.Positional[Path]
+    """A run folder, or one of its .safetensors files."""
     image: tyro.conf.Positional[Path | None] = None
     classes: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="class", metavar="NAME")] = ()
     """Also show where it sees this class; may be given several times."""
@@ -48,15 +49,11 @@ def run(arguments: Sequence[str]) -> int:
     parsed = parse(ExplainArguments, arguments, verb="explain")
     _check(parsed)
     path = parsed.figure or Path(_default_name(parsed))
-    check_figure("--figure", path)
     with loading("torch"):
         from twofold import api
-        from twofold.figures.drawing import save_picture
 
     predictor = api.load(parsed.run, device=parsed.device)
-    figure = _channel(parsed, predictor) if parsed.channel is not None else _image(parsed, predictor)
-    save_picture(figure, path)
-    say_written(path)
+    write_figure(_channel(parsed, predictor) if parsed.channel is not None else _image(parsed, predictor), path)
     return 0
 
 
@@ -85,18 +82,18 @@ def _default_name(parsed: ExplainArguments) -> str:
 
 
 def _image(parsed: ExplainArguments, predictor: Predictor) -> Figure:
-    from twofold.explain.explain import explain
     from twofold.figures.explain import draw_explanation
+    from twofold.interpret import explain_image
 
     assert parsed.image is not None
     pixels = _pixels(parsed.image, predictor)
-    return draw_explanation(explain(predictor, pixels, classes=parsed.classes), title=parsed.image.name)
+    return draw_explanation(explain_image(predictor, pixels, classes=parsed.classes), title=parsed.image.name)
 
 
 def _channel(parsed: ExplainArguments, predictor: Predictor) -> Figure:
     from twofold.data import load_eval_images
-    from twofold.explain.explain import check_channel, explain_channel, parse_channel
     from twofold.figures.explain import draw_channel
+    from twofold.interpret import check_channel, explain_channel, parse_channel
 
     assert parsed.channel is not None
     assert parsed.data is not None

@@ -1,6 +1,6 @@
-"""The figures of the notes' chapter on optimisation, each made anew from a trace: `FIGURES` maps a name to its drawing.
+"""The figures of D2L's chapter on optimisation, each made anew from a trace: `FIGURES` maps a name to its drawing.
 
-All paths on the quadratic start at (-5, -2) and have 20 steps, in the notes' convention. `make figures` writes them;
+All paths on the quadratic start at (-5, -2) and have 20 steps, in D2L's convention. `make figures` writes them;
 the same code gives the same bytes.
 """
 
@@ -119,7 +119,7 @@ def adam() -> Figure:
 
 
 def all_rules() -> Figure:
-    """Draw every rule of the chapter on one picture."""
+    """Draw every rule of the chapter in one figure."""
     return draw_traces(_each_rule(), title="Twenty steps from (-5, -2) down 0.1 x1² + 2 x2²", view=_WIDE)
 
 

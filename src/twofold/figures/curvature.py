@@ -106,11 +106,11 @@ def draw_claims(
         (with_replacement, _RED, "o", "with replacement"),
         (without, _BLUE, "s", "without replacement"),
     ):
-        shown = [one for one in variances if one.theory > 0]
-        sizes = [one.batch_size for one in shown]
-        noise.plot(sizes, [one.theory for one in shown], color=colour, linewidth=1.4)
+        shown = [variance for variance in variances if variance.theory > 0]
+        sizes = [variance.batch_size for variance in shown]
+        noise.plot(sizes, [variance.theory for variance in shown], color=colour, linewidth=1.4)
         noise.errorbar(
-            sizes, [one.measured for one in shown], yerr=[2 * one.error for one in shown],
+            sizes, [variance.measured for variance in shown], yerr=[2 * variance.error for variance in shown],
             color=colour, linestyle="none", marker=marker, markersize=5, capsize=2, label=name,
         )  # fmt: skip
     noise.set_xscale("log", base=2)
@@ -161,14 +161,14 @@ def draw_claims(
     save_picture(figure, path, tight=True)
 
 
-def _apart(places: Sequence[float], least: float) -> list[float]:
-    """Return the places in their order, moved up where two are nearer than `least`.
+def _apart(heights: Sequence[float], least: float) -> list[float]:
+    """Return the heights in their order, moved up where two are nearer than `least`.
 
     >>> _apart([1.0, 5.0, 1.1], 0.5)
     [1.0, 5.0, 1.5]
     """
-    moved = list(places)
+    moved = list(heights)
     previous = float("-inf")
-    for index in sorted(range(len(places)), key=lambda index: places[index]):
-        moved[index] = previous = max(places[index], previous + least)
+    for index in sorted(range(len(heights)), key=lambda index: heights[index]):
+        moved[index] = previous = max(heights[index], previous + least)
     return moved

@@ -1,4 +1,4 @@
-"""What all matplotlib pictures share: a figure that needs no display, plain axes, colours, and saving.
+"""What all figures share: a page that needs no display, plain axes, colours, and saving, by matplotlib.
 
 The same figure gives the same bytes of SVG and PDF: no date, no random identifiers.
 """
@@ -30,7 +30,7 @@ def new_figure(width: float, height: float, *, layout: Literal["constrained"] | 
     Args:
         width: in inches.
         height: in inches.
-        layout: "constrained" keeps panels and labels apart; None leaves everything where it was placed.
+        layout: "constrained" keeps panels and labels apart; None leaves everything where it was put.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -74,7 +74,7 @@ def save_picture(figure: Figure, path: Path, *, tight: bool = False) -> None:
 
 @contextlib.contextmanager
 def missing_glyphs_as_boxes() -> Iterator[None]:
-    """Have a sign that no font here has drawn as a box, without a warning that the user can do nothing about."""
+    """Draw a character that no font here has as a box, without a warning that the user can do nothing about."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph \d+")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
@@ -90,26 +90,26 @@ def _rounded(svg: str) -> str:
     return re.sub(r'(?s) d="[^"]*"', shorter, svg)
 
 
-def spread(places: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
-    """Return places at least `gap` apart, in the same order, from `low` to `high` if there is room, moved little.
+def spread(positions: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
+    """Return positions at least `gap` apart, in the same order, from `low` to `high` if there is room, moved little.
 
     >>> spread([10.0, 11.0, 50.0], gap=4.0, low=0.0, high=60.0)
     [8.5, 12.5, 50.0]
     """
-    order = sorted(range(len(places)), key=lambda index: (places[index], index))
+    order = sorted(range(len(positions)), key=lambda index: (positions[index], index))
     # Neighbours that are too close become one block, centred where its members would be on average.
     blocks: list[list[int]] = []
 
     def top(block: list[int]) -> float:
         height = gap * (len(block) - 1)
-        wanted = sum(places[index] for index in block) / len(block) - height / 2
+        wanted = sum(positions[index] for index in block) / len(block) - height / 2
         return max(low, min(wanted, high - height))
 
     for index in order:
         blocks.append([index])
         while len(blocks) > 1 and top(blocks[-1]) < top(blocks[-2]) + gap * len(blocks[-2]):
             blocks[-2:] = [blocks[-2] + blocks[-1]]
-    moved = [0.0] * len(places)
+    moved = [0.0] * len(positions)
     for block in blocks:
         for offset, index in enumerate(block):
             moved[index] = round(top(block) + gap * offset, 1)

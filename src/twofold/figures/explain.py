@@ -1,7 +1,7 @@
-"""The pictures of `twofold explain`, by matplotlib: what a network sees in an image, and what excites a channel.
+"""The figures of `twofold explain`: what a network sees in an image, and what excites a channel.
 
 Everything is placed in inches from the top left corner of the page, not by a layout engine: panels have one size, rows
-line up whatever stands in them, and text that does not fit is cut instead of moving a picture.
+line up whatever stands in them, and text that does not fit is cut instead of moving a panel.
 
 Names of classes, files and data are the user's, so they are drawn as they are: a dollar sign starts no formula.
 """
@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from twofold.explain.explain import Box, ChannelView, ClassHeat, Example, Explanation, StageView
 from twofold.figures.drawing import missing_glyphs_as_boxes, new_figure
+from twofold.interpret import Box, ChannelView, ClassHeat, Example, Explanation, StageView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,7 @@ _TOP_CLASSES = 5
 _HEADING, _LABEL, _BELOW = 0.25, 0.12, 0.3
 _LINE = 0.17
 _INK, _FAINT, _ACCENT, _BAR = "0.1", "0.45", "#c8553d", "#2f6690"
-# Tried in this order for signs that DejaVu, which comes with matplotlib, lacks; at home on Linux, macOS and Windows.
+# Tried in this order for characters that DejaVu, which comes with matplotlib, lacks; from Linux, macOS and Windows.
 _FALLBACK_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -90,9 +90,9 @@ class _Page:
 
 
 def draw_explanation(explanation: Explanation, *, title: str) -> Figure:
-    """Return the figure of an explanation; `title` names the picture.
+    """Return the figure of an explanation; `title` names the image.
 
-    Its panels are, in this order: the picture, the prediction, a Grad-CAM for each class, the maps of each stage.
+    Its panels are, in this order: the image, the prediction, a Grad-CAM for each class, the maps of each stage.
     """
     with missing_glyphs_as_boxes():
         beside = _COLUMNS - 3
@@ -115,9 +115,9 @@ def draw_explanation(explanation: Explanation, *, title: str) -> Figure:
         page.text(left, top, "Grad-CAM", size=10, fit=_CELL, weight="bold")
         page.text(left + _STEP, top, words, size=9, fit=(beside - 1) * _STEP - _GAP, color=_FAINT)
         top += _HEADING
-        for place, heats in enumerate(rows_of_heats):
+        for index, heats in enumerate(rows_of_heats):
             _draw_heats(page, explanation, heats, left, top)
-            left, top = _MARGIN, top + (first_row if place == 0 else row)
+            left, top = _MARGIN, top + (first_row if index == 0 else row)
         for stage in explanation.stages:
             _draw_stage(page, stage, top)
             top += _HEADING + row
@@ -158,35 +158,35 @@ def draw_channel(view: ChannelView) -> Figure:
 
 
 def _draw_prediction(page: _Page, explanation: Explanation, top: float) -> None:
-    """Draw the picture and the most probable classes, in the first three columns."""
+    """Draw the image and the most probable classes, in the first three columns."""
     channels, height, width = explanation.pixels.shape
-    page.text(_MARGIN, top, "the picture", size=10, fit=_CELL, weight="bold")
+    page.text(_MARGIN, top, "the image", size=10, fit=_CELL, weight="bold")
     colour = "grey" if channels == 1 else "colour"
     page.text(_MARGIN, top + _HEADING, f"{height}x{width} px, {colour}", fit=_CELL)
-    _show_picture(page.panel(_MARGIN, top + _HEADING + _LABEL), explanation.pixels)
+    _show_image(page.panel(_MARGIN, top + _HEADING + _LABEL), explanation.pixels)
 
     left, span = _MARGIN + _STEP, _STEP + _CELL - 0.1
     page.text(left, top, "prediction", size=10, fit=span, weight="bold")
     axes = page.panel(left, top + _HEADING + _LABEL, width=span)
     axes.set(xlim=(0, 1), ylim=(_TOP_CLASSES, 0))
     line = _CELL / _TOP_CLASSES
-    for place, (name, probability) in enumerate(explanation.prediction.ranked[:_TOP_CLASSES]):
-        axes.barh(place + 0.75, 1, height=0.16, color="0.92")
-        axes.barh(place + 0.75, probability, height=0.16, color=_ACCENT if place == 0 else _BAR)
-        middle = top + _HEADING + _LABEL + (place + 0.42) * line
+    for rank, (name, probability) in enumerate(explanation.prediction.ranked[:_TOP_CLASSES]):
+        axes.barh(rank + 0.75, 1, height=0.16, color="0.92")
+        axes.barh(rank + 0.75, probability, height=0.16, color=_ACCENT if rank == 0 else _BAR)
+        middle = top + _HEADING + _LABEL + (rank + 0.42) * line
         page.text(left, middle, name, fit=span - 0.6, size=9)
         page.text(left + span, middle, _percent(probability), fit=0.6, size=9, ha="right")
 
 
 def _draw_heats(page: _Page, explanation: Explanation, heats: Sequence[ClassHeat], left: float, top: float) -> None:
-    """Draw one row of Grad-CAM pictures, from `left` on."""
+    """Draw one row of images with their Grad-CAM, from `left` on."""
     for column, heat in enumerate(heats):
         at = left + column * _STEP
         most = float(heat.heat.max())
         page.text(at, top, heat.class_name, fit=_CELL - 0.5)
         page.text(at + _CELL, top, _percent(heat.probability), fit=0.5, ha="right")
         axes = page.panel(at, top + _LABEL)
-        _show_picture(axes, explanation.pixels)
+        _show_image(axes, explanation.pixels)
         if most > 0:
             _show_heat(axes, heat.heat / most)
         else:
@@ -200,7 +200,7 @@ def _draw_stage(page: _Page, stage: StageView, top: float) -> None:
     """Draw the most active maps of one stage, all in one scale."""
     page.text(_MARGIN, top, stage.name, size=10, fit=_STEP - 0.05, weight="bold")
     words = (
-        f"{stage.num_maps} maps of {_size(stage.map_size)}; a number sees up to {_size(stage.sees)} px of the picture"
+        f"{stage.num_maps} maps of {_size(stage.map_size)}; an element sees up to {_size(stage.sees)} px of the image"
     )
     if stage.map_size != (1, 1):
         words += f", the next one as much, {_size(stage.step)} px further"
@@ -216,24 +216,24 @@ def _draw_stage(page: _Page, stage: StageView, top: float) -> None:
 
 
 def _draw_example(page: _Page, example: Example, left: float, top: float) -> None:
-    """Draw one picture, what excites the channel in it, and where the picture comes from."""
+    """Draw one image, what excites the channel in it, and where the image comes from."""
     label = _number(example.peak.activation) + ("" if example.class_name is None else f"  {example.class_name}")
     page.text(left, top, label, size=9, fit=_CELL, weight="bold")
     page.text(left, top + _LINE, example.source, size=7, fit=_CELL, color=_FAINT)
     axes = page.panel(left, top + _LINE + _LABEL)
-    _show_picture(axes, example.pixels)
+    _show_image(axes, example.pixels)
     if example.peak.box is not None:
         _frame(axes, example.peak.box)
 
 
-def _show_picture(axes: Axes, pixels: UInt8[Tensor, "channels height width"]) -> None:
+def _show_image(axes: Axes, pixels: UInt8[Tensor, "channels height width"]) -> None:
     array = pixels.cpu().permute(1, 2, 0).numpy()
     axes.imshow(array[..., 0] if array.shape[2] == 1 else array, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_anchor("NW")
 
 
 def _show_heat(axes: Axes, heat: Float32[Tensor, "height width"]) -> None:
-    """Lay heat (0..1) over a picture: the cooler, the more transparent."""
+    """Lay heat (0..1) over an image: the cooler, the more transparent."""
     from matplotlib import colormaps
 
     values = heat.numpy()
@@ -244,7 +244,7 @@ def _show_heat(axes: Axes, heat: Float32[Tensor, "height width"]) -> None:
 
 
 def _frame(axes: Axes, box: Box) -> None:
-    """Mark a part of a picture, visibly on light and dark."""
+    """Mark a part of an image, visibly on light and dark."""
     from matplotlib.patches import Rectangle
 
     top, bottom, left, right = box
@@ -257,16 +257,16 @@ def _frame(axes: Axes, box: Box) -> None:
 
 def _legend(explanation: Explanation) -> list[str]:
     lines = [
-        "Grad-CAM: the redder, the more it raises the class's score; each picture in its own scale. "
+        "Grad-CAM: the redder, the more it raises the class's score; each image in its own scale. "
         "Maps: the most active on average, a row in one scale, from its least (or 0) in violet to its most in yellow.",
     ]
     if explanation.flip_average:
-        lines.append("The prediction is the mean over the picture and its mirror image; the rest is the picture's own.")
+        lines.append("The prediction is the mean over the image and its mirror image; the rest is the image's own.")
     return lines
 
 
 def _panel_height(pixels: UInt8[Tensor, "channels height width"]) -> float:
-    """Return the height in inches of panels for pictures of this shape; tall ones are made narrower instead."""
+    """Return the height in inches of panels for images of this shape; tall ones are made narrower instead."""
     return _CELL * min(1.0, pixels.shape[1] / pixels.shape[2])
 
 
@@ -304,7 +304,7 @@ def _printable(text: str) -> str:
     'a\ufffdb\ufffd'
     """
     # No page is wider than this.
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text[:300])
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text[:300])
 
 
 def _chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
@@ -313,7 +313,7 @@ def _chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
 
 @functools.cache
 def _fonts() -> list[str]:
-    """Return matplotlib's own font, and those installed that have the signs which it lacks."""
+    """Return matplotlib's own font, and those installed that have characters which it lacks."""
     from matplotlib import font_manager
 
     installed = set(font_manager.get_font_names())

@@ -1,6 +1,6 @@
-"""The picture of `twofold augment`: an image, what an augmentation makes of it, and the drawn parameters under each.
+"""The figure of `twofold augment`: an image, what an augmentation makes of it, and the drawn parameters under each.
 
-Everything is placed in inches from the top left corner of the page, so that pictures have one size and rows line up
+Everything is placed in inches from the top left corner of the page, so that images have one size and rows line up
 whatever stands under them.
 """
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 COLUMNS = 6
 _CELL, _GAP, _MARGIN, _TOP = 1.75, 0.22, 0.4, 1.0
-# From a picture to its first line, from line to line, from the last line to the next picture, all in inches.
+# From an image to its first line, from line to line, from the last line to the next image, all in inches.
 _BELOW, _LINE, _NEXT = 0.14, 0.145, 0.2
 _TEXT_SIZE = 7.5
 _INK, _FAINT = "0.1", "0.4"
-# Up to this many pixels a side, a picture is drawn with its pixels as squares.
+# Up to this many pixels a side, an image is drawn with its pixels as squares.
 _SMALL = 64
 
 
@@ -50,8 +50,8 @@ def draw_gallery(
     cells = [(original, ["original", f"{width}×{height} px"])]
     cells += [(image, list(phrases) or ["unchanged"]) for image, phrases in zip(changed, captions, strict=True)]
     rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
-    picture = _CELL * min(1.0, height / width)
-    depths = [picture + _BELOW + _LINE * max(len(caption) for _, caption in row) + _NEXT for row in rows]
+    image_height = _CELL * min(1.0, height / width)
+    depths = [image_height + _BELOW + _LINE * max(len(caption) for _, caption in row) + _NEXT for row in rows]
 
     page_width = 2 * _MARGIN + COLUMNS * (_CELL + _GAP) - _GAP
     page_height = _TOP + sum(depths) + _MARGIN - _NEXT
@@ -66,12 +66,13 @@ def draw_gallery(
     for row, depth in zip(rows, depths, strict=True):
         for column, (image, caption) in enumerate(row):
             left = _MARGIN + column * (_CELL + _GAP)
-            place = (left / page_width, 1 - (top + picture) / page_height, _CELL / page_width, picture / page_height)
-            _show(figure.add_axes(place), image)
+            bottom = 1 - (top + image_height) / page_height
+            box = (left / page_width, bottom, _CELL / page_width, image_height / page_height)
+            _show(figure.add_axes(box), image)
             for line, phrase in enumerate(caption):
                 first = image is original and line == 0
                 style = {"color": _INK, "weight": "bold"} if first else {"color": _FAINT if image is original else _INK}
-                text(left, top + picture + _BELOW + line * _LINE, phrase, fontsize=_TEXT_SIZE, **style)
+                text(left, top + image_height + _BELOW + line * _LINE, phrase, fontsize=_TEXT_SIZE, **style)
         top += depth
     return figure
 

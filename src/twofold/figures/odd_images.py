@@ -1,4 +1,4 @@
-"""The odd images of a folder as a picture: what `twofold data check` found, to be judged by eye."""
+"""The figure of `twofold data check`: the odd images of a folder, to be looked at by a person."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _CELL = 1.25
 _CAPTION = 0.5
 _HEADING = 0.47
 _PIXELS = 240
-# Classes and folders have no picture of their own.
-_WITHOUT_PICTURE = ("class imbalance", "class name", "folder problem")
+# Classes and folders have no image of their own.
+_WITHOUT_IMAGE = ("class imbalance", "class name", "folder problem")
 
 
 def draw_odd_images(inspection: Inspection) -> Figure:
@@ -33,7 +33,7 @@ def draw_odd_images(inspection: Inspection) -> Figure:
     Copies stand side by side, joined by a line above them. A file that cannot be read is an empty frame.
     """
     sections = [
-        (kind, _cells(inspection.of(kind))) for kind in KINDS if kind not in _WITHOUT_PICTURE and inspection.of(kind)
+        (kind, _cells(inspection.of(kind))) for kind in KINDS if kind not in _WITHOUT_IMAGE and inspection.of(kind)
     ]
     longest = max((len(cells) for _, cells in sections), default=0)
     columns = min(_MOST_COLUMNS, max(_FEWEST_COLUMNS, longest))
@@ -54,12 +54,12 @@ def draw_odd_images(inspection: Inspection) -> Figure:
         figure.text(0.15 / width, at, heading, fontsize=10, weight="bold", va="top")
         figure.text(0.15 / width, at - 0.18 / height, KINDS[kind], fontsize=8, va="top", color="0.35")
         top += _HEADING
-        for place, cell in enumerate(cells):
-            row, column = divmod(place, columns)
+        for index, cell in enumerate(cells):
+            row, column = divmod(index, columns)
             left = 0.15 + column * (_CELL + 0.1)
             bottom = height - top - row * (_CELL + _CAPTION) - _CELL
             axes = figure.add_axes((left / width, bottom / height, _CELL / width, _CELL / height))
-            _draw_cell(axes, inspection.root, cell, joined=column > 0 and _are_copies(cell, cells[place - 1]))
+            _draw_cell(axes, inspection.root, cell, joined=column > 0 and _are_copies(cell, cells[index - 1]))
         top += -(-len(cells) // columns) * (_CELL + _CAPTION)
     return figure
 
@@ -75,12 +75,12 @@ class _Cell:
 
 def _cells(findings: Sequence[Finding]) -> list[_Cell]:
     cells = []
-    for number, finding in enumerate(findings):
+    for group, finding in enumerate(findings):
         copies = len(finding.paths) > 1
         for path in finding.paths:
             # Among copies the folder is what tells them apart.
             words = "/".join(path.split("/")[:-1]) if copies else finding.message
-            cells.append(_Cell(path, words, number if copies else None))
+            cells.append(_Cell(path, words, group if copies else None))
         if len(cells) >= _MOST:
             break
     return cells[:_MOST]

@@ -1,4 +1,4 @@
-"""The picture of a learning-rate schedule."""
+"""The figure of learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _POINTS = 1000
 def draw_schedules(schedules: Sequence[tuple[str, Schedule]], *, epochs: int) -> Figure:
     """Return the learning rate over `epochs` epochs, a line for each labelled schedule.
 
-    A line is drawn through each step of a training with many, so that a cut is a cut.
+    Each line goes through a thousand points, so that a step down looks like one.
     """
     figure = new_figure(7.2, 3.6)
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""The figures of the studies, by matplotlib: the learning-rate range test, and what a batch size costs."""
+"""The figures of the studies: the learning-rate range test, and what a batch size costs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def draw_range_test(
     axes.plot(rates, losses, color="0.75", linewidth=0.9, zorder=1)
     axes.plot(rates, smoothed, color=_LINE, linewidth=2.2, zorder=2)
     axes.set_xscale("log")
-    # The burst may leave the picture: what matters lies before it.
+    # A loss that diverges may leave the plot: what matters lies before it.
     low, first = min(smoothed), smoothed[0]
     top = first + 0.6 * (first - low) if first > low else first * 1.5
     bottom = max(0.0, low - 0.3 * (first - low)) if low >= 0 else low - 0.3 * (first - low)
@@ -49,9 +49,8 @@ def draw_range_test(
     plain_axes(axes, title)
     # Labels stand in a row above the curve, pushed apart along the axis.
     span = math.log10(rates[-1] / rates[0]) or 1.0
-    places = [math.log10(mark.lr / rates[0]) / span for mark in marks]
-    shown = spread(places, gap=0.235, low=0.08, high=0.92)
-    for mark, place in zip(marks, shown, strict=True):
+    wanted = [math.log10(mark.lr / rates[0]) / span for mark in marks]
+    for mark, at in zip(marks, spread(wanted, gap=0.235, low=0.08, high=0.92), strict=True):
         colour = _ACCENT if mark.is_suggestion else _INK
         axes.axvline(
             mark.lr, color=colour, linewidth=1.4 if mark.is_suggestion else 0.9, linestyle=(0, (4, 3)), zorder=1.5
@@ -60,7 +59,7 @@ def draw_range_test(
         axes.annotate(
             f"{mark.label}\n{mark.lr:.2g}",
             xy=(mark.lr, top),
-            xytext=(rates[0] * 10 ** (place * span), top - 0.03 * (top - bottom)),
+            xytext=(rates[0] * 10 ** (at * span), top - 0.03 * (top - bottom)),
             textcoords="data",
             ha="center",
             va="top",

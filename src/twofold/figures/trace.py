@@ -1,4 +1,4 @@
-"""Pictures of optimisers on a surface: contours or a curve, and the paths over it; still or moving.
+"""Figures of optimisers on a surface: contours or a curve, and the paths over it; still or moving.
 
 Contours are drawn where the surface has as much to show in its valley as on its slopes: evenly spaced where its values
 are spread evenly, else closer and closer to the lowest value. Each path has a colour of Okabe and Ito's, which people
@@ -38,7 +38,7 @@ _HIGH, _CONTOUR, _CURVE, _INK, _FAINT = "#ccd5dd", "#a3afba", "#8793a0", "0.15",
 _GRID = 101
 _CURVE_POINTS = 401
 _NUM_LEVELS = 14
-# A path that leaves the picture widens it, up to this many times its size; then it is cut off at the frame.
+# A path that leaves the surface's view widens it, up to this many times its size; then it is cut off at the frame.
 _WIDEST = 3.0
 _FRAME_MS, _LAST_FRAME_MS = 150, 2500
 _GIF_DPI = 100
@@ -54,11 +54,11 @@ class _Stroke:
 
 
 def draw_traces(traces: Sequence[Trace], *, title: str | None = None, view: Box | None = None) -> Figure:
-    """Return the picture of one or several paths over one surface.
+    """Return the figure of one or several paths over one surface.
 
     Args:
         traces: at most `MOST_PATHS`, all on the same surface.
-        title: above the picture; name and formula if left out.
+        title: above the figure; name and formula if left out.
         view: the box to draw; the surface's own, widened to hold the paths, if left out.
 
     Raises:
@@ -74,7 +74,7 @@ def draw_traces(traces: Sequence[Trace], *, title: str | None = None, view: Box 
 
 
 def draw_panels(panels: Sequence[tuple[str, Sequence[Trace], Box | None]]) -> Figure:
-    """Return a picture with panels side by side, (title, paths, view) each; the view as for `draw_traces`."""
+    """Return a figure with panels side by side, (title, paths, view) each; the view as for `draw_traces`."""
     flat = all(_common_surface(traces).dimension == 1 for _, traces, _ in panels)
     figure, axes_of_panels = new_panels(len(panels), width=4.6 if len(panels) < 3 else 3.8, height=3.0 if flat else 3.4)
     for axes, (title, traces, view) in zip(axes_of_panels, panels, strict=True):
@@ -132,7 +132,7 @@ def save_animation(traces: Sequence[Trace], path: Path, *, title: str | None = N
     if num_frames > MOST_FRAMES:
         raise TwofoldError(
             f"an animation has {MOST_FRAMES:,} frames at most, and this one would have {num_frames:,}; "
-            "take fewer steps, or write a picture"
+            "take fewer steps, or draw a still figure"
         )
     frames: list[Image.Image] = []
     figure, axes = _new_figure(surface)
@@ -152,8 +152,7 @@ def save_animation(traces: Sequence[Trace], path: Path, *, title: str | None = N
         for one, line in zip(traces, lines, strict=True):
             line.set_data(*_drawn(one, frame + 1))
             axes.draw_artist(line)
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-        frames.append(picture)
+        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
     palette = _palette(frames[-1], [stroke.colour for stroke in _strokes(traces)])
     quantised = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     durations = [_FRAME_MS] * (num_frames - 1) + [_LAST_FRAME_MS]
@@ -170,8 +169,8 @@ def _palette(last: Image.Image, colours: Sequence[str]) -> Image.Image:
     strip = 24
     sheet = Image.new("RGB", (last.width, last.height + strip * len(colours)), "white")
     sheet.paste(last, (0, 0))
-    for place, colour in enumerate(colours):
-        sheet.paste(colour, (0, last.height + place * strip, last.width, last.height + (place + 1) * strip))
+    for index, colour in enumerate(colours):
+        sheet.paste(colour, (0, last.height + index * strip, last.width, last.height + (index + 1) * strip))
     return sheet.quantize(128, dither=Image.Dither.NONE)
 
 
@@ -194,13 +193,13 @@ def draw_surface(axes: Axes, surface: Surface, view: Box) -> None:
         _draw_curve(axes, surface, view)
     else:
         _draw_contours(axes, surface, view)
-    for one in surface.stationary:
-        if one.kind == "maximum":
+    for known in surface.stationary:
+        if known.kind == "maximum":
             continue
-        is_minimum = one.kind == "minimum"
-        height = (one.value,) if surface.dimension == 1 else ()
+        is_minimum = known.kind == "minimum"
+        height = (known.value,) if surface.dimension == 1 else ()
         axes.plot(
-            *([coordinate] for coordinate in (*one.point, *height)),
+            *([coordinate] for coordinate in (*known.point, *height)),
             marker="*" if is_minimum else "x",
             markersize=11 if is_minimum else 7,
             markerfacecolor="white",
@@ -217,10 +216,10 @@ def _common_surface(traces: Sequence[Trace]) -> Surface:
     if not traces:
         raise TwofoldError("there is no trace to draw")
     if len(traces) > MOST_PATHS:
-        raise TwofoldError(f"a picture has room for {MOST_PATHS} paths, got {len(traces)}")
+        raise TwofoldError(f"a figure has room for {MOST_PATHS} paths, got {len(traces)}")
     surfaces = {one.surface.name: one.surface for one in traces}
     if len(surfaces) > 1:
-        raise TwofoldError(f"the traces of a picture must be on one surface, got {', '.join(surfaces)}")
+        raise TwofoldError(f"the traces of a figure must be on one surface, got {', '.join(surfaces)}")
     return traces[0].surface
 
 
@@ -243,7 +242,7 @@ def _draw_contours(axes: Axes, surface: Surface, view: Box) -> None:
     points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
     with torch.no_grad():
         values = evaluate(surface, points).numpy()
-    levels = contour_levels(values, [one.value for one in surface.minima])
+    levels = contour_levels(values, [point.value for point in surface.minima])
     shown = np.ma.masked_invalid(values)
     names = ("x", "y") if re.search(r"\by\b", surface.formula) else ("x1", "x2")
     axes.set(xlim=(left, right), ylim=(bottom, top), xlabel=names[0], ylabel=names[1])
@@ -262,7 +261,7 @@ def contour_levels(values: np.ndarray, known: Sequence[float] = ()) -> np.ndarra
     """Return at which values to draw contours, ascending.
 
     Args:
-        values: of the surface, over the picture; those that are not finite don't count.
+        values: of the surface, over the view; those that are not finite don't count.
         known: the values of minima, which may lie between the points of a grid.
     """
     finite = values[np.isfinite(values)]
@@ -272,7 +271,7 @@ def contour_levels(values: np.ndarray, known: Sequence[float] = ()) -> np.ndarra
     above = finite - lowest
     middle = float(np.median(above))
     low = float(np.quantile(above, 0.02))
-    # Half of the picture within the lowest quarter: steep walls, on which even steps would all be drawn.
+    # Half of the view within the lowest quarter: steep walls, on which even steps would all be drawn.
     if low > 0 and middle < (highest - lowest) / 4:
         return lowest + np.geomspace(low, 0.95 * (highest - lowest), _NUM_LEVELS)
     return lowest + (highest - lowest) * (np.arange(_NUM_LEVELS) + 0.5) / _NUM_LEVELS
@@ -322,7 +321,7 @@ def _is_crowded(one: Trace) -> bool:
 
 
 def _drawn(one: Trace, num_points: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return a path's coordinates in the picture; a curve's second one is the value."""
+    """Return a path's coordinates in the figure; a curve's second one is the value."""
     path = one.path[:num_points].numpy()
     return (path[:, 0], path[:, 1]) if one.surface.dimension == 2 else (path[:, 0], one.values[:num_points].numpy())
 
@@ -333,7 +332,7 @@ def _strokes(traces: Sequence[Trace]) -> list[_Stroke]:
     ]
 
 
-# Signs of the settings that decide the picture; ε does so for AdaDelta alone, whose first steps are about √ε.
+# Symbols of the settings that decide a path; ε does so for AdaDelta alone, whose first steps are about √ε.
 _SIGNS = {"lr": "η", "momentum": "γ", "gamma": "γ", "rho": "ρ", "beta1": "β₁", "beta2": "β₂", "weight_decay": "λ"}
 
 
@@ -349,7 +348,7 @@ def describe(one: Trace, *, end: bool = True) -> str:
 
 
 def _legend(axes: Axes, num_paths: int) -> None:
-    """Set the legend below the picture, where it covers nothing."""
+    """Set the legend below the axes, where it covers nothing."""
     axes.figure.legend(
         *axes.get_legend_handles_labels(),
         loc="outside lower center",

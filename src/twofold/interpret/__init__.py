@@ -1,0 +1,32 @@
+"""What a trained network sees: its feature maps, where it looks for a class, and what excites one of its channels.
+
+    from twofold.interpret import explain_image
+
+    predictor = twofold.load("runs/demo")
+    explain_image(predictor, predictor.pixels("photo.png"), classes=["Bag"]).heats
+
+| file | what |
+| --- | --- |
+| `image.py` | one image, stage by stage, and where a class is seen in it (Grad-CAM) |
+| `channel.py` | the images that excite a channel most, and where |
+| `stages.py` | the feature maps of a network, and which part of an image each element of a map depends on |
+
+These are computations; `twofold.figures.explain` draws what they return.
+"""
+
+from twofold.interpret.channel import Channel as Channel
+from twofold.interpret.channel import ChannelView as ChannelView
+from twofold.interpret.channel import Example as Example
+from twofold.interpret.channel import Peak as Peak
+from twofold.interpret.channel import check_channel as check_channel
+from twofold.interpret.channel import explain_channel as explain_channel
+from twofold.interpret.channel import most_activating as most_activating
+from twofold.interpret.channel import parse_channel as parse_channel
+from twofold.interpret.channel import peak_of as peak_of
+from twofold.interpret.image import ClassHeat as ClassHeat
+from twofold.interpret.image import Explanation as Explanation
+from twofold.interpret.image import StageView as StageView
+from twofold.interpret.image import explain_image as explain_image
+from twofold.interpret.image import grad_cam as grad_cam
+from twofold.interpret.stages import Box as Box
+from twofold.interpret.stages import stage_maps as stage_maps
