@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from processes import CommandLine
 from twofold.cli.main import main
+from twofold.proof.cost import expected_seconds
 from twofold.proof.ideas import CHAPTERS, IDEAS
 from twofold.scratch import conv
 
@@ -38,12 +40,109 @@ def test_show_prints_formula_code_helpers_and_the_fast_form(
     columns: int, monkeypatch: pytest.MonkeyPatch, twofold_command: CommandLine
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    done = twofold_command("show", "batch-norm")
+    done = twofold_command("show", "batch-norm", "--all")
     assert done.returncode == 0, done.stderr
     for words in ("Ioffe and Szegedy, 2015", "def batch_norm(", "def batch_norm_backward(", "def _per_channel("):
         assert words in done.stdout
     assert "torch.nn.functional.batch_norm" in done.stdout
     assert "scratch/norm.py:" in done.stdout
+
+
+def test_show_prints_the_idea_first_and_helpers_only_when_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "conv2d"]) == 0
+    text = capsys.readouterr().out
+    order = [
+        "y = W X",
+        "one matrix product",
+        "def conv2d(",
+        "def conv2d_backward(",
+        "torch.nn.Conv2d",
+        "LeCun et al., 1998",
+    ]
+    assert [text.index(words) for words in order] == sorted(text.index(words) for words in order)
+    assert "def pad(" not in text
+    assert "twofold show conv2d --all" in text
+    assert main(["show", "conv2d", "--all"]) == 0
+    assert "def pad(" in capsys.readouterr().out
+
+
+def test_show_without_a_name_lists_the_ideas(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ideas"]) == 0
+    listed = capsys.readouterr().out
+    assert main(["show"]) == 0
+    assert capsys.readouterr().out == listed
+
+
+def test_show_prints_what_its_file_says_of_the_idea(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, words in {
+        "batch-norm": "For each feature",
+        "softmax": "The network gives one *logit* a class",
+        "adam": "momentum over RMSProp, both corrected",
+        "iou": "A detector looks at",
+    }.items():
+        assert main(["show", name]) == 0
+        assert words in capsys.readouterr().out.partition("def ")[0], name
+
+
+@pytest.mark.parametrize(
+    ("word", "idea"),
+    [
+        ("convolution", "conv2d"),
+        ("Conv2d", "conv2d"),
+        ("batchnorm", "batch-norm"),
+        ("BatchNorm2d", "batch-norm"),
+        ("max_pool2d", "max-pool2d"),
+        ("non-maximum-suppression", "nms"),
+        ("jaccard", "iou"),
+        ("box_iou", "iou"),
+        ("mse", "squared-loss"),
+        ("log_softmax", "softmax"),
+    ],
+)
+def test_other_tools_words_are_answered_with_ours(word: str, idea: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", word]) == 2
+    assert capsys.readouterr().err.startswith(f"error: unknown idea '{word}': did you mean {idea}")
+    assert main(["ideas", word]) == 0
+    assert f"\n{idea} " in capsys.readouterr().out
+
+
+def test_ideas_with_a_word_lists_only_what_it_is_found_in(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ideas", "overlap"]) == 0
+    text = capsys.readouterr().out
+    assert "iou" in text
+    assert "conv2d" not in text
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        (["ideas"], list(IDEAS)),
+        (["verify", "local-response-norm", "adaptive-avg-pool2d", "--cases", "1"], ["adaptive-avg-pool2d"]),
+        (["cost", "local-response-norm", "nms", "--repeats", "1"], ["local-response-norm", "nms"]),
+        (["claims", "unbiased"], ["unbiased"]),
+    ],
+)
+def test_tables_fit_80_columns_and_names_stay_whole(
+    command: list[str], names: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert set(names) <= {word for line in lines for word in line.split()}
+
+
+@pytest.mark.parametrize("command", [["verify", "resnet", "--cases", "1"], ["claims", "unbiased"]])
+def test_long_work_says_first_how_long_it_takes(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command) == 0
+    assert re.search(r": about \d+ s$", capsys.readouterr().err.splitlines()[0])
+
+
+def test_cost_says_first_how_long_it_takes() -> None:
+    assert expected_seconds([IDEAS["relu"]], 7) > 2
+    assert expected_seconds(list(IDEAS.values()), 7) > expected_seconds(list(IDEAS.values()), 1)
 
 
 @pytest.mark.parametrize("name", IDEAS)
@@ -137,9 +236,9 @@ def test_cost_measures_both_forms(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert record["error"] < 1e-4
         assert "torch" in record["conditions"]
     assert f"wrote {figure}" in captured.err
-    with Image.open(figure) as picture:
-        assert picture.width > 800
-        colours = picture.convert("RGB").getcolors(maxcolors=1 << 20)
+    with Image.open(figure) as drawn:
+        assert drawn.width > 800
+        colours = drawn.convert("RGB").getcolors(maxcolors=1 << 20)
     assert colours is not None
     assert {(200, 85, 61), (47, 102, 144)} <= {colour for _, colour in colours}
 
@@ -158,7 +257,7 @@ def test_cost_prints_a_table_and_draws_svg(tmp_path: Path, capsys: pytest.Captur
         (["cost", "relu", "--repeats", "0"], "--repeats must be 1 or more"),
         (["cost", "relu", "--figure", "cost.gif"], "--figure must end in .png, .svg, .pdf"),
         (["verify", "--cases", "0"], "--cases must be 1 or more"),
-        (["show"], "NAME"),
+        (["ideas", "zzz"], "no idea has 'zzz' in it"),
     ],
 )
 def test_wrong_use_is_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -306,7 +306,7 @@ def test_normalize_by_the_images_own_statistics_gives_mean_0_and_variance_1() ->
         (lambda x: augment.adjust_contrast(x, math.nan), "contrast_factor must be 0 or more, got nan"),
         (lambda x: augment.adjust_saturation(x, math.inf), "saturation_factor must be 0 or more, got inf"),
         (lambda x: augment.adjust_hue(x, 0.6), "hue_factor must lie in -0.5..0.5.*got 0.6"),
-        (lambda x: augment.normalize(x.float(), [0.5], [0.5]), "need 3 numbers, one a channel, got 1 and 1"),
+        (lambda x: augment.normalize(x.float(), [0.5], [0.5]), "need 3 values, one a channel, got 1 and 1"),
         (lambda x: augment.normalize(x.float(), [0.5] * 3, [0.5, -1.0, 0.5]), "std must be above 0, got"),
         (lambda x: augment.draw_flip(1.5), "p must lie in 0..1, got 1.5"),
         (lambda x: augment.draw_resized_crop(0, 4), "height and width must be 1 px or more, got 0 and 4"),

@@ -196,7 +196,7 @@ BOX = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
     ("call", "named"),
     [
         (lambda: boxes.anchors(0, 3, [0.5], [1.0]), "height and width must be 1 or more, got 0 and 3"),
-        (lambda: boxes.anchors(3, 3, [], [1.0]), "sizes and ratios need one number or more"),
+        (lambda: boxes.anchors(3, 3, [], [1.0]), "sizes and ratios need one value or more"),
         (lambda: boxes.anchors(3, 3, [0.5], [0.0]), "all above 0, got .0.5. and .0.0."),
         (lambda: boxes.anchors(3, 3, [0.5], [1.0], (0, 5)), "image_size must be 1 px or more, got .0, 5."),
         (
@@ -206,7 +206,7 @@ BOX = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
         (lambda: boxes.match(BOX, BOX, 1.5), "threshold must lie in 0..1, got 1.5"),
         (lambda: boxes.nms(BOX, torch.ones(1), -0.1), "threshold must lie in 0..1, got -0.1"),
         (lambda: boxes.offsets(BOX, BOX * torch.tensor([1, 1, 0, 1])), "a width and a height above 0"),
-        (lambda: boxes.offsets(BOX, BOX, (0.1, 0.1, 0.0, 0.2)), "variances must be four numbers above 0"),
+        (lambda: boxes.offsets(BOX, BOX, (0.1, 0.1, 0.0, 0.2)), "variances must be four values above 0"),
     ],
 )
 def test_errors_name_the_argument_and_its_value(call: Callable[[], object], named: str) -> None:

@@ -14,7 +14,7 @@ import tyro
 from twofold.cli.parse import check_figure, parse
 from twofold.errors import TwofoldError
 from twofold.proof.ideas import find
-from twofold.terminal import loading, note, output, track
+from twofold.terminal import loading, note, output, print_table, track
 
 if TYPE_CHECKING:
     from twofold.proof.cost import Cost
@@ -47,10 +47,13 @@ def run(arguments: Sequence[str]) -> int:
     with loading("torch"):
         import torch
 
-        from twofold.proof.cost import cost, has_cost
+        from twofold.proof.cost import cost, expected_seconds, has_cost
 
     if not parsed.names:
         ideas = [idea for idea in ideas if has_cost(idea)]
+    expected = expected_seconds(ideas, parsed.repeats)
+    if expected >= 2:
+        note(f"{len(ideas)} ideas, each form {parsed.repeats} times: about {expected:.0f} s")
     costs = [cost(idea, repeats=parsed.repeats) for idea in track(ideas, total=len(ideas), label="measuring ideas")]
     conditions = (
         f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32, "
@@ -60,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
         for measured in costs:
             print(json.dumps(_record(measured, conditions), ensure_ascii=False))
     else:
-        output().print(_table(costs, conditions))
+        _print_table(costs, conditions)
     if parsed.figure is not None:
         from twofold.figures.cost import draw_costs
 
@@ -69,25 +72,25 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _table(costs: Sequence[Cost], conditions: str) -> Any:
-    from rich.table import Table
-
-    table = Table(caption=conditions)
-    table.add_column("idea", no_wrap=True)
-    for column in ("read ms", "run ms", "time", "read MiB", "run MiB", "memory", "error"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("on", overflow="fold")
+def _print_table(costs: Sequence[Cost], conditions: str) -> None:
+    print_table(
+        ("idea", ">read ms", ">run ms", ">ratio", ">read MiB", ">run MiB", ">ratio", ">error"),
+        [
+            (
+                measured.idea.name,
+                *(f"{form.seconds * 1000:.2f}" for form in (measured.read, measured.run)),
+                f"{measured.time_ratio:.1f}x",
+                *(f"{form.peak_bytes / 2**20:.1f}" for form in (measured.read, measured.run)),
+                f"{measured.memory_ratio:.1f}x",
+                f"{measured.error:.0e}",
+            )
+            for measured in costs
+        ],
+        caption=conditions,
+    )
+    output().print()
     for measured in costs:
-        table.add_row(
-            measured.idea.name,
-            *(f"{form.seconds * 1000:.2f}" for form in (measured.read, measured.run)),
-            f"{measured.time_ratio:.1f}x",
-            *(f"{form.peak_bytes / 2**20:.1f}" for form in (measured.read, measured.run)),
-            f"{measured.memory_ratio:.1f}x",
-            f"{measured.error:.0e}",
-            measured.work,
-        )
-    return table
+        output().print(f"{measured.idea.name} was measured on {measured.work}", markup=False)
 
 
 def _record(measured: Cost, conditions: str) -> dict[str, Any]:

@@ -1,19 +1,25 @@
-"""`twofold ideas`: every idea by chapter, with its two forms."""
+"""`twofold ideas [WORD]`: every idea by chapter, or those that a word is found in."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
 
 from twofold.cli.parse import parse
-from twofold.proof.ideas import CHAPTERS, IDEAS, Idea
-from twofold.terminal import output
+from twofold.errors import TwofoldError
+from twofold.proof.ideas import CHAPTERS, IDEAS, search
+from twofold.terminal import output, print_table
 
 
 @dataclasses.dataclass(kw_only=True)
 class IdeasArguments:
-    """List the ideas: what each is, where to read it, what runs it, who found it."""
+    """List the ideas by chapter: what each is, and the file to read. With a word, only those that it is found in."""
 
+    word: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[WORD]")] = None
+    """A part of a name (also of other tools' names), of a title, a paper's author or a file."""
     markdown: bool = False
     """Print Markdown instead: docs/ideas.md is made of it."""
 
@@ -24,16 +30,15 @@ def run(arguments: Sequence[str]) -> int:
     if parsed.markdown:
         print(as_markdown())
         return 0
-    from rich.table import Table
-
+    found = list(IDEAS.values()) if parsed.word is None else search(parsed.word)
+    if not found:
+        raise TwofoldError(f"no idea has {parsed.word!r} in it; twofold ideas lists them all")
     for chapter in CHAPTERS:
-        table = Table(title=chapter, title_justify="left", title_style="bold", width=None, expand=False)
-        for column in ("idea", "what it is", "read", "run", "source"):
-            table.add_column(column, overflow="fold")
-        for idea in _in(chapter):
-            table.add_row(idea.name, idea.title, _file(idea), idea.run[0].replace(":", "."), idea.source)
-        output().print(table)
-    output().print("twofold show NAME prints the code of one; twofold verify proves them all")
+        rows = [(idea.name, idea.title, idea.file) for idea in found if idea.chapter == chapter]
+        if rows:
+            print_table(("idea", "what it is…", "to read"), rows, title=f"{chapter}\n")
+            output().print()
+    output().print("twofold show NAME prints one; twofold verify proves them all")
     return 0
 
 
@@ -54,18 +59,11 @@ def as_markdown() -> str:
             "| idea | formula | read | run | source |",
             "| --- | --- | --- | --- | --- |",
         ]
-        for idea in _in(chapter):
+        for idea in IDEAS.values():
+            if idea.chapter != chapter:
+                continue
             formula = idea.formula.replace("|", "\\|")
-            link = f"[{_file(idea)}](../src/twofold/{_file(idea)})"
+            link = f"[{idea.file}](../src/twofold/{idea.file})"
             run = idea.run[0].replace(":", ".")
             lines.append(f"| **{idea.name}**: {idea.title} | {formula} | {link} | `{run}` | {idea.source} |")
     return "\n".join(lines)
-
-
-def _in(chapter: str) -> list[Idea]:
-    return [idea for idea in IDEAS.values() if idea.chapter == chapter]
-
-
-def _file(idea: Idea) -> str:
-    """Return the file of the readable form, e.g. scratch/conv.py."""
-    return idea.read[0].partition(":")[0].replace(".", "/") + ".py"

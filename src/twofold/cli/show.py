@@ -1,62 +1,67 @@
-"""`twofold show NAME`: an idea's formula, its readable form with the source highlighted, and its fast form."""
+"""`twofold show NAME`: an idea in words, its formula, its readable form; then its fast form, and the paper."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from twofold.cli.parse import parse
-from twofold.errors import check_known
-from twofold.proof.ideas import IDEAS, Idea, resolve
+from twofold.proof.ideas import IDEAS, Idea, plain, resolve, unknown
 from twofold.terminal import loading, output
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_BESIDE_FROM = 150  # columns; narrower terminals get the fast form below
-_FAST_WIDTH = 60
-
 
 @dataclasses.dataclass(kw_only=True)
 class ShowArguments:
-    """Show an idea: formula, source code of the readable form, the fast form, the paper."""
+    """Show an idea: what it is, the formula, the readable code; then its fast form, the paper, and what to read next.
 
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    Without a name, list the ideas.
+    """
+
+    name: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]")] = None
     """An idea (see `twofold ideas`), or one of its functions, e.g. conv2d_backward."""
+    all: bool = False
+    """Print the functions that the readable form calls, too."""
 
 
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold show`."""
     parsed = parse(ShowArguments, arguments, verb="show")
+    if parsed.name is None:
+        from twofold.cli import ideas
+
+        return ideas.run([])
     idea, names = _find(parsed.name)
     with loading("torch"):
         functions = {name: resolve(f"twofold.{name}") for name in names}
+        helpers = {name: resolve(f"twofold.{name}") for name in idea.parts if names == idea.read}
+        helpers |= _private(functions | helpers)
         fast = {name: resolve(name) for name in idea.run}
-    from rich.console import Group
-    from rich.table import Table
     from rich.text import Text
 
     console = output()
-    head = Text.assemble(
-        (f"{idea.name}: {idea.title}\n", "bold"), (f"{idea.chapter} · {idea.source}\n\n", "dim"), f"  {idea.formula}\n"
-    )
-    console.print(head)
-    functions |= _helpers(functions)
-    read = Group(*(_source(name, function) for name, function in functions.items()))
-    run_form = Group(*(_signature(name, function) for name, function in fast.items()))
-    if console.is_terminal and console.width >= _BESIDE_FROM:
-        table = Table(show_edge=False, box=None, padding=(0, 2), pad_edge=False, expand=True)
-        table.add_column("to read", ratio=1)
-        table.add_column("to run", width=_FAST_WIDTH)
-        table.add_row(read, run_form)
-        console.print(table)
-    else:
-        console.print(Group(Text("to read\n", style="bold"), read, Text("\nto run\n", style="bold"), run_form))
-    console.print(Text(f"\ntwofold verify {idea.name} proves that they agree; twofold cost {idea.name} measures both"))
+    console.print(Text.assemble((f"{idea.name}: {idea.title}\n\n", "bold"), f"  {idea.formula}\n"))
+    console.print(Text(_paragraph(idea, functions) + "\n"))
+    for name, function in (functions | helpers if parsed.all else functions).items():
+        console.print(_source(name, function))
+    console.print(Text("the fast form", style="bold"))
+    for name, function in fast.items():
+        console.print(_signature(name, function))
+    console.print(Text.assemble(("\nthe paper\n", "bold"), idea.source, ("\n\nwhat to read next", "bold")))
+    if helpers and not parsed.all:
+        short = [name.partition(":")[2] for name in helpers]
+        console.print(Text(f"twofold show {parsed.name} --all   prints {', '.join(short)} too"))
+    console.print(Text(f"twofold verify {idea.name}   proves that both forms agree"))
+    if idea.parity().typical is not None:
+        console.print(Text(f"twofold cost {idea.name}   measures both"))
+    console.print(Text(f"src/twofold/{idea.file}   has the derivations, scratch/README.md the order of reading"))
     return 0
 
 
@@ -68,13 +73,14 @@ def _find(name: str) -> tuple[Idea, tuple[str, ...]]:
     """
     if name in IDEAS:
         return IDEAS[name], IDEAS[name].read
-    functions = {full.partition(":")[2]: (idea, full) for idea in IDEAS.values() for full in idea.read}
-    check_known("idea", name, IDEAS | functions)
-    idea, full = functions[name]
-    return idea, (full,)
+    for idea in IDEAS.values():
+        for full in (*idea.read, *idea.parts):
+            if full.partition(":")[2] == name:
+                return idea, (full,)
+    raise unknown(name)
 
 
-def _helpers(functions: dict[str, Any]) -> dict[str, Any]:
+def _private(functions: dict[str, Any]) -> dict[str, Any]:
     """Return the private functions of the same files that `functions` call, and those that these call."""
     found: dict[str, Any] = {}
     waiting = list(functions.items())
@@ -92,6 +98,20 @@ def _helpers(functions: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _paragraph(idea: Idea, functions: dict[str, Any]) -> str:
+    """Return what the file says of the idea: the paragraph with its name in bold type, or else the first."""
+    module = inspect.getmodule(next(iter(functions.values())))
+    # A point of a list is a paragraph, and what is indented below one belongs to it.
+    _, *paragraphs = re.split(r"\n\n(?! )|\n(?=- )", (inspect.getdoc(module) or "").strip())
+    bold = [" ".join(re.findall(r"\*\*(.+?)\*\*", paragraph)).lower().replace("-", " ") for paragraph in paragraphs]
+    about = paragraphs[0]
+    for name in (*reversed(idea.also), idea.name):
+        for paragraph, words in zip(paragraphs, bold, strict=True):
+            if plain(name) in {plain(phrase) for phrase in (words, *words.split(), *words.split(" and "))}:
+                about = paragraph.removeprefix("- ").replace("\n  ", "\n")
+    return about.replace("**", "")
+
+
 def _source(name: str, function: Any) -> RenderableType:
     from rich.console import Group
     from rich.syntax import Syntax
@@ -99,27 +119,19 @@ def _source(name: str, function: Any) -> RenderableType:
 
     lines, first = inspect.getsourcelines(function)
     file = name.partition(":")[0].replace(".", "/") + ".py"
-    # Not a box and no line numbers: what is shown can be copied and run.
+    # Without a frame and line numbers, so that what is shown can be copied and run.
     code = Syntax("".join(lines), "python", background_color="default", word_wrap=True)
     return Group(Text(f"{file}:{first}", style="dim"), code, Text(""))
 
 
 def _signature(name: str, function: Any) -> RenderableType:
-    """Return a fast form's name, arguments and first sentence; many are compiled and have no source to show."""
-    from rich.console import Group
+    """Return a fast form's name and arguments; many are compiled and have no source to show."""
     from rich.syntax import Syntax
-    from rich.text import Text
 
-    called = name.replace(":", ".")
     try:
         signature = str(inspect.signature(function))
     except (TypeError, ValueError):
-        signature = ""
-    paragraphs = [part.strip() for part in (inspect.getdoc(function) or "").split("\n\n") if part.strip()]
-    # Compiled functions have their signature as the first paragraph of their documentation.
-    if not signature and paragraphs and "(" in paragraphs[0]:
-        signature = paragraphs[0][paragraphs[0].index("(") :]
-        paragraphs = paragraphs[1:]
-    summary = " ".join(paragraphs[0].split()) if paragraphs else ""
-    code = Syntax(f"{called}{signature}", "python", background_color="default", word_wrap=True)
-    return Group(code, Text(summary, style="dim"), Text(""))
+        # Compiled functions have their signature as the first paragraph of their documentation.
+        first = (inspect.getdoc(function) or "").strip().partition("\n\n")[0]
+        signature = first[first.index("(") :] if "(" in first else ""
+    return Syntax(f"{name.replace(':', '.')}{signature}", "python", background_color="default", word_wrap=True)

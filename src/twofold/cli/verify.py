@@ -12,7 +12,7 @@ import tyro
 from twofold.cli.parse import parse
 from twofold.errors import TwofoldError
 from twofold.proof.ideas import find
-from twofold.terminal import loading, note, output, track
+from twofold.terminal import loading, note, output, print_table, track
 
 if TYPE_CHECKING:
     from twofold.proof.verify import Verdict
@@ -27,7 +27,7 @@ class VerifyArguments:
     names: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = dataclasses.field(
         default_factory=list
     )
-    """Ideas to prove (see `twofold ideas`); all of them if left out."""
+    """Ideas to prove (see `twofold ideas`); all of them if left out. Named ones are shown with what was covered."""
     cases: int = 30
     """How many drawn cases of each, beside the edge cases."""
     json: bool = False
@@ -41,8 +41,11 @@ def run(arguments: Sequence[str]) -> int:
         raise TwofoldError(f"--cases must be 1 or more, got {parsed.cases}")
     ideas = find(parsed.names)
     with loading("torch"):
-        from twofold.proof.verify import verify
+        from twofold.proof.verify import expected_seconds, verify
 
+    expected = expected_seconds(ideas, parsed.cases)
+    if expected >= 2:
+        note(f"{len(ideas)} ideas, {parsed.cases} drawn cases of each and the edge cases: about {expected:.0f} s")
     verdicts = [
         verify(idea, num_drawn=parsed.cases) for idea in track(ideas, total=len(ideas), label="verifying ideas")
     ]
@@ -50,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
         for verdict in verdicts:
             print(json.dumps(_record(verdict), ensure_ascii=False))
     else:
-        output().print(_table(verdicts))
+        _print_table(verdicts, details=bool(parsed.names))
     for verdict in verdicts:
         for miss in verdict.misses[:_MOST_MISSES]:
             note(f"{verdict.idea.name}: {miss}")
@@ -62,38 +65,38 @@ def run(arguments: Sequence[str]) -> int:
     return 1 if missed else 0
 
 
-def _table(verdicts: Sequence[Verdict]) -> Any:
+def _print_table(verdicts: Sequence[Verdict], *, details: bool) -> None:
     import torch
-    from rich.table import Table
 
     from twofold.proof.parity import KINDS, TOLERANCE
     from twofold.proof.verify import worst
 
-    caption = (
-        "largest error relative to the largest number of a result; allowed: "
-        f"{TOLERANCE[torch.float64]:.0e} in float64, {TOLERANCE[torch.float32]:.0e} in float32"
+    print_table(
+        ("", "idea", ">cases", *(f">{kind}" for kind in KINDS), ">float32"),
+        [
+            (
+                "✓" if verdict.holds else "✗",
+                verdict.idea.name,
+                str(verdict.num_cases),
+                *(_error(verdict.error(kind)) for kind in KINDS),
+                _error(worst(verdict, torch.float32)),
+            )
+            for verdict in verdicts
+        ],
+        caption=(
+            "Largest errors in float64 by kind, in float32 of any kind,\n"
+            "relative to the largest element of a result. "
+            f"Allowed: {TOLERANCE[torch.float64]:.0e}, {TOLERANCE[torch.float32]:.0e}."
+        ),
     )
-    table = Table(caption=caption)
-    table.add_column("")
-    table.add_column("idea", no_wrap=True)
-    for column in ("cases", *KINDS, "float32"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("covered", overflow="fold")
-    table.add_column("refused by both", overflow="fold")
-    for verdict in verdicts:
-        errors = [verdict.error(kind) for kind in KINDS]
-        table.add_row(
-            "[green]✓[/green]" if verdict.holds else "[red]✗[/red]",
-            verdict.idea.name,
-            str(verdict.num_cases),
-            *(_number(error) for error in (*errors, worst(verdict, torch.float32))),
-            ", ".join(verdict.covered),
-            ", ".join(verdict.refused),
-        )
-    return table
+    if details:
+        for verdict in verdicts:
+            output().print(f"\n{verdict.idea.name} covers: {', '.join(verdict.covered) or 'drawn cases'}", markup=False)
+            if verdict.refused:
+                output().print(f"refused by both forms: {', '.join(verdict.refused)}", markup=False)
 
 
-def _number(error: float | None) -> str:
+def _error(error: float | None) -> str:
     if error is None:
         return ""
     return "0" if error == 0 else f"{error:.0e}"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from twofold.errors import TwofoldError
-from twofold.scratch import activation, conv, dropout, linear, loss, norm, pool
+from twofold.scratch import activation, conv_pieces, dropout, linear, loss, norm, pool
 
 M = TypeVar("M", bound=nn.Module)
 Forward = Callable[..., tuple[Tensor, tuple[Tensor, ...]]]
@@ -64,7 +64,7 @@ class ScratchLinear(nn.Linear):
 
 
 class ScratchConv2d(nn.Conv2d):
-    """`nn.Conv2d` on `scratch.conv`."""
+    """`nn.Conv2d` on `scratch.conv_pieces`."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the cross-correlation plus the bias."""
@@ -76,8 +76,8 @@ class ScratchConv2d(nn.Conv2d):
         }
         need_x = input.requires_grad
         return _run(
-            lambda x, weight, bias: (conv.conv2d(x, weight, bias, **options), (x, weight)),
-            lambda grad, x, weight: conv.conv2d_backward(grad, x, weight, **options, need_x=need_x),
+            lambda x, weight, bias: (conv_pieces.conv2d(x, weight, bias, **options), (x, weight)),
+            lambda grad, x, weight: conv_pieces.conv2d_backward(grad, x, weight, **options, need_x=need_x),
             input,
             self.weight,
             self.bias,

@@ -1,8 +1,7 @@
-"""What the abstraction costs: time, memory and largest error of both forms of an idea, on this machine.
+"""What readable code costs: time, memory and largest error of both forms of an idea, on this machine.
 
-Both forms are run by turns on the same inputs, so that whatever else the machine does meets both alike. Memory is the
-most that was held at once beyond the inputs, from the records of torch's allocator; what a kernel sets aside for itself
-outside of it is not seen.
+Both forms are run by turns on the same inputs, so that other load on the machine slows both alike. Memory is the peak
+beyond the inputs, from the records of torch's allocator; memory that a kernel allocates by other means is not counted.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,17 @@ import torch
 from twofold.errors import TwofoldError
 from twofold.proof.ideas import Idea
 from twofold.proof.parity import Case, Results, cast, compare
+
+# Seconds on one core of an Intel Xeon server, torch 2.15: what an idea takes besides its repeats (the first call,
+# memory, the error), and a call of both forms.
+_ONCE_SECONDS, _SLOW_ONCE = (
+    0.2,
+    {
+        **dict.fromkeys(("sigmoid", "tanh", "relu"), 3.5),
+        **dict.fromkeys(("conv2d", "conv2d-pieces", "max-pool2d", "avg-pool2d", "local-response-norm"), 1.3),
+    },
+)
+_REPEAT_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,11 @@ class Cost:
 def has_cost(idea: Idea) -> bool:
     """Return whether the idea has a case of realistic size."""
     return idea.parity().typical is not None
+
+
+def expected_seconds(ideas: Sequence[Idea], repeats: int) -> float:
+    """Return about how long `cost` takes for all of `ideas`, from what it took on one core of a server."""
+    return sum(_SLOW_ONCE.get(idea.name, _ONCE_SECONDS) + repeats * _REPEAT_SECONDS for idea in ideas)
 
 
 def cost(idea: Idea, *, repeats: int = 5) -> Cost:

@@ -2,7 +2,7 @@
 
 `twofold ideas`, `twofold show`, `twofold verify` and `twofold cost`, the parity tests and the index in the docs are all
 read from here. A new idea is one entry, and the functions that it names. The table holds names only and imports
-nothing heavy, so that it can be listed at once; `resolve` turns a name into what it stands for.
+nothing heavy, so that it can be listed at once; `resolve` imports what a name stands for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from twofold.errors import check_known
+from twofold.errors import TwofoldError, nearest
 
 if TYPE_CHECKING:
     from twofold.proof.parity import Parity
@@ -33,9 +33,11 @@ class Idea:
         name: what it is called on the command line.
         title: what it is, in a few words.
         chapter: one of `CHAPTERS`.
+        also: what else it is called, here or in other tools.
         formula: the heart of it, in plain text.
         source: who, and when.
-        read: the readable form: "module:function" in `twofold.scratch`, in reading order, forward before backward.
+        read: the readable form: "module:function" in `twofold`, in reading order, forward before backward.
+        parts: further functions that the readable form is built from.
         run: the fast form: "module:name" of what to call, first the one to use.
         proof: "module:name" of its `Parity` in `twofold.proof.cases`.
         lab: the lab that shows it, where there is one.
@@ -44,21 +46,38 @@ class Idea:
     name: str
     title: str
     chapter: str
+    also: tuple[str, ...] = ()
     formula: str
     source: str
     read: tuple[str, ...]
+    parts: tuple[str, ...] = ()
     run: tuple[str, ...]
     proof: str
     lab: str | None = None
+
+    @property
+    def file(self) -> str:
+        """The file of the readable form, e.g. scratch/conv.py."""
+        return self.read[0].partition(":")[0].replace(".", "/") + ".py"
 
     def parity(self) -> Parity:
         """Return how the idea is proved."""
         found: Parity = resolve(f"twofold.proof.cases.{self.proof}")
         return found
 
-    def functions(self) -> list[Any]:
-        """Return the functions and classes of the readable form."""
-        return [resolve(f"twofold.{name}") for name in self.read]
+    def is_called(self, name: str) -> bool:
+        """Return whether `name` is another name of this idea: one of `also`, or a function of either form."""
+        functions = (full.rpartition(":")[2] for full in (*self.read, *self.parts, *self.run))
+        return plain(name) in map(plain, (self.name, *self.also, *functions))
+
+
+def plain(name: str) -> str:
+    """Return a name without what spellings differ in: case, and all but letters and digits.
+
+    >>> plain("Batch-Norm"), plain("batch_norm")
+    ('batchnorm', 'batchnorm')
+    """
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def resolve(name: str) -> Any:
@@ -74,10 +93,36 @@ def find(names: Iterable[str]) -> list[Idea]:
     """Return the ideas called `names`, or all of them if there are none.
 
     Raises:
-        TwofoldError: an unknown name; the message has the nearest ones.
+        TwofoldError: an unknown name; the message has what it is called here, or the nearest names.
     """
     wanted = list(names)
-    return [IDEAS[check_known("idea", name, IDEAS)] for name in wanted] if wanted else list(IDEAS.values())
+    for name in wanted:
+        if name not in IDEAS:
+            raise unknown(name)
+    return [IDEAS[name] for name in wanted] if wanted else list(IDEAS.values())
+
+
+def search(word: str) -> list[Idea]:
+    """Return the ideas that a word is found in: in a name, the title, the chapter, the source or the file."""
+
+    def found_in(idea: Idea) -> bool:
+        texts = (idea.name, *idea.also, idea.title, idea.chapter, idea.source, idea.file, *idea.read, *idea.run)
+        return any(plain(word) in plain(text) for text in texts)
+
+    return [idea for idea in IDEAS.values() if found_in(idea)] if plain(word) else []
+
+
+def unknown(name: str) -> TwofoldError:
+    """Return the error about an idea that does not exist: what it is called here, else the nearest names."""
+    meant = [idea.name for idea in IDEAS.values() if idea.is_called(name)]
+    close = nearest(name, IDEAS)
+    if meant:
+        hint = f"did you mean {' or '.join(meant)}?"
+    elif close.startswith("did you mean"):
+        hint = close
+    else:
+        hint = "twofold ideas lists them, twofold ideas WORD searches"
+    return TwofoldError(f"unknown idea {name!r}: {hint}")
 
 
 def _scratch(module: str, *functions: str) -> tuple[str, ...]:
@@ -88,11 +133,13 @@ _ENTRIES = (
     # Regression and the training loop
     Idea(
         name="synthetic-data",
-        title="made-up points whose answer is known",
+        title="synthetic points whose answer is known",
         chapter=REGRESSION,
+        also=("toy data", "made-up data"),
         formula="y = X w + b + ε,  ε ~ N(0, σ²)",
         source="Gauss, 1809",
-        read=_scratch("data", "normal", "synthetic_regression"),
+        read=_scratch("data", "synthetic_regression"),
+        parts=_scratch("data", "normal"),
         run=("torch:normal", "torch.nn.functional:linear"),
         proof="basics:synthetic_data",
     ),
@@ -100,6 +147,7 @@ _ENTRIES = (
         name="minibatches",
         title="a few random examples at a time, with and without replacement",
         chapter=REGRESSION,
+        also=("minibatch", "mini-batch", "batches", "data loader", "shuffle", "sampling"),
         formula="g = 1/|B| Σ_{i in B} ∇f_i(x),  E[g] = ∇f(x)",
         source="Robbins and Monro, 1951; Bottou, Curtis and Nocedal, 2018",
         read=_scratch("data", "batches", "data_iter"),
@@ -110,19 +158,11 @@ _ENTRIES = (
         name="initialisation",
         title="weights of the right size to start from",
         chapter=REGRESSION,
+        also=("init", "initialization", "xavier", "glorot", "kaiming", "he"),
         formula="Xavier: Var(W) = 2/(fan_in + fan_out);  Kaiming: Var(W) = 2/fan",
         source="Glorot and Bengio, 2010; He et al., 2015",
-        read=_scratch(
-            "init",
-            "constant",
-            "normal",
-            "uniform",
-            "fans",
-            "xavier_uniform",
-            "xavier_normal",
-            "kaiming_uniform",
-            "kaiming_normal",
-        ),
+        read=_scratch("init", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal", "fans"),
+        parts=_scratch("init", "constant", "normal", "uniform"),
         run=("torch.nn.init:xavier_uniform_", "torch.nn.init:kaiming_normal_"),
         proof="basics:initialisation",
     ),
@@ -130,6 +170,7 @@ _ENTRIES = (
         name="linear",
         title="the dense layer: linear and softmax regression, and half of every perceptron",
         chapter=REGRESSION,
+        also=("dense layer", "fully connected", "fc", "affine", "linear regression"),
         formula="y = x Wᵀ + b;  ∂L/∂x = g W,  ∂L/∂W = gᵀ x,  ∂L/∂b = Σ g",
         source="Legendre, 1805; Rosenblatt, 1958",
         read=_scratch("linear", "linear", "linear_backward"),
@@ -140,6 +181,7 @@ _ENTRIES = (
         name="sigmoid",
         title="the S-shaped activation, to 0..1",
         chapter=REGRESSION,
+        also=("logistic", "activation"),
         formula="σ(x) = 1/(1 + e⁻ˣ);  σ' = σ(1 − σ)",
         source="Verhulst, 1838; Rumelhart, Hinton and Williams, 1986",
         read=_scratch("activation", "sigmoid", "sigmoid_backward"),
@@ -150,6 +192,7 @@ _ENTRIES = (
         name="tanh",
         title="the S-shaped activation, to −1..1",
         chapter=REGRESSION,
+        also=("hyperbolic tangent", "activation"),
         formula="tanh x = 2σ(2x) − 1;  tanh' = 1 − tanh²",
         source="LeCun et al., Efficient backprop, 1998",
         read=_scratch("activation", "tanh", "tanh_backward"),
@@ -160,6 +203,7 @@ _ENTRIES = (
         name="relu",
         title="the activation that is on or off",
         chapter=REGRESSION,
+        also=("rectifier", "rectified linear unit", "activation"),
         formula="max(x, 0);  slope 1 where x > 0, else 0",
         source="Nair and Hinton, 2010",
         read=_scratch("activation", "relu", "relu_backward"),
@@ -168,9 +212,10 @@ _ENTRIES = (
     ),
     Idea(
         name="squared-loss",
-        title="how far off a number is",
+        title="how far off a predicted value is",
         chapter=REGRESSION,
-        formula="notes: ½(ŷ − y)² each;  torch: mean of (ŷ − y)²",
+        also=("mse", "l2 loss", "mean squared error", "loss"),
+        formula="D2L: ½(ŷ − y)² each;  torch: mean of (ŷ − y)²",
         source="Legendre, 1805",
         read=_scratch("loss", "squared_loss", "squared_loss_backward", "mse_loss", "mse_loss_backward"),
         run=("torch.nn.functional:mse_loss", "torch.nn:MSELoss"),
@@ -178,31 +223,34 @@ _ENTRIES = (
     ),
     Idea(
         name="softmax",
-        title="numbers into probabilities",
+        title="logits into probabilities",
         chapter=REGRESSION,
+        also=("log softmax", "probabilities", "activation"),
         formula="p_k = exp(z_k) / Σ_j exp(z_j);  ∂L/∂z = p (g − Σ g p)",
         source="Bridle, 1990",
-        read=_scratch("loss", "log_softmax", "log_softmax_backward", "softmax", "softmax_backward"),
+        read=_scratch("loss", "softmax", "softmax_backward", "log_softmax", "log_softmax_backward"),
         run=("torch.nn.functional:softmax", "torch.nn.functional:log_softmax"),
         proof="basics:softmax",
     ),
     Idea(
         name="cross-entropy",
-        title="how surprised the probabilities are by the true class, with label smoothing",
+        title="minus the logarithm of the true class's probability, with label smoothing",
         chapter=REGRESSION,
+        also=("log loss", "nll", "negative log likelihood", "label smoothing", "loss"),
         formula="L = −Σ_k q_k log p_k,  q = (1 − ε) onehot + ε/K;  ∂L/∂z = p − q",
         source="Shannon, 1948; Szegedy et al., 2016",
-        read=_scratch("loss", "smooth_targets", "cross_entropy", "cross_entropy_backward"),
+        read=_scratch("loss", "cross_entropy", "cross_entropy_backward", "smooth_targets"),
         run=("torch.nn.functional:cross_entropy", "torch.nn:CrossEntropyLoss"),
         proof="basics:cross_entropy",
     ),
     Idea(
         name="dropout",
-        title="switch off a random part, so that none is relied upon",
+        title="set a random part to zero, so that no value is relied upon",
         chapter=REGRESSION,
+        also=("regularisation",),
         formula="y = m x,  m = 0 with probability p, else 1/(1 − p)",
         source="Hinton et al., 2012; Srivastava et al., 2014",
-        read=_scratch("dropout", "dropout_mask", "dropout", "dropout_backward"),
+        read=_scratch("dropout", "dropout", "dropout_mask", "dropout_backward"),
         run=("torch.nn.functional:dropout", "torch.nn:Dropout"),
         proof="basics:dropout_parity",
     ),
@@ -210,9 +258,11 @@ _ENTRIES = (
         name="mlp",
         title="the multilayer perceptron, and back-propagation through a list of layers",
         chapter=REGRESSION,
+        also=("perceptron", "multilayer perceptron", "backprop", "backpropagation", "back-propagation"),
         formula="y = f_n(… f_1(x));  the gradient goes back through f_n, …, f_1 in turn",
         source="Rumelhart, Hinton and Williams, 1986",
-        read=_scratch("network", "Layer", "Linear", "ReLU", "BatchNorm", "Dropout", "Sequential", "mlp"),
+        read=_scratch("network", "mlp", "Sequential", "Layer"),
+        parts=_scratch("network", "Linear", "ReLU", "BatchNorm", "Dropout"),
         run=("torch.nn:Sequential",),
         proof="networks:mlp",
     ),
@@ -220,6 +270,7 @@ _ENTRIES = (
         name="five-steps",
         title="data, model, loss, optimiser, training: linear regression by hand",
         chapter=REGRESSION,
+        also=("training loop", "train", "linear regression"),
         formula="for each batch: ŷ = f(x), L(ŷ, y), g = ∂L/∂w, w ← w − ηg",
         source="Robbins and Monro, 1951",
         read=_scratch("train", "linear_regression"),
@@ -230,6 +281,7 @@ _ENTRIES = (
         name="parameter-groups",
         title="weights with their own learning rates, changed by hand while training",
         chapter=REGRESSION,
+        also=("param groups", "optimizer", "optimiser", "weight decay"),
         formula="for each group: x ← x − η_group g",
         source="torch.optim",
         read=_scratch("optim", "Optimizer", "decayed"),
@@ -239,8 +291,9 @@ _ENTRIES = (
     # Convolution
     Idea(
         name="cross-correlation",
-        title="one kernel slid over one picture; a kernel learned from data",
+        title="one kernel slid over one image; a kernel learned from data",
         chapter=CONVOLUTION,
+        also=("correlation", "kernel", "filter", "edge detection"),
         formula="y[r, c] = Σ_i Σ_j x[r + i, c + j] w[i, j]",
         source="Fukushima, 1980; LeCun et al., 1998",
         read=_scratch("conv", "cross_correlation"),
@@ -251,30 +304,32 @@ _ENTRIES = (
         name="conv2d",
         title="convolution: channels, stride, padding on each side, dilation, groups",
         chapter=CONVOLUTION,
+        also=("convolution", "conv", "im2col", "unfold", "stride", "padding", "dilation", "groups", "depthwise"),
         formula="y = W X, X the windows as columns;  ∂L/∂W = G Xᵀ, ∂L/∂X = Wᵀ G;  side ⌊(n − d(k − 1) − 1 + p)/s⌋ + 1",
         source="LeCun et al., 1998; Chellapilla, Puri and Simard, 2006 (columns); Yu and Koltun, 2016 (dilation)",
-        read=_scratch(
-            "conv",
-            "conv2d",
-            "conv2d_backward",
-            "output_size",
-            "pair",
-            "pad",
-            "unpad",
-            "windows",
-            "columns",
-            "sum_columns",
-            "met",
-            "strips",
-            "images_last",
-        ),
+        read=_scratch("conv", "conv2d", "conv2d_backward", "columns", "sum_columns"),
+        parts=_scratch("conv", "check", "padding_sides", "pad", "unpad", "output_size", "windows", "by_group", "met")
+        + _scratch("conv", "pair"),
         run=("torch.nn.functional:conv2d", "torch.nn:Conv2d"),
         proof="conv:conv2d",
+    ),
+    Idea(
+        name="conv2d-pieces",
+        title="the same convolution, in pieces that fit the cache",
+        chapter=CONVOLUTION,
+        also=("blocking", "tiling", "cache"),
+        formula="∂L/∂W = Σ over strips of G Xᵀ, X the columns of a few rows of the output",
+        source="Lam, Rothberg and Wolf, The cache performance and optimizations of blocked algorithms, 1991",
+        read=_scratch("conv_pieces", "conv2d", "conv2d_backward"),
+        parts=_scratch("conv_pieces", "strips", "images_last"),
+        run=("torch.nn.functional:conv2d", "torch.nn:Conv2d"),
+        proof="conv:conv2d_pieces",
     ),
     Idea(
         name="conv1x1",
         title="the 1x1 convolution is a dense layer over channels",
         chapter=CONVOLUTION,
+        also=("pointwise", "1x1", "network in network"),
         formula="y[:, r, c] = W x[:, r, c] + b",
         source="Lin, Chen and Yan, Network in network, 2014",
         read=_scratch("conv", "conv1x1"),
@@ -283,8 +338,9 @@ _ENTRIES = (
     ),
     Idea(
         name="receptive-field",
-        title="how much of the picture one output sees",
+        title="how much of the image one output sees",
         chapter=CONVOLUTION,
+        also=("field of view",),
         formula="field ← field + d(k − 1) jump;  jump ← jump s",
         source="Luo et al., 2016",
         read=_scratch("conv", "receptive_field"),
@@ -293,8 +349,9 @@ _ENTRIES = (
     ),
     Idea(
         name="max-pool2d",
-        title="the largest number of each window",
+        title="the largest value of each window",
         chapter=CONVOLUTION,
+        also=("max pooling", "pooling", "pool"),
         formula="y[r, c] = max_{i, j} x[s r + i, s c + j];  the gradient goes to the first largest",
         source="Riesenhuber and Poggio, 1999",
         read=_scratch("pool", "max_pool2d", "max_pool2d_backward"),
@@ -305,6 +362,7 @@ _ENTRIES = (
         name="avg-pool2d",
         title="the mean of each window",
         chapter=CONVOLUTION,
+        also=("average pooling", "mean pooling", "pooling", "pool"),
         formula="y[r, c] = 1/k² Σ_{i, j} x[s r + i, s c + j]",
         source="LeCun et al., 1998",
         read=_scratch("pool", "avg_pool2d", "avg_pool2d_backward"),
@@ -313,8 +371,9 @@ _ENTRIES = (
     ),
     Idea(
         name="adaptive-avg-pool2d",
-        title="the means of so many parts of the picture; global average pooling",
+        title="the means of so many parts of the image; global average pooling",
         chapter=CONVOLUTION,
+        also=("adaptive", "adaptive pooling", "global average pooling", "gap", "pooling", "pool"),
         formula="y = A_h x A_wᵀ, each row of A the mean of one part;  ∂L/∂x = A_hᵀ g A_w",
         source="Lin, Chen and Yan, 2014; He et al., 2014",
         read=_scratch("pool", "adaptive_avg_pool2d", "adaptive_avg_pool2d_backward", "averaging_matrix"),
@@ -326,10 +385,11 @@ _ENTRIES = (
         name="lenet",
         title="the first convolution network, and training it by hand",
         chapter=NETWORKS,
+        also=("lenet-5", "cnn"),
         formula="conv 5×5 → σ → pool, twice; dense 120 → 84 → classes",
         source="LeCun, Bottou, Bengio and Haffner, 1998",
-        read=_scratch("network", "Conv2d", "MaxPool2d", "Sigmoid", "Flatten", "lenet")
-        + _scratch("train", "train_steps", "lenet_on_images", "accuracy"),
+        read=_scratch("network", "lenet") + _scratch("train", "lenet_on_images", "train_steps"),
+        parts=_scratch("network", "Conv2d", "MaxPool2d", "Sigmoid", "Flatten") + _scratch("train", "accuracy"),
         run=("twofold.models.lenet:LeNet", "twofold.engine.loop:fit"),
         proof="networks:lenet",
     ),
@@ -337,6 +397,7 @@ _ENTRIES = (
         name="batch-norm",
         title="batch normalisation, dense and convolutional",
         chapter=NETWORKS,
+        also=("batch normalisation", "batch normalization", "bn", "normalisation"),
         formula="y = γ (x − μ)/√(σ² + ε) + β;  ∂L/∂x = γ/σ (g − mean(g) − x̂ mean(g x̂))",
         source="Ioffe and Szegedy, 2015",
         read=_scratch("norm", "batch_norm", "batch_norm_backward"),
@@ -345,8 +406,9 @@ _ENTRIES = (
     ),
     Idea(
         name="local-response-norm",
-        title="divide by how loud the neighbouring channels are",
+        title="divide by the size of the neighbouring channels",
         chapter=NETWORKS,
+        also=("local response normalisation", "lrn", "alexnet", "normalisation"),
         formula="y = x / (k + α mean(x²))^β over the neighbouring channels",
         source="Krizhevsky, Sutskever and Hinton, 2012",
         read=_scratch("norm", "local_response_norm", "local_response_norm_backward"),
@@ -357,9 +419,11 @@ _ENTRIES = (
         name="resnet",
         title="residual blocks: ResNet-18 on from-scratch operations",
         chapter=NETWORKS,
+        also=("residual", "residual block", "skip connection", "shortcut"),
         formula="y = relu(x + F(x))",
         source="He, Zhang, Ren and Sun, 2016",
-        read=("models.scratch_form:to_scratch", "models.resnet:BasicBlock"),
+        read=("models.resnet:BasicBlock",),
+        parts=("models.scratch_form:to_scratch",),
         run=("twofold.models.resnet:ResNet",),
         proof="networks:residual",
     ),
@@ -368,6 +432,7 @@ _ENTRIES = (
         name="sgd",
         title="gradient descent, stochastic and in minibatches",
         chapter=OPTIMISATION,
+        also=("gradient descent", "stochastic gradient descent", "optimizer"),
         formula="x ← x − ηg",
         source="Cauchy, 1847; Robbins and Monro, 1951",
         read=_scratch("optim", "sgd"),
@@ -378,7 +443,8 @@ _ENTRIES = (
         name="momentum",
         title="a ball that keeps part of its speed",
         chapter=OPTIMISATION,
-        formula="notes: v ← γv + ηg, x ← x − v;  torch: v ← γv + g, x ← x − ηv",
+        also=("heavy ball", "velocity", "optimizer"),
+        formula="D2L: v ← γv + ηg, x ← x − v;  torch: v ← γv + g, x ← x − ηv",
         source="Polyak, 1964",
         read=_scratch("optim", "momentum"),
         run=("twofold.optim.rules:Momentum", "torch.optim:SGD"),
@@ -388,6 +454,7 @@ _ENTRIES = (
         name="nesterov",
         title="momentum that looks ahead",
         chapter=OPTIMISATION,
+        also=("nag", "accelerated gradient", "optimizer"),
         formula="v ← γv + g;  x ← x − η(g + γv)",
         source="Nesterov, 1983; Sutskever et al., 2013",
         read=_scratch("optim", "nesterov"),
@@ -398,7 +465,8 @@ _ENTRIES = (
         name="adagrad",
         title="smaller steps where gradients have been large",
         chapter=OPTIMISATION,
-        formula="s ← s + g²;  notes: x ← x − ηg/√(s + ε);  torch: x ← x − ηg/(√s + ε)",
+        also=("optimizer",),
+        formula="s ← s + g²;  D2L: x ← x − ηg/√(s + ε);  torch: x ← x − ηg/(√s + ε)",
         source="Duchi, Hazan and Singer, 2011",
         read=_scratch("optim", "adagrad"),
         run=("twofold.optim.rules:AdaGrad", "torch.optim:Adagrad"),
@@ -408,7 +476,8 @@ _ENTRIES = (
         name="rmsprop",
         title="smaller steps where gradients have been large lately",
         chapter=OPTIMISATION,
-        formula="s ← γs + (1 − γ)g²;  notes: x ← x − ηg/√(s + ε);  torch: x ← x − ηg/(√s + ε)",
+        also=("optimizer",),
+        formula="s ← γs + (1 − γ)g²;  D2L: x ← x − ηg/√(s + ε);  torch: x ← x − ηg/(√s + ε)",
         source="Tieleman and Hinton, 2012",
         read=_scratch("optim", "rmsprop"),
         run=("twofold.optim.rules:RMSProp", "torch.optim:RMSprop"),
@@ -418,6 +487,7 @@ _ENTRIES = (
         name="adadelta",
         title="past steps stand in for the learning rate",
         chapter=OPTIMISATION,
+        also=("optimizer",),
         formula="s ← ρs + (1 − ρ)g²;  g′ = √((Δ + ε)/(s + ε)) g;  x ← x − g′;  Δ ← ρΔ + (1 − ρ)g′²",
         source="Zeiler, 2012",
         read=_scratch("optim", "adadelta"),
@@ -428,6 +498,7 @@ _ENTRIES = (
         name="adam",
         title="momentum over RMSProp, both corrected for their start at zero",
         chapter=OPTIMISATION,
+        also=("optimizer",),
         formula="v ← β₁v + (1 − β₁)g;  s ← β₂s + (1 − β₂)g²;  x ← x − η v̂/(√ŝ + ε),  v̂ = v/(1 − β₁ᵗ), ŝ = s/(1 − β₂ᵗ)",
         source="Kingma and Ba, 2015",
         read=_scratch("optim", "adam"),
@@ -438,6 +509,7 @@ _ENTRIES = (
         name="adamw",
         title="Adam with weight decay beside it",
         chapter=OPTIMISATION,
+        also=("weight decay", "decoupled weight decay", "optimizer"),
         formula="x ← (1 − ηλ)x, then Adam",
         source="Loshchilov and Hutter, 2019",
         read=_scratch("optim", "adamw"),
@@ -448,6 +520,7 @@ _ENTRIES = (
         name="schedules",
         title="how the learning rate moves",
         chapter=OPTIMISATION,
+        also=("schedule", "scheduler", "learning rate", "warmup", "cosine", "one-cycle"),
         formula="ηt^α;  ηα^t;  ηf^⌊t/T⌋;  up and down in a line;  up, then half a cosine",
         source="Robbins and Monro, 1951; Smith and Topin, 2018; Loshchilov and Hutter, 2017",
         read=_scratch("schedule", "power", "exponential", "step", "one_cycle", "warmup_cosine"),
@@ -459,6 +532,7 @@ _ENTRIES = (
         name="flip",
         title="mirror an image",
         chapter=VISION,
+        also=("mirror", "augmentation"),
         formula="y[r, c] = x[r, W − 1 − c]",
         source="Krizhevsky, Sutskever and Hinton, 2012",
         read=_scratch("augment", "horizontal_flip", "vertical_flip", "draw_flip"),
@@ -469,9 +543,10 @@ _ENTRIES = (
         name="resized-crop",
         title="a random part of an image, brought to size",
         chapter=VISION,
+        also=("crop", "resize", "resizing", "bilinear", "antialias", "augmentation"),
         formula="y = A_h x A_wᵀ,  A[r, j] ∝ max(0, 1 − |(j + ½) − (r + ½)s| / max(1, s))",
         source="Szegedy et al., Going deeper with convolutions, 2015; Turkowski, 1990",
-        read=_scratch("augment", "crop", "resize", "resize_matrix", "resized_crop", "draw_resized_crop"),
+        read=_scratch("augment", "resized_crop", "crop", "resize", "resize_matrix", "draw_resized_crop"),
         run=("torchvision.transforms.v2.functional:resized_crop", "torchvision.transforms.v2:RandomResizedCrop"),
         proof="augment:resized_crop",
     ),
@@ -479,6 +554,7 @@ _ENTRIES = (
         name="brightness",
         title="lighter or darker",
         chapter=VISION,
+        also=("colour", "augmentation"),
         formula="y = f x",
         source="Haeberli and Voorhies, 1994; Howard, 2013",
         read=_scratch("augment", "adjust_brightness"),
@@ -489,6 +565,7 @@ _ENTRIES = (
         name="contrast",
         title="nearer to the mean grey, or further from it",
         chapter=VISION,
+        also=("colour", "augmentation"),
         formula="y = f x + (1 − f) μ_grey",
         source="Haeberli and Voorhies, 1994; Howard, 2013",
         read=_scratch("augment", "adjust_contrast"),
@@ -499,6 +576,7 @@ _ENTRIES = (
         name="saturation",
         title="nearer to grey, or further from it",
         chapter=VISION,
+        also=("colour", "grayscale", "augmentation"),
         formula="y = f x + (1 − f)(0.2989 R + 0.587 G + 0.114 B)",
         source="Haeberli and Voorhies, 1994; ITU-R BT.601, 1982",
         read=_scratch("augment", "adjust_saturation", "rgb_to_grayscale"),
@@ -507,8 +585,9 @@ _ENTRIES = (
     ),
     Idea(
         name="hue",
-        title="turn the colour wheel; all four colour changes in random order",
+        title="rotate the colour wheel; all four colour changes in random order",
         chapter=VISION,
+        also=("colour", "hsv", "colour jitter", "augmentation"),
         formula="H ← (H + f) mod 1;  channel = V − V S max(0, min(k, 4 − k, 1))",
         source="Smith, 1978; Howard, 2013",
         read=_scratch("augment", "adjust_hue", "rgb_to_hsv", "hsv_to_rgb", "draw_jitter", "Jitter", "color_jitter"),
@@ -517,8 +596,9 @@ _ENTRIES = (
     ),
     Idea(
         name="normalize",
-        title="bytes into numbers of mean 0 and size 1",
+        title="pixels to mean 0 and standard deviation 1",
         chapter=VISION,
+        also=("normalise", "standardise", "mean and std", "transforms"),
         formula="y = (x/255 − μ) / σ",
         source="LeCun et al., Efficient backprop, 1998",
         read=_scratch("augment", "to_float", "normalize", "compose"),
@@ -529,6 +609,7 @@ _ENTRIES = (
         name="box-forms",
         title="bounding boxes by their corners, or by centre and size",
         chapter=VISION,
+        also=("bounding box", "bbox", "boxes", "xyxy", "cxcywh", "box convert"),
         formula="c = (x₁ + x₂)/2,  w = x₂ − x₁",
         source="Girshick et al., 2014",
         read=_scratch("boxes", "corner_to_center", "center_to_corner", "area"),
@@ -537,8 +618,9 @@ _ENTRIES = (
     ),
     Idea(
         name="anchors",
-        title="boxes of several sizes and shapes at every place",
+        title="boxes of several sizes and shapes at every position",
         chapter=VISION,
+        also=("anchor", "prior boxes", "default boxes", "ssd"),
         formula="w = s√r, h = s/√r;  (sᵢ, r₁) and (s₁, rⱼ): n + m − 1 a pixel",
         source="Ren et al., Faster R-CNN, 2015; Liu et al., SSD, 2016",
         read=_scratch("boxes", "anchors", "multiscale_anchors"),
@@ -549,6 +631,7 @@ _ENTRIES = (
         name="iou",
         title="how much two boxes overlap",
         chapter=VISION,
+        also=("intersection over union", "jaccard", "overlap", "box iou"),
         formula="|A ∩ B| / (|A| + |B| − |A ∩ B|)",
         source="Jaccard, 1901; Everingham et al., 2010",
         read=_scratch("boxes", "iou"),
@@ -559,6 +642,7 @@ _ENTRIES = (
         name="match-anchors",
         title="which anchor answers for which object",
         chapter=VISION,
+        also=("match", "matching", "assignment", "ssd"),
         formula="repeat (a, t) ← argmax IoU over the free pairs;  then argmax_t IoU ≥ τ, else −1",
         source="Erhan et al., MultiBox, 2014; Liu et al., SSD, 2016",
         read=_scratch("boxes", "match"),
@@ -569,6 +653,7 @@ _ENTRIES = (
         name="box-offsets",
         title="how an anchor must move and grow to become the object's box, and back",
         chapter=VISION,
+        also=("offsets", "box regression", "encode", "decode", "ssd"),
         formula="t = ((c − a)/a_w)/0.1,  log(w/a_w)/0.2",
         source="Girshick et al., 2014; Liu et al., SSD, 2016",
         read=_scratch("boxes", "offsets", "apply_offsets"),
@@ -579,6 +664,7 @@ _ENTRIES = (
         name="nms",
         title="one box an object: non-maximum suppression",
         chapter=VISION,
+        also=("non-maximum suppression", "non maximum suppression", "suppression"),
         formula="keep argmax score, drop IoU > τ with it, repeat",
         source="Felzenszwalb et al., 2010",
         read=_scratch("boxes", "nms"),

@@ -2,8 +2,8 @@
 
 A `Parity` belongs to an idea. It draws cases: inputs, and the two forms as functions from these inputs to named
 results. `compare` runs both in float64 and in float32 and measures how far apart they are; `refuses` checks that both
-turn down what they should. Where the shapes and options of a case come from is left open (`Choose`): the test suite
-lets hypothesis search, `twofold verify` takes them from keyed random numbers, the same on every machine.
+refuse what they should. Shapes and options of a case come from a `Choose`: in the test suite
+hypothesis searches for them, `twofold verify` takes them from keyed random numbers, the same on every machine.
 
 Names of results say what they prove: `value…`, `gradient…` or `update…`.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -24,7 +25,7 @@ T = TypeVar("T")
 Results = dict[str, Tensor]
 
 KINDS = ("value", "gradient", "update")
-# Largest error allowed, relative to the largest number in the result.
+# Largest error allowed, relative to the largest element of the result.
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 # Below this size a result counts as zero: an error is then measured against it.
 _ZERO = 1e-3
@@ -33,10 +34,10 @@ _REFUSALS = (ValueError, TypeError, RuntimeError, IndexError)
 
 @runtime_checkable
 class Choose(Protocol):
-    """Where a case takes its shapes, options and numbers from."""
+    """Where a case takes its shapes, options and values from."""
 
     def integer(self, low: int, high: int) -> int:
-        """Return a whole number in low..high, both included."""
+        """Return an integer in low..high, both included."""
         ...
 
 
@@ -49,7 +50,7 @@ class KeyedChoose:
     _drawn: int = 0
 
     def integer(self, low: int, high: int) -> int:
-        """Return a whole number in low..high, both included."""
+        """Return an integer in low..high, both included."""
         self._drawn += 1
         return int(integers(derive_key(0, self.name, self.index), torch.tensor([self._drawn]), low, high + 1))
 
@@ -65,12 +66,12 @@ def generator(choose: Choose) -> torch.Generator:
 
 
 def normal(choose: Choose, *shape: int) -> Tensor:
-    """Return standard normal float64 numbers."""
+    """Return standard normal float64 values."""
     return torch.randn(shape, generator=generator(choose), dtype=torch.float64)
 
 
 def tied(choose: Choose, *shape: int) -> Tensor:
-    """Return float64 numbers of which many are equal: -2, -1, 0, 1 or 2."""
+    """Return float64 values of which many are equal: -2, -1, 0, 1 or 2."""
     return torch.randint(-2, 3, shape, generator=generator(choose)).double()
 
 
@@ -97,7 +98,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Something that both forms must turn down."""
+    """Arguments that both forms must refuse."""
 
     what: str
     read: Callable[[], object]
@@ -111,7 +112,7 @@ class Parity:
     Attributes:
         draw: a case from chosen shapes and options.
         edges: the cases that must not be left to chance: a batch of one, an empty one, ties.
-        refusals: what both forms turn down.
+        refusals: what both forms refuse.
         typical: a case of realistic size, for `twofold cost`; none where the cost says nothing.
     """
 
@@ -199,7 +200,7 @@ def compare(case: Case) -> Iterator[Difference]:
 
 
 def refuses(call: Callable[[], object]) -> bool:
-    """Return whether `call` turns its arguments down with an error that is meant for people."""
+    """Return whether `call` refuses its arguments with an error that is meant for people."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -207,6 +208,19 @@ def refuses(call: Callable[[], object]) -> bool:
         except _REFUSALS:
             return True
     return False
+
+
+def refusals(
+    read: Callable[..., object], run: Callable[..., object], wrong: dict[str, tuple[Any, ...]]
+) -> Iterator[Refusal]:
+    """Yield a refusal of both forms for each entry of `wrong`: what is wrong, and the arguments of the call.
+
+    A dictionary at the end of the arguments holds those that are passed by name.
+    """
+    for what, arguments in wrong.items():
+        named = arguments[-1] if isinstance(arguments[-1], dict) else {}
+        positional = arguments[: len(arguments) - bool(named)]
+        yield Refusal(what, partial(read, *positional, **named), partial(run, *positional, **named))
 
 
 def cases(name: str, parity: Parity, num_drawn: int) -> Iterator[Case]:
@@ -239,7 +253,7 @@ def _difference(result: str, dtype: torch.dtype, mine: Tensor, other: Tensor, al
     if not torch.equal(a[special].nan_to_num(nan=7e77), b[special].nan_to_num(nan=7e77)) or not bool(
         a[~special].isfinite().all()
     ):
-        return Difference(result, dtype, float("inf"), allowed, "infinite or undefined numbers in different places")
+        return Difference(result, dtype, float("inf"), allowed, "infinite or undefined elements at different positions")
     gap, size = (a - b)[~special].abs(), b[~special].abs()
     if gap.numel() == 0:
         return Difference(result, dtype, 0.0, allowed)

@@ -1,7 +1,7 @@
 """Activations: the bend between two layers.
 
 Two dense layers in a row are one dense layer, since W₂(W₁x) = (W₂W₁)x. A function that is not a straight line, applied
-to each number by itself, is what lets depth add anything.
+to each element by itself, is what lets depth add anything.
 
 - **sigmoid** σ(x) = 1 / (1 + e⁻ˣ): squeezes to 0..1. Its slope σ(1 − σ) is at most ¼ and nearly 0 far from the middle:
   stack a few and the gradient fades. The LeNet here uses it; that of 1998 had a scaled tanh.

@@ -1,10 +1,10 @@
-"""Augmentation: more pictures out of few, by changes that leave the class what it is.
+"""Augmentation: more images out of few, by changes that keep the class.
 
 A mirrored cat is a cat, and so is one seen closer, darker or redder. A network that meets every image a little changed
 each time learns what stays: it overfits less, and forgets what should not matter, such as side, size and lighting
 (flips and crops: Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", 2012; crops of
 any size and shape: Szegedy et al., "Going deeper with convolutions", 2015; colours: Howard, "Some improvements on deep
-convolutional neural network based image classification", 2013). In prediction nothing is changed at random.
+convolutional neural network based image classification", 2013). In eval mode nothing is changed at random.
 
 An image here is one tensor (channels, height, width) of uint8, 0 black and 255 full, with 1 channel (grey) or 3 (red,
 green, blue). Only the last step, `to_float` and `normalize`, leaves uint8. *Drawing* what to do and *doing* it are
@@ -17,20 +17,20 @@ columns, so with weights in the rows of A_h and A_w
 
     y = A_h x A_wᵀ
 
-The weights fall off linearly from the place where the new pixel's centre lies in the old image: a triangle, 1 old
-pixel wide to each side. When shrinking, it must be as wide as a new pixel, or details between the sampled places would
-come out as patterns that the picture does not have (*aliasing*; Turkowski, "Filters for common resampling tasks",
+The weights fall off linearly from the point where the new pixel's centre lies in the old image: a triangle, 1 old
+pixel wide to each side. When shrinking, it must be as wide as a new pixel, or details between the sampled points would
+come out as patterns that the image does not have (*aliasing*; Turkowski, "Filters for common resampling tasks",
 1990). See `resize_matrix`.
 
-**Brightness, contrast and saturation are one formula.** Go from a picture o that lacks the property towards the image
+**Brightness, contrast and saturation are one formula.** Go from an image o that lacks the property towards the image
 x, and beyond it (Haeberli and Voorhies, "Image processing by interpolation and extrapolation", 1994):
 
     y = f x + (1 − f) o,    o = black, the mean grey, or the image in grey;    f = 1 changes nothing, 0 gives o
 
-**Hue is an angle.** Turn red, green, blue into hue, saturation, value (Smith, "Color gamut transform pairs", 1978),
-add to the hue, turn back. See `rgb_to_hsv`.
+**Hue is an angle.** Convert red, green, blue into hue, saturation, value (Smith, "Color gamut transform pairs", 1978),
+add to the hue, convert back. See `rgb_to_hsv`.
 
-Pixels are whole numbers: a result is clamped to 0..255 and its fraction cut off, as torchvision does; a resized one is
+Pixels are integers: a result is clamped to 0..255 and its fraction cut off, as torchvision does; a resized one is
 rounded.
 """
 
@@ -67,7 +67,7 @@ def horizontal_flip(image: UInt8[Tensor, "channels height width"]) -> UInt8[Tens
 
 
 def vertical_flip(image: UInt8[Tensor, "channels height width"]) -> UInt8[Tensor, "channels height width"]:
-    """Return the image turned upside down: y[r, c] = x[height − 1 − r, c].
+    """Return the image mirrored top to bottom: y[r, c] = x[height − 1 − r, c].
 
     >>> vertical_flip(torch.tensor([[[1], [2], [3]]], dtype=torch.uint8)).flatten()
     tensor([3, 2, 1], dtype=torch.uint8)
@@ -228,7 +228,7 @@ def adjust_saturation(
 def adjust_hue(
     image: UInt8[Tensor, "channels height width"], hue_factor: float
 ) -> UInt8[Tensor, "channels height width"]:
-    """Return the image with all hues turned by `hue_factor` of a circle, −½..½. Grey images stay.
+    """Return the image with all hues rotated by `hue_factor` of a circle, −½..½. Grey images stay.
 
     >>> red = torch.tensor([200, 0, 0], dtype=torch.uint8).view(3, 1, 1)
     >>> adjust_hue(red, 1 / 3).flatten()  # a third of the circle: green
@@ -240,9 +240,9 @@ def adjust_hue(
     if image.shape[0] == 1:
         return image
     hue, saturation, value = rgb_to_hsv(to_float(image))
-    turned = torch.stack([(hue + hue_factor) % 1.0, saturation, value])
+    rotated = torch.stack([(hue + hue_factor) % 1.0, saturation, value])
     # 0..1 is cut into 256 equal parts; 255.999 and not 256, since 1 itself belongs to the last.
-    return (hsv_to_rgb(turned) * 255.999).to(torch.uint8)
+    return (hsv_to_rgb(rotated) * 255.999).to(torch.uint8)
 
 
 def rgb_to_hsv(rgb: Float[Tensor, "3 height width"]) -> Float[Tensor, "3 height width"]:
@@ -253,7 +253,7 @@ def rgb_to_hsv(rgb: Float[Tensor, "3 height width"]) -> Float[Tensor, "3 height 
     - **value** V = M: how much light.
     - **saturation** S = C / M: the part of it that is colour. Grey (C = 0) has none.
     - **hue**: where on the colour circle. Take m off all three, which leaves a grey behind, and divide by C: the
-      largest is now 1, the smallest 0, and only the middle one tells where we are. Walking from red round to red,
+      largest is now 1, the smallest 0, and only the middle one varies. Walking from red round to red,
       one channel at a time goes up or down:
 
           hue · 6      0      1       2      3     4        5      6
@@ -279,7 +279,7 @@ def rgb_to_hsv(rgb: Float[Tensor, "3 height width"]) -> Float[Tensor, "3 height 
 
 
 def hsv_to_rgb(hsv: Float[Tensor, "3 height width"]) -> Float[Tensor, "3 height width"]:
-    """Return red, green and blue, each in 0..1, of hue, saturation and value in 0..1: `rgb_to_hsv` turned round.
+    """Return red, green and blue, each in 0..1, of hue, saturation and value in 0..1: the inverse of `rgb_to_hsv`.
 
     Each channel does the same in turn: in the table there it falls for one sixth of the circle, is out for two, rises
     for one and is full for two. Let k count the sixths from where it begins to fall, modulo 6: red falls from 1 on
@@ -302,7 +302,7 @@ def hsv_to_rgb(hsv: Float[Tensor, "3 height width"]) -> Float[Tensor, "3 height 
 
 
 def _gray(image: Tensor) -> Tensor:
-    """Return the image in grey, whole numbers as float32 (1, height, width)."""
+    """Return the image in grey, integers as float32 (1, height, width)."""
     if image.shape[0] == 1:
         return image.float()
     red, green, blue = image
@@ -359,7 +359,7 @@ def normalize(
     if x.dim() != 3 or not x.is_floating_point():
         raise ValueError(f"x must be floats (channels, height, width), got {x.dtype} {tuple(x.shape)}; see to_float")
     if not len(mean) == len(std) == x.shape[0]:
-        raise ValueError(f"mean and std need {x.shape[0]} numbers, one a channel, got {len(mean)} and {len(std)}")
+        raise ValueError(f"mean and std need {x.shape[0]} values, one a channel, got {len(mean)} and {len(std)}")
     if min(std) <= 0:
         raise ValueError(f"std must be above 0, got {list(std)}; a constant channel can be given 1")
     means = torch.tensor(mean, dtype=x.dtype, device=x.device)
@@ -408,7 +408,7 @@ def draw_resized_crop(
     if not 0 < scale[0] <= scale[1] <= 1:
         raise ValueError(f"scale must be two parts of the area with 0 < low <= high <= 1, got {scale}")
     if not 0 < ratio[0] <= ratio[1]:
-        raise ValueError(f"ratio must be two numbers with 0 < low <= high, got {ratio}")
+        raise ValueError(f"ratio must be two values with 0 < low <= high, got {ratio}")
     for _ in range(10):
         area = height * width * _uniform(*scale, generator)
         drawn_ratio = math.exp(_uniform(math.log(ratio[0]), math.log(ratio[1]), generator))

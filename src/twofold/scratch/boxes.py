@@ -1,17 +1,19 @@
-"""Boxes: to say not only what is in a picture, but where.
+"""Boxes: to say not only what is in an image, but where.
 
-A detector looks at thousands of places at once. At each it holds up boxes of a few fixed shapes, *anchors*, and says
-for each anchor what is in it, and how it should be moved and stretched to fit. This module has all of it but the
-network (Ren et al., "Faster R-CNN", 2015; Liu et al., "SSD: single shot multibox detector", 2016):
+A detector looks at thousands of positions at once. At each it has boxes of a few fixed shapes, *anchors*, and predicts
+for each anchor what is in it, and how it should be moved and scaled to fit (Ren et
+al., "Faster R-CNN", 2015; Liu et al., "SSD: single shot multibox detector", 2016).
 
-- `anchors`: the boxes that are held up.
+This module has all of it but the network:
+
+- `anchors`: these boxes.
 - `iou`: how well two boxes agree, from 0 to 1.
 - `match`: which true box, if any, each anchor must learn.
-- `offsets`: how it differs from its anchor, as four numbers of about the same size; `apply_offsets` turns predicted
+- `offsets`: how it differs from its anchor, as four values of about the same size; `apply_offsets` turns predicted
   ones into boxes.
-- `nms`: many anchors find the same thing; keep the surest.
+- `nms`: many anchors find the same object; keep the one with the highest score.
 
-A box is four numbers, in one of two forms: its *corners* (x1, y1, x2, y2), left, top, right and bottom, or its *centre*
+A box is four values, in one of two forms: its *corners* (x1, y1, x2, y2), left, top, right and bottom, or its *centre*
 (cx, cy, w, h). x goes right and y goes down. Corners compare well, centres move well. Boxes are corners unless said
 otherwise, with x1 ≤ x2 and y1 ≤ y2, in pixels or, as anchors are, in parts of the image: 0 left and top, 1 right and
 bottom.
@@ -68,7 +70,7 @@ def iou(boxes1: Float[Tensor, "n 4"], boxes2: Float[Tensor, "m 4"]) -> Float[Ten
 
         |A ∩ B| = max(0, min(x2) − max(x1)) · max(0, min(y2) − max(y1)),    |A ∪ B| = |A| + |B| − |A ∩ B|
 
-    A box without area has 0 with all others, and with itself too, where 0/0 says nothing: it marks no place.
+    A box without area has 0 with all others, and with itself too, where 0/0 would be undefined.
 
     >>> a = torch.tensor([[0.0, 0.0, 2.0, 2.0]])
     >>> iou(a, torch.tensor([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0], [2.0, 0.0, 4.0, 2.0]]))  # 1, 1/7, side by side
@@ -121,7 +123,7 @@ def anchors(
     if height < 1 or width < 1:
         raise ValueError(f"height and width must be 1 or more, got {height} and {width}")
     if not sizes or not ratios or min(*sizes, *ratios) <= 0:
-        raise ValueError(f"sizes and ratios need one number or more, all above 0, got {sizes} and {ratios}")
+        raise ValueError(f"sizes and ratios need one value or more, all above 0, got {sizes} and {ratios}")
     if image_size is not None and min(image_size) < 1:
         raise ValueError(f"image_size must be 1 px or more, got {image_size}")
     correction = 1.0 if image_size is None else image_size[0] / image_size[1]
@@ -209,7 +211,7 @@ def offsets(
     Moves are counted in widths and heights of the anchor, so that they mean the same for small and large ones.
     Stretching is a factor, and its logarithm makes twice as wide and half as wide equally far from 0 (Girshick et
     al., "Rich feature hierarchies for accurate object detection", 2014). SSD divides all by what it called variances,
-    0.1 and 0.2, about how much they differ in practice: the numbers to learn are then of size 1. With the anchor's
+    0.1 and 0.2, about how much they differ in practice: the values to learn are then of size 1. With the anchor's
     centre form (a_x, a_y, a_w, a_h):
 
         ((cx − a_x) / a_w) / 0.1,    ((cy − a_y) / a_h) / 0.1,    log(w / a_w) / 0.2,    log(h / a_h) / 0.2
@@ -264,7 +266,7 @@ def nms(boxes: Float[Tensor, "boxes 4"], scores: Float[Tensor, " boxes"], thresh
     """
     _columns("boxes", boxes)
     if scores.shape != boxes.shape[:1]:
-        raise ValueError(f"scores need one number for each of the {len(boxes)} boxes, got {tuple(scores.shape)}")
+        raise ValueError(f"scores need one value for each of the {len(boxes)} boxes, got {tuple(scores.shape)}")
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold must lie in 0..1, got {threshold}")
     left = scores.argsort(descending=True, stable=True)
@@ -293,5 +295,5 @@ def _check_pairs(anchors: Tensor, others: Tensor, name: str) -> None:
 
 def _variances(variances: tuple[float, float, float, float], like: Tensor) -> Tensor:
     if len(variances) != 4 or min(variances) <= 0:
-        raise ValueError(f"variances must be four numbers above 0, got {variances}")
+        raise ValueError(f"variances must be four values above 0, got {variances}")
     return torch.tensor(variances, dtype=like.dtype, device=like.device)

@@ -1,40 +1,40 @@
-"""Two-dimensional convolution: one small pattern, looked for at every place of a picture.
+"""Two-dimensional convolution: one small pattern, looked for at every position of an image.
 
-A dense layer on a picture needs a weight for every pair of pixel and output, and must learn the same stroke anew for
-every place. A convolution slides a small *kernel* over the picture and takes at each place the weighted sum of the
+A dense layer on an image needs a weight for every pair of pixel and output, and must learn the same stroke anew for
+every position. A convolution slides a small *kernel* over the image and takes at each position the weighted sum of the
 pixels below it (Fukushima, "Neocognitron", 1980; LeCun et al., "Gradient-based learning applied to document
-recognition", 1998). What deep learning calls convolution is cross-correlation: the kernel is not turned around.
+recognition", 1998). What deep learning calls convolution is cross-correlation: the kernel is not rotated.
 
 For one channel, with kernel w of k_h x k_w:
 
     y[r, c] = Σ_i Σ_j x[r + i, c + j] · w[i, j]
 
-The rest is book-keeping:
+The options:
 
 - **channels**: each output channel o has a kernel for each input channel and sums over them, plus a bias:
   y[o, r, c] = b[o] + Σ_ch Σ_i Σ_j x[ch, r + i, c + j] · w[o, ch, i, j].
 - **stride** s: move the kernel s pixels at a time. x[s·r + i, s·c + j].
-- **padding**: put zeros around the picture, so that the kernel can stand on its edge and the output need not shrink.
+- **padding**: put zeros around the image, so that the kernel can stand on its edge and the output need not shrink.
   To keep the size, an even kernel needs one zero more on one side than on the other.
 - **dilation** d: spread the kernel's weights d pixels apart. x[s·r + d·i, s·c + d·j].
-- **groups**: cut the channels into groups that don't see one another.
+- **groups**: divide the channels into groups; an output channel sees its own group alone.
 
 The side of the output is ⌊(n − d(k − 1) − 1 + p) / s⌋ + 1, p the zeros on both sides together; for d = 1 that is
 ⌊(n − k + p + s) / s⌋.
 
-**As one matrix product.** Lay what the kernel sees at each place in a column (`columns`). Then each output is the
-product of a row of weights and a column, and the whole layer is `weight @ columns`: exactly the dense layer, applied at
-every place. A 1x1 convolution *is* the dense layer: its column is the pixel's channels. Backward follows from the dense
-layer's, and from `sum_columns`, which carries a gradient in the columns back to the pixels that they were copied from.
+**conv2d** is one matrix product. *Unfold*: lay what the kernel sees at each position in a column (`columns`). Then each
+output is the product of a row of weights and a column, and the whole layer is `weight @ columns`: exactly the dense
+layer, applied at every position. *Fold back*: in backward, `sum_columns` adds the gradients of the columns up at the
+pixels that they were copied from.
 
-What was given up for speed, in two places. A picture is taken a strip of rows at a time (`strips`), so that its
-columns, k_h · k_w times the size of the picture, stay in the processor's cache. And in memory the images come *last*
-(`images_last`): the numbers at one place of all images lie side by side, and are moved together.
+**conv1x1**, a convolution with a kernel of one pixel, *is* the dense layer: its column is the pixel's channels.
+
+The price is memory: the columns hold each pixel up to k_h · k_w times. `conv_pieces.py` computes the same in pieces
+that fit the cache, and networks are trained with that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -42,18 +42,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 Pair = int | tuple[int, int]
-# A number for all sides, (height, width), ((top, bottom), (left, right)), "valid" for none, or "same" for as many as
+# One value for all sides, (height, width), ((top, bottom), (left, right)), "valid" for none, or "same" for as many as
 # make the output as large as the input.
 Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | Literal["valid", "same"]
 Sides = tuple[tuple[int, int], tuple[int, int]]
 
-_COLUMN_NUMBERS = 2**21  # 8 MiB of float32: what a processor's caches hold
-
 
 def cross_correlation(x: Float[Tensor, "height width"], kernel: Float[Tensor, "kh kw"]) -> Float[Tensor, "out_h out_w"]:
-    """Return y[r, c] = Σ_i Σ_j x[r + i, c + j] · kernel[i, j]: the idea with nothing around it.
+    """Return y[r, c] = Σ_i Σ_j x[r + i, c + j] · kernel[i, j]: the formula itself, for one channel.
 
-    The 2x2 kernel below starts over the numbers 0 1 / 3 4 and gives 0·0 + 1·1 + 3·2 + 4·3 = 19.
+    The 2x2 kernel below starts over the pixels 0 1 / 3 4 and gives 0·0 + 1·1 + 3·2 + 4·3 = 19.
 
     >>> cross_correlation(torch.arange(9.0).reshape(3, 3), torch.tensor([[0.0, 1.0], [2.0, 3.0]]))
     tensor([[19., 25.],
@@ -99,17 +97,14 @@ def conv2d(
     tensor([[[[ 0.,  8.],
               [21., 43.]]]])
     """
-    _check(x, weight, bias, groups)
+    check(x, weight, bias, groups)
     kernel = (weight.shape[2], weight.shape[3])
-    padded = pad(images_last(x), _sides(padding, tuple(x.shape[2:]), kernel, stride, dilation))
+    padded = pad(x, padding_sides(padding, (x.shape[2], x.shape[3]), kernel, stride, dilation))
     rows, cols = output_size((padded.shape[2], padded.shape[3]), kernel, stride, dilation)
-    y = x.new_empty(len(weight), rows, cols, len(x))
-    flat_weight = _by_group(weight, groups)  # (groups, out, in · kh · kw)
-    for above, below in strips((rows, cols), padded.shape, kernel, stride, dilation):
-        seen = columns(padded[:, :, below], kernel, stride, dilation, groups)  # (groups, in · kh · kw, places)
-        y[:, above] = (flat_weight @ seen).view(len(weight), above.stop - above.start, cols, len(x))
-    y = y.permute(3, 0, 1, 2)
-    return y if bias is None else y.add_(bias.view(-1, 1, 1))
+    seen = columns(padded, kernel, stride, dilation, groups)  # unfold: (groups, in · kh · kw, rows · cols · batch)
+    y = by_group(weight, groups) @ seen  # one product: (groups, out, rows · cols · batch)
+    y = y.view(len(weight), rows, cols, len(x)).permute(3, 0, 1, 2)
+    return y if bias is None else y + bias.view(-1, 1, 1)
 
 
 def conv2d_backward(
@@ -120,22 +115,20 @@ def conv2d_backward(
     padding: Padding = 0,
     dilation: Pair = 1,
     groups: int = 1,
-    need_x: bool = True,
 ) -> tuple[
-    Float[Tensor, "batch in_channels height width"] | None,
+    Float[Tensor, "batch in_channels height width"],
     Float[Tensor, "out_channels group_channels kh kw"],
     Float[Tensor, " out_channels"],
 ]:
     """Return the gradients of the loss in x, weight and bias, given `grad`, its gradient in the output.
 
-    With y = W X, the dense layer on its side (a column of X is one place, a row of y one output channel), the dense
+    With y = W X, the dense layer on its side (a column of X is one position, a row of y one output channel), the dense
     layer's backward holds. With G = ∂L/∂y laid out as y is, whose rows add up to ∂L/∂b,
 
-        ∂L/∂W = G Xᵀ    (each weight was used at every place of every image: summed over all of them)
+        ∂L/∂W = G Xᵀ    (each weight was used at every position of every image: summed over all of them)
         ∂L/∂X = Wᵀ G    (each output sends its gradient back along its weights)
 
-    and a pixel that was copied to several columns gets the sum of what came back to each (`sum_columns`). The first
-    layer of a network can do without ∂L/∂x (`need_x`): nobody learns the picture.
+    and a pixel that was copied to several columns gets the sum of what came back to each (`sum_columns`).
 
     >>> x, weight = torch.arange(9.0).reshape(1, 1, 3, 3), torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
     >>> grad_x, grad_weight, grad_bias = conv2d_backward(torch.ones(1, 1, 2, 2), x, weight)
@@ -149,24 +142,16 @@ def conv2d_backward(
     >>> grad_bias
     tensor([4.])
     """
-    kernel = (weight.shape[2], weight.shape[3])
-    sides = _sides(padding, tuple(x.shape[2:]), kernel, stride, dilation)
-    padded = pad(images_last(x), sides)
-    cols = grad.shape[3]
-    grad_padded = torch.zeros_like(padded) if need_x else padded
-    grad_y = images_last(grad).permute(1, 2, 3, 0)
-    flat_weight = _by_group(weight, groups)
-    grad_weight = torch.zeros_like(flat_weight)
-    for above, below in strips((grad.shape[2], cols), padded.shape, kernel, stride, dilation):
-        seen = columns(padded[:, :, below], kernel, stride, dilation, groups)
-        flat_grad = grad_y[:, above].reshape(groups, len(weight) // groups, seen.shape[2])
-        grad_weight += flat_grad @ seen.transpose(1, 2)
-        if need_x:
-            grad_seen = flat_weight.transpose(1, 2) @ flat_grad
-            size = (above.stop - above.start, cols)
-            sum_columns(grad_seen, grad_padded[:, :, below], kernel, size, stride, dilation)
-    grad_x = unpad(grad_padded, sides) if need_x else None
-    return grad_x, grad_weight.view(weight.shape), grad.sum(dim=(0, 2, 3))
+    kernel, size = (weight.shape[2], weight.shape[3]), (grad.shape[2], grad.shape[3])
+    around = padding_sides(padding, (x.shape[2], x.shape[3]), kernel, stride, dilation)
+    padded = pad(x, around)
+    seen = columns(padded, kernel, stride, dilation, groups)
+    flat_grad = grad.permute(1, 2, 3, 0).reshape(groups, len(weight) // groups, -1)  # laid out as the columns are
+    grad_weight = flat_grad @ seen.transpose(1, 2)
+    grad_seen = by_group(weight, groups).transpose(1, 2) @ flat_grad
+    grad_padded = torch.zeros_like(padded)
+    sum_columns(grad_seen, grad_padded, kernel, size, stride, dilation)  # fold back
+    return unpad(grad_padded, around), grad_weight.view(weight.shape), grad.sum(dim=(0, 2, 3))
 
 
 def conv1x1(
@@ -245,10 +230,10 @@ def unpad(
 def windows(
     x: Float[Tensor, "batch channels height width"], kernel: tuple[int, int], stride: Pair = 1, dilation: Pair = 1
 ) -> Float[Tensor, "batch channels out_h out_w kh kw"]:
-    """Return what the kernel sees at each place: w[n, ch, r, c, i, j] = x[n, ch, s·r + d·i, s·c + d·j].
+    """Return what the kernel sees at each position: w[n, ch, r, c, i, j] = x[n, ch, s·r + d·i, s·c + d·j].
 
-    Nothing is copied. A tensor is a row of numbers and, for each dimension, how many numbers to skip for a step along
-    it; here a step to the next place skips s pixels, and a step inside the kernel skips d.
+    Nothing is copied. A tensor is a row of elements and, for each dimension, how many elements to skip for a step along
+    it; here a step to the next position skips s pixels, and a step inside the kernel skips d.
 
     >>> windows(torch.arange(9.0).reshape(1, 1, 3, 3), (2, 2))[0, 0, 1, 1]
     tensor([[4., 5.],
@@ -270,7 +255,7 @@ def columns(
     stride: Pair = 1,
     dilation: Pair = 1,
     groups: int = 1,
-) -> Float[Tensor, "groups group_numbers places"]:
+) -> Float[Tensor, "groups group_elements positions"]:
     """Return the windows as the columns of a matrix (one a group): rows (channel, i, j), columns (r, c, image).
 
     >>> columns(torch.arange(9.0).reshape(1, 1, 3, 3), (2, 2))
@@ -285,7 +270,7 @@ def columns(
 
 
 def sum_columns(
-    grad_columns: Float[Tensor, "groups group_numbers places"],
+    grad_columns: Float[Tensor, "groups group_elements positions"],
     grad_x: Float[Tensor, "batch channels height width"],
     kernel: tuple[int, int],
     size: tuple[int, int],
@@ -294,7 +279,7 @@ def sum_columns(
 ) -> None:
     """Add to `grad_x` what the columns hold for each of its pixels: `columns` the other way round.
 
-    For each place (i, j) in the kernel, the pixels that it met lie on a grid: one slice.
+    For each position (i, j) in the kernel, the pixels that it met lie on a grid: one slice.
 
     >>> counts = torch.zeros(1, 1, 3, 3)
     >>> sum_columns(torch.ones(1, 4, 4), counts, (2, 2), (2, 2))
@@ -311,7 +296,7 @@ def sum_columns(
 
 
 def met(x: Tensor, i: int, j: int, size: tuple[int, int], stride: Pair = 1, dilation: Pair = 1) -> Tensor:
-    """Return the pixels (..., rows, cols) of `x` that kernel place (i, j) meets, one for each of `size` outputs.
+    """Return the pixels (..., rows, cols) of `x` that position (i, j) of the kernel meets, one an output (`size`).
 
     >>> met(torch.arange(9.0).reshape(3, 3), 0, 1, (2, 2))
     tensor([[1., 2.],
@@ -322,38 +307,11 @@ def met(x: Tensor, i: int, j: int, size: tuple[int, int], stride: Pair = 1, dila
     return x[..., top : top + s_rows * (size[0] - 1) + 1 : s_rows, left : left + s_cols * (size[1] - 1) + 1 : s_cols]
 
 
-def images_last(x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
-    """Return the same tensor with the numbers at one place of all images side by side in memory.
-
-    >>> x = images_last(torch.zeros(5, 2, 3, 4))
-    >>> x.shape, x.stride()[0]  # from one image to the next is one number
-    (torch.Size([5, 2, 3, 4]), 1)
-    """
-    return x.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
-
-
-def strips(
-    size: tuple[int, int], padded: tuple[int, ...], kernel: tuple[int, int], stride: Pair = 1, dilation: Pair = 1
-) -> Iterator[tuple[slice, slice]]:
-    """Yield a few rows of the output at a time, and the rows of the padded input that they see.
-
-    >>> [(above.start, above.stop, below.start, below.stop) for above, below in strips((4, 4), (1, 1, 6, 6), (3, 3))]
-    [(0, 4, 0, 6)]
-    """
-    rows, cols = size
-    batch, channels = padded[:2]
-    step = max(1, _COLUMN_NUMBERS // max(1, batch * channels * kernel[0] * kernel[1] * cols))
-    for start in range(0, rows, step):
-        stop = min(rows, start + step)
-        last = (stop - 1) * pair(stride)[0] + pair(dilation)[0] * (kernel[0] - 1)
-        yield slice(start, stop), slice(start * pair(stride)[0], last + 1)
-
-
 def receptive_field(layers: list[tuple[int, int, int]]) -> tuple[int, int]:
-    """Return (field, jump) in pixels: how wide a piece of the picture one output sees, and how far apart two are.
+    """Return (field, jump) in pixels: how much of the image's width one output sees, and how far apart two outputs are.
 
     Each layer is (kernel, stride, dilation). A layer's kernel spans d(k − 1) more of its inputs, each `jump` pixels
-    apart in the picture: field ← field + d(k − 1) · jump, jump ← jump · s. Luo et al., "Understanding the effective
+    apart in the image: field ← field + d(k − 1) · jump, jump ← jump · s. Luo et al., "Understanding the effective
     receptive field", 2016.
 
     >>> receptive_field([(3, 1, 1), (3, 1, 1)])  # two 3x3 layers see 5x5
@@ -371,7 +329,7 @@ def receptive_field(layers: list[tuple[int, int, int]]) -> tuple[int, int]:
 
 
 def pair(value: Pair) -> tuple[int, int]:
-    """Return (height, width): a single number counts for both.
+    """Return (height, width): a single value counts for both.
 
     >>> pair(3), pair((1, 2))
     ((3, 3), (1, 2))
@@ -379,8 +337,14 @@ def pair(value: Pair) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
 
 
-def _sides(padding: Padding, size: tuple[int, ...], kernel: tuple[int, int], stride: Pair, dilation: Pair) -> Sides:
-    """Return `padding` as ((top, bottom), (left, right))."""
+def padding_sides(
+    padding: Padding, size: tuple[int, int], kernel: tuple[int, int], stride: Pair = 1, dilation: Pair = 1
+) -> Sides:
+    """Return `padding` as ((top, bottom), (left, right)), in pixels.
+
+    >>> padding_sides("same", (5, 5), (3, 2))  # an even kernel needs one zero more on one side
+    ((1, 1), (0, 1))
+    """
     if padding == "same":
         if pair(stride) != (1, 1):
             raise ValueError(f"padding='same' needs stride 1, got {stride}")
@@ -397,12 +361,22 @@ def _sides(padding: Padding, size: tuple[int, ...], kernel: tuple[int, int], str
     return rows, cols
 
 
-def _by_group(weight: Tensor, groups: int) -> Tensor:
-    """Return the weight as (groups, out channels of a group, numbers a window holds in a group)."""
+def by_group(
+    weight: Float[Tensor, "out_channels group_channels kh kw"], groups: int
+) -> Float[Tensor, "groups group_out group_elements"]:
+    """Return the weight as one matrix a group: a row an output channel, an element a weight of its kernels.
+
+    >>> by_group(torch.zeros(6, 2, 3, 3), groups=2).shape
+    torch.Size([2, 3, 18])
+    """
     return weight.reshape(groups, len(weight) // groups, -1)
 
 
-def _check(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
+def check(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
+    """Raise a ValueError unless channels and groups of the three fit together.
+
+    >>> check(torch.zeros(1, 4, 5, 5), torch.zeros(6, 2, 3, 3), torch.zeros(6), groups=2)
+    """
     if x.dim() != 4 or weight.dim() != 4:
         raise ValueError(f"x and weight need four dimensions, got {tuple(x.shape)} and {tuple(weight.shape)}")
     if groups < 1 or x.shape[1] % groups or len(weight) % groups:
@@ -413,4 +387,4 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
             f"{weight.shape[1] * groups}"
         )
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"bias must have one number an output channel ({len(weight)}), got {tuple(bias.shape)}")
+        raise ValueError(f"bias must have one element for each output channel ({len(weight)}), got {tuple(bias.shape)}")

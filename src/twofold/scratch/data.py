@@ -9,7 +9,7 @@ Training has worked when it finds w and b again, up to the noise.
 
 **Minibatches.** A gradient over all examples is exact and slow, a gradient over one is fast and noisy. A minibatch
 takes a few; one pass over all examples is an *epoch*. Drawn *without replacement* (shuffle, then cut into pieces) each
-example is seen once an epoch; *with replacement* each place in a batch is drawn anew, so an example may come twice and
+example is seen once an epoch; *with replacement* each index of a batch is drawn anew, so an example may come twice and
 another not at all. Either way the batch's mean gradient equals the full gradient on average (Bottou, Curtis and
 Nocedal, "Optimization methods for large-scale machine learning", 2018).
 """
@@ -65,7 +65,7 @@ def synthetic_regression(
 def batches(
     num_examples: int, batch_size: int, *, replacement: bool = False, generator: Generator | None = None
 ) -> Iterator[Int64[Tensor, " batch"]]:
-    """Yield one epoch of batches of indices; the last batch is smaller where the numbers don't divide.
+    """Yield one epoch of batches of indices; the last batch holds what is left.
 
     >>> [len(indices) for indices in batches(10, 4)]
     [4, 4, 2]

@@ -1,12 +1,12 @@
-"""Dropout: in training, switch off a random part of the numbers, so that none can be relied upon alone.
+"""Dropout: in training, set a random part of the values to zero, so that none can be relied upon alone.
 
 Hinton et al., "Improving neural networks by preventing co-adaptation of feature detectors", 2012; Srivastava et al.,
-2014. Each number is dropped with probability p, and the others are divided by 1 − p: the mean stays what it was. (The
-papers scale in prediction instead: all numbers are kept there, and multiplied by 1 − p.)
+2014. Each value is dropped with probability p, and the others are divided by 1 − p: the mean stays what it was. (The
+papers scale in eval mode instead: all values are kept there, and multiplied by 1 − p.)
 
     y = m x,    m = 0 with probability p, else 1 / (1 − p),    E[m] = 1
 
-In prediction nothing is dropped and nothing needs to be rescaled. Drawing the mask and applying it are two functions:
+In eval mode nothing is dropped and nothing needs to be rescaled. Drawing the mask and applying it are two functions:
 backward must use the mask of forward.
 """
 
@@ -30,7 +30,7 @@ def dropout_mask(
         raise ValueError(f"p must lie in 0..1, got {p}")
     if p in (0.0, 1.0):  # nothing to draw
         return torch.full_like(x, 1 - p)
-    # Row by row, however x lies in memory: the same numbers fall in every layout.
+    # In row-major order, however x lies in memory, so that the mask does not depend on the memory layout.
     mask = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     return mask.bernoulli_(1 - p, generator=generator) / (1 - p)
 

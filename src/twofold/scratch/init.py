@@ -10,7 +10,7 @@ small and it dies. The "fan" of a weight counts what is summed up:
     fan_out = outputs that one input flows into = out_channels · kernel_height · kernel_width
 
 - **Xavier** (Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010)
-  keeps the variance forward and backward as well as one number can: Var(W) = 2 / (fan_in + fan_out).
+  keeps the variance forward and backward as well as one variance can: Var(W) = 2 / (fan_in + fan_out).
 - **Kaiming** (He et al., "Delving deep into rectifiers", 2015) doubles the 1 / fan that keeps the variance, since the
   activation ReLU, max(x, 0), sets half of the signal to zero:
   Var(W) = 2 / fan.
@@ -41,7 +41,7 @@ def constant(shape: tuple[int, ...], value: float) -> Tensor:
 def normal(
     shape: tuple[int, ...], mean: float = 0.0, std: float = 0.01, *, generator: Generator | None = None
 ) -> Tensor:
-    """Return weights drawn from N(mean, std²): the notes' start for linear regression.
+    """Return weights drawn from N(mean, std²): D2L's start for linear regression.
 
     >>> weight = normal((100, 100), std=0.01, generator=torch.Generator().manual_seed(0))
     >>> weight.std().round(decimals=3)

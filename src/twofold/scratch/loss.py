@@ -1,9 +1,9 @@
-"""Losses: one number that says how wrong the outputs are.
+"""Losses: one value that says how wrong the outputs are.
 
-**Squared loss** for a number to predict: ½(ŷ − y)² an example, ŷ the prediction and y the label (the notes' form; the ½
+**Squared loss** for a value to predict: ½(ŷ − y)² an example, ŷ the prediction and y the label (D2L's form; the ½
 cancels in the gradient). torch's `mse_loss` leaves out the ½ and takes the mean. Both are here.
 
-**Softmax and cross-entropy** for a class to predict. The network gives one *logit* a class, any number at all; softmax
+**Softmax and cross-entropy** for a class to predict. The network gives one *logit* a class, any real value; softmax
 turns them into probabilities, and the loss is how surprised these are by the true class:
 
     p_k = exp(z_k) / Σ_j exp(z_j),    L = −log p_label
@@ -30,7 +30,7 @@ Labels = Int64[Tensor, " batch"] | Float[Tensor, "batch classes"]
 
 
 def squared_loss(prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return ½(ŷ − y)² for each element: the notes' form.
+    """Return ½(ŷ − y)² for each element: D2L's form.
 
     >>> squared_loss(torch.tensor([3.0]), torch.tensor([1.0]))
     tensor([2.])
@@ -156,7 +156,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Return −Σ_k q_k log p_k: its mean or sum over the batch, or (with "none") one number an example.
+    """Return −Σ_k q_k log p_k: its mean or sum over the batch, or (with "none") one value an example.
 
     >>> cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))  # -log(1/2)
     tensor(0.6931)
@@ -164,7 +164,7 @@ def cross_entropy(
     if len(labels) != len(logits):
         raise ValueError(f"as many labels as rows of logits are needed, got {len(labels)} for {len(logits)}")
     targets = smooth_targets(labels, logits.shape[1], label_smoothing, dtype=logits.dtype)
-    # A class that is not asked for costs nothing, however unlikely it is: 0 · log 0 = 0.
+    # A class with target 0 adds nothing to the loss, however unlikely it is: 0 · log 0 = 0.
     losses = -torch.where(targets > 0, targets * log_softmax(logits), 0).sum(dim=1)
     if _is(reduction, "none"):
         return losses

@@ -2,11 +2,11 @@
 
 A network is a function of functions, y = f₃(f₂(f₁(x))). The chain rule gives its gradient: start with that of the loss
 in y, and hand it back through each layer in turn. This is back-propagation (Rumelhart, Hinton and Williams, "Learning
-representations by back-propagating errors", 1986). A layer needs to know three things only:
+representations by back-propagating errors", 1986). Each layer has three things:
 
 - `forward(x)`: its output; it keeps what backward is going to need;
 - `backward(grad)`: given the gradient of the loss in its output, the gradients in its weights, which it keeps, and in
-  its input, which it returns to the layer before;
+  its input, which it returns for the layer before;
 - `weights` and `grads`: by name, the tensors to learn and their gradients; `buffers` are kept but not learned.
 
 Names of the whole network are joined with dots ("features.0.weight"), as in torch, so that weights travel between the
@@ -26,7 +26,7 @@ from twofold.scratch import activation, conv, dropout, init, linear, norm, pool
 
 
 class Layer:
-    """What all layers share. `training` tells dropout and batch normalisation which of their two ways to go."""
+    """What all layers share. `training` is off in eval mode, where dropout and batch normalisation act otherwise."""
 
     def __init__(self) -> None:
         self.weights: dict[str, Tensor] = {}
@@ -97,19 +97,18 @@ class Conv2d(Layer):
         grad_x, self.grads["weight"], self.grads["bias"] = conv.conv2d_backward(
             grad, self._x, self.weights["weight"], self._stride, self._padding
         )
-        assert grad_x is not None
         return grad_x
 
 
 class MaxPool2d(Layer):
-    """The largest number of each window."""
+    """The largest value of each window."""
 
     def __init__(self, kernel_size: int) -> None:
         super().__init__()
         self._kernel_size = kernel_size
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the maxima, and remember where they were."""
+        """Return the largest values, and keep where they were."""
         self._x = x
         y, self._place = pool.max_pool2d(x, self._kernel_size)
         return y
@@ -120,7 +119,7 @@ class MaxPool2d(Layer):
 
 
 class BatchNorm(Layer):
-    """Batch normalisation, for dense inputs and pictures alike."""
+    """Batch normalisation, for dense inputs and images alike."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -175,7 +174,7 @@ class ReLU(Layer):
 
 
 class Dropout(Layer):
-    """Switches off a random part of the numbers, in training alone."""
+    """Sets a random part of the values to zero, in training alone."""
 
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
         super().__init__()
@@ -193,7 +192,7 @@ class Dropout(Layer):
 
 
 class Flatten(Layer):
-    """A picture (channels, height, width) as one row of numbers."""
+    """An image (channels, height, width) as one row of features."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, channels · height · width)."""
@@ -201,7 +200,7 @@ class Flatten(Layer):
         return x.reshape(len(x), -1)
 
     def backward(self, grad: Tensor) -> Tensor:
-        """Return the gradient in the shape of the picture: nothing was computed, so nothing changes."""
+        """Return the gradient in the shape of the input: nothing was computed, so nothing changes."""
         return grad.reshape(self._shape)
 
 
@@ -218,9 +217,9 @@ class Sequential(Layer):
 
     def __init__(self, *unnamed: Layer, **named: Layer) -> None:
         super().__init__()
-        self._layers = {str(place): layer for place, layer in enumerate(unnamed)} | named
+        self._layers = {str(index): layer for index, layer in enumerate(unnamed)} | named
         if len({id(layer) for layer in self._layers.values()}) < len(self._layers):
-            raise ValueError("a layer keeps what its backward needs, so it cannot stand in two places; make two of it")
+            raise ValueError("a layer keeps what its backward needs, so it cannot stand in two places; create two")
 
     def forward(self, x: Tensor) -> Tensor:
         """Go through the layers from first to last."""
@@ -241,7 +240,7 @@ class Sequential(Layer):
                 yield f"{name}.{inner}".rstrip("."), plain
 
     def train(self, training: bool = True) -> None:
-        """Switch every layer to training, or with False to prediction."""
+        """Switch every layer to training, or with False to eval mode."""
         for _, layer in self.layers():
             layer.training = training
 
@@ -254,7 +253,7 @@ class Sequential(Layer):
         return {f"{path}.{name}": layer.grads[name] for path, layer in self.layers() for name in layer.weights}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return all that makes the network: what is learned and what is kept."""
+        """Return weights and buffers, by name."""
         return {
             f"{path}.{name}": value
             for path, layer in self.layers()
@@ -262,7 +261,10 @@ class Sequential(Layer):
         }
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Copy the numbers of `state` into the network's own tensors."""
+        """Copy the values of `state` into the network's own tensors.
+
+        Raises:
+            ValueError: names or shapes differ; nothing has been copied then."""
         own = self.state_dict()
         if differing := own.keys() ^ state.keys():
             raise ValueError(f"the state must have the network's own names; missing or unknown: {sorted(differing)}")
@@ -298,7 +300,7 @@ def mlp(*sizes: int, generator: Generator | None = None) -> Sequential:
 
 
 def lenet(in_channels: int = 1, num_classes: int = 10, *, generator: Generator | None = None) -> Sequential:
-    """Return LeNet for 28 px images as in the notes: sigmoids, max pooling, no padding.
+    """Return LeNet for 28 px images as in D2L: sigmoids, max pooling, no padding.
 
     LeCun et al., 1998, had 32 px, a scaled tanh, learned averages for pooling and distances to patterns as outputs.
 

@@ -1,16 +1,16 @@
-"""Normalisation: keep each layer's numbers in a range where learning is easy.
+"""Normalisation: keep the values of each layer in a range where learning is easy.
 
-**Batch normalisation** (Ioffe and Szegedy, 2015). For each feature (each channel of a picture), take its mean μ and
+**Batch normalisation** (Ioffe and Szegedy, 2015). For each feature (each channel of an image), take its mean μ and
 variance σ² over the batch, bring it to mean 0 and variance 1, then let the network choose scale γ and shift β anew:
 
     x̂ = (x − μ) / √(σ² + ε),    y = γ x̂ + β
 
-For dense inputs (batch, features) the statistics run over the batch; for pictures (batch, channels, height, width)
-over batch, height and width, since a channel means the same everywhere. In *prediction* a single image must not depend
+For dense inputs (batch, features) the statistics run over the batch; for images (batch, channels, height, width)
+over batch, height and width, since a channel means the same everywhere. In *eval mode* a single image must not depend
 on its neighbours: moving averages, gathered in training, stand in for μ and σ².
 
-**Local response normalisation** (Krizhevsky et al., 2012, AlexNet) divides a number by how loud its neighbouring
-channels are at the same pixel. Batch normalisation replaced it.
+**Local response normalisation** (Krizhevsky et al., 2012, AlexNet) divides a value by the size of those of neighbouring
+channels at the same pixel. Batch normalisation replaced it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def batch_norm(
 ) -> Float[Tensor, "batch channels *size"]:
     """Return γ x̂ + β with γ = `weight` and β = `bias`; in training, move the running statistics, in place.
 
-    The running variance takes the unbiased estimate, Σ(x − μ)² / (m − 1), m numbers a channel: it is meant for other
+    The running variance takes the unbiased estimate, Σ(x − μ)² / (m − 1), m values a channel: it is meant for other
     batches. The batch itself is divided by its own, Σ(x − μ)² / m. (running ← (1 − momentum) running + momentum new.)
 
     >>> x = torch.tensor([[1.0], [3.0]])  # mean 2, variance 1
@@ -48,14 +48,14 @@ def batch_norm(
     if training:
         count = x.numel() // max(1, x.shape[1])
         if count < 2:
-            raise ValueError(f"training needs two or more numbers a channel to have a variance, got {tuple(x.shape)}")
+            raise ValueError(f"training needs two or more values a channel to have a variance, got {tuple(x.shape)}")
         mean, var = _statistics(x)
         running_mean += momentum * (mean - running_mean)
         running_var += momentum * (var * count / (count - 1) - running_var)
     else:
         mean, var = running_mean, running_var
-    # γ (x − μ)/√(σ² + ε) + β, multiplied out: one multiplication and one addition a number. Given up, as
-    # torch does on a processor: digits, where the mean is thousands of times the spread.
+    # γ (x − μ)/√(σ² + ε) + β, multiplied out: one multiplication and one addition an element. The price, as in
+    # torch on a CPU, is digits where the mean is thousands of times the standard deviation.
     scale = weight / (var + eps).sqrt()
     return x * _per_channel(scale, x) + _per_channel(bias - mean * scale, x)
 
@@ -75,9 +75,9 @@ def batch_norm_backward(
 ]:
     """Return the gradients in x, weight (γ) and bias (β).
 
-    y = γ x̂ + β gives at once ∂L/∂γ = Σ g x̂ and ∂L/∂β = Σ g, summed over the m numbers of a channel.
+    y = γ x̂ + β gives at once ∂L/∂γ = Σ g x̂ and ∂L/∂β = Σ g, summed over the m values of a channel.
 
-    From here on σ means the whole root √(σ² + ε). In prediction μ and σ are constants: ∂L/∂x = g γ/σ.
+    From here on σ means the whole root √(σ² + ε). In eval mode μ and σ are constants: ∂L/∂x = g γ/σ.
 
     In training x moves its own mean and variance too. With x̂ = (x − μ)/σ,
 
@@ -99,7 +99,7 @@ def batch_norm_backward(
     dims = [dim for dim in range(x.dim()) if dim != 1]
     count = x.numel() // max(1, x.shape[1])
     sum_grad = grad.sum(dim=dims)
-    # Σ g x̂ = (Σ g x − μ Σ g)/σ would subtract two large numbers that nearly cancel: centre first.
+    # Σ g x̂ = (Σ g x − μ Σ g)/σ would subtract two large sums that nearly cancel: centre first.
     centred = x - _per_channel(mean, x)
     grad_weight = (grad * centred).sum(dim=dims) * inverse
     if not training:
@@ -117,7 +117,7 @@ def local_response_norm(
     >>> local_response_norm(torch.tensor([[[3.0]]]), size=1, alpha=1.0, beta=0.5, k=16.0)  # 3 / √(16 + 9)
     tensor([[[0.6000]]])
     """
-    return x * _loudness(x, size, alpha, k) ** -beta
+    return x * _divisor(x, size, alpha, k) ** -beta
 
 
 def local_response_norm_backward(
@@ -140,10 +140,10 @@ def local_response_norm_backward(
 
     With y = x/√(16 + x²) the slope is 16/(16 + x²)^1.5 = 16/125.
     """
-    loudness = _loudness(x, size, alpha, k)
-    # i is near c when c lies as far *before* i as a neighbour lies behind: the window turned round.
-    shared = _channel_sum(grad * x * loudness ** (-beta - 1), size, turned=True)
-    return grad * loudness**-beta - 2 * alpha * beta / size * x * shared
+    divisor = _divisor(x, size, alpha, k)
+    # i is near c when c lies as far *before* i as a neighbour lies behind: the window reversed.
+    shared = _channel_sum(grad * x * divisor ** (-beta - 1), size, reverse=True)
+    return grad * divisor**-beta - 2 * alpha * beta / size * x * shared
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,15 +158,15 @@ def _per_channel(values: Tensor, x: Tensor) -> Tensor:
     return values.view(1, -1, *[1] * (x.dim() - 2))
 
 
-def _loudness(x: Tensor, size: int, alpha: float, k: float) -> Tensor:
+def _divisor(x: Tensor, size: int, alpha: float, k: float) -> Tensor:
     if size < 1 or x.dim() < 3:
         raise ValueError(f"size must be 1 or more and x (batch, channels, ...), got {size} and {tuple(x.shape)}")
     return k + alpha / size * _channel_sum(x**2, size)
 
 
-def _channel_sum(x: Tensor, size: int, *, turned: bool = False) -> Tensor:
-    """Return the sum over `size` channels around each: size // 2 before it and the rest behind, or turned round."""
-    before = (size - 1) // 2 if turned else size // 2
+def _channel_sum(x: Tensor, size: int, *, reverse: bool = False) -> Tensor:
+    """Return the sum over `size` channels around each: size // 2 before it and the rest behind, or reversed."""
+    before = (size - 1) // 2 if reverse else size // 2
     channels = x.shape[1]
     padded = x.new_zeros(x.shape[0], channels + size - 1, *x.shape[2:])
     padded[:, before : before + channels] = x

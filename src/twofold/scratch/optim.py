@@ -15,7 +15,7 @@ raises the loss, so every rule goes the other way. They differ in how far. In or
 - **Adam** (Kingma and Ba, 2015): momentum over RMSProp, both corrected for having started at zero.
 - **AdamW** (Loshchilov and Hutter, 2019): weight decay beside the adaptive step instead of inside it.
 
-**Two conventions.** The notes and torch do not always write the same rule. Both are here, under `convention`:
+**Two conventions.** D2L and torch do not always write the same rule. Both are here, under `convention`:
 
 | rule | "d2l" | "torch" |
 | --- | --- | --- |
@@ -24,7 +24,7 @@ raises the loss, so every rule goes the other way. They differ in how far. In or
 | AdaDelta | x ← x − g′ | x ← x − η g′, with η = 1 unless said otherwise |
 
 For momentum the paths are equal while η stays, since then v_d2l = η v_torch; they part when η changes: torch rescales
-the velocity with it, the notes' ball keeps its speed. The place of ε matters where s is not much larger than it.
+the velocity with it, in D2L's the velocity stays. The position of ε matters where s is not much larger than it.
 
 Each rule changes the weights and its own state in place, and returns nothing. The state starts at zero. The averages
 s ← γs + (1 − γ)a stand in the code as s += (1 − γ)(a − s), which is the same.
@@ -62,7 +62,7 @@ def momentum(
     momentum: float = 0.9,
     convention: Convention = "torch",
 ) -> None:
-    """v ← γv + ηg; x ← x − v (notes), or v ← γv + g; x ← x − ηv (torch), γ = `momentum`.
+    """v ← γv + ηg; x ← x − v (D2L), or v ← γv + g; x ← x − ηv (torch), γ = `momentum`.
 
     >>> x, v = torch.tensor([1.0]), torch.tensor([0.5])
     >>> momentum(x, torch.tensor([2.0]), v, lr=0.1, momentum=0.5, convention="d2l")
@@ -110,7 +110,7 @@ def adagrad(
     eps: float = 1e-6,
     convention: Convention = "torch",
 ) -> None:
-    """s ← s + g²; x ← x − η g / √(s + ε) (notes), or η g / (√s + ε) (torch).
+    """s ← s + g²; x ← x − η g / √(s + ε) (D2L), or η g / (√s + ε) (torch).
 
     >>> x, s = torch.tensor([1.0]), torch.tensor([7.0])
     >>> adagrad(x, torch.tensor([3.0]), s, lr=0.4, eps=0.0)
@@ -131,7 +131,7 @@ def rmsprop(
     eps: float = 1e-6,
     convention: Convention = "torch",
 ) -> None:
-    """s ← γs + (1 − γ)g²; x ← x − η g / √(s + ε) (notes), or η g / (√s + ε) (torch).
+    """s ← γs + (1 − γ)g²; x ← x − η g / √(s + ε) (D2L), or η g / (√s + ε) (torch).
 
     >>> x, s = torch.tensor([1.0]), torch.tensor([0.0])
     >>> rmsprop(x, torch.tensor([2.0]), s, lr=0.1, gamma=0.75, eps=0.0)
@@ -154,7 +154,7 @@ def adadelta(
 ) -> None:
     """s ← ρs + (1 − ρ)g²; g′ = √((Δ + ε)/(s + ε)) g; x ← x − g′; Δ ← ρΔ + (1 − ρ)g′².
 
-    The notes know no learning rate here; torch multiplies g′ by η, which is 1 unless changed: one form serves both.
+    D2L has no learning rate here; torch multiplies g′ by η, which is 1 unless changed: one form serves both.
 
     >>> x, s, delta = torch.tensor([1.0]), torch.tensor([0.0]), torch.tensor([0.0])
     >>> adadelta(x, torch.tensor([2.0]), s, delta, rho=0.75, eps=0.25)
@@ -181,7 +181,7 @@ def adam(
 ) -> None:
     """v ← β₁v + (1 − β₁)g; s ← β₂s + (1 − β₂)g²; x ← x − η v̂ / (√ŝ + ε), v̂ = v/(1 − β₁ᵗ), ŝ = s/(1 − β₂ᵗ).
 
-    Both averages start at zero, which is no gradient that anyone saw: after t = `step` steps (counted from 1) the
+    Both averages start at zero, which is no gradient at all: after t = `step` steps (counted from 1) the
     weights of what was seen add up to 1 − βᵗ only. Dividing by that makes them true averages.
 
     >>> x, v, s = torch.tensor([1.0]), torch.tensor([0.0]), torch.tensor([0.0])

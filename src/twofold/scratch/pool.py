@@ -1,15 +1,15 @@
-"""Pooling: what a neighbourhood says, without where in it.
+"""Pooling: what is in a neighbourhood, without where in it.
 
-A pooling layer slides a window over each channel by itself and keeps one number: the largest (*max*) or the mean
-(*average*). It has no weights. Small shifts of the picture then change little, and later layers have less to compute
+A pooling layer slides a window over each channel by itself and keeps one value: the largest (*max*) or the mean
+(*average*). It has no weights. Small shifts of the image then change little, and later layers have less to compute
 (LeCun et al., 1998; max pooling: Riesenhuber and Poggio, "Hierarchical models of object recognition in cortex", 1999).
 The window's stride is its own size unless said otherwise, so windows don't overlap.
 
-*Adaptive* pooling is told the output's size instead of the window's, and cuts the picture into that many, nearly equal
-parts; *global* average pooling, one part, turns each channel into one number (Lin, Chen and Yan, "Network in network",
-2014).
+**Adaptive** pooling is given the output's size instead of the window's, and divides the image into that many, nearly
+equal parts; *global* average pooling, one part, turns each channel into one value (Lin, Chen and Yan, "Network in
+network", 2014).
 
-Backward, each output's gradient goes to where its number came from: to the largest pixel, or in equal shares to all.
+Backward, each output's gradient goes to where its value came from: to the largest pixel, or in equal shares to all.
 """
 
 from __future__ import annotations
@@ -31,35 +31,35 @@ def max_pool2d(
     *,
     ceil_mode: bool = False,
 ) -> tuple[Float[Tensor, "batch channels out_h out_w"], Int64[Tensor, "batch channels out_h out_w"]]:
-    """Return the largest number in each window, and which one it was: i · kernel_width + j, the first on a tie.
+    """Return the largest value in each window, and its index in it: i · kernel_width + j, the first on a tie.
 
-    Padding counts as −∞, so it never wins over a number. With `ceil_mode` a window may hang over the right and lower
+    Padding counts as −∞, so it never wins over a value. With `ceil_mode` a window may hang over the right and lower
     edge.
 
-    >>> y, place = max_pool2d(torch.arange(9.0).reshape(1, 1, 3, 3), 2, stride=1)
+    >>> y, index = max_pool2d(torch.arange(9.0).reshape(1, 1, 3, 3), 2, stride=1)
     >>> y
     tensor([[[[4., 5.],
               [7., 8.]]]])
-    >>> place[0, 0, 0, 0]  # the last of the four
+    >>> index[0, 0, 0, 0]  # the last of the four
     tensor(3)
     """
     kernel = pair(kernel_size)
     padded = pad(x, _sides(x, kernel, stride, padding, ceil_mode), -math.inf)
     size = output_size((padded.shape[2], padded.shape[3]), kernel, _stride(stride, kernel))
     y = met(padded, 0, 0, size, _stride(stride, kernel))
-    place = torch.zeros_like(y, dtype=torch.int64)
+    index = torch.zeros_like(y, dtype=torch.int64)
     for i in range(kernel[0]):
         for j in range(kernel[1]):
             seen = met(padded, i, j, size, _stride(stride, kernel))
-            larger = (seen > y) | seen.isnan()  # what is not a number wins, so that it is seen
-            y, place = torch.where(larger, seen, y), torch.where(larger, i * kernel[1] + j, place)
-    return y, place
+            larger = (seen > y) | seen.isnan()  # NaN wins, so that it is seen
+            y, index = torch.where(larger, seen, y), torch.where(larger, i * kernel[1] + j, index)
+    return y, index
 
 
 def max_pool2d_backward(
     grad: Float[Tensor, "batch channels out_h out_w"],
     x: Float[Tensor, "batch channels height width"],
-    place: Int64[Tensor, "batch channels out_h out_w"],
+    index: Int64[Tensor, "batch channels out_h out_w"],
     kernel_size: Pair,
     stride: Pair | None = None,
     padding: Pair = 0,
@@ -71,8 +71,8 @@ def max_pool2d_backward(
     Moving the largest pixel by a little moves the output by as much; moving any other changes nothing.
 
     >>> x = torch.arange(9.0).reshape(1, 1, 3, 3)
-    >>> y, place = max_pool2d(x, 2, stride=1)
-    >>> max_pool2d_backward(torch.ones(1, 1, 2, 2), x, place, 2, stride=1)
+    >>> y, index = max_pool2d(x, 2, stride=1)
+    >>> max_pool2d_backward(torch.ones(1, 1, 2, 2), x, index, 2, stride=1)
     tensor([[[[0., 0., 0.],
               [0., 1., 1.],
               [0., 1., 1.]]]])
@@ -83,7 +83,7 @@ def max_pool2d_backward(
     grad_padded = torch.zeros_like(pad(x, sides))
     for i in range(kernel[0]):
         for j in range(kernel[1]):
-            met(grad_padded, i, j, size, _stride(stride, kernel)).add_(torch.where(place == i * kernel[1] + j, grad, 0))
+            met(grad_padded, i, j, size, _stride(stride, kernel)).add_(torch.where(index == i * kernel[1] + j, grad, 0))
     return unpad(grad_padded, sides)
 
 
@@ -142,9 +142,9 @@ def avg_pool2d_backward(
 def adaptive_avg_pool2d(
     x: Float[Tensor, "batch channels height width"], output_size: Pair
 ) -> Float[Tensor, "batch channels out_h out_w"]:
-    """Return the means of out_h x out_w parts of the picture: A_h x A_wᵀ, the rows of A averaging one part each.
+    """Return the means of out_h x out_w parts of the image: A_h x A_wᵀ, the rows of A averaging one part each.
 
-    >>> adaptive_avg_pool2d(torch.arange(9.0).reshape(1, 1, 3, 3), 1)  # global: one number a channel
+    >>> adaptive_avg_pool2d(torch.arange(9.0).reshape(1, 1, 3, 3), 1)  # global: one value a channel
     tensor([[[[4.]]]])
     """
     rows, cols = _averaging(x, output_size)
@@ -194,10 +194,10 @@ def _sides(x: Tensor, kernel: tuple[int, int], stride: Pair | None, padding: Pai
             )
         extra = 0
         if ceil_mode:
-            places = -(-(size + 2 * p - k) // s) + 1
-            if (places - 1) * s >= size + p:  # a window that starts beyond the picture and its left padding
-                places -= 1
-            extra = max(0, (places - 1) * s + k - (size + 2 * p))
+            windows_fit = -(-(size + 2 * p - k) // s) + 1
+            if (windows_fit - 1) * s >= size + p:  # a window that starts beyond the image and its left padding
+                windows_fit -= 1
+            extra = max(0, (windows_fit - 1) * s + k - (size + 2 * p))
         sides.append((p, p + extra))
     return sides[0], sides[1]
 
@@ -210,7 +210,7 @@ def _stride(stride: Pair | None, kernel: tuple[int, int]) -> tuple[int, int]:
 def _counts(
     x: Tensor, kernel: tuple[int, int], stride: Pair | None, padding: Pair, ceil_mode: bool, count_include_pad: bool
 ) -> Tensor:
-    """Return what each window's sum is divided by: the numbers in it that count."""
+    """Return how many elements each window's sum is divided by."""
     if count_include_pad:
         # The padding counts, what ceil_mode let hang over it does not.
         p_rows, p_cols = pair(padding)

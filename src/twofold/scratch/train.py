@@ -1,7 +1,7 @@
 """The five steps of training, twice: data, model, loss, optimiser, training.
 
 Every training run of every network is these five steps. First the smallest case, a straight line through made-up
-points, with the gradients in plain sight; then LeNet on pictures, where the only news is that a network hands the
+points, with the gradients in plain sight; then LeNet on images, where the only news is that a network hands the
 gradient back through its layers by itself.
 
     python -m twofold.scratch.train        # the straight line
@@ -95,7 +95,7 @@ def lenet_on_images(
     lr: float = 0.003,
     seed: int = 0,
 ) -> tuple[Sequential, list[float]]:
-    """Train LeNet on pictures (numbers around 0, of size about 1); return it and each epoch's mean batch loss.
+    """Train LeNet on images (normalised: mean 0, standard deviation 1); return it and each epoch's mean batch loss.
 
     >>> images = -torch.ones(64, 1, 28, 28)
     >>> images[32:, :, :14] = 1.0  # half of them are bright above
@@ -117,7 +117,7 @@ def lenet_on_images(
 
 
 def accuracy(net: Sequential, images: Tensor, labels: Int64[Tensor, " examples"]) -> float:
-    """Return the share of `images` whose largest logit is the label's; the network is left in training.
+    """Return the share of `images` whose largest logit is the label's; the network is left in training mode.
 
     >>> images = torch.zeros(4, 1, 28, 28)
     >>> answer = int(lenet(generator=torch.Generator().manual_seed(0)).forward(images).argmax(dim=1)[0])

@@ -1,1 +1,12 @@
-"""The parity cases of the ideas, a file for each room of `scratch`."""
+"""The parity cases of the ideas.
+
+| file | what is compared |
+| --- | --- |
+| `basics.py` | data, initialisation, dense layers, activations, losses, dropout |
+| `conv.py` | convolutions and receptive fields |
+| `layers.py` | pooling and normalisation |
+| `networks.py` | whole networks, and whole training runs |
+| `optim.py` | update rules, parameter groups, schedules |
+| `augment.py` | augmentation, pixel by pixel |
+| `boxes.py` | boxes, anchors, matching, suppression |
+"""

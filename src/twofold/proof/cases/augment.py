@@ -1,8 +1,8 @@
 """Cases of `scratch.augment` against torchvision's transforms, pixel by pixel.
 
-What is compared are pixels, with a row of white below the image: the largest number is then 255, and an error is a
+What is compared are pixels, with a row of white below the image: the largest value is then 255, and an error is a
 share of the full range. Flips, crops and brightness must agree in every pixel; elsewhere one step of the 255 is
-allowed, since torchvision's own kernels round differently from processor to processor.
+allowed, since torchvision's own kernels round differently from CPU to CPU.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ resized_crop = Parity(
 
 
 def _draw_factor(choose: Choose) -> float:
-    """Return 0, 1, or a number between 0 and 3."""
+    """Return 0, 1, or a value between 0 and 3."""
     return pick(choose, (0.0, 1.0, *[choose.integer(0, 3000) / 1000] * 6))
 
 
@@ -312,7 +312,7 @@ def _edges_normalize() -> Iterator[Case]:
     yield _prepare_case(choose, _pixels(choose, 3, 1, 1), covers=("one pixel",))
     yield _normalize_case(choose, normal(choose, 5, 2, 3), covers=("five channels",))
     special = torch.tensor([math.inf, -math.inf, math.nan, 0.0]).double().view(1, 2, 2)
-    yield _normalize_case(choose, special, covers=("infinite and undefined numbers",))
+    yield _normalize_case(choose, special, covers=("infinite and undefined elements",))
 
 
 def _refused_normalize() -> Iterator[Refusal]:

@@ -20,6 +20,7 @@ from twofold.proof.parity import (
     differentiable,
     normal,
     pick,
+    refusals,
     tied,
     with_gradients,
 )
@@ -58,15 +59,14 @@ def _draw_synthetic(choose: Choose) -> Case:
     return Case(inputs, read, run, covers=("no examples",) if examples == 0 else ())
 
 
-def _refused_synthetic() -> Iterator[Refusal]:
-    yield Refusal("a negative spread", lambda: data.normal(0.0, -1.0, (2,)), lambda: torch.normal(0.0, -1.0, (2,)))
-
-
-synthetic_data = Parity(draw=_draw_synthetic, refusals=_refused_synthetic)
+synthetic_data = Parity(
+    draw=_draw_synthetic,
+    refusals=lambda: refusals(data.normal, torch.normal, {"a negative standard deviation": (0.0, -1.0, (2,))}),
+)
 
 
 def _named(batches: Iterable[Sequence[Tensor]]) -> Results:
-    return {f"value {place} {name}": batch[name] for place, batch in enumerate(batches) for name in (0, 1)}
+    return {f"value {index} {name}": batch[name] for index, batch in enumerate(batches) for name in (0, 1)}
 
 
 def _draw_batches(choose: Choose) -> Case:
@@ -88,13 +88,14 @@ def _draw_batches(choose: Choose) -> Case:
     return Case(inputs, read, run, covers=("with replacement" if replacement else "without replacement",))
 
 
-def _refused_batches() -> Iterator[Refusal]:
-    yield Refusal(
-        "a batch size of 0", lambda: list(data.batches(3, 0)), lambda: BatchSampler(range(3), 0, drop_last=False)
-    )
-
-
-minibatches = Parity(draw=_draw_batches, refusals=_refused_batches)
+minibatches = Parity(
+    draw=_draw_batches,
+    refusals=lambda: refusals(
+        lambda count, size: list(data.batches(count, size)),
+        lambda count, size: BatchSampler(range(count), size, drop_last=False),
+        {"a batch size of 0": (3, 0)},
+    ),
+)
 
 
 # init
@@ -143,11 +144,13 @@ def _draw_init(choose: Choose) -> Case:
 
 
 def _refused_init() -> Iterator[Refusal]:
-    yield Refusal("a fan of a vector", lambda: init.xavier_normal((3,)), lambda: nn.init.xavier_normal_(torch.empty(3)))
-    yield Refusal(
-        "an unknown mode",
-        lambda: init.kaiming_normal((3, 3), mode="fan"),  # type: ignore[arg-type]
-        lambda: nn.init.kaiming_normal_(torch.empty(3, 3), mode="fan"),  # type: ignore[arg-type]
+    yield from refusals(
+        init.xavier_normal, lambda shape: nn.init.xavier_normal_(torch.empty(shape)), {"a fan of a vector": ((3,),)}
+    )
+    yield from refusals(
+        lambda mode: init.kaiming_normal((3, 3), mode=mode),
+        lambda mode: nn.init.kaiming_normal_(torch.empty(3, 3), mode=mode),
+        {"an unknown mode": ("fan",)},
     )
 
 
@@ -183,9 +186,7 @@ def _draw_linear(choose: Choose) -> Case:
 
 def _refused_linear() -> Iterator[Refusal]:
     x, weight, bias = torch.zeros(2, 3), torch.zeros(4, 5), torch.zeros(4)
-    yield Refusal(
-        "features that differ", lambda: linear.linear(x, weight, bias), lambda: functional.linear(x, weight, bias)
-    )
+    return refusals(linear.linear, functional.linear, {"features that differ": (x, weight, bias)})
 
 
 dense = Parity(
@@ -218,7 +219,7 @@ def _activation(name: str) -> Parity:
 
     def edges() -> Iterator[Case]:
         choose = KeyedChoose(name, 0)
-        yield case(torch.tensor([-1000.0, -1.0, -0.0, 0.0, 1.0, 1000.0]).double(), choose, "huge numbers", "zero")
+        yield case(torch.tensor([-1000.0, -1.0, -0.0, 0.0, 1.0, 1000.0]).double(), choose, "huge values", "zero")
         yield case(tied(choose, 4, 4), choose, "ties")
 
     return Parity(
@@ -236,49 +237,28 @@ sigmoid, tanh, relu = _activation("sigmoid"), _activation("tanh"), _activation("
 
 def _draw_squared(choose: Choose) -> Case:
     shape = (choose.integer(1, 5), choose.integer(1, 3))
-    prediction, target = normal(choose, *shape), normal(choose, *shape)
-    if choose.integer(0, 1):
-
-        def read_mean(grad: Tensor, prediction: Tensor, target: Tensor) -> Results:
-            # The loss is symmetric but for its sign, and so is its gradient.
-            gradient = loss.mse_loss_backward(grad, prediction, target)
-            return {
-                "value": loss.mse_loss(prediction, target),
-                "gradient prediction": gradient,
-                "gradient target": -gradient,
-            }
-
-        def run_mean(prediction: Tensor, target: Tensor) -> Tensor:
-            return functional.mse_loss(prediction, target)
-
-        return differentiable(
-            choose, {"prediction": prediction, "target": target}, read=read_mean, run=run_mean, covers=("mean (torch)",)
-        )
+    inputs = {"prediction": normal(choose, *shape), "target": normal(choose, *shape)}
+    mean = bool(choose.integer(0, 1))
 
     def read(grad: Tensor, prediction: Tensor, target: Tensor) -> Results:
-        gradient = loss.squared_loss_backward(grad, prediction, target)
-        return {
-            "value": loss.squared_loss(prediction, target),
-            "gradient prediction": gradient,
-            "gradient target": -gradient,
-        }
+        value = (loss.mse_loss if mean else loss.squared_loss)(prediction, target)
+        gradient = (loss.mse_loss_backward if mean else loss.squared_loss_backward)(grad, prediction, target)
+        # The loss depends on the difference alone.
+        return {"value": value, "gradient prediction": gradient, "gradient target": -gradient}
 
     def run(prediction: Tensor, target: Tensor) -> Tensor:
+        if mean:
+            return functional.mse_loss(prediction, target)
         return functional.mse_loss(prediction, target, reduction="none") / 2
 
     return differentiable(
-        choose, {"prediction": prediction, "target": target}, read=read, run=run, covers=("half a square (notes)",)
+        choose, inputs, read=read, run=run, covers=("mean (torch)" if mean else "half a square (D2L)",)
     )
 
 
 def _refused_squared() -> Iterator[Refusal]:
-    prediction, target = torch.zeros(4, 1), torch.zeros(3, 1)
     for form in (loss.squared_loss, loss.mse_loss):
-        yield Refusal(
-            "shapes that differ",
-            lambda form=form: form(prediction, target),
-            lambda: functional.mse_loss(prediction, target),
-        )
+        yield from refusals(form, functional.mse_loss, {"shapes that differ": (torch.zeros(4, 1), torch.zeros(3, 1))})
 
 
 squared_loss = Parity(draw=_draw_squared, refusals=_refused_squared)
@@ -315,13 +295,9 @@ def _edges_softmax() -> Iterator[Case]:
 softmax = Parity(
     draw=_draw_softmax,
     edges=_edges_softmax,
-    refusals=lambda: [
-        Refusal(
-            "one row without a batch",
-            lambda: loss.softmax(torch.zeros(3)),
-            lambda: functional.softmax(torch.zeros(3), 1),
-        )
-    ],
+    refusals=lambda: refusals(
+        loss.softmax, lambda z: functional.softmax(z, 1), {"one row without a batch": (torch.zeros(3),)}
+    ),
     typical=lambda: _softmax_case(KeyedChoose("softmax", 1), normal(KeyedChoose("softmax", 2), 256, 1000), log=False),
 )
 
@@ -341,7 +317,7 @@ def _cross_entropy_case(
         labels = normal(choose, batch, classes).softmax(dim=1)
     options: dict[str, Any] = {"label_smoothing": smoothing, "reduction": reduction}
 
-    # Not among the inputs: shares are numbers too, but nobody asks for a gradient in them.
+    # Not among the inputs: shares are floats too, but no gradient in them is needed.
     def targets(logits: Tensor) -> Tensor:
         return labels.to(logits.dtype) if shares else labels
 
@@ -405,20 +381,15 @@ def _impossible_class() -> Case:
 
 def _refused_cross_entropy() -> Iterator[Refusal]:
     logits, labels = torch.zeros(3, 4), torch.tensor([0, 1, 2])
-    wrong: dict[str, tuple[Tensor, dict[str, Any]]] = {
-        "too few labels": (labels[:2], {}),
-        "a label that is no class": (labels + 2, {}),
-        "a smoothing above 1": (labels, {"label_smoothing": 1.5}),
-        "labels in a column": (labels[:, None], {}),
-        "labels of half numbers": (labels.to(torch.float32), {}),
-        "an unknown reduction": (labels, {"reduction": "avg"}),
+    wrong: dict[str, tuple[Any, ...]] = {
+        "too few labels": (logits, labels[:2]),
+        "a label that is no class": (logits, labels + 2),
+        "a smoothing above 1": (logits, labels, {"label_smoothing": 1.5}),
+        "labels in a column": (logits, labels[:, None]),
+        "labels that are floats": (logits, labels.to(torch.float32)),
+        "an unknown reduction": (logits, labels, {"reduction": "avg"}),
     }
-    for what, (target, options) in wrong.items():
-        yield Refusal(
-            what,
-            lambda target=target, options=options: loss.cross_entropy(logits, target, **options),
-            lambda target=target, options=options: functional.cross_entropy(logits, target, **options),
-        )
+    return refusals(loss.cross_entropy, functional.cross_entropy, wrong)
 
 
 cross_entropy = Parity(
@@ -456,12 +427,6 @@ def _draw_dropout(choose: Choose) -> Case:
 dropout_parity = Parity(
     draw=_draw_dropout,
     edges=lambda: [_dropout_case(KeyedChoose("dropout", 0), (0, 3), 0.5, ("empty batch",))],
-    refusals=lambda: [
-        Refusal(
-            "p above 1",
-            lambda: dropout.dropout_mask(torch.zeros(2), 1.5),
-            lambda: functional.dropout(torch.zeros(2), 1.5),
-        )
-    ],
+    refusals=lambda: refusals(dropout.dropout_mask, functional.dropout, {"p above 1": (torch.zeros(2), 1.5)}),
     typical=lambda: _dropout_case(KeyedChoose("dropout", 1), (256, 4096), 0.5),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,19 @@ from torchvision.models.detection._utils import BoxCoder, SSDMatcher
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from twofold.proof.parity import Case, Choose, KeyedChoose, Parity, Refusal, Results, generator, normal, pick, tied
+from twofold.proof.parity import (
+    Case,
+    Choose,
+    KeyedChoose,
+    Parity,
+    Refusal,
+    Results,
+    generator,
+    normal,
+    pick,
+    refusals,
+    tied,
+)
 from twofold.scratch import boxes
 
 # What is compared are indices: they agree or they don't.
@@ -24,26 +37,19 @@ _THRESHOLDS = (0.5, 0.25, 0.75, 0.3, 0.7, 1.0, 0.0)
 
 def _boxes(choose: Choose, count: int, *, least: float = 0.05) -> Tensor:
     """Return `count` boxes (corners) anywhere in 0..1 and beyond, with sides of `least`..1."""
-    numbers = torch.rand(count, 4, generator=generator(choose), dtype=torch.float64)
-    return torch.cat([numbers[:, :2], numbers[:, :2] + least + (1 - least) * numbers[:, 2:]], dim=1)
+    drawn = torch.rand(count, 4, generator=generator(choose), dtype=torch.float64)
+    return torch.cat([drawn[:, :2], drawn[:, :2] + least + (1 - least) * drawn[:, 2:]], dim=1)
 
 
 def _on_grid(choose: Choose, count: int, *, least: int = 0) -> Tensor:
     """Return `count` boxes with corners on a small grid: many are equal, touch, lie in one another or have no area."""
-    numbers = torch.randint(0, 4, (count, 4), generator=generator(choose)).double()
-    return torch.cat([numbers[:, :2], numbers[:, :2] + numbers[:, 2:].clamp(min=least)], dim=1)
+    drawn = torch.randint(0, 4, (count, 4), generator=generator(choose)).double()
+    return torch.cat([drawn[:, :2], drawn[:, :2] + drawn[:, 2:].clamp(min=least)], dim=1)
 
 
 def _draw_boxes(choose: Choose, most: int) -> Tensor:
     count = choose.integer(0, most)
     return _on_grid(choose, count) if choose.integer(0, 1) else _boxes(choose, count)
-
-
-def _refusals(
-    wrong: dict[str, tuple[Tensor, ...]], read: Callable[..., object], run: Callable[..., object]
-) -> Iterator[Refusal]:
-    for what, tensors in wrong.items():
-        yield Refusal(what, lambda tensors=tensors: read(*tensors), lambda tensors=tensors: run(*tensors))
 
 
 # Two forms of a box
@@ -77,9 +83,9 @@ def _edges_box_forms() -> Iterator[Case]:
 
 
 def _refused_box_forms() -> Iterator[Refusal]:
-    wrong = {"three numbers a box": (torch.zeros(2, 3),), "five numbers a box": (torch.zeros(2, 5),)}
-    yield from _refusals(wrong, boxes.corner_to_center, lambda x: ops.box_convert(x, "xyxy", "cxcywh"))
-    yield from _refusals(wrong, boxes.center_to_corner, lambda x: ops.box_convert(x, "cxcywh", "xyxy"))
+    wrong = {"three values a box": (torch.zeros(2, 3),), "five values a box": (torch.zeros(2, 5),)}
+    yield from refusals(boxes.corner_to_center, lambda x: ops.box_convert(x, "xyxy", "cxcywh"), wrong)
+    yield from refusals(boxes.center_to_corner, lambda x: ops.box_convert(x, "cxcywh", "xyxy"), wrong)
 
 
 box_forms = Parity(
@@ -125,11 +131,11 @@ def _edges_iou() -> Iterator[Case]:
 def _refused_iou() -> Iterator[Refusal]:
     some = torch.ones(2, 4)
     wrong = {
-        "three numbers a box": (torch.ones(2, 3), some),
-        "five numbers a box": (some, torch.ones(2, 5)),
-        "three numbers on both sides": (torch.ones(2, 3), torch.ones(2, 3)),
+        "three values a box": (torch.ones(2, 3), some),
+        "five values a box": (some, torch.ones(2, 5)),
+        "three values on both sides": (torch.ones(2, 3), torch.ones(2, 3)),
     }
-    return _refusals(wrong, boxes.iou, ops.box_iou)
+    return refusals(boxes.iou, ops.box_iou, wrong)
 
 
 def _typical_iou() -> Case:
@@ -329,10 +335,10 @@ def _edges_match() -> Iterator[Case]:
 def _refused_match() -> Iterator[Refusal]:
     some = torch.ones(2, 4)
     wrong = {
-        "three numbers an anchor": (torch.ones(2, 3), some),
-        "five numbers a true box": (some, torch.ones(2, 5)),
+        "three values an anchor": (torch.ones(2, 3), some),
+        "five values a true box": (some, torch.ones(2, 5)),
     }
-    return _refusals(wrong, boxes.match, lambda anchors, truth: SSDMatcher(0.5)(ops.box_iou(truth, anchors)))
+    return refusals(boxes.match, lambda anchors, truth: SSDMatcher(0.5)(ops.box_iou(truth, anchors)), wrong)
 
 
 def _typical_match() -> Case:
@@ -393,10 +399,10 @@ def _edges_box_offsets() -> Iterator[Case]:
 
 def _refused_box_offsets() -> Iterator[Refusal]:
     some, coder = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).repeat(3, 1), BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
-    wrong = {"three numbers a box": (some[:, :3], some), "fewer true boxes than anchors": (some, some[:2])}
-    yield from _refusals(wrong, boxes.offsets, lambda anchors, truth: coder.encode_single(truth, anchors))
-    wrong = {"three numbers a box": (some[:, :3], some), "fewer offsets than anchors": (some, some[:2])}
-    yield from _refusals(wrong, boxes.apply_offsets, lambda anchors, change: coder.decode_single(change, anchors))
+    wrong = {"three values a box": (some[:, :3], some), "fewer true boxes than anchors": (some, some[:2])}
+    yield from refusals(boxes.offsets, lambda anchors, truth: coder.encode_single(truth, anchors), wrong)
+    wrong = {"three values a box": (some[:, :3], some), "fewer offsets than anchors": (some, some[:2])}
+    yield from refusals(boxes.apply_offsets, lambda anchors, change: coder.decode_single(change, anchors), wrong)
 
 
 def _typical_box_offsets() -> Case:
@@ -452,16 +458,12 @@ def _edges_nms() -> Iterator[Case]:
 
 def _refused_nms() -> Iterator[Refusal]:
     wrong = {
-        "three numbers a box": (torch.ones(2, 3), torch.ones(2)),
+        "three values a box": (torch.ones(2, 3), torch.ones(2)),
         "a single box": (torch.ones(4), torch.ones(1)),
         "more scores than boxes": (torch.ones(2, 4), torch.ones(3)),
         "scores in a column": (torch.ones(2, 4), torch.ones(2, 1)),
     }
-    return _refusals(
-        wrong,
-        lambda corners, scores: boxes.nms(corners, scores, 0.5),
-        lambda corners, scores: ops.nms(corners, scores, 0.5),
-    )
+    return refusals(partial(boxes.nms, threshold=0.5), partial(ops.nms, iou_threshold=0.5), wrong)
 
 
 def _typical_nms() -> Case:

@@ -1,20 +1,33 @@
-"""Cases of `scratch.conv` against torch's convolution."""
+"""Cases of `scratch.conv` and `scratch.conv_pieces` against torch's convolution."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from twofold.proof.parity import Case, Choose, KeyedChoose, Parity, Refusal, Results, differentiable, normal, pick
-from twofold.scratch import conv
+from twofold.proof.parity import (
+    Case,
+    Choose,
+    KeyedChoose,
+    Parity,
+    Refusal,
+    Results,
+    differentiable,
+    normal,
+    pick,
+    refusals,
+)
+from twofold.scratch import conv, conv_pieces
 
 
 def _conv_case(
+    form: ModuleType,
     choose: Choose,
     *,
     batch: int,
@@ -25,7 +38,7 @@ def _conv_case(
     covers: tuple[str, ...] = (),
     **options: Any,
 ) -> Case:
-    """Return conv2d and its gradients on an input of `size`, scratch against torch."""
+    """Return conv2d and its gradients on an input of `size`: those of the module `form` against torch's."""
     groups = options.get("groups", 1)
     padding = options.get("padding", 0)
     x = normal(choose, batch, channels[0], *size)
@@ -42,10 +55,9 @@ def _conv_case(
             return functional.conv2d(x, weight, bias, **fast_options)
 
     def read(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Results:
-        grad_x, grad_weight, grad_bias = conv.conv2d_backward(grad, x, weight, **options)
-        assert grad_x is not None
+        grad_x, grad_weight, grad_bias = form.conv2d_backward(grad, x, weight, **options)
         results = {
-            "value": conv.conv2d(x, weight, bias, **options),
+            "value": form.conv2d(x, weight, bias, **options),
             "gradient x": grad_x,
             "gradient weight": grad_weight,
         }
@@ -56,7 +68,7 @@ def _conv_case(
     return differentiable(choose, inputs, read=read, run=fast, covers=(*covers, *said))
 
 
-def _draw_conv2d(choose: Choose) -> Case:
+def _draw_conv2d(form: ModuleType, choose: Choose) -> Case:
     groups = pick(choose, (1, 1, 1, 2, 3))
     kernel = choose.integer(1, 4), choose.integer(1, 4)
     dilation = choose.integer(1, 2), choose.integer(1, 2)
@@ -74,6 +86,7 @@ def _draw_conv2d(choose: Choose) -> Case:
     # At least as large as the spread kernel; sometimes just that.
     size = tuple(d * (k - 1) + 1 + choose.integer(0, 5) for k, d in zip(kernel, dilation, strict=True))
     return _conv_case(
+        form,
         choose,
         batch=choose.integer(1, 3),
         channels=(groups * choose.integer(1, 3), groups * choose.integer(1, 3)),
@@ -87,47 +100,52 @@ def _draw_conv2d(choose: Choose) -> Case:
     )
 
 
-def _edges_conv2d() -> Iterator[Case]:
+def _edges_conv2d(form: ModuleType) -> Iterator[Case]:
     choose = KeyedChoose("conv2d edges", 0)
-    yield _conv_case(choose, batch=0, channels=(2, 3), size=(5, 5), kernel=(3, 3), covers=("empty batch",))
-    yield _conv_case(choose, batch=1, channels=(2, 3), size=(5, 4), kernel=(5, 4), covers=("kernel as large as input",))
-    yield _conv_case(choose, batch=2, channels=(1, 1), size=(1, 1), kernel=(1, 1), covers=("one pixel",))
-    yield _conv_case(choose, batch=2, channels=(4, 8), size=(6, 6), kernel=(3, 3), groups=4, covers=("depthwise",))
-    yield _conv_case(choose, batch=1, channels=(1, 1), size=(2, 2), kernel=(3, 3), padding=1, covers=("padding",))
-    # More than fits in the cache at once: the loop over strips goes round, with a stride and without.
-    yield _conv_case(choose, batch=9, channels=(16, 4), size=(60, 60), kernel=(3, 3), covers=("several strips",))
-    yield _conv_case(
-        choose, batch=9, channels=(16, 4), size=(121, 60), kernel=(3, 5), stride=(2, 1), covers=("several strips",)
+    edges: tuple[tuple[str, int, tuple[int, int], tuple[int, int], tuple[int, int], dict[str, Any]], ...] = (
+        ("empty batch", 0, (2, 3), (5, 5), (3, 3), {}),
+        ("kernel as large as input", 1, (2, 3), (5, 4), (5, 4), {}),
+        ("one pixel", 2, (1, 1), (1, 1), (1, 1), {}),
+        ("depthwise", 2, (4, 8), (6, 6), (3, 3), {"groups": 4}),
+        ("padding", 1, (1, 1), (2, 2), (3, 3), {"padding": 1}),
+    )
+    for covers, batch, channels, size, kernel, options in edges:
+        yield _conv_case(
+            form, choose, batch=batch, channels=channels, size=size, kernel=kernel, covers=(covers,), **options
+        )
+    if form is conv_pieces:  # more than one strip, with a stride and without
+        large = {"batch": 9, "channels": (16, 4), "covers": ("several strips",)}
+        yield _conv_case(form, choose, size=(60, 60), kernel=(3, 3), **large)
+        yield _conv_case(form, choose, size=(121, 60), kernel=(3, 5), stride=(2, 1), **large)
+
+
+def _refused_conv2d(form: ModuleType) -> Iterator[Refusal]:
+    x, weight, bias = torch.zeros(2, 4, 5, 5), torch.zeros(6, 4, 3, 3), torch.zeros(6)
+    wrong: dict[str, tuple[Any, ...]] = {
+        "channels that differ": (x[:, :3], weight, bias),
+        "a bias of the wrong length": (x, weight, bias[:5]),
+        "groups that don't divide": (x, weight, bias, {"groups": 3}),
+        "a kernel larger than the input": (x[:, :, :2, :2], weight, bias),
+        "negative padding": (x, weight, bias, {"padding": -1}),
+        "stride 0": (x, weight, bias, {"stride": 0}),
+        "dilation 0": (x, weight, bias, {"dilation": 0}),
+        "padding 'same' with a stride": (x, weight, bias, {"padding": "same", "stride": 2}),
+        "a flat input": (x[0, 0], weight, bias),
+    }
+    return refusals(form.conv2d, functional.conv2d, wrong)
+
+
+def _conv2d(form: ModuleType) -> Parity:
+    typical = {"batch": 32, "channels": (64, 64), "size": (24, 24), "kernel": (3, 3), "padding": 1, "bias": False}
+    return Parity(
+        draw=lambda choose: _draw_conv2d(form, choose),
+        edges=lambda: _edges_conv2d(form),
+        refusals=lambda: _refused_conv2d(form),
+        typical=lambda: _conv_case(form, KeyedChoose("conv2d typical", 0), **typical),
     )
 
 
-def _refused_conv2d() -> Iterator[Refusal]:
-    x, weight, bias = torch.zeros(2, 4, 5, 5), torch.zeros(6, 4, 3, 3), torch.zeros(6)
-    wrong: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
-        "channels that differ": ((x[:, :3], weight, bias), {}),
-        "a bias of the wrong length": ((x, weight, bias[:5]), {}),
-        "groups that don't divide": ((x, weight, bias), {"groups": 3}),
-        "a kernel larger than the input": ((x[:, :, :2, :2], weight, bias), {}),
-        "negative padding": ((x, weight, bias), {"padding": -1}),
-        "stride 0": ((x, weight, bias), {"stride": 0}),
-        "dilation 0": ((x, weight, bias), {"dilation": 0}),
-        "padding 'same' with a stride": ((x, weight, bias), {"padding": "same", "stride": 2}),
-        "a flat input": ((x[0, 0], weight, bias), {}),
-    }
-    for what, (tensors, options) in wrong.items():
-        yield Refusal(
-            what,
-            lambda tensors=tensors, options=options: conv.conv2d(*tensors, **options),
-            lambda tensors=tensors, options=options: functional.conv2d(*tensors, **options),
-        )
-
-
-def _typical_conv2d() -> Case:
-    choose = KeyedChoose("conv2d typical", 0)
-    return _conv_case(choose, batch=32, channels=(64, 64), size=(24, 24), kernel=(3, 3), padding=1, bias=False)
-
-
-conv2d = Parity(draw=_draw_conv2d, edges=_edges_conv2d, refusals=_refused_conv2d, typical=_typical_conv2d)
+conv2d, conv2d_pieces = _conv2d(conv), _conv2d(conv_pieces)
 
 
 def _draw_cross_correlation(choose: Choose) -> Case:
@@ -187,7 +205,7 @@ conv1x1 = Parity(draw=_draw_conv1x1, refusals=_refused_conv1x1)
 
 
 def _draw_receptive_field(choose: Choose) -> Case:
-    """A few convolutions, and how far a single output's gradient reaches into the picture."""
+    """A few convolutions, and how far a single output's gradient reaches into the image."""
     layers = [(choose.integer(1, 4), choose.integer(1, 2), choose.integer(1, 2)) for _ in range(choose.integer(1, 3))]
 
     def reach() -> tuple[int, int]:
@@ -197,7 +215,7 @@ def _draw_receptive_field(choose: Choose) -> Case:
         for kernel, stride, dilation in layers:
             weight = torch.ones(1, 1, 1, kernel)
             y = functional.conv2d(y, weight, stride=(1, stride), dilation=(1, dilation))
-        starts, ends = zip(*(_touched(x, y[0, 0, 0, place]) for place in (0, 1)), strict=True)
+        starts, ends = zip(*(_touched(x, y[0, 0, 0, index]) for index in (0, 1)), strict=True)
         return ends[0] - starts[0] + 1, starts[1] - starts[0]
 
     return Case(
@@ -205,14 +223,14 @@ def _draw_receptive_field(choose: Choose) -> Case:
         read=lambda: {"value": torch.tensor(conv.receptive_field(layers))},
         run=lambda: {"value": torch.tensor(reach())},
         covers=tuple(
-            word for word, place in (("stride", 1), ("dilation", 2)) if any(layer[place] > 1 for layer in layers)
+            word for word, index in (("stride", 1), ("dilation", 2)) if any(layer[index] > 1 for layer in layers)
         ),
         dtypes=(torch.float64,),
     )
 
 
 def _touched(x: Tensor, output: Tensor) -> tuple[int, int]:
-    """Return the first and last pixel of a row `x` that moves `output`."""
+    """Return the first and last pixel of a row `x` that `output` depends on."""
     (gradient,) = torch.autograd.grad(output, x, retain_graph=True)
     touched = gradient.flatten().nonzero().flatten()
     return int(touched[0]), int(touched[-1])

@@ -19,6 +19,7 @@ from twofold.proof.parity import (
     differentiable,
     normal,
     pick,
+    refusals,
     tied,
     with_gradients,
 )
@@ -32,8 +33,8 @@ def _pool_case(choose: Choose, x: Tensor, *, kind: str, covers: tuple[str, ...] 
 
     def read(grad: Tensor, x: Tensor) -> Results:
         if kind == "max":
-            y, place = pool.max_pool2d(x, **options)
-            return {"value": y, "gradient x": pool.max_pool2d_backward(grad, x, place, **options)}
+            y, index = pool.max_pool2d(x, **options)
+            return {"value": y, "gradient x": pool.max_pool2d_backward(grad, x, index, **options)}
         return {"value": pool.avg_pool2d(x, **options), "gradient x": pool.avg_pool2d_backward(grad, x, **options)}
 
     def run(x: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ def _draw_pool(choose: Choose, kind: str) -> Case:
     kernel = choose.integer(1, 4), choose.integer(1, 4)
     size = kernel[0] + choose.integer(0, 5), kernel[1] + choose.integer(0, 5)
     ties = bool(choose.integer(0, 1))
-    numbers = tied if ties else normal
+    draw = tied if ties else normal
     options: dict[str, Any] = {
         "kernel_size": kernel,
         "stride": pick(choose, (None, (choose.integer(1, 3), choose.integer(1, 3)))),
@@ -58,7 +59,7 @@ def _draw_pool(choose: Choose, kind: str) -> Case:
     }
     if kind == "avg":
         options["count_include_pad"] = bool(choose.integer(0, 1))
-    x = numbers(choose, choose.integer(1, 3), choose.integer(1, 3), *size)
+    x = draw(choose, choose.integer(1, 3), choose.integer(1, 3), *size)
     return _pool_case(choose, x, kind=kind, covers=("ties",) if ties else (), **options)
 
 
@@ -73,21 +74,21 @@ def _edges_pool(kind: str) -> Iterator[Case]:
     yield _pool_case(choose, normal(choose, 0, 2, 4, 4), kind=kind, kernel_size=2, covers=("empty batch",))
     odd = normal(choose, 1, 1, 4, 6)
     odd[0, 0, 1, 1], odd[0, 0, 2, 5] = float("nan"), float("-inf")
-    yield _pool_case(choose, odd, kind=kind, kernel_size=2, covers=("undefined numbers",))
+    yield _pool_case(choose, odd, kind=kind, kernel_size=2, covers=("undefined elements",))
 
 
 def _refused_pool(kind: str) -> Iterator[Refusal]:
     x = torch.zeros(1, 1, 4, 4)
     ours: Callable[..., Any] = pool.max_pool2d if kind == "max" else pool.avg_pool2d
     theirs: Callable[..., Any] = functional.max_pool2d if kind == "max" else functional.avg_pool2d
-    for what, options in {
-        "a window larger than the input": {"kernel_size": 5},
-        "a window of 0": {"kernel_size": 0},
-        "stride 0": {"kernel_size": 2, "stride": 0},
-        "padding above half the window": {"kernel_size": 2, "padding": 2},
-        "negative padding": {"kernel_size": 2, "padding": -1},
-    }.items():
-        yield Refusal(what, lambda options=options: ours(x, **options), lambda options=options: theirs(x, **options))
+    wrong: dict[str, tuple[Any, ...]] = {
+        "a window larger than the input": (x, 5),
+        "a window of 0": (x, 0),
+        "stride 0": (x, 2, 0),
+        "padding above half the window": (x, 2, 2, 2),
+        "negative padding": (x, 2, 2, -1),
+    }
+    return refusals(ours, theirs, wrong)
 
 
 def _pool(kind: str) -> Parity:
@@ -132,13 +133,11 @@ def _edges_adaptive() -> Iterator[Case]:
 adaptive_avg_pool2d = Parity(
     draw=_draw_adaptive,
     edges=_edges_adaptive,
-    refusals=lambda: [
-        Refusal(
-            "a negative size",
-            lambda: pool.adaptive_avg_pool2d(torch.zeros(1, 1, 4, 4), -1),
-            lambda: functional.adaptive_avg_pool2d(torch.zeros(1, 1, 4, 4), -1),
-        )
-    ],
+    refusals=lambda: refusals(
+        pool.adaptive_avg_pool2d,
+        functional.adaptive_avg_pool2d,
+        {"a negative size": (torch.zeros(1, 1, 4, 4), -1)},
+    ),
     typical=lambda: _adaptive_case(KeyedChoose("a", 0), normal(KeyedChoose("a", 1), 64, 512, 7, 7), (1, 1)),
 )
 
@@ -173,7 +172,7 @@ def _norm_case(choose: Choose, x: Tensor, *, training: bool, covers: tuple[str, 
         return results | {"update running_mean": running_mean, "update running_var": running_var}
 
     inputs = {
-        # The second half of a draw: where a search takes the same seed for both, the gradient would be x itself.
+        # The second half of a draw: if hypothesis chose the same seed for both, the gradient would be x itself.
         "grad": normal(choose, 2, *x.shape)[1],
         "x": x,
         "running_mean": normal(choose, channels),
@@ -181,24 +180,24 @@ def _norm_case(choose: Choose, x: Tensor, *, training: bool, covers: tuple[str, 
         "weight": normal(choose, channels),
         "bias": normal(choose, channels),
     }
-    said = ("training" if training else "prediction", "dense" if x.dim() == 2 else "pictures")
+    said = ("training" if training else "eval mode", "dense" if x.dim() == 2 else "images")
     return Case(inputs, read, run, covers=(*said, *covers))
 
 
 def _draw_norm(choose: Choose) -> Case:
     training = bool(choose.integer(0, 1))
-    picture = bool(choose.integer(0, 1))
-    # What batch normalisation hands back of a gradient is what neither the mean nor x explains. Of two numbers that is
-    # nothing, and float32 has no digits of nothing to compare.
+    images = bool(choose.integer(0, 1))
+    # The gradient in x is what is left of g without its mean and its part along x. With two values that is 0, of which
+    # float32 computes rounding errors alone.
     batch = choose.integer(4, 7) if training else choose.integer(2, 5)
-    shape = (batch, choose.integer(1, 4), *((choose.integer(1, 4), choose.integer(1, 4)) if picture else ()))
+    shape = (batch, choose.integer(1, 4), *((choose.integer(1, 4), choose.integer(1, 4)) if images else ()))
     x = normal(choose, *shape) * choose.integer(1, 5) + choose.integer(-5, 5)
     return _norm_case(choose, x, training=training)
 
 
 def _edges_norm() -> Iterator[Case]:
     choose = KeyedChoose("norm", 0)
-    # Where a channel does not vary its variance is exactly 0, and eps alone keeps the division alive.
+    # Where a channel does not vary, its variance is exactly 0, and only eps keeps the division defined.
     yield _norm_case(choose, torch.full((4, 2, 3, 3), 2.0).double(), training=True, covers=("all equal",))
     yield _norm_case(choose, normal(choose, 1, 3, 2, 2), training=True, covers=("batch of one",))
     yield _norm_case(choose, normal(choose, 1, 3), training=False, covers=("batch of one",))
@@ -207,16 +206,11 @@ def _edges_norm() -> Iterator[Case]:
 
 def _refused_norm() -> Iterator[Refusal]:
     one, three = torch.ones(2), torch.ones(3)
-    yield Refusal(
-        "one number a channel in training",
-        lambda: norm.batch_norm(torch.zeros(1, 2), one.clone(), one.clone(), one, one, training=True),
-        lambda: functional.batch_norm(torch.zeros(1, 2), one.clone(), one.clone(), one, one, training=True),
-    )
-    yield Refusal(
-        "channels that differ",
-        lambda: norm.batch_norm(torch.zeros(4, 3), three, three, one, one),
-        lambda: functional.batch_norm(torch.zeros(4, 3), three, three, one, one),
-    )
+    wrong: dict[str, tuple[Any, ...]] = {
+        "one value a channel in training": (torch.zeros(1, 2), one.clone(), one.clone(), one, one, True),
+        "channels that differ": (torch.zeros(4, 3), three, three, one, one),
+    }
+    return refusals(norm.batch_norm, functional.batch_norm, wrong)
 
 
 batch_norm = Parity(
@@ -252,12 +246,8 @@ def _draw_lrn(choose: Choose) -> Case:
 local_response_norm = Parity(
     draw=_draw_lrn,
     edges=lambda: [_lrn_case(KeyedChoose("lrn", 0), (0, 3, 2, 2), 3, ("empty batch",))],
-    refusals=lambda: [
-        Refusal(
-            "a flat input",
-            lambda: norm.local_response_norm(torch.zeros(2, 3), 2),
-            lambda: functional.local_response_norm(torch.zeros(2, 3), 2),
-        )
-    ],
+    refusals=lambda: refusals(
+        norm.local_response_norm, functional.local_response_norm, {"a flat input": (torch.zeros(2, 3), 2)}
+    ),
     typical=lambda: _lrn_case(KeyedChoose("lrn", 1), (32, 96, 27, 27), 5),
 )

@@ -119,7 +119,7 @@ lenet = Parity(
     draw=_draw_lenet,
     refusals=lambda: [
         Refusal(
-            "pictures that are too small",
+            "images that are too small",
             lambda: network.lenet().forward(torch.zeros(1, 1, 20, 20)),
             lambda: LeNet()(torch.zeros(1, 1, 20, 20)),
         )
@@ -156,7 +156,7 @@ def _bridge_case(
         return results(copy.deepcopy(model).to(x.dtype), nn.CrossEntropyLoss(), x, labels)
 
     inputs = {"x": normal(choose, *shape), "labels": labels}
-    return Case(inputs, read, run, covers=("training" if training else "prediction", *covers), dtypes=dtypes)
+    return Case(inputs, read, run, covers=("training" if training else "eval mode", *covers), dtypes=dtypes)
 
 
 def _draw_residual(choose: Choose) -> Case:
@@ -172,7 +172,7 @@ def _draw_residual(choose: Choose) -> Case:
         shape,
         channels[1],
         training=bool(choose.integer(0, 1)),
-        # A handful of numbers a channel may lie so close together that float32 has no digits left for the gradient.
+        # A few values a channel may lie so close together that float32 has no digits left for the gradient.
         dtypes=(torch.float64,),
         covers=("plain shortcut" if plain else "1x1 shortcut",),
     )

@@ -1,7 +1,7 @@
 """Cases of update rules and schedules: the readable form against `twofold.optim`, and against torch.optim.
 
-The notes' conventions have no class in torch. Each is still checked against one, by an exact identity that is said
-where it is used.
+D2L's conventions have no class in torch. Each is still checked against one, by an identity that is given where it is
+used.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _rule(rule: str, build: Callable[[Choose], dict[str, Any]], refusals: tuple[
 
     def draw(choose: Choose) -> Case:
         shape = choose.integer(0, 4), choose.integer(1, 4)
-        covers = ("no numbers",) if 0 in shape else ()
+        covers = ("no elements",) if 0 in shape else ()
         chosen = build(choose)
         covers = (*covers, *chosen.pop("covers", ()))
         return _rule_case(normal(choose, *shape), normal(choose, _STEPS, *shape), rule=rule, covers=covers, **chosen)
@@ -134,7 +134,7 @@ def _momentum(choose: Choose) -> dict[str, Any]:
         "settings": {"momentum": gamma, "convention": "d2l"},
         "fast": lambda p: torch.optim.SGD([p], lr=1.0, momentum=gamma),
         "before": scale,
-        "covers": ("the notes' convention",),
+        "covers": ("D2L's convention",),
     }
 
 
@@ -161,7 +161,7 @@ def _adagrad(choose: Choose) -> dict[str, Any]:
         "settings": {"eps": eps, "convention": "d2l"},
         # √(s + ε): a sum that starts at ε instead of 0, and nothing added to the root.
         "fast": lambda p: torch.optim.Adagrad([p], lr=lr, eps=0.0, initial_accumulator_value=eps),
-        "covers": ("the notes' convention",),
+        "covers": ("D2L's convention",),
     }
 
 
@@ -187,7 +187,7 @@ def _rmsprop(choose: Choose) -> dict[str, Any]:
         "settings": {"gamma": gamma, "eps": eps, "convention": "d2l"},
         "fast": lambda p: torch.optim.Adadelta([p], lr=lr, rho=gamma, eps=eps),
         "before": forget,
-        "covers": ("the notes' convention",),
+        "covers": ("D2L's convention",),
     }
 
 
