@@ -102,3 +102,9 @@ def test_finetune_trains_on_from_a_run(run: twofold.Run, image_folder: Path, tmp
     )
     assert tuned.accuracy is not None
     assert "tensors from the run" in (tuned.folder / "log.txt").read_text()
+
+
+def test_no_folder_has_the_name_of_a_function() -> None:
+    """Importing the folder would put a module in the function's place."""
+    folder = Path(twofold.__file__).parent
+    assert not {path.stem for path in folder.iterdir()} & set(FUNCTIONS)
