@@ -84,7 +84,7 @@ def test_any_formula_computes_what_python_does(text: str, x: float, y: float) ->
     try:
         expression = parse_expression(text)
     except TwofoldError as error:
-        assert "signs" in str(error)
+        assert "characters" in str(error)
         return
     point = torch.tensor([x, y], dtype=torch.float64)[: expression.dimension]
     expected = by_python(text, [x, y])
@@ -210,7 +210,7 @@ def test_limits_are_as_said() -> None:
         parse_expression(f"-{nested}")
     longest = "x" + " " * (LONGEST_TEXT - 3) + "+1"
     assert parse_expression(longest).dimension == 1
-    with pytest.raises(TwofoldError, match="signs"):
+    with pytest.raises(TwofoldError, match="characters"):
         parse_expression(longest + "2")
 
 

@@ -55,7 +55,7 @@ def test_verdicts(function, point: list[float], verdict: str) -> None:
 
 
 def test_a_function_of_wrong_kind_or_without_derivative_is_one_clear_line() -> None:
-    with pytest.raises(TwofoldError, match=r"one number, got \(2,\)"):
+    with pytest.raises(TwofoldError, match=r"one element, got \(2,\)"):
         hessian_eigenvalues(lambda x: x, torch.zeros(2))
     with pytest.raises(TwofoldError, match=r"\[0\.0\] are not finite"):
         hessian_eigenvalues(lambda x: x.abs().sqrt().sum(), torch.zeros(1))

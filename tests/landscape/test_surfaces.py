@@ -111,12 +111,12 @@ def test_every_kind_that_the_chapter_needs_is_there() -> None:
     assert {one.kind for surface in SURFACES.values() for one in surface.stationary} == {"minimum", "maximum", "saddle"}
     assert [surface.name for surface in SURFACES.values()] == list(SURFACES)
     assert [name for name, surface in SURFACES.items() if surface.noise] == ["noisy"]
-    notes = SURFACES["quadratic"]
-    assert (notes.start, notes.steps, notes.view) == ((-5.0, -2.0), 20, ((-5.5, 1.0), (-3.0, 1.0)))
+    quadratic = SURFACES["quadratic"]
+    assert (quadratic.start, quadratic.steps, quadratic.view) == ((-5.0, -2.0), 20, ((-5.5, 1.0), (-3.0, 1.0)))
 
 
 @pytest.mark.parametrize("name", SURFACES)
-def test_starts_and_minima_are_in_the_picture(name: str) -> None:
+def test_starts_and_minima_are_in_view(name: str) -> None:
     surface = SURFACES[name]
     assert surface.start is not None
     for point in (surface.start, *(one.point for one in surface.stationary)):

@@ -28,7 +28,7 @@ from twofold.optim.rules import OPTIMIZERS
 from twofold.optim.schedule import Schedule
 from twofold.scratch.optim import Optimizer as ScratchOptimizer
 
-# What the notes' figures use, and what the others were given beside them.
+# Those of D2L's figures, and settings for the other rules that match them.
 SETTINGS: dict[str, dict[str, Any]] = {
     "sgd": {"lr": 0.4},
     "momentum": {"lr": 0.4, "momentum": 0.5},
@@ -65,8 +65,8 @@ def test_paths_and_states_are_those_of_the_readable_rules(name: str, convention:
     torch.testing.assert_close(walked.path, torch.stack(path), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(walked.gradients, torch.stack(gradients), rtol=1e-9, atol=1e-9)
     assert tuple(walked.state) == OPTIMIZERS[name].state_names
-    for place, rows in enumerate(walked.state.values()):
-        expected = torch.stack([state[place] for state in states])
+    for index, rows in enumerate(walked.state.values()):
+        expected = torch.stack([state[index] for state in states])
         if name == "adagrad" and convention == "d2l":
             expected = expected + 1e-6  # the fast form keeps s + ε
         torch.testing.assert_close(rows, expected, rtol=1e-9, atol=1e-9)
@@ -102,7 +102,7 @@ def test_first_steps_are_those_of_a_pencil() -> None:
     assert rmsprop.last.tolist() == pytest.approx([-5 + 0.4 / 0.1**0.5, -2 + 0.4 / 0.1**0.5], abs=1e-4)
 
 
-def test_the_notes_first_trace() -> None:
+def test_the_first_trace_of_d2l() -> None:
     walked = trace("quadratic", "sgd", lr=0.4)
     assert walked.path.shape == (21, 2)
     assert walked.last.tolist() == pytest.approx([-5 * 0.92**20, -2 * 0.6**20])
@@ -138,10 +138,10 @@ def test_a_schedule_sets_the_learning_rate_of_each_step() -> None:
 
 def test_momentum_s_conventions_part_when_the_learning_rate_changes() -> None:
     schedule = Schedule(name="step", lr=0.2, step_epochs=5, step_factor=0.1)
-    notes = trace("quadratic", "momentum", schedule=schedule, momentum=0.5)
+    d2l = trace("quadratic", "momentum", schedule=schedule, momentum=0.5)
     torchs = trace("quadratic", "momentum", schedule=schedule, momentum=0.5, convention="torch")
-    torch.testing.assert_close(notes.path[:6], torchs.path[:6])
-    assert float((notes.path[6] - torchs.path[6]).abs().max()) > 0.01
+    torch.testing.assert_close(d2l.path[:6], torchs.path[:6])
+    assert float((d2l.path[6] - torchs.path[6]).abs().max()) > 0.01
 
 
 def test_noise_is_keyed_unbiased_and_of_the_size_that_was_said() -> None:
@@ -182,7 +182,7 @@ def test_divergence_ends_the_path_at_its_step() -> None:
     assert trace("parabola", "sgd", (10.0,), 20, lr=1.1).verdict == "diverging"
 
 
-def test_numbers_that_overflow_are_left_out() -> None:
+def test_values_that_overflow_are_left_out() -> None:
     walked = trace("x**60", "momentum", (2.0,), 20, lr=1e300)
     assert walked.ended == "diverged at step 1"
     assert walked.num_steps == 0
@@ -249,8 +249,8 @@ def test_wrong_use_is_one_clear_line(arguments: tuple, settings: dict[str, Any],
 def test_functions_that_are_no_surfaces_are_refused() -> None:
     points = torch.zeros(3, 2, dtype=torch.float64)
     for function, words in (
-        (lambda points: points, "to numbers of shape"),
-        (lambda points: points.sum(), "to numbers of shape"),
+        (lambda points: points, "to values of shape"),
+        (lambda points: points.sum(), "to values of shape"),
         (lambda points: 1.0, "returned float"),
         (lambda points: points.sum(-1) > 0, "returned torch.bool"),
     ):
@@ -318,7 +318,7 @@ def test_suggestions_are_the_best_of_those_tried() -> None:
     assert best == pytest.approx(min(sums, key=sums.__getitem__))
 
 
-def test_suggestions_keep_what_was_given_and_know_the_notes() -> None:
+def test_suggestions_keep_what_was_given_and_know_d2l_s() -> None:
     quadratic = SURFACES["quadratic"]
     assert suggest_settings(quadratic, "momentum") == {"lr": 0.4, "momentum": 0.5}
     assert suggest_settings(quadratic, "momentum", momentum=0.9, lr=0.1) == {"lr": 0.1, "momentum": 0.9}

@@ -1,4 +1,4 @@
-"""The fast update rules: torch's in torch's convention, the readable ones in the notes', whatever the tensors are."""
+"""The fast update rules: torch's in torch's convention, the readable ones in D2L's, whatever the tensors are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from twofold.errors import TwofoldError
-from twofold.optim import kernels
+from twofold.optim import layout
 from twofold.optim.rules import OPTIMIZERS, create_optimizer
 from twofold.optim.scratch_form import ScratchOptimizer
 
@@ -34,14 +34,14 @@ TORCH: dict[str, tuple[dict[str, Any], Callable[..., torch.optim.Optimizer], dic
     "adam": ({"beta1": 0.8, "beta2": 0.95}, torch.optim.Adam, {"betas": (0.8, 0.95)}),
     "adamw": ({"beta1": 0.8, "eps": 1e-6}, torch.optim.AdamW, {"betas": (0.8, 0.999), "eps": 1e-6}),
 }
-# Rounding of `steps` steps in each dtype, as a share of the largest number.
+# Rounding of `steps` steps in each dtype, as a share of the largest element.
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-4, torch.complex64: 2e-4, torch.complex128: 1e-11}
 
 
 def parameters(dtype: torch.dtype = torch.float64, *, channels_last: bool = False) -> list[nn.Parameter]:
-    """Return tensors of many shapes: a number, none, a convolution's, and one of more than a piece."""
+    """Return tensors of many shapes: one element, none, a convolution's, and more than a piece."""
     generator = torch.Generator().manual_seed(0)
-    shapes = [(), (3,), (0,), (4, 3, 3, 3), (kernels.PIECE + 7,)]
+    shapes = [(), (3,), (0,), (4, 3, 3, 3), (layout.PIECE + 7,)]
     tensors = [torch.randn(shape, generator=generator, dtype=torch.complex128) for shape in shapes]
     tensors = [(one if dtype.is_complex else one.real).to(dtype) for one in tensors]
     if channels_last:
@@ -50,7 +50,7 @@ def parameters(dtype: torch.dtype = torch.float64, *, channels_last: bool = Fals
 
 
 def after(make: Make, own: list[nn.Parameter], *, steps: int = 20, lrs: tuple[float, ...] = (0.05, 0.02)) -> Tensor:
-    """Return all numbers after some steps along keyed gradients, the learning rate changing on the way."""
+    """Return all elements after some steps along keyed gradients, the learning rate changing on the way."""
     optimizer = make(own)
     for step in range(steps):
         generator = torch.Generator().manual_seed(step)
@@ -132,11 +132,11 @@ def test_no_momentum_and_then_some(rule: str, convention: str) -> None:
 @pytest.mark.parametrize("rule", ["momentum", "adagrad", "rmsprop"])
 def test_the_conventions_differ_where_they_should(rule: str) -> None:
     lrs = (0.05, 0.02) if rule == "momentum" else (0.05,)
-    notes, torch_s = (
+    d2l, torch_s = (
         after(lambda p, c=c: create_optimizer(rule, p, lr=0.05, convention=c), parameters(), steps=4, lrs=lrs)
         for c in ("d2l", "torch")
     )
-    assert float((notes - torch_s).abs().max()) > 1e-8
+    assert float((d2l - torch_s).abs().max()) > 1e-8
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
@@ -202,8 +202,8 @@ both = [own(), own()]
 optimizers = [create_optimizer("adadelta", one, lr=0.5, compile=compiled) for one, compiled in zip(both, (True, False))]
 for step in range(1, 13):
     for parameters, optimizer in zip(both, optimizers):
-        for place, one in enumerate(parameters):
-            one.grad = torch.cos(one.detach() * 9 + step) if step >> place & 1 else None
+        for index, one in enumerate(parameters):
+            one.grad = torch.cos(one.detach() * 9 + step) if step >> index & 1 else None
         optimizer.step()
     gaps = [(one - other).abs().max().item() for one, other in zip(*both)]
     print(len(UPDATES), max(gaps))
@@ -214,7 +214,7 @@ print(len(UPDATES), 0.0)
 
 
 def test_gradients_that_come_and_go() -> None:
-    """An optimiser makes a kernel for each list of shapes, up to a number; then it goes on without them."""
+    """An optimiser compiles each list of tensors, up to eight; the others it updates uncompiled."""
     command = [sys.executable, "-c", _COMING_AND_GOING]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     rows = [[float(number) for number in line.split()] for line in done.stdout.splitlines()]
@@ -434,12 +434,12 @@ def test_torch_s_schedulers_move_it() -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 5), st.integers(1, 40), st.integers(1, 7))
-def test_pieces_cover_each_number_once(channels: int, rows: int, piece: int) -> None:
+def test_pieces_cover_each_element_once(channels: int, rows: int, piece: int) -> None:
     x = torch.arange(float(2 * channels * rows * 3)).view(2, channels, rows, 3)
     for tensor in (x, x.contiguous(memory_format=torch.channels_last)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(kernels, "PIECE", piece)
-            cut = [(one.reshape(-1), two.reshape(-1)) for one, two in kernels.pieces(tensor, tensor.clone())]
+            patch.setattr(layout, "PIECE", piece)
+            cut = [(one.reshape(-1), two.reshape(-1)) for one, two in layout.pieces(tensor, tensor.clone())]
         seen = torch.cat([one for one, _ in cut])
         assert torch.equal(seen.sort().values, x.reshape(-1))
         assert all(torch.equal(one, two) for one, two in cut)

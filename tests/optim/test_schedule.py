@@ -18,7 +18,7 @@ from twofold.optim.scheduler import ScheduleLR
 shares = st.floats(0.0, 1.0)
 
 
-def test_constant_and_step_as_in_the_notes() -> None:
+def test_constant_and_step_as_in_d2l() -> None:
     assert Schedule(name="constant", lr=0.3).at(0.7, 5.0) == 0.3
     step = Schedule(name="step", lr=0.8, step_epochs=2.0, step_factor=0.5)
     assert [step.at(0.0, epoch) for epoch in (0.0, 1.9, 2.0, 3.5, 4.0)] == [0.8, 0.8, 0.4, 0.4, 0.2]
@@ -110,7 +110,7 @@ def test_pattern_without_a_match_is_refused() -> None:
         parameter_groups(create_model("lenet"), weight_decay=0.0, lr_scale={"fc.*": 10.0})
 
 
-def test_power_and_exponential_as_in_the_notes() -> None:
+def test_power_and_exponential_as_in_d2l() -> None:
     power = Schedule(name="power", lr=0.8, alpha=-0.5)
     assert [power.at(0.0, epoch) for epoch in (0.0, 3.0, 15.0)] == [0.8, 0.4, 0.2]
     falling = Schedule(name="exponential", lr=0.8, alpha=0.5)

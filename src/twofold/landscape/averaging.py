@@ -5,8 +5,8 @@ momentum 0.9 takes steps ten times as long where the gradients agree. Most of th
 gradients hold the share 1 − γⁿ, which goes to 1 − 1/e = 63 % as γ nears 1. So momentum 0.9 averages about the last ten
 gradients, 0.99 the last hundred. The averages in Adam and RMSProp have the same weights times 1 − γ, which add up to 1.
 
-Here that is measured: one gradient of 1 and then none go into the real optimiser, and what it still holds of the 1
-after k steps is the weight.
+Here that is measured: the optimiser sees one gradient of 1 and then gradients of 0, and what its state still holds of
+the 1 after k steps is the weight.
 """
 
 from __future__ import annotations

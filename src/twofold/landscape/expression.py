@@ -1,7 +1,7 @@
 """A user's own function, "x**2 + 2*y**2 + sin(x*y)", read safely: parsed, never executed.
 
 Python's `ast` gives the tree of the text, and only nodes from a short list go on into a tree of our own. `eval` would
-be shorter, and would run whatever stands there. Constants are computed at once, in floating point, so that 9**9**9 is
+be shorter, and would run whatever the text says. Constants are computed at once, in floating point, so that 9**9**9 is
 refused instead of becoming an integer with hundreds of millions of digits; length and depth are limited.
 
 Nothing here imports torch: a mistyped formula is answered at once. What an expression computes with are the operators
@@ -25,7 +25,7 @@ LONGEST_TEXT = 400
 DEEPEST_NESTING = 40
 LARGEST_EXPONENT = 64.0
 
-# Names of the same coordinate; the first one is shown.
+# Names of the coordinates; x1 is x, x2 is y.
 VARIABLES: dict[str, int] = {"x": 0, "y": 1, "x1": 0, "x2": 1}
 CONSTANTS: dict[str, float] = {"pi": math.pi, "e": math.e}
 
@@ -65,23 +65,18 @@ class _Function:
     most_arguments: int = 1
 
 
-def _method(name: str) -> Callable[[Any], Any]:
-    return operator.methodcaller(name)
-
-
-FUNCTIONS: dict[str, _Function] = {
-    "abs": _Function(math.fabs, _method("abs")),
-    "cos": _Function(math.cos, _method("cos")),
-    "exp": _Function(math.exp, _method("exp")),
-    "log": _Function(math.log, _method("log")),
+# Functions of the same name in `math` and of tensors, and those that differ.
+_PLAIN = {
+    name: _Function(getattr(math, name), operator.methodcaller(name))
+    for name in ("cos", "exp", "log", "sin", "sqrt", "tan", "tanh")
+}
+_OTHERS = {
+    "abs": _Function(math.fabs, operator.methodcaller("abs")),
     "max": _Function(max, lambda *values: reduce(_most, values), most_arguments=8),
     "min": _Function(min, lambda *values: reduce(_least, values), most_arguments=8),
-    "sigmoid": _Function(lambda x: 0.5 * (1.0 + math.tanh(0.5 * x)), _method("sigmoid")),
-    "sin": _Function(math.sin, _method("sin")),
-    "sqrt": _Function(math.sqrt, _method("sqrt")),
-    "tan": _Function(math.tan, _method("tan")),
-    "tanh": _Function(math.tanh, _method("tanh")),
+    "sigmoid": _Function(lambda x: 0.5 * (1.0 + math.tanh(0.5 * x)), operator.methodcaller("sigmoid")),
 }
+FUNCTIONS: dict[str, _Function] = dict(sorted({**_PLAIN, **_OTHERS}.items()))
 ALLOWED = f"allowed are numbers, {', '.join((*VARIABLES, *CONSTANTS))}, + - * / **, parentheses, {', '.join(FUNCTIONS)}"
 
 
@@ -143,7 +138,7 @@ def _compute(node: _Node, coordinates: Sequence[Any]) -> Any:
 
 
 class _Reader:
-    """Turns Python's tree of one text into ours."""
+    """Turns Python's syntax tree of a text into an `Expression`."""
 
     def __init__(self, text: str) -> None:
         self.text = text.strip()
@@ -153,7 +148,7 @@ class _Reader:
         if not self.text:
             raise TwofoldError('a formula is needed, such as "x**2 + 2*y**2", got nothing')
         if len(self.text) > LONGEST_TEXT:
-            raise self._refusal(f"it has {len(self.text):,} signs, {LONGEST_TEXT} are allowed")
+            raise self._refusal(f"it has {len(self.text):,} characters, {LONGEST_TEXT} are allowed")
         tree = self._node(self._parsed(), DEEPEST_NESTING)
         if not self.found:
             raise self._refusal("it has no variable; write it in x, or in x and y")
@@ -167,7 +162,7 @@ class _Reader:
                 warnings.simplefilter("ignore")
                 return ast.parse(self.text, mode="eval").body
         except SyntaxError as error:
-            at = "" if not error.offset else f" near sign {min(error.offset, len(self.text))}"
+            at = "" if not error.offset else f" near character {min(error.offset, len(self.text))}"
             raise self._refusal(
                 f"it cannot be read{at}; write products with *, powers with **, as in 2*x**2 + sin(x*y)"
             ) from None
@@ -260,5 +255,5 @@ class _Reader:
 
 def _short(text: str) -> str:
     """Return `text` on one line, cut to what an error has room for."""
-    line = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    line = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
     return line if len(line) <= 60 else f"{line[:57]}..."

@@ -60,14 +60,14 @@ class Slope:
 class GradientSource:
     """Gradients of a network's mean loss over any of some images, at fixed weights, in float64.
 
-    The network is copied; its mode (training or evaluation) stays. It should draw nothing: leave dropout in evaluation.
+    The network is copied and keeps its mode (training or eval). It must not be random: put dropout in eval mode.
 
     Args:
         model: the network.
         loss: (outputs, labels) to the mean loss over them.
         images: inputs as the network takes them.
-        labels: one an image.
-        piece: images whose graph is in memory at once, for the full gradient.
+        labels: one per image.
+        piece: images whose graph is in memory at once, for the full gradient in eval mode.
     """
 
     def __init__(

@@ -2,12 +2,12 @@
 
 Near a point the function is its value, a slope and a bowl: f(x + d) ≈ f(x) + gᵀd + ½ dᵀHd. Along an eigenvector of H
 the bowl bends by the eigenvalue: up where it is positive, down where it is negative. At a point without slope they
-decide what it is: all positive a minimum, all negative a maximum, both signs a saddle; where only zeros would be needed
-to tell, second derivatives do not. They also decide how far a step of gradient descent may go: past 2/λ_max each step
-lands further out on the opposite slope than it started.
+decide what it is: all positive a minimum, all negative a maximum, both signs a saddle; where some are 0 and the others
+agree in sign, second derivatives do not decide it. They also say how far a step of gradient descent may go: past
+2/λ_max each step lands further from the minimum, on the opposite slope.
 
-A surface has two dimensions, and its Hessian is four numbers. A network of P parameters would need P² of them, 8 GB for
-LeNet in float32. Yet H times a vector costs about as much as two gradients and never makes the matrix: it is the
+A surface has two dimensions, and its Hessian four elements. That of a network of P parameters has P², 8 GB for LeNet in
+float32. Yet H times a vector costs about as much as two gradients and never makes the matrix: it is the
 derivative of gᵀv (Pearlmutter, "Fast exact multiplication by the Hessian", 1994). Lanczos' method (1950) finds the
 largest and the smallest eigenvalue from some tens of such products.
 """
@@ -41,7 +41,7 @@ def hessian_eigenvalues(
     The whole matrix is made, so this is for surfaces and other small functions.
 
     Args:
-        function: takes a float64 vector, returns its value as a tensor of one number; differentiable twice.
+        function: takes a float64 vector, returns its value as a tensor of one element; differentiable twice.
         point: where.
 
     Raises:
@@ -54,7 +54,7 @@ def hessian_eigenvalues(
     value = function(start)
     if not isinstance(value, Tensor) or value.numel() != 1:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise TwofoldError(f"the function must return a tensor of one number, got {shape}; sum or average it")
+        raise TwofoldError(f"the function must return a tensor of one element, got {shape}; sum or average it")
     matrix = torch.autograd.functional.hessian(lambda x: function(x).reshape(()), start)
     assert isinstance(matrix, Tensor)
     if not matrix.isfinite().all():
@@ -78,7 +78,7 @@ def classify_point(eigenvalues: Float[Tensor, " dim"], *, tolerance: float = 1e-
     ('saddle', 'undecided')
     """
     if eigenvalues.numel() == 0:
-        raise TwofoldError("eigenvalues must hold one number or more, got none")
+        raise TwofoldError("eigenvalues must hold one element or more, got none")
     zero = tolerance * max(1.0, float(eigenvalues.abs().max()))
     up, down = bool((eigenvalues > zero).any()), bool((eigenvalues < -zero).any())
     if up and down:
@@ -122,7 +122,7 @@ def extreme_eigenvalues(
 ) -> Extremes:
     """Return the extreme eigenvalues of the Hessian of a network's mean loss in its trainable parameters.
 
-    The network is copied and the copy put in evaluation mode, so dropout is off and batch normalisation uses its
+    The network is copied and the copy put in eval mode, so dropout is off and batch normalisation uses its
     running statistics. That makes the loss of one image independent of the others, so that it may be computed piece
     by piece. It is not what training descends where a network normalises over the batch: see `batch_statistics`.
 
@@ -130,17 +130,18 @@ def extreme_eigenvalues(
         model: the network; left as it is.
         loss: (outputs, labels) to the mean loss over them, such as nn.CrossEntropyLoss().
         images: inputs as the network takes them.
-        labels: what the loss compares with, one an image.
+        labels: what the loss compares with, one per image.
         steps: Hessian-vector products at most.
         seed: of the random vector that Lanczos' method starts from.
         tolerance: stop when each error bound is below this share of its own eigenvalue's size; 0 for all `steps`.
         piece: images whose graph is in memory at once.
         batch_statistics: let batch normalisation take mean and variance from `images`, all at once, as one step of
             training on all of them would.
-        dtype: compute in this precision; the network's own if left out. In float32 four digits are good.
+        dtype: compute in this precision; the network's own if left out. Float32 gives four digits.
 
     Raises:
-        TwofoldError: there is nothing to do it with, or `batch_statistics` with more images than a piece.
+        TwofoldError: there are no images or no trainable parameters, or `batch_statistics` with more
+            than `piece` images.
         NotFiniteError: a derivative is not finite.
     """
     if steps < 1:
@@ -200,7 +201,7 @@ def hessian_product(
         total = torch.zeros_like(vector)
         for batch in pieces:
             grads = gradient(*batch) if kept is None else kept
-            # A gradient that depends on no parameter bends nothing.
+            # A gradient that depends on no parameter has no curvature.
             pairs = [(g, d) for g, d in zip(grads, directions, strict=True) if g.requires_grad]
             if pairs:
                 total += _flat(
@@ -218,7 +219,7 @@ def hessian_product(
 
 
 def frozen_copy(model: nn.Module, *, batch_statistics: bool) -> nn.Module:
-    """Return a copy of a network in evaluation mode, but for batch normalisation where `batch_statistics` says so."""
+    """Return a copy of a network in eval mode, except for batch normalisation where `batch_statistics` says so."""
     copied = copy.deepcopy(model).eval()
     if batch_statistics:
         for module in copied.modules():
@@ -238,15 +239,15 @@ def lanczos(
 
     The vectors start, A start, A² start, … span a space that soon holds the outermost eigenvectors. An orthonormal
     basis of it turns A into a small tridiagonal matrix, whose extreme eigenvalues approach those of A from within.
-    Rounding would let the basis lose its right angles, and copies of eigenvalues appear; so each new vector is made
+    Rounding would make the basis lose orthogonality, and copies of eigenvalues appear; so each new vector is made
     orthogonal to all before it, twice.
 
     Args:
         product: A times a vector.
         start: a random vector; what it is orthogonal to is not found.
         steps: products at most.
-        tolerance: stop when each error bound is below this share of its own eigenvalue's size. A bound that is small
-            beside the other eigenvalue would say little: of a network's eigenvalues most lie near 0.
+        tolerance: stop when each error bound is below this share of its own eigenvalue's size. Beside the other
+            eigenvalue's size a bound would say little: most eigenvalues of a network lie near 0.
 
     Raises:
         NotFiniteError: a product is not finite.

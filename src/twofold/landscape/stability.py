@@ -1,11 +1,11 @@
 """How large a step may be: the learning rate past which an update rule diverges on a quadratic bowl.
 
 Along an eigenvector with eigenvalue λ, gradient descent multiplies the distance from the minimum by 1 − ηλ at each
-step. Past η = 2/λ that is below −1: each step lands further out on the other side. The steepest direction goes first,
+step. Past η = 2/λ that is below −1: each step lands further away, on the other side. The steepest direction goes first,
 so the bound is 2/λ_max. Momentum γ raises it to 2(1 + γ)/λ_max, since the velocity left from the step before points
 back across the valley; looking ahead (Nesterov) takes much of that back, 2(1 + γ)/((1 + 2γ)λ_max).
 
-The formulas are in `stable_lr`; `measure_stable_lr` finds the same number without them, by trying. Networks are no
+The formulas are in `stable_lr`; `measure_stable_lr` finds the same bound without them, by trying. Networks are no
 quadratics, yet trained with all images at once they sharpen until λ_max reaches this bound, and stay there: the edge of
 stability (Cohen et al., "Gradient descent on neural networks typically occurs at the edge of stability", 2021).
 """
@@ -38,7 +38,9 @@ def stable_lr(largest_eigenvalue: float, *, momentum: float = 0.0, nesterov: boo
     (0.5, 0.75)
     """
     if largest_eigenvalue <= 0:
-        raise TwofoldError(f"largest_eigenvalue must be above 0, got {largest_eigenvalue}: nothing bends up")
+        raise TwofoldError(
+            f"largest_eigenvalue must be above 0, got {largest_eigenvalue}: the function curves up nowhere"
+        )
     if not 0 <= momentum < 1:
         raise TwofoldError(f"momentum must be at least 0 and below 1, got {momentum}")
     ahead = 1 + 2 * momentum if nesterov else 1
@@ -55,12 +57,12 @@ def measure_stable_lr(
 ) -> float:
     """Return the learning rate past which an update rule diverges on ½ xᵀHx, found by bisection with the rule itself.
 
-    A learning rate counts as stable if after `steps` steps the point is nearer to the minimum than half way there.
+    A learning rate counts as stable if after `steps` steps the point is nearer to the minimum than after half of them.
 
     Args:
         hessian: H, symmetric, all eigenvalues above 0.
         optimizer: a name in `twofold.optim.rules.OPTIMIZERS`: sgd, momentum or nesterov, whose steps grow with the
-            slope. Rules that divide by it circle round the minimum instead.
+            slope. Rules that divide by the slope circle the minimum instead.
         steps: of each trial.
         precision: width of the last interval, as a share of the result.
         settings: of the rule, such as momentum=0.9.
@@ -74,22 +76,22 @@ def measure_stable_lr(
     values, vectors = torch.linalg.eigh(hessian)
     if values[0] <= 0:
         raise TwofoldError(f"hessian must have eigenvalues above 0, got one of {values[0]:g}: there is no minimum")
-    # As far along each eigenvector as along any other, so that none is left out by chance.
+    # A component of 1 along each eigenvector, so that none is left out.
     start = vectors.sum(dim=1)
 
     def is_stable(lr: float) -> bool:
         x = start.clone().requires_grad_()
         rule = create_optimizer(optimizer, [x], lr=lr, **settings)
-        half_way = math.inf
+        at_half = math.inf
         for step in range(steps):
             distance = float(x.detach().norm())
             if step == steps // 2:
-                half_way = distance
+                at_half = distance
             if not distance < _FAR:
                 return False
             x.grad = hessian @ x.detach()
             rule.step()
-        return float(x.detach().norm()) < half_way
+        return float(x.detach().norm()) < at_half
 
     lr = 1.0
     for _ in range(_DOUBLINGS):
@@ -101,8 +103,5 @@ def measure_stable_lr(
     low, high = 0.0, lr
     while high - low > precision * high:
         middle = (low + high) / 2
-        if is_stable(middle):
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if is_stable(middle) else (low, middle)
     return (low + high) / 2

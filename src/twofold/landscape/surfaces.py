@@ -1,13 +1,12 @@
 """Surfaces to watch an optimiser on: functions of one or two variables whose minima are known.
 
-A network has too many weights to be drawn. What makes optimisers differ can be seen on two: a valley that is steep
-across and flat along (the quadratic, the ill-conditioned one, Rosenbrock), a point without slope that is no minimum
-(the cubic, the saddle), several minima (the wave, Himmelblau), plains beside walls (Beale), a gradient that is only
-right on average (the noisy one).
+A network has too many weights to draw. What makes optimisers differ can be seen on two: a valley that is steep across
+and flat along (quadratic, ill-conditioned, Rosenbrock), a point without slope that is no minimum (cubic, saddle),
+several minima (wave, Himmelblau), plains beside walls (Beale), a gradient that is right only on average (noisy).
 
 A surface is a frozen value, and a function: called with points of shape (..., dimension) it returns values of shape
 (...). `find_surface` knows the named ones and reads formulas; `surface_from` takes any function of tensors. Gradients
-and paths are computed in `trace`; this file, like `expression`, needs no torch, so a mistyped name is answered at once.
+and paths are computed in `tracing`. Neither this file nor `expression` needs torch: a mistyped name is refused at once.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from twofold.errors import TwofoldError, nearest
@@ -24,7 +23,7 @@ from twofold.landscape.expression import Expression, parse_expression
 Box = tuple[tuple[float, float], ...]
 Kind = Literal["minimum", "maximum", "saddle"]
 
-# Nobody's path goes this far and comes back.
+# A path with a coordinate beyond this has diverged.
 FAR_AWAY = 1e6
 
 
@@ -49,16 +48,16 @@ class Surface:
 
     Attributes:
         name: its name.
-        formula: for people; that of named surfaces can be read by `parse_expression`.
+        formula: to be shown; that of a named surface can be read by `parse_expression`.
         dimension: 1 or 2.
         function: maps tensors (..., dimension) to (...), made of what autograd can differentiate twice.
-        view: the box to draw, (lowest, highest) for each coordinate.
-        domain: the box where it is defined, or None: wherever its value is finite.
-        start: a good point to start from, or None: the first of a few that is in the domain.
+        view: the box to draw, (low, high) for each coordinate.
+        domain: the box where it is defined; None: wherever its value is finite.
+        start: a good point to start from; None: the first of a few that is in the domain.
         steps: how many steps from there are worth drawing.
         stationary: the points without slope that are known, those in the view at least.
-        noise: standard deviation of what is added to each coordinate of its gradient, drawn anew each step.
-        settings: of some rules, by name, that go well with the view and the number of steps.
+        noise: standard deviation of the normal noise that each step adds to each coordinate of the gradient.
+        settings: for some rules, by name; chosen for the view and the number of steps.
         source: where it comes from.
     """
 
@@ -96,7 +95,7 @@ class Surface:
     @property
     def minima(self) -> tuple[Stationary, ...]:
         """The known minima."""
-        return tuple(one for one in self.stationary if one.kind == "minimum")
+        return tuple(point for point in self.stationary if point.kind == "minimum")
 
 
 def check_box(what: str, box: Box) -> None:
@@ -150,7 +149,7 @@ def surface_from(
     Args:
         function: maps tensors (..., dimension) to (...), made of what autograd can differentiate twice.
         dimension: 1 or 2.
-        name: shown in pictures and errors.
+        name: shown in figures and errors.
         view: the box to draw; -5 to 5 on each side if left out.
         domain: the box where it is defined; wherever its value is finite if left out.
         start: where to start from.
@@ -175,25 +174,17 @@ def surface_from(
     )
 
 
-def _named(name: str, formula: str, *, view: Box, stationary: Sequence[Stationary] = (), **known: Any) -> Surface:
+def _named(name: str, formula: str, **known: Any) -> Surface:
     expression = parse_expression(formula)
-    return Surface(
-        name=name,
-        formula=formula,
-        dimension=expression.dimension,
-        function=expression,
-        view=view,
-        stationary=tuple(stationary),
-        **known,
-    )
+    return Surface(name=name, formula=formula, dimension=expression.dimension, function=expression, **known)
 
 
 def _minimum(*point: float, value: float = 0.0) -> Stationary:
     return Stationary("minimum", point, value)
 
 
-# Of the notes' figures; the rules that they draw with other settings, or not at all, go well with these.
-_NOTES_SETTINGS: dict[str, dict[str, float]] = {
+# Those of D2L's figures; for rules that D2L draws with other settings, or not at all, chosen to match.
+_D2L_SETTINGS: dict[str, dict[str, float]] = {
     "sgd": {"lr": 0.4},
     "momentum": {"lr": 0.4, "momentum": 0.5},
     "nesterov": {"lr": 0.2, "momentum": 0.5},
@@ -202,28 +193,24 @@ _NOTES_SETTINGS: dict[str, dict[str, float]] = {
     "adam": {"lr": 0.4},
     "adamw": {"lr": 0.4},
 }
-_NOTES_VIEW: Box = ((-5.5, 1.0), (-3.0, 1.0))
+_QUADRATIC = _named(
+    "quadratic",
+    "0.1*x1**2 + 2*x2**2",
+    view=((-5.5, 1.0), (-3.0, 1.0)),
+    start=(-5.0, -2.0),
+    stationary=(_minimum(0.0, 0.0),),
+    settings=_D2L_SETTINGS,
+    source="D2L's example: slope along x2 twenty times that along x1",
+)
 
 SURFACES: dict[str, Surface] = {
     surface.name: surface
     for surface in (
-        _named(
-            "quadratic",
-            "0.1*x1**2 + 2*x2**2",
-            view=_NOTES_VIEW,
-            start=(-5.0, -2.0),
-            stationary=[_minimum(0.0, 0.0)],
-            settings=_NOTES_SETTINGS,
-            source="the notes' example: slope along x2 twenty times that along x1",
-        ),
-        _named(
-            "noisy",
-            "0.1*x1**2 + 2*x2**2",
-            view=_NOTES_VIEW,
-            start=(-5.0, -2.0),
-            stationary=[_minimum(0.0, 0.0)],
+        _QUADRATIC,
+        replace(
+            _QUADRATIC,
+            name="noisy",
             noise=0.5,
-            settings=_NOTES_SETTINGS,
             source="the quadratic with a gradient that is right on average, as that of a minibatch is",
         ),
         _named(
@@ -232,7 +219,7 @@ SURFACES: dict[str, Surface] = {
             view=((-5.5, 2.0), (-5.5, 2.0)),
             start=(-5.0, -3.5),
             steps=60,
-            stationary=[_minimum(0.0, 0.0)],
+            stationary=(_minimum(0.0, 0.0),),
             source="a valley that no axis follows; the Hessian's eigenvalues are 100 and 1",
         ),
         _named(
@@ -241,38 +228,38 @@ SURFACES: dict[str, Surface] = {
             view=((-11.0, 11.0),),
             start=(10.0,),
             steps=10,
-            stationary=[_minimum(0.0)],
+            stationary=(_minimum(0.0),),
             settings={"sgd": {"lr": 0.2}, "momentum": {"lr": 0.2, "momentum": 0.5}},
-            source="the notes' example of step sizes: gradient descent diverges for a learning rate above 1",
+            source="D2L's example of step sizes: gradient descent diverges for a learning rate above 1",
         ),
         _named(
             "wave",
             "x*cos(pi*x)",
             view=((-1.0, 2.0),),
             start=(-0.9,),
-            stationary=[
+            stationary=(
                 _minimum(-0.273852686800850912, value=-0.178602511547733274),
                 _minimum(1.09040822194672122, value=-1.04672112466057115),
                 Stationary("maximum", (0.273852686800850912,), 0.178602511547733274),
-            ],
-            source="a local minimum on the way to a lower one; outside of the view it goes on to swing",
+            ),
+            source="a local minimum on the way to a lower one; outside the view it keeps oscillating",
         ),
         _named(
             "cubic",
             "x**3",
             view=((-2.0, 2.0),),
             start=(1.8,),
-            stationary=[Stationary("saddle", (0.0,), 0.0)],
+            stationary=(Stationary("saddle", (0.0,), 0.0),),
             settings={"sgd": {"lr": 0.1}},
-            source="the notes' example of a point without slope that is no minimum",
+            source="D2L's example of a point without slope that is no minimum",
         ),
         _named(
             "saddle",
             "x1**2 - x2**2",
             view=((-2.0, 2.0), (-2.0, 2.0)),
             start=(-1.8, 0.001),
-            stationary=[Stationary("saddle", (0.0, 0.0), 0.0)],
-            source="the notes' example: a minimum along x1, a maximum along x2",
+            stationary=(Stationary("saddle", (0.0, 0.0), 0.0),),
+            source="D2L's example: a minimum along x1, a maximum along x2",
         ),
         _named(
             "beale",
@@ -280,7 +267,7 @@ SURFACES: dict[str, Surface] = {
             view=((-1.0, 4.5), (-2.0, 2.0)),
             start=(1.0, 1.5),
             steps=100,
-            stationary=[_minimum(3.0, 0.5), Stationary("saddle", (0.0, 1.0), 14.203125)],
+            stationary=(_minimum(3.0, 0.5), Stationary("saddle", (0.0, 1.0), 14.203125)),
             source="Beale, 1958",
         ),
         _named(
@@ -289,7 +276,7 @@ SURFACES: dict[str, Surface] = {
             view=((-5.0, 5.0), (-5.0, 5.0)),
             start=(-0.5, -1.5),
             steps=40,
-            stationary=[
+            stationary=(
                 _minimum(3.0, 2.0),
                 _minimum(-2.8051180869527449, 3.1313125182505730),
                 _minimum(-3.7793102533777469, -3.2831859912861694),
@@ -299,7 +286,7 @@ SURFACES: dict[str, Surface] = {
                 Stationary("saddle", (0.086677504555396352, 2.8842547011747761), 67.719150087526140),
                 Stationary("saddle", (-3.0730257507643896, -0.081353044287967511), 104.01516291755811),
                 Stationary("saddle", (-0.12796134673068007, -1.9537149802445764), 178.33723920192746),
-            ],
+            ),
             source="Himmelblau, 1972: four minima, all of value 0",
         ),
         _named(
@@ -308,7 +295,7 @@ SURFACES: dict[str, Surface] = {
             view=((-2.0, 2.0), (-1.0, 3.0)),
             start=(-1.2, 1.0),
             steps=200,
-            stationary=[_minimum(1.0, 1.0)],
+            stationary=(_minimum(1.0, 1.0),),
             source="Rosenbrock, 1960: a flat, bent valley between steep walls",
         ),
     )

@@ -1,8 +1,8 @@
-"""An optimiser's path over a surface, step by step, with everything it keeps in mind on the way.
+"""The path of an update rule over a surface, step by step, with the rule's state at each.
 
-The point on the surface is a parameter, and the rules of `rules` move it: the code that trains networks, watched on two
-weights instead of millions. Everything is in float64, and nothing is drawn from a global generator: the same call gives
-the same path. The default convention is that of the notes, whose figures these paths are.
+The point on the surface is a parameter, and the rules of `twofold.optim` move it: the code that trains networks,
+watched on two weights instead of millions. Everything is in float64, and nothing is drawn from a global generator: the
+same call gives the same path. The default convention is D2L's, whose figures these paths are.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from torch import Tensor
 from twofold.errors import TwofoldError
 from twofold.keyed import derive_key, uniform
 from twofold.landscape.surfaces import FAR_AWAY, Stationary, Surface, find_surface
-from twofold.optim.rules import Rule, create_optimizer
+from twofold.optim.rules import create_optimizer
 from twofold.optim.schedule import Schedule
 from twofold.terminal import track
 
 MOST_STEPS = 100_000
-# "Converged": the minimum is no further than this share of the picture's diagonal, which is about a marker's width.
+# "Converged": the minimum is within this share of the view's diagonal, about the width of a marker in a figure.
 _ARRIVED = 0.01
-# Tried in this order by who gives no start; the first is the notes'.
+# Where no start is given, the first of these at which the surface is defined; D2L's comes first.
 _STARTS = ((-5.0, -2.0), (4.0, 3.0), (2.0, 1.5), (1.0, 0.5), (0.5, 0.25))
 _RATES = tuple(digit * 10.0**power for power in range(-5, 1) for digit in (1, 2, 5))
 
@@ -35,7 +35,7 @@ def evaluate(surface: Surface, points: Float[Tensor, "*batch dim"]) -> Float[Ten
     """Return the surface's values at `points`; not finite where it is not defined.
 
     Raises:
-        TwofoldError: the points have another number of coordinates, or the function returns something else than values.
+        TwofoldError: the points have the wrong number of coordinates, or the function returns no value for each.
     """
     if points.shape[-1] != surface.dimension:
         raise TwofoldError(
@@ -45,7 +45,7 @@ def evaluate(surface: Surface, points: Float[Tensor, "*batch dim"]) -> Float[Ten
     if not isinstance(values, Tensor) or values.shape != points.shape[:-1] or not values.is_floating_point():
         got = f"{values.dtype} of shape {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
         raise TwofoldError(
-            f"surface {surface.name} must map points of shape (..., {surface.dimension}) to numbers of shape (...): "
+            f"surface {surface.name} must map points of shape (..., {surface.dimension}) to values of shape (...): "
             f"for {tuple(points.shape)} it returned {got}"
         )
     return values
@@ -55,7 +55,7 @@ def gradient(surface: Surface, points: Float[Tensor, "*batch dim"]) -> Float[Ten
     """Return the surface's gradient at each of `points`, by autograd and without noise.
 
     Raises:
-        TwofoldError: as for `evaluate`; or the function leaves autograd on the way.
+        TwofoldError: as for `evaluate`; or the function is not made of operations that autograd records.
     """
     return value_and_gradient(surface, points)[1]
 
@@ -63,7 +63,7 @@ def gradient(surface: Surface, points: Float[Tensor, "*batch dim"]) -> Float[Ten
 def value_and_gradient(
     surface: Surface, points: Float[Tensor, "*batch dim"]
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch dim"]]:
-    """Return what `evaluate` and `gradient` do, for the price of the gradient."""
+    """Return what `evaluate` and `gradient` return, at the cost of `gradient` alone."""
     x = points.detach().clone().requires_grad_()
     with torch.enable_grad():
         values = evaluate(surface, x)
@@ -127,10 +127,10 @@ class Trace:
 
     @property
     def effective_rates(self) -> Float64[Tensor, "steps dim"]:
-        """Return the learning rate that each coordinate really had at each step: its update over its negative gradient.
+        """The learning rate that each coordinate really had at each step: its update divided by its negative gradient.
 
         Gradient descent's is η. Under AdaGrad it only falls; under momentum it grows to η/(1 − γ) while the gradient
-        stays. Not a number where the gradient is 0.
+        stays. NaN where the gradient is 0.
         """
         return torch.where(self.gradients == 0, math.nan, -self.updates / self.gradients)
 
@@ -141,7 +141,7 @@ class Trace:
 
     def nearest_minimum(self) -> tuple[Stationary, float] | None:
         """Return the known minimum that is nearest to the last point, and how far it is; None if none is known."""
-        distances = [(math.dist(self.last.tolist(), one.point), one) for one in self.surface.minima]
+        distances = [(math.dist(self.last.tolist(), minimum.point), minimum) for minimum in self.surface.minima]
         if not distances:
             return None
         distance, nearest = min(distances, key=lambda pair: pair[0])
@@ -151,9 +151,9 @@ class Trace:
     def verdict(self) -> str:
         """How it ended: "converged", "diverging" (higher than it began, in longer steps), "still moving", or `ended`.
 
-        Converged: by the slope and bend at the last point (a Newton step), a point without slope is within a hundredth
-        of the picture's diagonal, and the last step was no longer than that either. So a ball that rolls through a
-        minimum has not converged, and neither has AdaGrad where its steps have become small far away.
+        Converged: a Newton step from the last point is no longer than a hundredth of the view's diagonal, and neither
+        was the last step. So momentum that passes through a minimum has not converged, and neither has AdaGrad whose
+        steps have become small far from it.
         """
         if self.ended:
             return self.ended
@@ -178,18 +178,18 @@ def trace(
 ) -> Trace:
     """Let an optimiser walk over a surface.
 
-    It ends early where it leaves all bounds (a coordinate above 1e6), the domain, or the finite numbers; see
+    It ends early where a coordinate exceeds 1e6, or where the path leaves the domain or is no longer finite; see
     `Trace.ended`.
 
     Args:
         surface: a surface, the name of one, or a formula.
         optimizer: a rule of `rules.OPTIMIZERS`.
         start: where to start from; the surface's own start if left out.
-        steps: how many steps to take; the surface's own number if left out.
+        steps: how many steps to take; `surface.steps` if left out.
         schedule: η over the steps, a step counting as an epoch; constant if left out.
         seed: decides the noise, where the surface has some.
         show: show progress.
-        settings: the rule's settings; convention="d2l" unless said otherwise.
+        settings: the rule's settings; convention="d2l" unless given.
 
     Raises:
         TwofoldError: there is no such surface or rule, a setting is unknown or out of range, or the surface is not
@@ -212,24 +212,65 @@ def trace(
     x = torch.nn.Parameter(start_point(surface, start))
     rule = create_optimizer(optimizer, [x], **{"convention": "d2l", **settings})
     group = rule.param_groups[0]
-    walk = _Walk(surface, rule, x)
+    value, slope = value_and_gradient(surface, x)
+    path, values = [x.detach().clone()], [value]
+    gradients: list[Tensor] = []
+    rates: list[float] = []
+    state: dict[str, list[Tensor]] = {name: [] for name in rule.state_names}
+    ended, ended_at = "", None
     for step in track(range(steps), total=steps, label=f"{optimizer}, steps", enabled=show):
         if schedule is not None:
-            # As in training, a step counts as done by half, so that neither end has a learning rate of zero.
+            # As in training, progress is that of the middle of the step: neither end has a learning rate of 0.
             group["lr"] = schedule.at((step + 0.5) / steps, float(step))
-        if not walk.step(seed, step):
+        seen = slope + gradient_noise(surface, seed, step) if surface.noise else slope
+        if not seen.isfinite().all():
+            ended, ended_at = f"no finite gradient for step {step + 1}", step + 1
             break
+        x.grad = seen.clone()
+        rule.step()
+        point = x.detach().clone()
+        is_far = not bool((point.abs() <= FAR_AWAY).all())
+        is_defined = bool(point.isfinite().all()) and not _is_outside(surface, point)
+        if is_defined:
+            value, slope = value_and_gradient(surface, point)
+        if not (is_defined and value.isfinite()):
+            ended, ended_at = f"{'diverged' if is_far else 'left the domain'} at step {step + 1}", step + 1
+            break
+        path.append(point)
+        values.append(value)
+        gradients.append(seen)
+        rates.append(float(group["lr"]))
+        for name, rows in state.items():
+            rows.append(rule.state[x][name].clone())
+        if is_far:
+            ended, ended_at = f"diverged at step {step + 1}", step + 1
+            break
+
+    def stacked(rows: list[Tensor]) -> Tensor:
+        return torch.stack(rows) if rows else torch.zeros((0, surface.dimension), dtype=torch.float64)
+
     used = {name: value for name, value in rule.defaults.items() if name not in ("compile", "weight_decay")}
     if rule.defaults["weight_decay"]:
         used["weight_decay"] = rule.defaults["weight_decay"]
-    return walk.finish(optimizer, used)
+    return Trace(
+        surface=surface,
+        optimizer=optimizer,
+        settings=used,
+        path=torch.stack(path),
+        values=torch.stack(values),
+        gradients=stacked(gradients),
+        state={name: stacked(rows) for name, rows in state.items()},
+        learning_rates=torch.tensor(rates, dtype=torch.float64),
+        ended=ended,
+        ended_at=ended_at,
+    )
 
 
 def start_point(surface: Surface, start: Sequence[float] | None = None) -> Float64[Tensor, " dim"]:
     """Return the point to start from: `start`, the surface's own, or the first of a few where the surface is defined.
 
     Raises:
-        TwofoldError: the start has another number of coordinates, or is where the surface is not defined.
+        TwofoldError: the start has the wrong number of coordinates, or the surface is not defined there.
     """
     start = surface.start if start is None else start
     if start is not None:
@@ -262,11 +303,11 @@ def suggest_settings(
     """Return settings for `trace` with these arguments: those given, the surface's own, and a learning rate.
 
     Where neither the surface nor the rule (AdaDelta: 1) has a learning rate of its own, 1, 2 and 5 times the powers of
-    ten from 0.00001 to 1 are tried on the whole path, all at once. The best is lowest on average over the path without
-    leaving the picture: the average turns down leaps up a wall, and the picture's frame what would fall without end.
+    ten from 0.00001 to 1 are tried on the whole path, all at once. The best has the lowest value on average over the
+    path without leaving the view: the average rejects leaps up a wall, the view what would fall without end.
 
     Raises:
-        TwofoldError: as for `trace`; or each rate leads out of the picture, so one must be given.
+        TwofoldError: as for `trace`; or every learning rate leads out of the view, so that one must be given.
     """
     settings = {**surface.settings.get(optimizer, {}), **given}
     if optimizer == "adadelta":
@@ -295,69 +336,10 @@ def suggest_settings(
     lowest = torch.where(stays & total.isfinite(), total, math.inf)
     if not lowest.isfinite().any():
         raise TwofoldError(
-            f"no learning rate of {_RATES[0]:g} to {_RATES[-1]:g} keeps {optimizer} in the picture of {surface.name}; "
+            f"no learning rate of {_RATES[0]:g} to {_RATES[-1]:g} keeps {optimizer} in the view of {surface.name}; "
             "give a learning rate"
         )
     return {**settings, "lr": _RATES[int(lowest.argmin())]}
-
-
-class _Walk:
-    """A path in the making."""
-
-    def __init__(self, surface: Surface, rule: Rule, x: torch.nn.Parameter) -> None:
-        self.surface, self.rule, self.x = surface, rule, x
-        value, self.slope = value_and_gradient(surface, x)
-        self.path, self.values = [x.detach().clone()], [value]
-        self.gradients: list[Tensor] = []
-        self.state: dict[str, list[Tensor]] = {name: [] for name in rule.state_names}
-        self.rates: list[float] = []
-        self.ended, self.ended_at = "", None
-
-    def step(self, seed: int, step: int) -> bool:
-        """Take a step and tell whether another one may follow."""
-        slope = self.slope
-        if self.surface.noise:
-            slope = slope + gradient_noise(self.surface, seed, step)
-        if not slope.isfinite().all():
-            return self._end(f"no finite gradient for step {step + 1}", step)
-        # A copy: some kernels use the gradient's memory.
-        self.x.grad = slope.clone()
-        self.rule.step()
-        point = self.x.detach().clone()
-        far = not bool((point.abs() <= FAR_AWAY).all())
-        if not point.isfinite().all():
-            return self._end(f"diverged at step {step + 1}", step)
-        value, self.slope = value_and_gradient(self.surface, point)
-        if _is_outside(self.surface, point) or not value.isfinite():
-            return self._end(f"{'diverged' if far else 'left the domain'} at step {step + 1}", step)
-        self.path.append(point)
-        self.values.append(value)
-        self.gradients.append(slope)
-        self.rates.append(float(self.rule.param_groups[0]["lr"]))
-        for name, rows in self.state.items():
-            rows.append(self.rule.state[self.x][name].clone())
-        return self._end(f"diverged at step {step + 1}", step) if far else True
-
-    def _end(self, reason: str, step: int) -> bool:
-        self.ended, self.ended_at = reason, step + 1
-        return False
-
-    def finish(self, optimizer: str, settings: dict[str, Any]) -> Trace:
-        def rows(of: list[Tensor]) -> Tensor:
-            return torch.stack(of) if of else torch.zeros((0, self.surface.dimension), dtype=torch.float64)
-
-        return Trace(
-            surface=self.surface,
-            optimizer=optimizer,
-            settings=settings,
-            path=torch.stack(self.path),
-            values=torch.stack(self.values),
-            gradients=rows(self.gradients),
-            state={name: rows(of) for name, of in self.state.items()},
-            learning_rates=torch.tensor(self.rates, dtype=torch.float64),
-            ended=self.ended,
-            ended_at=self.ended_at,
-        )
 
 
 def _problem(surface: Surface, point: Tensor) -> str:
@@ -381,7 +363,7 @@ def _is_outside(surface: Surface, point: Tensor) -> bool:
 
 
 def _around(surface: Surface, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the lowest and the highest corner of the picture, widened by its own size where the start is outside."""
+    """Return the lowest and the highest corner of the view, widened by its own size where the start is outside."""
     low, high = torch.tensor(surface.view, dtype=torch.float64).T
     span = high - low
     outside = (start < low) | (start > high)
@@ -392,7 +374,7 @@ def _around(surface: Surface, start: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _newton_step(surface: Surface, point: Tensor) -> float:
-    """Return how far away a parabola through value, slope and bend at `point` has its point without slope."""
+    """Return the length of a Newton step: the distance to where the parabola through `point` has no slope."""
     slope = gradient(surface, point)
     matrix = torch.autograd.functional.hessian(surface, point)
     assert isinstance(matrix, Tensor)
@@ -400,7 +382,7 @@ def _newton_step(surface: Surface, point: Tensor) -> float:
         return math.inf
     bends, axes = torch.linalg.eigh((matrix + matrix.T) / 2)
     along = axes.T @ slope
-    # Where there is no slope nothing is to be done, bend or not.
+    # Where there is no slope the step is 0, whatever the curvature.
     return float(torch.where(along.abs() < 1e-12, 0.0, along / bends).norm())
 
 

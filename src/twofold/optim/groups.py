@@ -1,9 +1,9 @@
 """Parameter groups: which parameters decay, and which learn faster or slower.
 
-Weight decay shrinks weights towards zero to keep the function simple. Biases and the scale and shift of a
-normalisation layer don't make it less simple, and shrinking them hurts, so by default they are left alone (Goyal et
-al., "Accurate, large minibatch SGD", 2017; He et al., "Bag of tricks", 2019). A scaled learning rate per part of
-the network is what fine-tuning needs: a fresh head learns ten times faster than the body.
+Weight decay shrinks weights towards zero, which keeps the function simple. Shrinking biases, or the scale and shift of
+a normalisation layer, does not, and costs accuracy: so by default they are left alone (Goyal et al., "Accurate, large
+minibatch SGD", 2017; He et al., "Bag of tricks", 2019). A learning rate scaled by part of the network is for
+fine-tuning, where a fresh head learns ten times faster than the body.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def parameter_groups(
     decay_scale: Mapping[str, float] | None = None,
     lr_factors: Mapping[str, float] | None = None,
 ) -> list[Group]:
-    """Sort the trainable parameters of `model` into groups of equal settings, in the order of the network.
+    """Sort the trainable parameters of `model` into groups of equal settings, in the order of `model.parameters()`.
 
     Args:
         model: the network.
@@ -44,7 +44,7 @@ def parameter_groups(
         lr_scale: shell-style pattern of parameter names (`"fc.*"`) to a factor on the learning rate; where several
             match, the last one counts.
         decay_scale: the same for a factor on the weight decay.
-        lr_factors: one more factor on the learning rate by the parameter's full name, 1 for those that are not there.
+        lr_factors: another factor on the learning rate by the parameter's full name; 1 for names that are missing.
 
     Raises:
         TwofoldError: a pattern that no parameter's name matches.

@@ -4,9 +4,10 @@ Same names, same settings, same state as the readable form; `torch.optim.Optimiz
 comes in two conventions, "torch" (the default) and "d2l"; `scratch.optim` shows where they differ. SGD, Nesterov,
 AdaDelta, Adam and AdamW are the same in both.
 
-In order of complexity: SGD, Momentum, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam, AdamW. Each says how it follows from
-operations on tensors and from the fast ones in `kernels`; D2L's momentum and AdaGrad are torch's kernels at other
-settings (a dampening of 1 − η; a sum that begins at ε). With `compile=True` it is the readable form itself, compiled.
+In order of complexity: SGD, Momentum, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam, AdamW. Where torch has a fused
+kernel, a rule is a call of torch's functional optimiser: D2L's momentum and AdaGrad at other settings (a dampening of
+1 − η; a sum that begins at ε), RMSProp as a limit of Adam. AdaDelta, and RMSProp in D2L's convention, have none and run
+in pieces that fit the CPU's cache. With `compile=True` it is the readable form itself, compiled.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.optim.adagrad import adagrad
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from twofold.errors import TwofoldError, check_known
-from twofold.optim import compiled, kernels
+from twofold.optim import compiled
+from twofold.optim.layout import is_fusible, laid_out_like, pieces
 from twofold.scratch import optim as scratch
 from twofold.scratch.optim import Convention
 
@@ -65,7 +70,7 @@ class Rule(torch.optim.Optimizer):
         for parameter, state in self.state.items():
             for name in self.state_names:
                 if name in state:
-                    state[name] = kernels.laid_out_like(state[name], parameter)
+                    state[name] = laid_out_like(state[name], parameter)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -103,7 +108,7 @@ class Rule(torch.optim.Optimizer):
         for state, parameter in zip(states, x, strict=False):
             if not state:
                 self._begin(state, parameter, group)
-        grad = [kernels.laid_out_like(g, parameter) for g, parameter in zip(grad, x, strict=True)]
+        grad = [laid_out_like(g, parameter) for g, parameter in zip(grad, x, strict=True)]
         columns = [x, grad, *[[state[name] for state in states] for name in self.state_names]]
         if any(map(Tensor.is_complex, x)):
             # A complex element is updated as the two real ones that it is made of, as torch does.
@@ -138,6 +143,14 @@ class Rule(torch.optim.Optimizer):
         return True
 
 
+def _fused(x: list[Tensor]) -> dict[str, Any]:
+    return {"fused": is_fusible(x), "foreach": False}
+
+
+def _decayed(grad: list[Tensor], x: list[Tensor], weight_decay: float) -> list[Tensor]:
+    return [g.add(w, alpha=weight_decay) for g, w in zip(grad, x, strict=True)] if weight_decay else grad
+
+
 class SGD(Rule):
     """Gradient descent, x ← x − ηg: of all examples, of one (stochastic), of a minibatch (Robbins and Monro, 1951).
 
@@ -167,10 +180,11 @@ class SGD(Rule):
         x, grad = columns
         lr, decay = group["lr"], group["weight_decay"]
         if decay or x[0].device.type != "cpu":
-            kernels.sgd(x, grad, lr=lr, weight_decay=decay)
+            plain = {"momentum": 0.0, "dampening": 0.0, "nesterov": False, "maximize": False}
+            sgd(x, grad, [None] * len(x), **_fused(x), lr=lr, weight_decay=decay, **plain)
         else:
-            for one, g in zip(x, grad, strict=True):
-                one.add_(g, alpha=-float(lr))
+            for w, g in zip(x, grad, strict=True):
+                w.add_(g, alpha=-float(lr))
 
 
 class Momentum(Rule):
@@ -194,12 +208,11 @@ class Momentum(Rule):
         super().__init__(params, lr=lr, weight_decay=weight_decay, **settings)
 
     def _update(self, columns: Columns, group: dict[str, Any]) -> None:
-        lr, gamma, decay = group["lr"], group["momentum"], group["weight_decay"]
         if group["convention"] == "torch":
-            kernels.sgd(*columns, lr=lr, momentum=gamma, weight_decay=decay)
+            _momentum(columns, group, lr=group["lr"])
         else:
-            # torch's kernel with dampening τ: v ← γv + (1 − τ)g, x ← x − lr v. With τ = 1 − η and lr = 1 it is D2L's.
-            kernels.sgd(*columns, lr=1.0, momentum=gamma, dampening=1.0 - lr, weight_decay=decay)
+            # With τ = 1 − η and a learning rate of 1 it is D2L's.
+            _momentum(columns, group, lr=1.0, dampening=1.0 - group["lr"])
 
 
 class Nesterov(Momentum):
@@ -209,8 +222,22 @@ class Nesterov(Momentum):
     _takes = ("lr", "momentum")
 
     def _update(self, columns: Columns, group: dict[str, Any]) -> None:
-        lr, gamma, decay = group["lr"], group["momentum"], group["weight_decay"]
-        kernels.sgd(*columns, lr=lr, momentum=gamma, weight_decay=decay, nesterov=True)
+        _momentum(columns, group, lr=group["lr"], nesterov=True)
+
+
+def _momentum(
+    columns: Columns, group: dict[str, Any], *, lr: float | Tensor, dampening: float = 0.0, nesterov: bool = False
+) -> None:
+    """v ← γv + (1 − τ)(g + λx), x ← x − ηv, τ the dampening."""
+    (x, grad, velocity), momentum, decay = columns, group["momentum"], group["weight_decay"]
+    if momentum == 0.0:
+        # torch's kernel then ignores velocity and dampening. Kept up here, so that momentum can be raised later.
+        for w, g, v in zip(x, _decayed(grad, x, decay), velocity, strict=True):
+            torch.mul(g, 1.0 - dampening, out=v)
+            w.sub_(v, alpha=lr)  # type: ignore[arg-type]
+        return
+    settings = {"lr": lr, "momentum": momentum, "dampening": dampening, "nesterov": nesterov, "maximize": False}
+    sgd(x, grad, [*velocity], **_fused(x), weight_decay=decay, **settings)
 
 
 class AdaGrad(Rule):
@@ -248,8 +275,11 @@ class AdaGrad(Rule):
         return {**super()._settings(group), "eps": group["eps"] if group["convention"] == "torch" else 0.0}
 
     def _update(self, columns: Columns, group: dict[str, Any]) -> None:
-        eps = self._settings(group)["eps"]
-        kernels.adagrad(*columns, lr=group["lr"], eps=eps, weight_decay=group["weight_decay"])
+        x, grad, square_sum = columns
+        steps = [torch.zeros(())] * len(x)  # for a decay of the learning rate, which is not used
+        how = _fused(x) if x[0].device.type == "cpu" else {}
+        settings = {"lr": group["lr"], "eps": self._settings(group)["eps"], "weight_decay": group["weight_decay"]}
+        adagrad(x, grad, square_sum, steps, **how, **settings, lr_decay=0.0, maximize=False)
 
 
 class RMSProp(Rule):
@@ -260,9 +290,7 @@ class RMSProp(Rule):
         lr: learning rate η.
         gamma: share of the average that is kept, γ; torch calls it alpha.
         eps: ε.
-        weight_decay: λ; λx is added to the gradient.
-        convention: where ε stands, see above.
-        compile: run the readable form, compiled by torch; see `compiled` for when it is worth its seconds.
+        convention: where ε stands, see above; the other settings are as `SGD` has them.
     """
 
     state_names = ("square_avg",)
@@ -287,11 +315,17 @@ class RMSProp(Rule):
     def _update(self, columns: Columns, group: dict[str, Any]) -> None:
         x, grad, square_avg = columns
         settings, decay = self._settings(group), group["weight_decay"]
-        if group["convention"] == "torch" and x[0].device.type == "cpu" and kernels.is_fusible(x):
-            del settings["convention"]
-            kernels.rmsprop(*columns, **settings, weight_decay=decay)
+        if group["convention"] == "torch" and x[0].device.type == "cpu" and is_fusible(x):
+            # Adam with β₁ = 0, so late that the correction of its start is 1. Its average of gradients is then the
+            # gradient: the kernel reads it and writes it back as it was. Where weights decay it would write g + λx, so
+            # there it gets tensors of its own.
+            averages = [torch.zeros_like(g) for g in grad] if decay else grad
+            late = [torch.tensor(1e9)] * len(x)
+            _adam([x, grad, averages, square_avg], late, group, beta1=0.0, beta2=group["gamma"])
         else:
-            kernels.update_in_pieces(_rmsprop, x, kernels.decayed(grad, x, decay), square_avg, **settings)
+            for row in zip(x, _decayed(grad, x, decay), square_avg, strict=True):
+                for piece in pieces(*row):
+                    _rmsprop(*piece, **settings)
 
 
 def _rmsprop(
@@ -310,9 +344,8 @@ class AdaDelta(Rule):
         lr: η, which torch multiplies the step by; 1, as in D2L, unless given.
         rho: share of the averages that is kept, ρ.
         eps: ε.
-        weight_decay: λ; λx is added to the gradient.
-        convention: the same in both.
-        compile: run the readable form, compiled by torch; see `compiled` for when it is worth its seconds.
+
+    The other settings are as `SGD` has them.
     """
 
     state_names = ("square_avg", "delta_avg")
@@ -336,8 +369,10 @@ class AdaDelta(Rule):
 
     def _update(self, columns: Columns, group: dict[str, Any]) -> None:
         x, grad, square_avg, delta_avg = columns
-        grad = kernels.decayed(grad, x, group["weight_decay"])
-        kernels.update_in_pieces(_adadelta, x, grad, square_avg, delta_avg, **self._settings(group))
+        settings = self._settings(group)
+        for row in zip(x, _decayed(grad, x, group["weight_decay"]), square_avg, delta_avg, strict=True):
+            for piece in pieces(*row):
+                _adadelta(*piece, **settings)
 
 
 def _adadelta(
@@ -374,10 +409,14 @@ class Adam(Rule):
         state["step"] = torch.zeros((), device=parameter.device if parameter.is_cuda else "cpu")
 
     def _update(self, columns: Columns, group: dict[str, Any]) -> None:
-        x, grad, grad_avg, square_avg = columns
         steps = [self.state[parameter]["step"] for parameter in group["params"] if parameter.grad is not None]
-        settings = {name: group[name] for name in ("lr", "beta1", "beta2", "eps", "weight_decay")}
-        kernels.adam(x, grad, grad_avg, square_avg, steps, **settings, decoupled=self._decoupled)
+        _adam(columns, steps, group, beta1=group["beta1"], beta2=group["beta2"], decoupled_weight_decay=self._decoupled)
+
+
+def _adam(columns: Columns, steps: list[Tensor], group: dict[str, Any], **settings: Any) -> None:
+    x, grad, grad_avg, square_avg = columns
+    settings |= {name: group[name] for name in ("lr", "eps", "weight_decay")}
+    adam(x, grad, grad_avg, square_avg, [], steps, **_fused(x), **settings, amsgrad=False, maximize=False)
 
 
 class AdamW(Adam):
@@ -412,17 +451,9 @@ OPTIMIZERS: dict[str, type[Rule]] = {
     "adamw": AdamW,
 }
 
-# What each setting may be: from 0, below the bound, None for no bound.
-_BELOW: dict[str, float | None] = {
-    "lr": None,
-    "momentum": 1.0,
-    "gamma": 1.0,
-    "rho": 1.0,
-    "beta1": 1.0,
-    "beta2": 1.0,
-    "eps": None,
-    "weight_decay": None,
-}
+# Settings that must be 0 or more; these decays must be below 1, too.
+_DECAYS = ("momentum", "gamma", "rho", "beta1", "beta2")
+_CHECKED = ("lr", *_DECAYS, "eps", "weight_decay")
 
 
 def check_settings(rule: str, settings: dict[str, Any]) -> None:
@@ -431,12 +462,13 @@ def check_settings(rule: str, settings: dict[str, Any]) -> None:
     Raises:
         TwofoldError: one is out of range; the message has its name and value.
     """
-    for name, below in _BELOW.items():
+    for name in _CHECKED:
         value = settings.get(name, 0.0)
         if isinstance(value, Tensor):
             value = value.item()
-        if not isinstance(value, int | float) or not math.isfinite(value) or value < 0 or (below and value >= below):
-            bound = f"at least 0 and below {below:g}" if below else "0 or more, and finite"
+        is_decay = name in _DECAYS
+        if not isinstance(value, int | float) or not math.isfinite(value) or value < 0 or (is_decay and value >= 1):
+            bound = "at least 0 and below 1" if is_decay else "0 or more, and finite"
             raise TwofoldError(f"{rule}: {name} must be {bound}, got {value!r}")
     if settings.get("convention", "torch") not in ("d2l", "torch"):
         raise TwofoldError(f"{rule}: convention must be 'd2l' or 'torch', got {settings['convention']!r}")

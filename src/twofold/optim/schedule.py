@@ -4,8 +4,8 @@ A schedule here has no state: it maps progress, from 0 at the first step to 1 at
 means the same for a run that is resumed, for any number of epochs, and for a budget of minutes.
 
 - constant: η(t) = η.
-- step: η(t) = η · f^k, k the number of finished periods of `step_epochs`: the notes' "decay every few epochs".
-- power: η(t) = η · t^α, t the epoch from 1 on, α below 0 (Robbins and Monro, 1951, ask for α of -1 to above -1/2).
+- step: η(t) = η · f^k, k the number of finished periods of `step_epochs`.
+- power: η(t) = η · t^α, t the epoch from 1 on, α below 0 (Robbins and Monro, 1951: α at least -1 and below -1/2).
 - exponential: η(t) = η · α^t, t the epoch from 0 on, α below 1.
 - one-cycle: up in a straight line for the share `warmup`, down in a straight line to `final_lr` · η (after Smith and
   Topin, "Super-convergence", 2018, without their third phase).
@@ -29,7 +29,7 @@ class Schedule:
     Attributes:
         name: its form, see the module.
         lr: the peak learning rate η.
-        warmup: share of training, 0..1, over which the learning rate rises from nearly nothing.
+        warmup: share of training, 0..1, over which the learning rate rises from nearly 0.
         final_lr: learning rate at the end, as a share of `lr`.
         step_epochs: length of a step's period in epochs.
         step_factor: what each period multiplies the learning rate by.
@@ -45,7 +45,7 @@ class Schedule:
     alpha: float = 0.0
 
     def at(self, progress: float, epoch: float) -> float:
-        """Return the learning rate at `progress` (0..1, share of training done) and `epoch` (from 0, in parts)."""
+        """Return the learning rate at `progress` (0..1, share of training done) and `epoch` (from 0, with fraction)."""
         if self.name == "constant":
             return self.lr
         if self.name == "step":

@@ -12,8 +12,8 @@ from twofold.optim.schedule import Schedule
 class ScheduleLR(LambdaLR):
     """Set the learning rate of each parameter group as a `Schedule` says; call `step()` after each optimiser step.
 
-    A group's own learning rate counts as a share of the schedule's peak: a head that was given ten times the peak keeps
-    ten times the learning rate of the others all along.
+    A group's own learning rate counts as a share of the schedule's peak: a head that starts at ten times the peak keeps
+    ten times the learning rate of the others throughout.
 
     Args:
         optimizer: whose learning rates to set.
@@ -22,7 +22,7 @@ class ScheduleLR(LambdaLR):
         steps_per_epoch: steps of an epoch, for the schedules that count epochs.
 
     Raises:
-        TwofoldError: a number of steps below 1.
+        TwofoldError: `total_steps` or `steps_per_epoch` is below 1.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ScheduleLR(LambdaLR):
                 raise TwofoldError(f"{name} must be 1 or more, got {value}")
 
         def factor(step: int) -> float:
-            # As in the engine, a step counts as done by half, so that neither end has a learning rate of zero.
+            # As in the engine, progress is that of the middle of the step: neither end has a learning rate of 0.
             progress = min(1.0, (step + 0.5) / total_steps)
             return schedule.at(progress, step / steps_per_epoch) / schedule.lr
 

@@ -15,7 +15,7 @@ import torch
 from twofold.errors import TwofoldError, check_known
 from twofold.scratch import optim
 
-# What a rule's caller gives at each step.
+# Arguments of a rule that this class passes at each step.
 _GIVEN = frozenset({"step", "weight_decay"})
 
 
@@ -25,8 +25,8 @@ class ScratchOptimizer(torch.optim.Optimizer):
     Args:
         params: parameters, or groups of them as torch takes them.
         rule: the name of the rule.
-        weight_decay: for "adamw" its own, for the others added to the gradient.
-        settings: the rule's own arguments, such as `lr`; a group may differ.
+        weight_decay: λ; decoupled for "adamw", λx is added to the gradient for the others.
+        settings: the rule's arguments, such as `lr`; a group may have others.
 
     Raises:
         TwofoldError: there is no such rule, or it has no such setting.
