@@ -1,7 +1,7 @@
 """Files that survive: atomic durable writes, digests, and where Twofold keeps its cache.
 
 A write goes to a temporary name in the same folder, is flushed to the disk and only then renamed over the old
-file, so a reader finds the old content or the new, never half of either (DESIGN rule 6).
+file. So a reader finds the old content or the new, never half of either, whenever the process or the machine stops.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def cache_folder() -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries, so that a rename in it survives a power cut (a no-op where folders can't be opened)."""
+    """Flush a folder's entries, so that a rename in it survives a power cut; where it cannot be opened, do nothing."""
     with contextlib.suppress(PermissionError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -55,12 +57,16 @@ def sync_file(path: Path) -> None:
 def atomic_path(target: Path, *, keep: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `target`; on a clean exit make it durable and rename it over `target`.
 
-    With `keep`, the file that is replaced stays, under that name.
+    On an error the temporary file is removed and `target` is as it was.
 
-    On an error the temporary file is removed and `target` is as it was. An `OSError` (a full disk, a read-only
-    folder) becomes a `RunError` that names the target.
+    Args:
+        target: the file to write.
+        keep: a second name, under which the file that is replaced stays.
+
+    Raises:
+        RunError: for an `OSError`, such as a full disk or a read-only folder; it names the target.
     """
-    # Named before it is made: Ctrl-C between the two would leave a file that nobody knows of.
+    # The name is chosen before the `try`, so that `finally` can remove the file even if Ctrl-C comes as it is made.
     temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
     try:
         try:
@@ -69,10 +75,15 @@ def atomic_path(target: Path, *, keep: Path | None = None) -> Iterator[Path]:
             raise RunError(f"cannot write {target}: {error.strerror or error}") from error
         yield temporary
         sync_file(temporary)
-        # Private until it is whole; a result should be as readable as any file the user creates.
+        # Nobody else can read it until it is whole; then it is as readable as any file that the user creates.
         temporary.chmod(0o666 & ~_UMASK)
         if keep is not None and target.exists():
-            _second_name(target, keep)
+            keep.unlink(missing_ok=True)
+            try:
+                os.link(target, keep)
+            except OSError:
+                # The file system has no hard links.
+                os.replace(target, keep)
         os.replace(temporary, target)
         sync_folder(target.parent)
     except OSError as error:
@@ -80,15 +91,6 @@ def atomic_path(target: Path, *, keep: Path | None = None) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def _second_name(target: Path, keep: Path) -> None:
-    """Let `keep` name the file that `target` names; where the file system has no hard links, move it there."""
-    keep.unlink(missing_ok=True)
-    try:
-        os.link(target, keep)
-    except OSError:
-        os.replace(target, keep)
 
 
 def write_bytes(target: Path, content: bytes) -> None:
@@ -119,3 +121,42 @@ def read_json(path: Path) -> Any:
         raise TwofoldError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
         raise TwofoldError(f"{path} is not valid JSON: {error}") from error
+
+
+def check_new_folder(out: Path, name: str | None) -> None:
+    """Check that a folder `name`, or one with a name yet to be made, can be created in `out`.
+
+    Raises:
+        TwofoldError: it is no plain name, or is taken, or `out` is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise TwofoldError(f"--out is {out}, which is a file; give a folder")
+    if name is None:
+        return
+    if Path(name).name != name or name in {".", "..", ""}:
+        raise TwofoldError(f"--name must be a plain folder name, got {name!r}; --out says where it is made")
+    if (out / name).exists():
+        raise TwofoldError(f"{out / name} exists already; choose another --name or --out")
+
+
+def new_folder(out: Path, name: str | None, *, kind: str, about: str) -> Path:
+    """Create a folder in `out`, called `name`, or by the time, its `kind` and the data that it is `about`.
+
+    Raises:
+        TwofoldError: it cannot be made, or `name` is taken.
+    """
+    check_new_folder(out, name)
+    short = re.sub(r"[^\w.-]+", "-", Path(about).name)[:40].strip("-.") or "data"
+    stem = name or f"{datetime.now():%Y%m%d-%H%M%S}-{kind}-{short}"
+    path, attempt = out / stem, 1
+    while True:
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            check_new_folder(out, name)
+            attempt += 1
+            path = out / f"{stem}-{attempt}"
+        except OSError as error:
+            raise TwofoldError(f"cannot make a run folder in {out}: {error.strerror or error}") from error
+        else:
+            return path

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from twofold.cli.parse import check_least, parse
 from twofold.errors import TwofoldError
+from twofold.files import check_new_folder
 from twofold.study.race import (
     DEFAULT_OPTIMIZERS,
     RaceFolder,
     RaceSettings,
-    check_name,
     cores,
     require_optuna,
 )
@@ -81,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
         RaceFolder.open(parsed.resume)
     settings = settings_of(parsed)
     if parsed.resume is None:
-        check_name(parsed.out, parsed.name)
+        check_new_folder(parsed.out, parsed.name)
     require_optuna()
     with loading("torch"):
         from twofold.study.race_run import race, resume_race

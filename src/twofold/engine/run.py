@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +27,7 @@ import twofold
 from twofold.engine.checkpoints import Checkpoints
 from twofold.engine.recipe import Recipe
 from twofold.errors import RunError, TwofoldError
-from twofold.files import write_json, write_text
+from twofold.files import new_folder, write_json, write_text
 from twofold.records import EnvironmentRecord, EpochRecord, RunRecord, Software, StepRecord, metric_lines
 from twofold.terminal import note
 
@@ -51,25 +49,9 @@ class RunFolder:
         Raises:
             TwofoldError: the folder cannot be made, or `name` is taken.
         """
-        stem = name or f"{datetime.now():%Y%m%d-%H%M%S}-{recipe.model}-{_short(recipe.data)}"
-        if name is not None and (Path(name).name != name or name in {".", ".."}):
-            raise TwofoldError(f"--name must be a plain folder name, got {name!r}; --out says where it is made")
-        path = out / stem
-        attempt = 1
-        while True:
-            try:
-                path.mkdir(parents=True)
-                break
-            except FileExistsError:
-                if name is not None or not path.is_dir():
-                    raise TwofoldError(f"{path} exists already; choose another --name or --out") from None
-                attempt += 1
-                path = out / f"{stem}-{attempt}"
-            except OSError as error:
-                raise TwofoldError(f"cannot make a run folder in {out}: {error.strerror or error}") from error
-        run = cls(path)
+        run = cls(new_folder(out, name, kind=recipe.model, about=str(Path(recipe.data).resolve())))
         run.checkpoints.folder.mkdir()
-        write_text(path / "recipe.json", recipe.to_json())
+        write_text(run.path / "recipe.json", recipe.to_json())
         return run
 
     @classmethod
@@ -165,11 +147,6 @@ class RunFolder:
             if line.step <= step and (isinstance(line, StepRecord) or line.epoch <= epoch)
         ]
         write_text(self.path / "metrics.jsonl", "".join(kept))
-
-
-def _short(data: str) -> str:
-    """Return a name for `data`, a name or a path, that is safe in a folder's name."""
-    return re.sub(r"[^\w.-]+", "-", Path(data).resolve().name if os.sep in data else data)[:40].strip("-.") or "data"
 
 
 def now() -> datetime:

@@ -18,17 +18,15 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from twofold.engine.recipe import Recipe
 from twofold.errors import TwofoldError, check_known
-from twofold.files import read_json, write_json
+from twofold.files import new_folder, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -198,24 +196,10 @@ class RaceFolder:
         Raises:
             TwofoldError: the folder cannot be made, or `name` is taken.
         """
-        data = re.sub(r"[^\w.-]+", "-", Path(settings.data).name)[:40].strip("-.") or "data"
-        stem = name or f"{datetime.now():%Y%m%d-%H%M%S}-race-{settings.model}-{data}"
-        path = out / stem
-        attempt = 1
-        while True:
-            try:
-                path.mkdir(parents=True)
-                break
-            except FileExistsError:
-                check_name(out, name)
-                attempt += 1
-                path = out / f"{stem}-{attempt}"
-            except OSError as error:
-                raise TwofoldError(f"cannot make a folder for the race in {out}: {error.strerror or error}") from error
-        folder = cls(path)
+        folder = cls(new_folder(out, name, kind=f"race-{settings.model}", about=settings.data))
         for part in ("trials", "runs"):
-            (path / part).mkdir()
-        write_json(path / "settings.json", settings.to_record())
+            (folder.path / part).mkdir()
+        write_json(folder.path / "settings.json", settings.to_record())
         return folder
 
     @classmethod
@@ -243,22 +227,6 @@ class RaceFolder:
     def run(self, optimizer: str, seed: int) -> Path:
         """Return the file of a run, which is there when it is done."""
         return self.path / "runs" / f"{optimizer}-seed-{seed}.json"
-
-
-def check_name(out: Path, name: str | None) -> None:
-    """Check that a folder `name` can be made in `out`, before the work begins.
-
-    Raises:
-        TwofoldError: it is no plain name, or is taken.
-    """
-    if name is None:
-        if out.exists() and not out.is_dir():
-            raise TwofoldError(f"--out is {out}, which is a file; give a folder")
-        return
-    if Path(name).name != name or name in {".", "..", ""}:
-        raise TwofoldError(f"--name must be a plain folder name, got {name!r}; --out says where it is made")
-    if (out / name).exists():
-        raise TwofoldError(f"{out / name} exists already; choose another --name or --out")
 
 
 def coarse_grid(low: float, high: float, trials: int) -> list[float]:

@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from twofold.engine.build import TrainingData
+from twofold.engine.recipe import Recipe
 from twofold.engine.run import RunFolder, now, software
 from twofold.engine.stopping import StopRequest
 from twofold.errors import RunError, TwofoldError
-from twofold.files import read_json, write_json
+from twofold.files import check_new_folder, read_json, write_json
 from twofold.keyed import torch_generator_seed
-from twofold.records import RaceEnvironment
+from twofold.records import RaceData, RaceEnvironment, RaceRecord
 from twofold.report.facts import duration
 from twofold.study.progress import RaceProgress
 from twofold.study.race import (
     RaceFolder,
     RaceSettings,
     Standing,
-    check_name,
     chosen_lr,
     coarse_grid,
     require_optuna,
@@ -102,7 +102,7 @@ def race(
         RaceStopped: Ctrl-C or SIGTERM came; what was finished is kept.
     """
     _check_start(jobs)
-    check_name(Path(out), name)
+    check_new_folder(Path(out), name)
     shared = _load_data(settings, show=show)
     folder = RaceFolder.create(settings, out=Path(out), name=name)
     return _carry_out(folder, settings, shared, jobs=jobs, show=show)
@@ -177,7 +177,7 @@ def _carry_out(folder: RaceFolder, settings: RaceSettings, shared: TrainingData,
             try:
                 if jobs == 1:
                     for job in [*searches, *runs]:
-                        _do(job, settings, folder, lambda: shared, on_event)
+                        _Worker(settings, folder, lambda: shared, on_event).do(job)
                 else:
                     with Workers(min(jobs, len(runs)), _begin_worker, (settings, folder.path)) as workers:
                         # A run needs the learning rate that its search chose.
@@ -209,116 +209,104 @@ def _check_images(folder: RaceFolder, shared: TrainingData) -> None:
         )
 
 
-def _begin_worker(argument: tuple[RaceSettings, Path]) -> Callable[[Job, Callable[[Event], None]], None]:
+def _begin_worker(argument: tuple[RaceSettings, Path]) -> Callable[[Job, OnEvent], None]:
     settings, path = argument
 
     @cache
-    def shared() -> TrainingData:
+    def load_data() -> TrainingData:
         return _load_data(settings, show=False)
 
-    return lambda job, on_event: _do(job, settings, RaceFolder(path), shared, on_event)
+    return lambda job, on_event: _Worker(settings, RaceFolder(path), load_data, on_event).do(job)
 
 
-def _do(
-    job: Job,
-    settings: RaceSettings,
-    folder: RaceFolder,
-    load_data: Callable[[], TrainingData],
-    on_event: OnEvent,
-) -> None:
-    recipe = settings.recipe(job.optimizer, lr=1.0, seed=job.seed, epochs=1)
-    with study_conditions(recipe, threads=settings.threads):
-        (_search if job.kind == "search" else _run)(job, settings, folder, load_data, on_event)
+@dataclass(frozen=True)
+class _Worker:
+    """Does the jobs of a race, one after the other."""
 
+    settings: RaceSettings
+    folder: RaceFolder
+    load_data: Callable[[], TrainingData]
+    on_event: OnEvent
 
-def _search(
-    job: Job,
-    settings: RaceSettings,
-    folder: RaceFolder,
-    load_data: Callable[[], TrainingData],
-    on_event: OnEvent,
-) -> None:
-    """Try learning rates; leave a file a trial."""
-    optuna = require_optuna()
-    low, high = settings.search_range(job.optimizer)
-    # The same for every rule, and none that a run has: the learning rate is not tuned to a run's initial weights.
-    seed = torch_generator_seed(settings.seed, "race", "search")
-    sampler = optuna.samplers.TPESampler(seed=seed % 2**32, n_startup_trials=1)
-    study = optuna.create_study(direction="minimize", sampler=sampler)
-    for lr in coarse_grid(low, high, settings.trials):
-        study.enqueue_trial({"lr": lr})
-    done: list[dict[str, Any]] = []
-    for number in range(settings.trials):
-        trial = study.ask()
-        lr = trial.suggest_float("lr", low, high, log=True)
-        path = folder.trial(job.optimizer, number)
-        doing = f"search {job.optimizer}, trial {number + 1} of {settings.trials}"
+    def do(self, job: Job) -> None:
+        recipe = self.settings.recipe(job.optimizer, lr=1.0, seed=job.seed, epochs=1)
+        with study_conditions(recipe, threads=self.settings.threads):
+            self._search(job.optimizer) if job.kind == "search" else self._run(job.optimizer, job.seed)
+
+    def _search(self, optimizer: str) -> None:
+        """Try learning rates; leave a file a trial."""
+        settings, optuna = self.settings, require_optuna()
+        low, high = settings.search_range(optimizer)
+        # The same for every rule, and none that a run has: the learning rate is not tuned to a run's initial weights.
+        seed = torch_generator_seed(settings.seed, "race", "search")
+        sampler = optuna.samplers.TPESampler(seed=seed % 2**32, n_startup_trials=1)
+        study = optuna.create_study(direction="minimize", sampler=sampler)
+        for lr in coarse_grid(low, high, settings.trials):
+            study.enqueue_trial({"lr": lr})
+        done: list[dict[str, Any]] = []
+        for number in range(settings.trials):
+            trial = study.ask()
+            lr = trial.suggest_float("lr", low, high, log=True)
+            path = self.folder.trial(optimizer, number)
+            doing = f"search {optimizer}, trial {number + 1} of {settings.trials}"
+            if path.is_file():
+                record = read_json(path)
+                if record["lr"] != lr:
+                    raise TwofoldError(
+                        f"{path} tried {record['lr']:g} where the search now asks for {lr:g}: the race began with "
+                        "another version of optuna (see environment.json); install that, or start a new race"
+                    )
+                self.on_event(Event(settings.trial_epochs, doing))
+            else:
+                recipe = settings.recipe(optimizer, lr=lr, seed=seed, epochs=settings.trial_epochs)
+                record = self._train(recipe, doing, test=False)
+                write_json(path, {"optimizer": optimizer, "number": number, **record})
+            study.tell(trial, trial_value(record))
+            done.append(record)
+        chosen = chosen_lr(done)
+        num_diverged = sum(record["diverged"] is not None for record in done)
+        gone = f", {num_diverged} diverged" if num_diverged else ""
+        found = f"learning rate {chosen:.3g}" if chosen is not None else "no learning rate that does not diverge"
+        self.on_event(Event(0.0, "", f"{optimizer}: {found} ({settings.trials} trials{gone})"))
+
+    def _run(self, optimizer: str, seed: int) -> None:
+        """Train at the learning rate that the search chose; leave one file."""
+        settings, path = self.settings, self.folder.run(optimizer, seed)
+        doing = f"{optimizer}, seed {seed}"
         if path.is_file():
-            record = read_json(path)
-            if record["lr"] != lr:
-                raise TwofoldError(
-                    f"{path} tried {record['lr']:g} where the search now asks for {lr:g}: the race began with another "
-                    "version of optuna (see environment.json); install that, or start a new race"
-                )
-            on_event(Event(settings.trial_epochs, doing))
+            self.on_event(Event(settings.epochs, doing))
+            return
+        lr = chosen_lr([read_json(self.folder.trial(optimizer, number)) for number in range(settings.trials)])
+        if lr is None:
+            self.on_event(Event(settings.epochs, doing, f"{doing}: left out, it diverged at every learning rate"))
+            return
+        recipe = settings.recipe(optimizer, lr=lr, seed=seed, epochs=settings.epochs)
+        record = self._train(recipe, doing, test=True)
+        write_json(path, {"optimizer": optimizer, **record})
+        if record["diverged"] is not None:
+            line = f"{doing}: diverged, {record['diverged']}"
         else:
-            recipe = settings.recipe(job.optimizer, lr=lr, seed=seed, epochs=settings.trial_epochs)
-            record = _train(load_data(), recipe, doing, on_event, test=False)
-            write_json(path, {"optimizer": job.optimizer, "number": number, **record})
-        study.tell(trial, trial_value(record))
-        done.append(record)
-    chosen = chosen_lr(done)
-    num_diverged = sum(record["diverged"] is not None for record in done)
-    gone = f", {num_diverged} diverged" if num_diverged else ""
-    found = f"learning rate {chosen:.3g}" if chosen is not None else "no learning rate that does not diverge"
-    on_event(Event(0.0, "", f"{job.optimizer}: {found} ({settings.trials} trials{gone})"))
+            last = record["epochs"][-1]
+            line = f"{doing}: validation accuracy {last['val_accuracy']:.4f} in {duration(record['seconds'])}"
+        self.on_event(Event(0.0, "", line))
 
+    def _train(self, recipe: Recipe, doing: str, *, test: bool) -> dict[str, Any]:
+        """Train and report how far it is, a few times an epoch; what a diverged training leaves out counts as done."""
+        unreported = reported = 0.0
+        epochs = recipe.epochs or 0
 
-def _run(
-    job: Job,
-    settings: RaceSettings,
-    folder: RaceFolder,
-    load_data: Callable[[], TrainingData],
-    on_event: OnEvent,
-) -> None:
-    """Train at the learning rate that the search chose; leave one file."""
-    path = folder.run(job.optimizer, job.seed)
-    doing = f"{job.optimizer}, seed {job.seed}"
-    if path.is_file():
-        on_event(Event(settings.epochs, doing))
-        return
-    lr = chosen_lr([read_json(folder.trial(job.optimizer, number)) for number in range(settings.trials)])
-    if lr is None:
-        on_event(Event(settings.epochs, doing, f"{doing}: left out, it diverged at every learning rate"))
-        return
-    recipe = settings.recipe(job.optimizer, lr=lr, seed=job.seed, epochs=settings.epochs)
-    record = _train(load_data(), recipe, doing, on_event, test=True)
-    write_json(path, {"optimizer": job.optimizer, **record})
-    if record["diverged"] is not None:
-        line = f"{doing}: diverged, {record['diverged']}"
-    else:
-        last = record["epochs"][-1]
-        line = f"{doing}: validation accuracy {last['val_accuracy']:.4f} in {duration(record['seconds'])}"
-    on_event(Event(0.0, "", line))
+        def advance(share: float, epoch: float) -> None:
+            nonlocal unreported, reported
+            unreported += share
+            if unreported >= 0.1 or epoch >= epochs:
+                at = min(epochs, math.floor(epoch) + 1)
+                self.on_event(Event(unreported, f"{doing}, epoch {at} of {epochs}"))
+                reported, unreported = reported + unreported, 0.0
 
-
-def _train(shared: TrainingData, recipe: Any, doing: str, on_event: OnEvent, *, test: bool) -> dict[str, Any]:
-    """Train and report how far it is, a few times an epoch; what a diverged training leaves out counts as done."""
-    unreported = reported = 0.0
-
-    def advance(share: float, epoch: float) -> None:
-        nonlocal unreported, reported
-        unreported += share
-        if unreported >= 0.1 or epoch >= recipe.epochs:
-            on_event(
-                Event(unreported, f"{doing}, epoch {min(recipe.epochs, math.floor(epoch) + 1)} of {recipe.epochs}")
-            )
-            reported, unreported = reported + unreported, 0.0
-
-    record = run_training(shared, recipe, on_progress=advance, test=test)
-    # Also the last look at the pipe to the parent before a file is written: without a parent there is none to write.
-    on_event(Event(recipe.epochs - reported, doing))
-    return record
+        record = run_training(self.load_data(), recipe, on_progress=advance, test=test)
+        # Also the last look at the pipe to the parent before a file is written: without a parent there is none.
+        self.on_event(Event(epochs - reported, doing))
+        return record
 
 
 def collect(folder: RaceFolder, settings: RaceSettings) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
@@ -338,17 +326,17 @@ def _finish(folder: RaceFolder, settings: RaceSettings, shared: TrainingData) ->
     trials, runs = collect(folder, settings)
     table = standings(settings.optimizers, trials, runs)
     said = verdict(table)
-    record = {
-        "finished": now().isoformat(),
-        "judged_on": "test" if shared.data.test is not None else "val",
-        "settings": settings.to_record(),
-        "data": read_json(folder.path / "data.json"),
-        "environment": read_json(folder.path / "environment.json"),
-        "verdict": list(said),
-        "table": [asdict(standing) | {"mean": standing.mean} for standing in table],
-        "trials": trials,
-        "runs": runs,
-    }
+    record = RaceRecord(
+        finished=now(),
+        judged_on="test" if shared.data.test is not None else "val",
+        settings=settings.to_record(),
+        data=RaceData.from_json(read_json(folder.path / "data.json")),
+        environment=RaceEnvironment.from_json(read_json(folder.path / "environment.json")),
+        verdict=said,
+        table=tuple(asdict(standing) | {"mean": standing.mean} for standing in table),
+        trials={name: tuple(own) for name, own in trials.items()},
+        runs={name: tuple(own) for name, own in runs.items()},
+    )
     write_race_page(folder.path / "race.html", record)
-    write_json(folder.path / "race.json", record)
+    write_json(folder.path / "race.json", record.to_json())
     return Race(folder.path, table, said)
