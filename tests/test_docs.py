@@ -21,7 +21,10 @@ DOCUMENTS = [
     "README.zh.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
-    *(f"docs/{page}.md" for page in ("ideas", "log", "measurements", "networks", "fine-tuning", "optimisation")),
+    *(
+        f"docs/{page}.md"
+        for page in ("data", "ideas", "log", "measurements", "networks", "fine-tuning", "optimisation")
+    ),
     "benchmarks/README.md",
     "src/twofold/scratch/README.md",
 ]
@@ -66,8 +69,10 @@ def test_python_blocks_run(document: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert 0.1 < float(probability) <= 1.0
 
 
-def test_the_loop_in_the_page_on_optimisation_runs() -> None:
-    (code,) = blocks("docs/optimisation.md", "python")
+@pytest.mark.parametrize("document", ["docs/data.md", "docs/optimisation.md"])
+def test_the_code_of_a_page_runs(document: str) -> None:
+    code = "\n".join(blocks(document, "python"))
+    assert code
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -79,7 +84,8 @@ def commands(document: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "README.zh.md", "docs/networks.md", "docs/fine-tuning.md", "docs/optimisation.md"]
+    "document",
+    ["README.md", "README.zh.md", "docs/data.md", "docs/networks.md", "docs/fine-tuning.md", "docs/optimisation.md"],
 )
 def test_commands_are_what_the_command_line_takes(document: str) -> None:
     """Each command with `--help` added must be understood up to the help: unknown verbs and options are not."""
