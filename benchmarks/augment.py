@@ -41,9 +41,9 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from common import print_conditions
-from twofold.augment.colour import PROPERTIES, ColourJitter
 from twofold.augment.flip import Flip
 from twofold.augment.flip_crop import FlipCrop
+from twofold.augment.jitter import PROPERTIES, ColourJitter
 from twofold.augment.operation import Augmentation, Compose
 from twofold.augment.resized_crop import ResizedCrop
 from twofold.cli.memory import freed_memory_is_kept

@@ -41,7 +41,7 @@ def test_published_first_outputs() -> None:
 
 
 @given(keys)
-def test_counter_is_place_in_stream(key: int) -> None:
+def test_the_counter_is_the_position_in_the_stream(key: int) -> None:
     drawn = bits(key, torch.arange(20)).tolist()
     assert [number & MASK for number in drawn] == splitmix64(key, 20)
 

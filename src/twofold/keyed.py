@@ -1,15 +1,20 @@
 """Randomness as a pure function of (seed, epoch, sample index, purpose).
 
-The usual way to shuffle and augment is a global generator: what sample 7 gets depends on everything drawn before
-it, so a run that stops and resumes, or that is spread over N processes, sees other pictures. A counter-based
-generator has no state: the number for sample 7 is a hash of its key and the counter 7 (Salmon et al., "Parallel
-random numbers: as easy as 1, 2, 3", 2011). Here the hash is SplitMix64 (Steele, Lea and Flood, "Fast splittable
-pseudorandom number generators", 2014), seven integer operations, which give the same bits on every device; the key is
-a BLAKE2b digest of everything else that names the draw. On a processor numpy computes it: for the few counters of a
-batch a call is all there is, and numpy's takes a quarter of torch's. Elsewhere it is int64 tensor arithmetic.
-
     key = derive_key(seed, epoch, "flip")
     flips = uniform(key, indices) < 0.5        # sample i gets the same answer in any batch, process or order
+
+The usual way to shuffle and augment is one global generator. Its state depends on everything drawn before, so a run
+that was interrupted, or one spread over several processes, draws other augmentations. A counter-based generator has no
+state: the random bits of sample 7 are a hash of the key and the counter 7 (Salmon et al., "Parallel random numbers: as
+easy as 1, 2, 3", 2011).
+
+- The key is a BLAKE2b digest of what the draw is for.
+- The hash is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): additions,
+  shifts, exclusive ors and products modulo 2**64, so every device computes the same bits.
+
+The hash is written twice: with numpy for the CPU, where a call costs a quarter of one to torch, and with int64 tensors
+for other devices. It uses unsigned arithmetic; torch has only int64, whose sums and products modulo 2**64 have the
+same bits.
 """
 
 from __future__ import annotations
@@ -22,24 +27,15 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor
 
+_MASK = (1 << 64) - 1
+# SplitMix64's constants: the step of its counter, and the factors of its two products.
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
 
 
-def _signed(value: int) -> int:
-    """Return the int64 that has the same 64 bits as the unsigned `value`."""
-    value &= 0xFFFFFFFFFFFFFFFF
-    return value - (1 << 64) if value >= 1 << 63 else value
-
-
-def _shift_right(x: Tensor, bits: int) -> Tensor:
-    """Shift right filling with zeros; torch's own shift of int64 repeats the sign bit."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
-
-
 def derive_key(*parts: int | str) -> int:
-    """Return a 64-bit key (as a signed int) that depends on every part, in order.
+    """Return a 64-bit key, as a signed int, that depends on every part, its type and its position.
 
     >>> derive_key(0, 1, "flip") == derive_key(0, 1, "flip")
     True
@@ -53,13 +49,18 @@ def derive_key(*parts: int | str) -> int:
     return _signed(int.from_bytes(digest.digest(), "little"))
 
 
+def torch_generator_seed(*parts: int | str) -> int:
+    """Return a non-negative seed for `torch.manual_seed`, for what torch draws itself (dropout, initial weights)."""
+    return derive_key(*parts) & (_MASK >> 1)
+
+
 def bits(key: int, index: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
-    """Return 64 random bits for each counter in `index`: the counter's place in the SplitMix64 stream of `key`."""
+    """Return 64 random bits for each counter in `index`: output number `index` of SplitMix64, seeded with `key`."""
     return bits_of_several([key], index.reshape(-1)).view(index.shape)
 
 
 def bits_of_several(keys: Sequence[int], index: Int64[Tensor, " n"]) -> Int64[Tensor, "keys n"]:
-    """Return `bits` for each key, all at once: for few counters, most of the time goes into calls."""
+    """Return `bits` for each key, in one call, which for a batch's few counters saves most of the time."""
     starts = [_signed(key + _GOLDEN) for key in keys]
     if index.device.type == "cpu":
         return _hash_by_numpy(index, starts)
@@ -82,17 +83,28 @@ def _hash_by_torch(index: Tensor, starts: list[int]) -> Tensor:
     return x ^ _shift_right(x, 31)
 
 
+def _signed(value: int) -> int:
+    """Return the int64 with the lower 64 bits of `value`."""
+    value &= _MASK
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _shift_right(x: Tensor, count: int) -> Tensor:
+    """Shift right and fill with zeros; torch's own shift of int64 repeats the sign bit."""
+    return (x >> count) & ((1 << (64 - count)) - 1)
+
+
 def uniform(key: int, index: Int64[Tensor, "..."]) -> Float32[Tensor, "..."]:
-    """Return a float32 in [0, 1) for each counter: the top 24 bits, so every value is exact."""
+    """Return a float32 in [0, 1) for each counter: a multiple of 2**-24, which float32 holds exactly."""
     return to_uniform(bits(key, index))
 
 
 def to_uniform(drawn: Int64[Tensor, "..."]) -> Float32[Tensor, "..."]:
-    """Return 64 random bits as `uniform` does."""
+    """Return the upper 24 of 64 random bits as a float32 in [0, 1)."""
     if drawn.device.type == "cpu":
-        top = drawn.numpy().view(np.uint64) >> np.uint64(40)
-        # Signed, since a processor has instructions for that.
-        return torch.from_numpy(np.asarray(top.view(np.int64).astype(np.float32) * np.float32(2.0**-24)))
+        upper = drawn.numpy().view(np.uint64) >> np.uint64(40)
+        # Signed again, since CPUs convert signed integers to floats in one instruction.
+        return torch.from_numpy(np.asarray(upper.view(np.int64).astype(np.float32) * np.float32(2.0**-24)))
     return _shift_right(drawn, 40).to(torch.float32) * 2.0**-24
 
 
@@ -106,7 +118,7 @@ def integers(key: int, index: Int64[Tensor, "..."], low: int, high: int) -> Int6
 
 
 def to_integers(drawn: Int64[Tensor, "..."], low: int, high: int) -> Int64[Tensor, "..."]:
-    """Return 64 random bits as `integers` does.
+    """Return the upper 32 of 64 random bits as an int64 in [low, high).
 
     Raises:
         ValueError: as `integers`.
@@ -120,8 +132,3 @@ def to_integers(drawn: Int64[Tensor, "..."], low: int, high: int) -> Int64[Tenso
 def permutation(key: int, n: int, *, device: torch.device | str = "cpu") -> Int64[Tensor, " n"]:
     """Return a permutation of 0..n-1: the counters sorted by their random bits."""
     return torch.argsort(bits(key, torch.arange(n, device=device)), stable=True)
-
-
-def torch_generator_seed(*parts: int | str) -> int:
-    """Return a non-negative seed for `torch.manual_seed`, for the draws inside torch itself (dropout, init)."""
-    return derive_key(*parts) & 0x7FFFFFFFFFFFFFFF

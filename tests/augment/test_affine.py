@@ -25,7 +25,7 @@ def test_equals_torchvision_image_by_image(
     interpolation: str, channels: int, height: int, width: int, seed: int
 ) -> None:
     torch.manual_seed(0)
-    # Smooth pictures: between two places of which a rounding error chooses, there is then little difference.
+    # Smooth images: where a rounding error decides which of two pixels is taken, they then differ little.
     ramp = torch.arange(height)[:, None] * 3 + torch.arange(width) * 2
     images = (ramp + torch.randint(0, 100, (4, channels, 1, 1))).to(torch.uint8)
     affine = Affine((height, width), degrees=180, shift=0.3, scale=(0.5, 2.0), shear=30, interpolation=interpolation)
@@ -77,8 +77,8 @@ def test_described() -> None:
     one = torch.ones(1)
     params = AffineParams(10 * one, 3 * one, -2 * one, 0.5 * one, 4 * one, -5 * one)
     affine = Affine((9, 9), degrees=10, shift=0.5, scale=(0.5, 1.0), shear=5)
-    assert affine.describe(params) == [["turned +10°", "moved +3, -2 px", "size ×0.50", "sheared +4°, -5°"]]
-    assert Affine((9, 9), degrees=10).describe(params) == [["turned +10°"]]
+    assert affine.describe(params) == [["rotated +10°", "moved +3, -2 px", "size ×0.50", "sheared +4°, -5°"]]
+    assert Affine((9, 9), degrees=10).describe(params) == [["rotated +10°"]]
 
 
 def test_wrong_values_are_refused() -> None:

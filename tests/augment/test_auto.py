@@ -32,7 +32,7 @@ THEIRS = {
 }
 
 
-def _pictures(batch: int, channels: int, height: int, width: int) -> torch.Tensor:
+def _images(batch: int, channels: int, height: int, width: int) -> torch.Tensor:
     ramp = torch.linspace(20, 180, height)[:, None] + torch.linspace(0, 50, width)
     return (ramp + torch.randint(0, 25, (batch, channels, height, width))).to(torch.uint8)
 
@@ -53,7 +53,7 @@ def test_every_change_equals_torchvision_at_every_strength(which: int, form: typ
     amounts = changes[which].amount(torch.arange(NUM_STRENGTHS))
     if theirs is not None:
         assert torch.allclose(amounts, theirs.double() * (255.0 if name == "solarize" else 1.0), atol=1e-4)
-    images = _pictures(NUM_STRENGTHS, channels, *size)
+    images = _images(NUM_STRENGTHS, channels, *size)
     for sign in (1.0, -1.0) if signed else (1.0,):
         values = (sign * amounts).float()
         # Half-way between two pixels, "nearest" may take either; so sheared and turned images are compared bilinearly.
@@ -87,12 +87,12 @@ def test_levels_equal_torchvision_image_by_image(
 
 
 def test_equalize_and_autocontrast_of_a_batch_are_those_of_pillow() -> None:
-    images = _pictures(3, 3, 50, 60) // 2 + 30
+    images = _images(3, 3, 50, 60) // 2 + 30
     for i, image in enumerate(images):
-        picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+        pil = Image.fromarray(image.permute(1, 2, 0).numpy())
         for ours, theirs in (
-            (levels.equalize(images)[i], ImageOps.equalize(picture)),
-            (levels.autocontrast(images)[i], ImageOps.autocontrast(picture)),
+            (levels.equalize(images)[i], ImageOps.equalize(pil)),
+            (levels.autocontrast(images)[i], ImageOps.autocontrast(pil)),
         ):
             expected = v2.functional.pil_to_tensor(theirs)
             assert (ours.int() - expected.int()).abs().max() <= 1
@@ -104,7 +104,7 @@ def test_equalize_and_autocontrast_of_a_batch_are_those_of_pillow() -> None:
     ids=lambda made: type(made).__name__,
 )
 def test_a_batch_is_its_images_one_by_one(augmentation: RandAugment | TrivialAugment) -> None:
-    images = _pictures(60, 3, 12, 10)
+    images = _images(60, 3, 12, 10)
     drawn = augmentation.draw(seed=3, epoch=0, indices=torch.arange(60))
     result = augmentation.apply(images, drawn)
     for i in range(60):
@@ -135,7 +135,7 @@ def test_distribution_of_the_parameters() -> None:
     turned = drawn.amounts[drawn.changes == names.index("rotate")]
     assert turned.unique().tolist() == [-9.0, 9.0]
     none = RandAugment((8, 8), num_changes=0)
-    images = _pictures(2, 3, 8, 8)
+    images = _images(2, 3, 8, 8)
     assert torch.equal(none.apply(images, none.draw(seed=0, epoch=0, indices=torch.arange(2))), images)
 
 
@@ -147,7 +147,7 @@ def test_described() -> None:
             "unchanged",
             "shear-x +0.30",
             "shift-x -4 px",
-            "turned -20°",
+            "rotated -20°",
             "brightness ×1.50",
             "posterize 4 bits",
             "solarize from 100",

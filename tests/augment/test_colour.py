@@ -10,7 +10,7 @@ from scipy import stats
 from torchvision.transforms.v2 import functional as oracle
 
 from twofold.augment import colour
-from twofold.augment.colour import PROPERTIES, ColourJitter, ColourJitterParams, Grey
+from twofold.augment.jitter import PROPERTIES, ColourJitter, ColourJitterParams, Grey
 from twofold.errors import TwofoldError
 from twofold.scratch import augment as scratch
 

@@ -10,8 +10,8 @@ import sys
 
 _SAME_PIXELS = """
 import torch
-from twofold.augment.colour import ColourJitter
 from twofold.augment.flip import Flip
+from twofold.augment.jitter import ColourJitter
 from twofold.augment.operation import Compose, Sometimes, take
 from twofold.data.spec import channels_last, normalise
 

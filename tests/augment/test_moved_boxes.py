@@ -11,10 +11,10 @@ from torchvision.transforms.v2 import functional as oracle
 from torchvision.tv_tensors import BoundingBoxFormat
 
 from twofold.augment.affine import Affine
-from twofold.augment.colour import ColourJitter
 from twofold.augment.flip import Flip
 from twofold.augment.flip_crop import FlipCrop
-from twofold.augment.operation import Augmentation, Compose, Sometimes, cut_off
+from twofold.augment.jitter import ColourJitter
+from twofold.augment.operation import Augmentation, Compose, Sometimes, clip_boxes
 from twofold.augment.policies import create_policy
 from twofold.augment.resized_crop import ResizedCrop
 
@@ -55,7 +55,7 @@ def test_resized_crop_equals_torchvision() -> None:
         expected = oracle.resized_crop_bounding_boxes(boxes[i], XYXY, *place, size=[30, 20])
         if isinstance(expected, tuple):
             expected = expected[0]
-        assert torch.allclose(moved[i], cut_off(expected[None], (30, 20))[0], atol=1e-4)
+        assert torch.allclose(moved[i], clip_boxes(expected[None], (30, 20))[0], atol=1e-4)
 
 
 @given(st.integers(0, 1000))
@@ -72,7 +72,7 @@ def test_affine_equals_torchvision(seed: int) -> None:
         )
         if isinstance(expected, tuple):
             expected = expected[0]
-        assert torch.allclose(moved[i], cut_off(expected[None], SIZE)[0], atol=1e-3)
+        assert torch.allclose(moved[i], clip_boxes(expected[None], SIZE)[0], atol=1e-3)
 
 
 POLICIES = {
@@ -100,8 +100,8 @@ def test_a_painted_rectangle_turns_up_in_its_box(name: str) -> None:
     assert augmentation.out_size(SIZE) == tuple(seen.shape[1:])
     moved = _move(augmentation, boxes, params)[:, 0]
     checked = 0
-    for picture, box in zip(seen, moved, strict=True):
-        rows, columns = picture.any(dim=1).nonzero().flatten(), picture.any(dim=0).nonzero().flatten()
+    for image, box in zip(seen, moved, strict=True):
+        rows, columns = image.any(dim=1).nonzero().flatten(), image.any(dim=0).nonzero().flatten()
         if len(rows) == 0:
             assert float((box[2] - box[0]).minimum(box[3] - box[1])) < 1.5
             continue
@@ -123,10 +123,10 @@ def test_turned_rectangles_stay_inside_their_boxes(policy: str) -> None:
     moved = _move(augmentation, boxes, params)[:, 0]
     said = augmentation.describe(params)
     checked = 0
-    for picture, (x1, y1, x2, y2), phrases in zip(seen, moved.tolist(), said, strict=True):
+    for image, (x1, y1, x2, y2), phrases in zip(seen, moved.tolist(), said, strict=True):
         if any(word in phrase for phrase in phrases for word in ("solarize", "sharpness", "contrast", "equalize")):
             continue  # these may paint the ground as well
-        rows, columns = (picture > 127).any(dim=1).nonzero().flatten(), (picture > 127).any(dim=0).nonzero().flatten()
+        rows, columns = (image > 127).any(dim=1).nonzero().flatten(), (image > 127).any(dim=0).nonzero().flatten()
         if len(rows) == 0:
             continue
         checked += 1

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from twofold.augment.colour import ColourJitter
 from twofold.augment.flip import Flip, FlipParams
+from twofold.augment.jitter import ColourJitter
 from twofold.augment.names import POLICIES
 from twofold.augment.operation import Compose, Sometimes, take
 from twofold.augment.policies import create_policy
@@ -13,8 +13,8 @@ from twofold.errors import TwofoldError
 NAMES = [name for name in POLICIES if name != "none"]
 
 
-def _pictures(batch: int, channels: int = 3, height: int = 40, width: int = 36) -> torch.Tensor:
-    """Smooth pictures with colour, brighter towards one corner, and a little noise."""
+def _images(batch: int, channels: int = 3, height: int = 40, width: int = 36) -> torch.Tensor:
+    """Smooth images with colour, brighter towards one corner, and a little noise."""
     generator = torch.Generator().manual_seed(batch)
     ramp = torch.linspace(0, 200, height)[:, None] + torch.linspace(0, 55, width)
     noise = torch.randint(0, 60, (batch, channels, height, width), generator=generator)
@@ -23,8 +23,8 @@ def _pictures(batch: int, channels: int = 3, height: int = 40, width: int = 36) 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("channels", "height", "width"), [(3, 40, 36), (1, 28, 28), (3, 5, 9), (1, 1, 1)])
-def test_any_split_of_a_batch_gives_the_same_pictures(name: str, channels: int, height: int, width: int) -> None:
-    images = _pictures(9, channels, height, width)
+def test_any_split_of_a_batch_gives_the_same_images(name: str, channels: int, height: int, width: int) -> None:
+    images = _images(9, channels, height, width)
     before = images.clone()
     indices = torch.tensor([7, 0, 3, 100_000, 12, 5, 6, 8, 41])
     policy = create_policy(name, (height, width))
@@ -56,7 +56,7 @@ def test_an_empty_batch_stays_empty() -> None:
         policy = create_policy(name, (40, 36))
         assert policy is not None
         drawn = policy.draw(seed=0, epoch=0, indices=torch.arange(0))
-        assert policy.apply(_pictures(0), drawn).shape == (0, 3, 40, 36)
+        assert policy.apply(_images(0), drawn).shape == (0, 3, 40, 36)
         assert policy.describe(drawn) == []
 
 
@@ -65,7 +65,7 @@ def test_the_same_kind_twice_is_drawn_twice() -> None:
     drawn = twice.draw(seed=0, epoch=0, indices=torch.arange(4000)).parts
     both = drawn[0].horizontal & drawn[1].horizontal
     assert abs(float(both.float().mean()) - 0.25) < 0.03
-    images = _pictures(50)
+    images = _images(50)
     drawn = twice.draw(seed=0, epoch=0, indices=torch.arange(50))
     mirrored = drawn.parts[0].horizontal != drawn.parts[1].horizontal
     assert torch.equal(twice.apply(images, drawn), torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images))
@@ -75,7 +75,7 @@ def test_sometimes_changes_its_share_and_leaves_the_rest() -> None:
     sometimes = Sometimes(Flip(horizontal=1.0), probability=0.3)
     drawn = sometimes.draw(seed=0, epoch=0, indices=torch.arange(10_000))
     assert abs(float(drawn.applied.float().mean()) - 0.3) < 0.015
-    images = _pictures(40)
+    images = _images(40)
     some = take(drawn, slice(0, 40))
     expected = torch.where(some.applied.view(-1, 1, 1, 1), images.flip(3), images)
     assert torch.equal(sometimes.apply(images, some), expected)
@@ -86,7 +86,7 @@ def test_sometimes_changes_its_share_and_leaves_the_rest() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(40, 36), (90, 80)])
 def test_flip_both_ways(height: int, width: int) -> None:
-    images = _pictures(4, height=height, width=width)
+    images = _images(4, height=height, width=width)
     params = FlipParams(
         horizontal=torch.tensor([True, False, True, False]), vertical=torch.tensor([False, True, True, False])
     )

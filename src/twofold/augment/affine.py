@@ -1,12 +1,12 @@
 """Rotation, shift, scale and shear of whole batches: every image by a matrix of its own.
 
-A new pixel at (x, y), counted from the image's middle, shows the old image at M⁻¹ (x, y, 1), where
+An output pixel at (x, y), counted from the image's middle, shows the input at M⁻¹ (x, y, 1), where
 
     M = T · C · R(angle) · S(scale) · shear_y · shear_x · C⁻¹
 
-T shifts, C moves the fixed point to the origin. The place is between pixels: "nearest" takes the closest one,
-"bilinear" weighs the four around it. What comes from outside is black. (Torchvision's order of the factors, so that
-parameters can be exchanged with it.)
+T shifts, C moves the origin to the fixed point. That position lies between pixels: "nearest" takes the closest one,
+"bilinear" weighs the four around it. What comes from outside is black. The order of the factors is torchvision's, so
+that parameters can be exchanged with it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from twofold.augment.operation import Augmentation, check_range, check_size, cut_off, draw_uniform, wide
+from twofold.augment.operation import Augmentation, check_range, check_size, clip_boxes, draw_uniform, wide
 from twofold.errors import TwofoldError, check_known
 from twofold.keyed import derive_key
 
@@ -30,7 +30,7 @@ INTERPOLATIONS = ("nearest", "bilinear")
 class AffineParams:
     """What is done to each image.
 
-    `angle` and the shears are in degrees, the shifts in pixels, to the right and down. An angle above 0 turns
+    `angle` and the shears are in degrees, the shifts in pixels, to the right and down. A positive angle rotates
     clockwise.
     """
 
@@ -43,7 +43,7 @@ class AffineParams:
 
 
 class Affine(Augmentation):
-    """Turn, shift, scale and shear each image at random, around its middle.
+    """Rotate, shift, scale and shear each image at random, around its middle.
 
     Args:
         image_size: (height, width) of the images that will come.
@@ -54,7 +54,7 @@ class Affine(Augmentation):
         interpolation: "nearest" or "bilinear".
 
     Raises:
-        TwofoldError: a number outside of its range, or an interpolation that is not known.
+        TwofoldError: a value outside its range, or an unknown interpolation.
     """
 
     def __init__(
@@ -79,19 +79,19 @@ class Affine(Augmentation):
         self.interpolation = check_known("interpolation", interpolation, INTERPOLATIONS)
 
     def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> AffineParams:
-        """Return how each sample is turned, shifted, scaled and sheared."""
+        """Return how each sample is rotated, shifted, scaled and sheared."""
 
-        def number(name: str, low: float, high: float) -> Tensor:
+        def value(name: str, low: float, high: float) -> Tensor:
             return draw_uniform(derive_key(seed, epoch, "affine", name), indices, low, high)
 
         height, width = self.image_size
         drawn = (
-            number("angle", -self.degrees, self.degrees),
-            number("shift-x", -self.shift * width, self.shift * width).round(),
-            number("shift-y", -self.shift * height, self.shift * height).round(),
-            number("scale", *self.scale),
-            number("shear-x", -self.shear, self.shear),
-            number("shear-y", -self.shear, self.shear),
+            value("angle", -self.degrees, self.degrees),
+            value("shift-x", -self.shift * width, self.shift * width).round(),
+            value("shift-y", -self.shift * height, self.shift * height).round(),
+            value("scale", *self.scale),
+            value("shear-x", -self.shear, self.shear),
+            value("shear-y", -self.shear, self.shear),
         )
         return AffineParams(*(values.float().to(indices.device) for values in drawn))
 
@@ -112,23 +112,23 @@ class Affine(Augmentation):
         columns = (params.angle, params.shift_x, params.shift_y, params.scale, params.shear_x, params.shear_y)
         phrases = []
         for angle, right, down, scale, shear_x, shear_y in zip(*(column.tolist() for column in columns), strict=True):
-            said = []
+            changes = []
             if self.degrees > 0.0:
-                said.append(f"turned {angle:+.0f}°")
+                changes.append(f"rotated {angle:+.0f}°")
             if self.shift > 0.0:
-                said.append(f"moved {right:+.0f}, {down:+.0f} px")
+                changes.append(f"moved {right:+.0f}, {down:+.0f} px")
             if self.scale != (1.0, 1.0):
-                said.append(f"size ×{scale:.2f}")
+                changes.append(f"size ×{scale:.2f}")
             if self.shear > 0.0:
-                said.append(f"sheared {shear_x:+.0f}°, {shear_y:+.0f}°")
-            phrases.append(said)
+                changes.append(f"sheared {shear_x:+.0f}°, {shear_y:+.0f}°")
+            phrases.append(changes)
         return phrases
 
 
 def inverse_matrices(params: AffineParams, centre: tuple[float, float] = (0.0, 0.0)) -> Float[Tensor, "batch 2 3"]:
-    """Return M⁻¹ for each image: from a new pixel's place to the old one's, both counted from the image's middle.
+    """Return M⁻¹ for each image: from output to input coordinates, both counted from the image's middle.
 
-    `centre` (x, y) is the point that stays where it is, in pixels from the middle.
+    `centre` (x, y) is the fixed point, in pixels from the middle.
     """
     radians = math.pi / 180
     angle, shear_x, shear_y = (wide(value) * radians for value in (params.angle, params.shear_x, params.shear_y))
@@ -150,7 +150,7 @@ def warp(
     *,
     interpolation: str,
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """Return the images as seen through `matrices`, which lead from new places to old ones; see `inverse_matrices`."""
+    """Return the images transformed by `matrices`, which map output to input coordinates; see `inverse_matrices`."""
     height, width = images.shape[2:]
     x = torch.arange(width, device=images.device) - (width - 1) / 2
     y = torch.arange(height, device=images.device)[:, None] - (height - 1) / 2
@@ -171,16 +171,16 @@ def warp(
 def warp_boxes(
     boxes: Float[Tensor, "batch boxes 4"], matrices: Float[Tensor, "batch 2 3"], image_size: tuple[int, int]
 ) -> Float[Tensor, "batch boxes 4"]:
-    """Return the upright boxes around those of images that `warp` moved by `matrices`, cut off at the edges."""
+    """Return the upright boxes around those transformed as `warp` does by `matrices`, clipped to the image."""
     height, width = image_size
     middle = torch.tensor([width / 2, height / 2], dtype=matrices.dtype, device=boxes.device)
     x1, y1, x2, y2 = boxes.to(matrices.dtype).unbind(2)
     corners = torch.stack([x1, y1, x2, y1, x1, y2, x2, y2], dim=2).unflatten(2, (4, 2)) - middle
-    # The matrices lead from new places to old ones; corners go the other way: new = A⁻¹ (old - offset).
+    # The matrices map output to input coordinates; corners go the other way: output = A⁻¹ (input - offset).
     inverse, offset = matrices[:, None, None, :, :2], matrices[:, None, None, :, 2]
     moved = torch.linalg.solve(inverse, (corners - offset)[..., None])[..., 0] + middle
     low, high = moved.amin(dim=2), moved.amax(dim=2)
-    # Of a box that had left the picture, a line along its edge remains, which turned would have an area again.
+    # A box that has left the image is a line along its edge; rotated, it would have an area again.
     empty = (x2 <= x1) | (y2 <= y1)
     high = torch.where(empty[..., None], low, high)
-    return cut_off(torch.cat([low, high], dim=2), image_size).to(boxes.dtype)
+    return clip_boxes(torch.cat([low, high], dim=2), image_size).to(boxes.dtype)

@@ -5,7 +5,7 @@ al., "RandAugment: practical automated data augmentation with a reduced search s
 knob: one change, of a random strength (Müller and Hutter, "TrivialAugment: tuning-free yet state-of-the-art data
 augmentation", 2021, with its wide ranges). Ranges and steps are torchvision's.
 
-A batch is done change by change: the images that drew the same one are taken out, changed together, and put back.
+The images of a batch that drew the same change are changed together.
 """
 
 from __future__ import annotations
@@ -24,15 +24,22 @@ from twofold.augment.operation import Augmentation, check_size, in_groups
 from twofold.errors import TwofoldError, check_known
 from twofold.keyed import bits, derive_key, integers
 
-# Of the 31 steps that a strength has.
 NUM_STRENGTHS = 31
-# Of a shift by RandAugment, at most so much of the side: 150 px of the 331 of its paper.
+# RandAugment's largest shift, as a share of the side: 150 px of the 331 in its paper.
 _RAND_SHIFT = 150 / 331
 
 
 @dataclass(frozen=True)
 class Change:
-    """One of the fourteen: its name, its amount at the weakest and the strongest, and whether its sign is drawn."""
+    """One of the fourteen changes.
+
+    Attributes:
+        name: see `apply_change`.
+        weakest: its amount at strength 0.
+        strongest: its amount at strength 30.
+        signed: whether the amount's sign is drawn.
+        whole: whether the amount is rounded.
+    """
 
     name: str
     weakest: float = 0.0
@@ -70,7 +77,7 @@ def _changes(
 
 @dataclass(frozen=True)
 class AutoParams:
-    """For each image its changes in their order, as places in the list, and their amounts."""
+    """For each image the indices of its changes, in order, and their amounts."""
 
     changes: Int64[Tensor, "batch num_changes"]
     amounts: Float32[Tensor, "batch num_changes"]
@@ -91,14 +98,14 @@ class _Auto(Augmentation):
         """Return the changes of each sample and their amounts."""
         samples = indices.cpu()
         drawn, amounts = [], []
-        for place in range(self.num_changes):
-            which = integers(derive_key(seed, epoch, "change", place), samples, 0, len(self.changes))
+        for position in range(self.num_changes):
+            which = integers(derive_key(seed, epoch, "change", position), samples, 0, len(self.changes))
             if self.strength is None:
-                strength = integers(derive_key(seed, epoch, "strength", place), samples, 0, NUM_STRENGTHS)
+                strength = integers(derive_key(seed, epoch, "strength", position), samples, 0, NUM_STRENGTHS)
             else:
                 strength = torch.full_like(samples, self.strength)
-            negative = bits(derive_key(seed, epoch, "sign", place), samples) < 0
-            # (changes, batch), of which each sample takes its own.
+            negative = bits(derive_key(seed, epoch, "sign", position), samples) < 0
+            # The amounts of all changes, (changes, batch), of which each sample takes that of its own change.
             table = torch.stack(
                 [torch.where(negative & change.signed, -1.0, 1.0) * change.amount(strength) for change in self.changes]
             )
@@ -113,13 +120,13 @@ class _Auto(Augmentation):
         self, images: UInt8[Tensor, "batch channels height width"], params: AutoParams
     ) -> UInt8[Tensor, "batch channels height width"]:
         """Return the images after their changes."""
-        for place, drawn in enumerate(params.changes.T.tolist()):
+        for position, drawn in enumerate(params.changes.T.tolist()):
 
-            def change(which: int, chosen: Tensor | slice, part: Tensor, place: int = place) -> Tensor:
+            def change(which: int, chosen: Tensor | slice, part: Tensor, position: int = position) -> Tensor:
                 name = self.changes[which].name
                 if name == "identity":
                     return part
-                return apply_change(name, part, params.amounts[chosen, place], interpolation=self.interpolation)
+                return apply_change(name, part, params.amounts[chosen, position], interpolation=self.interpolation)
 
             images = in_groups(images, drawn, change)
         return images
@@ -128,12 +135,12 @@ class _Auto(Augmentation):
         self, boxes: Float[Tensor, "batch boxes 4"], params: AutoParams, image_size: tuple[int, int]
     ) -> Float[Tensor, "batch boxes 4"]:
         """Return the boxes after those changes that move pixels."""
-        for place in range(self.num_changes):
+        for position in range(self.num_changes):
             for which, change in enumerate(self.changes):
-                if not _moves(change.name):
+                if not change.name.startswith(("rotate", "shear", "shift")):
                     continue
-                matrices = _matrices(change.name, image_size, params.amounts[:, place])
-                chosen = (params.changes[:, place] == which).view(-1, 1, 1)
+                matrices = _matrices(change.name, image_size, params.amounts[:, position])
+                chosen = (params.changes[:, position] == which).view(-1, 1, 1)
                 boxes = torch.where(chosen, warp_boxes(boxes, matrices, image_size), boxes)
         return boxes
 
@@ -141,7 +148,7 @@ class _Auto(Augmentation):
         """Return the changes of each sample with their amounts."""
         each = zip(params.changes.tolist(), params.amounts.tolist(), strict=True)
         return [
-            [describe_change(self.changes[which].name, amount) for which, amount in zip(changes, amounts, strict=True)]
+            [_describe_change(self.changes[which].name, amount) for which, amount in zip(changes, amounts, strict=True)]
             for changes, amounts in each
         ]
 
@@ -153,10 +160,10 @@ class RandAugment(_Auto):
         image_size: (height, width) of the images that will come.
         num_changes: how many; the same may come twice.
         strength: 0..30.
-        interpolation: of turned and sheared images, "nearest" or "bilinear".
+        interpolation: of rotated and sheared images, "nearest" or "bilinear".
 
     Raises:
-        TwofoldError: a negative number, or a strength outside 0..30.
+        TwofoldError: a negative `num_changes`, or a strength outside 0..30.
     """
 
     def __init__(
@@ -182,9 +189,9 @@ class TrivialAugment(_Auto):
 
     Args:
         image_size: (height, width) of the images that will come.
-        max_shift: the largest shift in pixels; that of the paper, 32, or a seventh of the shorter side if that is
-            less, which leaves something of small images.
-        interpolation: of turned and sheared images, "nearest" or "bilinear".
+        max_shift: the largest shift in pixels; left out, the paper's 32, or a seventh of the shorter side if that is
+            less, so that small images are not shifted out of sight.
+        interpolation: of rotated and sheared images, "nearest" or "bilinear".
 
     Raises:
         TwofoldError: a negative shift.
@@ -223,9 +230,15 @@ def apply_change(
 ) -> UInt8[Tensor, "batch channels height width"]:
     """Return the images after the change `name`, each with its own amount.
 
-    Amounts are: of a shear the tangent of its angle; of a shift pixels, cut off to whole ones; of a rotation degrees,
-    above 0 anticlockwise; of brightness, saturation, contrast and sharpness what is added to the factor 1; of
-    posterize the bits that stay; of solarize the threshold.
+    | change | its amount |
+    | --- | --- |
+    | identity, autocontrast, equalize | none |
+    | shear-x, shear-y | the tangent of the angle |
+    | shift-x, shift-y | pixels to the right or down, truncated to whole ones |
+    | rotate | degrees, anticlockwise |
+    | brightness, saturation, contrast, sharpness | what is added to the factor 1 |
+    | posterize | the number of bits that stay |
+    | solarize | the threshold |
     """
     if name in _BY_FACTOR:
         return _BY_FACTOR[name](images, 1 + amounts)
@@ -239,16 +252,12 @@ def apply_change(
     return warp(images, _matrices(name, size, amounts), interpolation=interpolation)
 
 
-def _moves(name: str) -> bool:
-    return name == "rotate" or name.startswith(("shear", "shift"))
-
-
 def _matrices(name: str, image_size: tuple[int, int], amounts: Tensor) -> Tensor:
-    """Return where the pixels of a sheared, shifted or turned image come from."""
+    """Return the `inverse_matrices` of a shear, shift or rotation."""
     height, width = image_size
     zero, one = torch.zeros_like(amounts), torch.ones_like(amounts)
     settings = {"angle": zero, "shift_x": zero, "shift_y": zero, "scale": one, "shear_x": zero, "shear_y": zero}
-    # A shear leaves the upper left corner where it is, a rotation the middle.
+    # The fixed point of a shear is the upper left corner, that of a rotation the middle.
     centre = (-width / 2, -height / 2) if name.startswith("shear") else (0.0, 0.0)
     if name == "rotate":
         settings["angle"] = -amounts
@@ -259,12 +268,7 @@ def _matrices(name: str, image_size: tuple[int, int], amounts: Tensor) -> Tensor
     return inverse_matrices(AffineParams(**settings), centre)
 
 
-def describe_change(name: str, amount: float) -> str:
-    """Return a change in short.
-
-    >>> describe_change("rotate", -12.0), describe_change("saturation", 0.5), describe_change("shift-x", 3.2)
-    ('turned -12°', 'saturation ×1.50', 'shift-x +3 px')
-    """
+def _describe_change(name: str, amount: float) -> str:
     if name == "identity":
         return "unchanged"
     if name in _BY_FACTOR:
@@ -274,4 +278,4 @@ def describe_change(name: str, amount: float) -> str:
     if name.startswith("shift"):
         return f"{name} {math.trunc(amount):+d} px"
     detail = {"rotate": f"{-amount:+.0f}°", "posterize": f"{amount:.0f} bits", "solarize": f"from {amount:.0f}"}
-    return f"{'turned' if name == 'rotate' else name} {detail.get(name, '')}".strip()
+    return f"{'rotated' if name == 'rotate' else name} {detail.get(name, '')}".strip()

@@ -1,11 +1,11 @@
 """Gaussian blur of whole batches, each image with a width of its own.
 
-Blurring with a Gaussian along rows and then along columns is blurring with a round one: two passes of k numbers in
-place of one of k². The kernel has the same size for all images; what differs are its weights. Each pass adds up k
-shifted copies of the batch, each times its weight. The image is continued by its mirror image at the edges.
+A Gaussian in two dimensions is the product of one along rows and one along columns, so two passes with k weights
+replace one with k². The kernel has the same size for all images and other weights for each. A pass adds up k shifted
+copies of the batch, each times its weight. At the edges the image is padded with its mirror image.
 
-In the contrastive learning of Chen et al., "A simple framework for contrastive learning of visual representations",
-2020, it is one of the changes that count.
+Chen et al., "A simple framework for contrastive learning of visual representations", 2020, found it to be one of the
+augmentations that matter in contrastive learning.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class GaussianBlur(Augmentation):
     """Blur each image; to leave some sharp, put it in a `Sometimes`.
 
     Args:
-        kernel_size: pixels along each axis that a new pixel is made of; odd. Three times the largest sigma is plenty.
+        kernel_size: of the Gaussian, in pixels; odd. Beyond six times the largest sigma the weights are close to 0.
         sigma: the Gaussian's width is uniform between these; see `gaussian_blur` for its unit.
 
     Raises:
@@ -69,21 +69,21 @@ def gaussian_blur(
     The weight at x pixels from the middle is proportional to exp(-(x/σ)² / 2).
 
     Raises:
-        TwofoldError: an even or negative kernel size, or one that reaches over a whole image when mirrored.
+        TwofoldError: an even or negative kernel size, or one whose half is not smaller than the image.
     """
     half = _check_kernel_size(kernel_size) // 2
     if half >= min(images.shape[2:]):
         raise TwofoldError(
             f"kernel_size {kernel_size} needs images of {half + 1} px and more, got {tuple(images.shape[2:])}"
         )
-    places = torch.arange(-half, half + 1, device=images.device)
-    weights = (-0.5 * (places / sigma.float()[:, None]) ** 2).softmax(dim=1).view(-1, kernel_size, 1, 1, 1)
+    offsets = torch.arange(-half, half + 1, device=images.device)
+    weights = (-0.5 * (offsets / sigma.float()[:, None]) ** 2).softmax(dim=1).view(-1, kernel_size, 1, 1, 1)
     x = functional.pad(images.float(), [half] * 4, mode="reflect")
     for dim in (2, 3):
         length = images.shape[dim]
         total = x.narrow(dim, 0, length) * weights[:, 0]
-        for place in range(1, kernel_size):
-            total.addcmul_(x.narrow(dim, place, length), weights[:, place])
+        for shift in range(1, kernel_size):
+            total.addcmul_(x.narrow(dim, shift, length), weights[:, shift])
         x = total
     return x.round_().to(torch.uint8)
 

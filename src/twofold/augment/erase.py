@@ -1,10 +1,11 @@
-"""Parts of images painted over, so that a network cannot lean on one detail alone.
+"""Rectangles of images filled, so that a network cannot rely on one detail alone.
 
-- Random erasing: a rectangle of random size, shape and place (Zhong et al., "Random erasing data augmentation", 2020).
-- Cutout: a square of one size, whose middle lies anywhere, so that it may hang over the edge (DeVries and Taylor,
+- Random erasing: a rectangle of random size, shape and position (Zhong et al., "Random erasing data augmentation",
+  2020).
+- Cutout: a square of one size, whose middle lies anywhere, so that it may extend over the edge (DeVries and Taylor,
   "Improved regularization of convolutional neural networks with cutout", 2017).
 
-Both are one choice a pixel between the image and the paint, on bytes.
+Both are one `torch.where` between the image and the fill, on uint8.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _TRIES = 10
 
 @dataclass(frozen=True)
 class EraseParams:
-    """The rectangle of each image in pixels, which may hang over the edge; a height of 0 leaves the image as it is."""
+    """The rectangle of each image in pixels, which may extend over the edge; none where the height is 0."""
 
     top: Int64[Tensor, " batch"]
     left: Int64[Tensor, " batch"]
@@ -42,7 +43,7 @@ class EraseParams:
 
 
 class _Erasing(Augmentation):
-    """What both have in common: the image's size, the paint, and painting."""
+    """What both have in common: the image's size, the fill, and filling."""
 
     def __init__(self, image_size: tuple[int, int], *, probability: float, fill: int) -> None:
         self.image_size = check_size("image_size", image_size)
@@ -54,27 +55,27 @@ class _Erasing(Augmentation):
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], params: EraseParams
     ) -> UInt8[Tensor, "batch channels height width"]:
-        """Return the images with their rectangles painted over."""
+        """Return the images with their rectangles filled."""
         return erase(images, params, fill=self.fill)
 
     def describe(self, params: EraseParams) -> list[list[str]]:
-        """Return the size and the place of each rectangle."""
+        """Return the size and the position of each rectangle."""
         each = zip(*(getattr(params, name).tolist() for name in ("width", "height", "left", "top")), strict=True)
         return [[f"erased {w}×{h} px at {x}, {y}"] if h > 0 else [] for w, h, x, y in each]
 
 
 class RandomErasing(_Erasing):
-    """Paint over a random rectangle inside of some images.
+    """Fill a random rectangle inside some images.
 
     Args:
         image_size: (height, width) of the images that will come.
-        probability: of an image to be painted on.
+        probability: of an image to be changed.
         scale: the rectangle's area, as a share of the image's, is uniform between these.
         ratio: its height / width lies between these, uniform in its logarithm.
-        fill: the paint, 0 black and 255 full, in all channels.
+        fill: the value of its pixels in all channels, from 0 (black) to 255.
 
     Raises:
-        TwofoldError: a number outside of its range.
+        TwofoldError: a value outside its range.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class RandomErasing(_Erasing):
         self.scale, self.ratio = scale, ratio
 
     def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> EraseParams:
-        """Return each sample's rectangle; one that would fill a side is drawn anew, and given up after 10 tries."""
+        """Return each sample's rectangle. One as long as a side is drawn again; after 10 tries there is none."""
         image_height, image_width = self.image_size
         height = torch.zeros(len(indices), dtype=torch.int64)
         width = torch.zeros_like(height)
@@ -117,16 +118,16 @@ class RandomErasing(_Erasing):
 
 
 class Cutout(_Erasing):
-    """Paint over a square in some images, its middle anywhere in the image.
+    """Fill a square in some images, its middle anywhere in the image.
 
     Args:
         image_size: (height, width) of the images that will come.
         side: of the square, in pixels.
-        probability: of an image to be painted on.
-        fill: the paint, 0 black and 255 full, in all channels.
+        probability: of an image to be changed.
+        fill: the value of its pixels in all channels, from 0 (black) to 255.
 
     Raises:
-        TwofoldError: a number outside of its range.
+        TwofoldError: a value outside its range.
     """
 
     def __init__(self, image_size: tuple[int, int], *, side: int, probability: float = 1.0, fill: int = 0) -> None:
@@ -137,20 +138,20 @@ class Cutout(_Erasing):
 
     def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> EraseParams:
         """Return each sample's square."""
-        places = []
+        corner = []
         for name, length in zip(("top", "left"), self.image_size, strict=True):
             middle = draw_below(derive_key(seed, epoch, f"cutout-{name}"), indices, torch.full((len(indices),), length))
-            places.append(middle - self.side // 2)
+            corner.append(middle - self.side // 2)
         chosen = draw_uniform(derive_key(seed, epoch, "cutout"), indices, 0.0, 1.0) < self.probability
         height = self.side * chosen
         width = torch.full_like(height, self.side)
-        return EraseParams(*(values.to(indices.device) for values in (*places, height, width)))
+        return EraseParams(*(values.to(indices.device) for values in (*corner, height, width)))
 
 
 def erase(
     images: UInt8[Tensor, "batch channels height width"], params: EraseParams, *, fill: int = 0
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """Return the images with their rectangles painted over, all channels with `fill`."""
+    """Return the images, all channels of their rectangles filled with `fill`."""
     return torch.where(rectangles(params, images), torch.full_like(images[:1, :1, :1, :1], fill), images)
 
 

@@ -1,8 +1,8 @@
 """Mirror images left to right, upside down, or both, each with a probability of its own.
 
 Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", 2012. `FlipCrop` mirrors and
-shifts in one gather; this one is for use beside other augmentations, and for pictures that have no up and down, such
-as those from a microscope or a satellite.
+shifts in one gather; this one is for use beside other augmentations, and for images that have no up and down, such as
+those from a microscope or a satellite.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from twofold.augment.operation import ALONE_FROM, Augmentation, check_probability, in_groups, mirrored
+from twofold.augment.operation import LARGE_IMAGE, Augmentation, check_probability, in_groups, mirror_boxes
 from twofold.keyed import derive_key, uniform
 
 
 @dataclass(frozen=True)
 class FlipParams:
-    """Whether each image is mirrored left to right, and whether it is turned upside down."""
+    """Whether each image is mirrored left to right, and whether it is mirrored upside down."""
 
     horizontal: Bool[Tensor, " batch"]
     vertical: Bool[Tensor, " batch"]
@@ -48,7 +48,7 @@ class Flip(Augmentation):
     ) -> UInt8[Tensor, "batch channels height width"]:
         """Return the images, mirrored as drawn."""
         for dim, drawn in ((-1, params.horizontal), (-2, params.vertical)):
-            images = _turned(images, drawn.tolist(), dim)
+            images = _flip_drawn(images, drawn.tolist(), dim)
         return images
 
     def move_boxes(
@@ -56,7 +56,7 @@ class Flip(Augmentation):
     ) -> Float[Tensor, "batch boxes 4"]:
         """Return the boxes, mirrored as drawn."""
         for axis, drawn in ((0, params.horizontal), (1, params.vertical)):
-            boxes = torch.where(drawn.view(-1, 1, 1), mirrored(boxes, image_size[1 - axis], axis=axis), boxes)
+            boxes = torch.where(drawn.view(-1, 1, 1), mirror_boxes(boxes, image_size[1 - axis], axis=axis), boxes)
         return boxes
 
     def describe(self, params: FlipParams) -> list[list[str]]:
@@ -65,11 +65,11 @@ class Flip(Augmentation):
         return [[name for done, name in names if done[i]] for i in range(len(params.horizontal))]
 
 
-def _turned(images: Tensor, drawn: list[bool], dim: int) -> Tensor:
-    """Return the images, those drawn turned round along `dim`. Whole images are copied: a choice a pixel is slower."""
+def _flip_drawn(images: Tensor, drawn: list[bool], dim: int) -> Tensor:
+    """Mirror the images drawn along `dim`. Whole images are copied; `torch.where` on each pixel would be slower."""
     if not any(drawn):
         return images
-    if images.device.type == "cpu" and images[:1].numel() >= ALONE_FROM:
+    if images.device.type == "cpu" and images[:1].numel() >= LARGE_IMAGE:
         each = zip(images.unbind(), drawn, strict=True)
-        return torch.stack([image.flip(dim) if turn else image for image, turn in each])
+        return torch.stack([image.flip(dim) if flipped else image for image, flipped in each])
     return in_groups(images, drawn, lambda kind, _, part: part.flip(dim) if kind else part)

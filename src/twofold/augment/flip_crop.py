@@ -1,10 +1,10 @@
 """Horizontal flip and shifted crop of a whole batch in one gather.
 
 Each image may be mirrored, and is shifted by up to `padding` pixels in each direction; what moves in from outside is
-black. That is padding and then cropping at a random place (Krizhevsky et al., "ImageNet classification with deep
-convolutional neural networks", 2012), the standard augmentation for small images. Done an image at a time, the
-bookkeeping costs many times the copying; here each output pixel's source is computed for the batch at once and read
-in a single gather, on uint8.
+black. That is padding and then cropping at a random position (Krizhevsky et al., "ImageNet classification with deep
+convolutional neural networks", 2012), the standard augmentation for small images. One image at a time, the calls take
+many times as long as the copying; here the index of each output pixel's source is computed for the whole batch, and
+all are read in a single gather, on uint8.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from twofold.augment.operation import Augmentation, cut_off, mirrored
+from twofold.augment.operation import Augmentation, check_probability, clip_boxes, mirror_boxes
 from twofold.errors import TwofoldError
 from twofold.keyed import bits_of_several, derive_key, to_integers, to_uniform
 
 
 @dataclass(frozen=True)
 class FlipCropParams:
-    """What happens to each image: mirrored or not, and the place of the crop in the padded image.
+    """Whether each image is mirrored, and the position of its crop in the padded image.
 
     `top` and `left` lie in 0..2*padding; the value `padding` leaves the image where it is.
     """
@@ -41,19 +41,17 @@ class FlipCrop(Augmentation):
     """
 
     def __init__(self, *, flip_probability: float = 0.5, padding: int = 0) -> None:
-        if not 0.0 <= flip_probability <= 1.0:
-            raise TwofoldError(f"flip_probability must lie in 0..1, got {flip_probability}")
         if padding < 0:
             raise TwofoldError(f"padding must be 0 px or more, got {padding}")
-        self.flip_probability = flip_probability
+        self.flip_probability = check_probability("flip_probability", flip_probability)
         self.padding = padding
 
     def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> FlipCropParams:
         """Return the parameters of the samples `indices` in `epoch`: the same whatever batch they are drawn in."""
         keys = [derive_key(seed, epoch, purpose) for purpose in ("flip", "crop-top", "crop-left")]
         drawn = bits_of_several(keys, indices)
-        places = to_integers(drawn[1:], 0, 2 * self.padding + 1)
-        return FlipCropParams(flipped=to_uniform(drawn[0]) < self.flip_probability, top=places[0], left=places[1])
+        top, left = to_integers(drawn[1:], 0, 2 * self.padding + 1)
+        return FlipCropParams(flipped=to_uniform(drawn[0]) < self.flip_probability, top=top, left=left)
 
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], params: FlipCropParams
@@ -76,18 +74,18 @@ class FlipCrop(Augmentation):
     ) -> Float[Tensor, "batch boxes 4"]:
         """Return the boxes, shifted and then mirrored as their images are."""
         shift = self.padding - torch.stack([params.left, params.top, params.left, params.top], dim=1)
-        shifted = cut_off(boxes + shift[:, None], image_size)
-        return torch.where(params.flipped.view(-1, 1, 1), mirrored(shifted, image_size[1], axis=0), shifted)
+        shifted = clip_boxes(boxes + shift[:, None], image_size)
+        return torch.where(params.flipped.view(-1, 1, 1), mirror_boxes(shifted, image_size[1], axis=0), shifted)
 
     def describe(self, params: FlipCropParams) -> list[list[str]]:
-        """Return "mirrored" where it was done, and how far the picture moved to the right and down."""
+        """Return "mirrored" where it was done, and how far the image moved to the right and down."""
         drawn = (params.flipped, params.top, params.left)
         phrases = []
         for flipped, top, left in zip(*(values.tolist() for values in drawn), strict=True):
-            said = ["mirrored"] if flipped else []
+            changes = ["mirrored"] if flipped else []
             if self.padding:
-                # Mirroring comes after the shift, so it turns the way of a shift to the side as well.
+                # Mirroring comes after the shift, so it also mirrors the shift to the side.
                 right = (left - self.padding) if flipped else (self.padding - left)
-                said.append(f"moved {right:+d}, {self.padding - top:+d} px")
-            phrases.append(said)
+                changes.append(f"moved {right:+d}, {self.padding - top:+d} px")
+            phrases.append(changes)
         return phrases

@@ -1,7 +1,7 @@
-"""Changes of the grey levels of each channel, and of sharpness: what RandAugment and TrivialAugment need besides.
+"""Changes of the levels of each channel, and of sharpness, for RandAugment and TrivialAugment.
 
-Images are whole batches of bytes; where a change has an amount, every image has its own. `equalize` and
-`autocontrast`, which have none, are torchvision's: they take batches as they are.
+Images are whole batches of uint8; where a change has an amount, every image has its own. `equalize` and
+`autocontrast`, which have none, are torchvision's, which take whole batches.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def posterize(
 def solarize(
     images: UInt8[Tensor, "batch channels height width"], thresholds: Float[Tensor, " batch"]
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """Return the images with all levels from their threshold on turned round, x to 255 - x."""
-    # For whole numbers, x >= threshold is x >= ceil(threshold): bytes are compared, but 256 is no byte.
+    """Return the images with all levels from their threshold on inverted, x to 255 - x."""
+    # For integers, x >= threshold is x >= ceil(threshold); int16, since a threshold of 256 does not fit into uint8.
     levels = thresholds.ceil().clamp(0, 256).to(torch.int16)
     return torch.where(images >= per_image(levels), ~images, images)
 
@@ -43,7 +43,7 @@ def autocontrast(
 def equalize(
     images: UInt8[Tensor, "batch channels height width"],
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """Return the images with levels spread so that each is about as frequent, channel by channel."""
+    """Return the images with levels spread so that each is about equally frequent, channel by channel."""
     from torchvision.transforms.v2 import functional as torchvision
 
     return torchvision.equalize(check_channels(images))
@@ -52,9 +52,9 @@ def equalize(
 def adjust_sharpness(
     images: UInt8[Tensor, "batch channels height width"], factors: Float[Tensor, " batch"]
 ) -> UInt8[Tensor, "batch channels height width"]:
-    """Return f x + (1 - f) blurred(x): 0 is smooth, 1 the image, 2 sharper; the outermost pixels stay.
+    """Return f x + (1 - f) blurred(x): 0 is smooth, 1 the image, 2 sharper; the outermost pixels stay unchanged.
 
-    `blurred` weighs a pixel with 5/13 and each of its eight neighbours with 1/13. Images of 1 or 2 px stay.
+    `blurred` weighs a pixel by 5/13 and each of its eight neighbours by 1/13. Images of 1 or 2 px stay unchanged.
     """
     channels, height, width = check_channels(images).shape[1:]
     if min(height, width) <= 2:

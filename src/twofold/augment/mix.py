@@ -1,13 +1,12 @@
-"""MixUp and CutMix: two images in one, with a label that says how much of each.
+"""MixUp and CutMix: two images in one, with a target that gives the share of each class.
 
 - MixUp: the weighted mean of two images (Zhang et al., "mixup: beyond empirical risk minimization", 2018).
-- CutMix: a rectangle of the one in the other (Yun et al., "CutMix: regularization strategy to train strong classifiers
+- CutMix: a rectangle of one in the other (Yun et al., "CutMix: regularization strategy to train strong classifiers
   with localizable features", 2019).
 
 The share λ of the first image comes from a Beta(α, α) distribution: near 0 or 1 for small α, uniform for α = 1. Each
-sample has a share of its own, keyed as everything else. Its partner is the sample before it in the batch, so unlike
-other augmentations these depend on the batch. Batches are drawn anew in every epoch, keyed by seed and epoch, so a run
-still repeats.
+sample draws its own share, keyed as everything else. Its partner is the sample before it in the batch, so unlike other
+augmentations these depend on the batch; batches are a function of seed and epoch, so a run is still repeatable.
 
 `mix_labels` gives the targets, which `torch.nn.functional.cross_entropy` takes as probabilities of classes.
 """
@@ -21,7 +20,7 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 from torch import Tensor
 
 from twofold.augment.erase import EraseParams, rectangles
-from twofold.augment.operation import ALONE_FROM, check_size, draw_below, per_image
+from twofold.augment.operation import LARGE_IMAGE, check_size, draw_below, per_image
 from twofold.errors import TwofoldError, check_known
 from twofold.keyed import derive_key, uniform
 
@@ -31,14 +30,14 @@ _SMALLEST_ALPHA = 0.1
 
 @dataclass(frozen=True)
 class MixUpParams:
-    """How much of each result is the image itself; the rest is its partner."""
+    """The share of each image in its result; the rest is its partner's."""
 
     share: Float32[Tensor, " batch"]
 
 
 @dataclass(frozen=True)
 class CutMixParams:
-    """The rectangle that each image takes from its partner, inside of the image, and how much stays its own."""
+    """The rectangle that each image takes from its partner, clipped to the image, and the share that stays its own."""
 
     box: EraseParams
     share: Float32[Tensor, " batch"]
@@ -51,7 +50,7 @@ class MixUp:
         alpha: of the Beta distribution, 0.1..1.
 
     Raises:
-        TwofoldError: an alpha outside of its range.
+        TwofoldError: an alpha outside its range.
     """
 
     def __init__(self, *, alpha: float = 0.2) -> None:
@@ -74,15 +73,15 @@ class MixUp:
 class CutMix:
     """Put a rectangle of the image before it into each image of a batch.
 
-    The rectangle's area is 1 - λ of the image, with the image's own shape; its middle lies anywhere, and what hangs
-    over the edge is cut off, which the label respects.
+    The rectangle has the image's proportions and 1 - λ of its area. Its middle lies anywhere; it is clipped to the
+    image, and the share in the target is that of the clipped one.
 
     Args:
         image_size: (height, width) of the images that will come.
         alpha: of the Beta distribution, 0.1..1.
 
     Raises:
-        TwofoldError: an alpha outside of its range.
+        TwofoldError: an alpha outside its range.
     """
 
     def __init__(self, image_size: tuple[int, int], *, alpha: float = 1.0) -> None:
@@ -90,7 +89,7 @@ class CutMix:
         self.alpha = _check_alpha(alpha)
 
     def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> CutMixParams:
-        """Return each sample's rectangle, and how much of the image is left."""
+        """Return each sample's rectangle, and the share of the image that is left."""
         height, width = self.image_size
         half_side = 0.5 * (1 - draw_beta(seed, epoch, "cutmix", indices, self.alpha)).sqrt()
         edges = []
@@ -107,13 +106,13 @@ class CutMix:
         self, images: UInt8[Tensor, "batch channels height width"], params: CutMixParams
     ) -> UInt8[Tensor, "batch channels height width"]:
         """Return the images, each with its rectangle taken from the one before it."""
-        if images.device.type == "cpu" and images[:1].numel() >= ALONE_FROM:
-            return _pasted(images, params.box)
+        if images.device.type == "cpu" and images[:1].numel() >= LARGE_IMAGE:
+            return _paste(images, params.box)
         return torch.where(rectangles(params.box, images), images.roll(1, 0), images)
 
 
-def _pasted(images: Tensor, box: EraseParams) -> Tensor:
-    """Return the images after their rectangles were copied, which is many times faster than a choice for each pixel."""
+def _paste(images: Tensor, box: EraseParams) -> Tensor:
+    """Copy whole rectangles, which for large images is many times faster than `torch.where` on each pixel."""
     result = images.clone()
     new, old = result.numpy(), images.numpy()
     edges = zip(*(getattr(box, name).tolist() for name in ("top", "left", "height", "width")), strict=True)
@@ -124,10 +123,10 @@ def _pasted(images: Tensor, box: EraseParams) -> Tensor:
 
 
 def create_mix(name: str, alpha: float | None, image_size: tuple[int, int]) -> MixUp | CutMix | None:
-    """Return what "mixup" or "cutmix" stands for, with its own alpha if None is given; None for "none".
+    """Return the operation "mixup" or "cutmix", with its default alpha where None is given; None for "none".
 
     Raises:
-        TwofoldError: another name, or an alpha outside of its range.
+        TwofoldError: another name, or an alpha outside its range.
     """
     check_known("mix", name, ("none", "mixup", "cutmix"))
     given = {} if alpha is None else {"alpha": alpha}
@@ -154,16 +153,16 @@ def mix_labels(
 def draw_beta(
     seed: int, epoch: int, purpose: str, indices: Int64[Tensor, " batch"], alpha: float
 ) -> Float64[Tensor, " batch"]:
-    """Return for each sample a number from Beta(α, α), on the CPU.
+    """Return for each sample a value from Beta(α, α), on the CPU.
 
-    Jöhnk's way: of two uniform numbers u and v, x = u^(1/α) and y = v^(1/α); where x + y <= 1, x / (x + y) has that
-    distribution, else both are drawn anew. For α = 1 half of the tries succeed, for smaller ones more.
+    Jöhnk's algorithm, 1964: with u and v uniform, x = u^(1/α) and y = v^(1/α); where x + y <= 1, x / (x + y) has that
+    distribution, else both are drawn again. For α = 1 half of the tries succeed, for smaller ones more.
     """
     samples = indices.cpu()
     result = torch.full((len(samples),), 0.5, dtype=torch.float64)
     found = torch.zeros(len(samples), dtype=torch.bool)
     for attempt in range(_TRIES):
-        # In the middle of its step, so that it is never 0.
+        # Half a step is added, so that it is never 0.
         x, y = (
             (uniform(derive_key(seed, epoch, purpose, axis, attempt), samples).double() + 2.0**-25) ** (1 / alpha)
             for axis in ("x", "y")

@@ -5,9 +5,9 @@ from __future__ import annotations
 POLICIES: dict[str, str] = {
     "none": "the images as they are",
     "flip": "mirrored left to right, half of the time",
-    "crop": "shifted by up to a twelfth of the side, black where the picture ends",
+    "crop": "shifted by up to a twelfth of the side, black where the image ends",
     "flip-crop": "mirrored, and shifted by up to a twelfth of the side",
-    "shift": "shifted by up to a 28th of the side: for small pictures that are centred",
+    "shift": "shifted by up to a 28th of the side: for small images that are centred",
     "flip-shift": "mirrored, and shifted by up to a 28th of the side",
     "light": "mirrored, a part of 60 to 100 % of the area, colours a little changed",
     "d2l": "mirrored, a part of 10 to 100 % of the area and of any shape, colours much changed",

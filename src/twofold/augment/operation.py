@@ -1,13 +1,13 @@
 """What every augmentation has in common: draw the parameters of each sample, apply them to the batch, describe them.
 
     augmentation = Compose([Flip(horizontal=0.5), ColourJitter(brightness=0.5)])
-    params = augmentation.draw(seed=0, epoch=3, indices=indices)     # of the samples, wherever they lie
+    params = augmentation.draw(seed=0, epoch=3, indices=indices)     # of the samples in the data set
     images = augmentation.apply(images, params)                      # uint8 in, uint8 out
 
 Parameters are frozen dataclasses whose tensors have the batch as their first dimension, so they can be kept, shown,
-cut into parts (`take`) and applied again. A draw is a pure function of (seed, epoch, sample index): the same sample
-gets the same parameters in any batch, process or order. They are drawn on the CPU, in float64 where a number is
-rounded later, so that every device gets the same, and then moved to where `indices` lies.
+indexed (`take`) and applied again. A draw is a pure function of (seed, epoch, sample index): the same sample gets the
+same parameters in any batch, process or order. Parameters are computed on the CPU, in float64 where they are rounded
+later, so that every device gets the same, and then moved to the device of `indices`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from torch import Tensor
 from twofold.errors import TwofoldError
 from twofold.keyed import derive_key, uniform
 
-ALONE_FROM = 1 << 14
-"""Numbers of an image from which on a processor each is copied by a call of its own; below, calls take longer."""
+LARGE_IMAGE = 1 << 14
+"""From so many values (channels * height * width) on, copying an image takes longer than a call: each gets its own."""
 
 
 class Augmentation(ABC):
@@ -40,25 +40,24 @@ class Augmentation(ABC):
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], params: Any
     ) -> UInt8[Tensor, "batch channels out_h out_w"]:
-        """Return the images, each changed as its parameters say; `images` itself stays as it is."""
+        """Return the images, each changed by its parameters; `images` itself is not modified."""
 
     def compiled(self) -> Augmentation:
-        """Return the same augmentation with kernels made by torch.compile, where it has any that are worth it."""
+        """Return the same augmentation, run through torch.compile where that is faster."""
         return self
 
     def move_boxes(
         self, boxes: Float[Tensor, "batch boxes 4"], params: Any, image_size: tuple[int, int]
     ) -> Float[Tensor, "batch boxes 4"]:
-        """Return where the boxes of each image lie after `apply` with the same parameters.
+        """Return the boxes of each image after `apply` with the same parameters.
 
-        A box that is turned becomes the upright one around it; what lies outside of the picture is cut off, and of a
-        box that has left it nothing remains: its area is 0. An augmentation that moves nothing returns them as they
-        are.
+        A rotated box becomes the upright one around it. Boxes are clipped to the image; one that has left it has an
+        area of 0. An augmentation that moves no pixels returns them unchanged.
 
         Args:
             boxes: corners (x1, y1, x2, y2) in pixels, x to the right and y down, 0 at the left and upper edge.
             params: as drawn for these images.
-            image_size: (height, width) of the images before.
+            image_size: (height, width) of the images before `apply`.
         """
         return boxes
 
@@ -68,7 +67,7 @@ class Augmentation(ABC):
 
     @abstractmethod
     def describe(self, params: Any) -> list[list[str]]:
-        """Return for each sample what was done to it, in short phrases; none where nothing was."""
+        """Return for each sample the changes made to it, as short phrases; an empty list where there were none."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class Compose(Augmentation):
     """Augmentations one after the other, each with draws of its own.
 
     Args:
-        parts: the first comes first. The same kind may occur twice: the place in the list is part of the key.
+        parts: in the order in which they are applied. The same kind may occur twice: the index is part of the key.
     """
 
     def __init__(self, parts: Sequence[Augmentation]) -> None:
@@ -92,8 +91,8 @@ class Compose(Augmentation):
         """Return the parameters of all parts."""
         return ComposeParams(
             tuple(
-                part.draw(seed=derive_key(seed, "part", place), epoch=epoch, indices=indices)
-                for place, part in enumerate(self.parts)
+                part.draw(seed=derive_key(seed, "part", i), epoch=epoch, indices=indices)
+                for i, part in enumerate(self.parts)
             )
         )
 
@@ -115,7 +114,7 @@ class Compose(Augmentation):
         return boxes
 
     def compiled(self) -> Compose:
-        """Return the same parts, compiled where that is worth it."""
+        """Return the same parts, compiled where that is faster."""
         return Compose([part.compiled() for part in self.parts])
 
     def out_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
@@ -132,14 +131,14 @@ class Compose(Augmentation):
 
 @dataclass(frozen=True)
 class SometimesParams:
-    """Which samples are changed, and the parameters of all, also of those that are not."""
+    """Which samples are changed, and parameters for all of them, changed or not."""
 
     applied: Bool[Tensor, " batch"]
     drawn: Any
 
 
 class Sometimes(Augmentation):
-    """Another augmentation, with a probability for each sample; the size of the images must stay.
+    """Apply another augmentation to each sample with a probability. It must keep the size of the images.
 
     Raises:
         TwofoldError: a probability outside 0..1.
@@ -150,7 +149,7 @@ class Sometimes(Augmentation):
         self.probability = check_probability("probability", probability)
 
     def compiled(self) -> Sometimes:
-        """Return the same, its augmentation compiled where that is worth it."""
+        """Return the same, compiled where that is faster."""
         return Sometimes(self.augmentation.compiled(), probability=self.probability)
 
     def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> SometimesParams:
@@ -163,7 +162,7 @@ class Sometimes(Augmentation):
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], params: SometimesParams
     ) -> UInt8[Tensor, "batch channels height width"]:
-        """Return the images, those drawn changed."""
+        """Return the images, changed where that was drawn."""
 
         def change(applied: int, which: Tensor | slice, part: Tensor) -> Tensor:
             return self.augmentation.apply(part, take(params.drawn, which)) if applied else part
@@ -178,13 +177,13 @@ class Sometimes(Augmentation):
         return torch.where(params.applied.view(-1, 1, 1), moved, boxes)
 
     def describe(self, params: SometimesParams) -> list[list[str]]:
-        """Return what was done to those that were changed."""
+        """Return the phrases of the samples that were changed."""
         each = zip(params.applied.tolist(), self.augmentation.describe(params.drawn), strict=True)
         return [phrases if applied else [] for applied, phrases in each]
 
 
 def take(params: Any, which: Tensor | slice) -> Any:
-    """Return the parameters of some samples of a batch: indices, a mask or a slice.
+    """Return the parameters of some samples of a batch, chosen by indices, a mask or a slice.
 
     >>> take(SometimesParams(torch.tensor([True, False, True]), None), slice(1, 3)).applied
     tensor([False,  True])
@@ -204,30 +203,30 @@ def in_groups(
     kinds: Sequence[int],
     change: Callable[[int, Tensor | slice, Tensor], Tensor],
 ) -> Num[Tensor, "batch channels out_h out_w"]:
-    """Return the images, those of one kind changed together.
+    """Return the images after a change that depends on their kind; images of one kind are changed in one call.
 
-    Each group is made, and then all are gathered at once: `index_copy` for each group takes several times as long.
+    The groups are put back in order by one gather, several times faster than an `index_copy` for each.
 
     Args:
         images: a batch.
-        kinds: one an image; images of one kind make a group.
-        change: takes the kind, the places of its images in the batch (to index with), and the images; returns as many.
+        kinds: the kind of each image.
+        change: takes a kind, what indexes its images in the batch, and these images; returns as many.
     """
     found = sorted(set(kinds))
     if len(found) == 1:
         return change(found[0], slice(None), images)
-    places, parts = [], []
+    indices, parts = [], []
     for kind in found:
         which = torch.tensor([i for i, other in enumerate(kinds) if other == kind], device=images.device)
-        places.append(which)
+        indices.append(which)
         parts.append(change(kind, which, images.index_select(0, which)))
-    return torch.cat(parts).index_select(0, torch.cat(places).argsort()) if parts else images
+    return torch.cat(parts).index_select(0, torch.cat(indices).argsort()) if parts else images
 
 
-def cut_off(boxes: Float[Tensor, "batch boxes 4"], image_size: tuple[int, int]) -> Float[Tensor, "batch boxes 4"]:
-    """Return the part of each box that lies in a picture of (height, width).
+def clip_boxes(boxes: Float[Tensor, "batch boxes 4"], image_size: tuple[int, int]) -> Float[Tensor, "batch boxes 4"]:
+    """Return the boxes, clipped to images of (height, width).
 
-    >>> cut_off(torch.tensor([[[-2.0, 3.0, 5.0, 30.0]]]), (28, 28))
+    >>> clip_boxes(torch.tensor([[[-2.0, 3.0, 5.0, 30.0]]]), (28, 28))
     tensor([[[ 0.,  3.,  5., 28.]]])
     """
     height, width = image_size
@@ -235,8 +234,8 @@ def cut_off(boxes: Float[Tensor, "batch boxes 4"], image_size: tuple[int, int]) 
     return boxes.clamp(min=0).minimum(most)
 
 
-def mirrored(boxes: Float[Tensor, "batch boxes 4"], length: int, *, axis: int) -> Float[Tensor, "batch boxes 4"]:
-    """Return the boxes of mirrored pictures: along x (axis 0) of that width, or along y (axis 1) of that height."""
+def mirror_boxes(boxes: Float[Tensor, "batch boxes 4"], length: int, *, axis: int) -> Float[Tensor, "batch boxes 4"]:
+    """Return the boxes in images of side `length` that are mirrored along x (axis 0) or y (axis 1)."""
     result = boxes.clone()
     result[..., axis] = length - boxes[..., axis + 2]
     result[..., axis + 2] = length - boxes[..., axis]
@@ -244,17 +243,17 @@ def mirrored(boxes: Float[Tensor, "batch boxes 4"], length: int, *, axis: int) -
 
 
 def draw_uniform(key: int, indices: Int64[Tensor, " batch"], low: float, high: float) -> Float64[Tensor, " batch"]:
-    """Return for each sample a number in [low, high), on the CPU."""
+    """Return for each sample a value uniform in [low, high), on the CPU."""
     return low + (high - low) * uniform(key, indices.cpu()).double()
 
 
 def draw_below(key: int, indices: Int64[Tensor, " batch"], count: Int64[Tensor, " batch"]) -> Int64[Tensor, " batch"]:
-    """Return for each sample a whole number from 0 to below its own `count`, on the CPU (bias below count / 2**24)."""
+    """Return for each sample an integer in [0, its own `count`), on the CPU (bias below count / 2**24)."""
     return (uniform(key, indices.cpu()).double() * count).long()
 
 
 def per_image(values: Tensor) -> Tensor:
-    """Return one value an image in a shape that broadcasts over channels, rows and columns."""
+    """Return values, one for each image, in a shape that broadcasts over channels, rows and columns."""
     return values.view(-1, 1, 1, 1)
 
 
@@ -296,7 +295,7 @@ def check_channels(images: Tensor) -> Tensor:
     """Return images of 1 channel (grey) or 3 (red, green, blue).
 
     Raises:
-        TwofoldError: they have another number.
+        TwofoldError: they have another number of channels.
     """
     if images.shape[1] not in (1, 3):
         raise TwofoldError(f"images must have 1 channel (grey) or 3 (colour), got {images.shape[1]}")
@@ -304,5 +303,5 @@ def check_channels(images: Tensor) -> Tensor:
 
 
 def wide(values: Tensor) -> Tensor:
-    """Return the values in float64, where the device has it, for arithmetic that is rounded at its end alone."""
+    """Return the values in float64, or in float32 on Apple's GPUs, which have no float64."""
     return values.to(torch.float32 if values.device.type == "mps" else torch.float64)

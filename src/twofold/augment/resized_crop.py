@@ -1,20 +1,21 @@
-"""Random resized crop of a whole batch: a part of each image, of random size, shape and place, brought to one size.
+"""Random resized crop of a whole batch: a part of each image, of random size, shape and position, resized to one size.
 
 Szegedy et al., "Going deeper with convolutions", 2015. Resizing is bilinear with antialiasing: when shrinking, the
-weights reach as far as a new pixel is wide. `twofold.scratch.augment` spells out the weights, as one matrix an axis.
+weights reach as far as an output pixel is wide. `twofold.scratch.augment` spells out the weights, as one matrix for
+each axis.
 
-Two ways compute the same, and the faster one is taken:
+Two algorithms give the same pixels, and the faster one is taken:
 
-- On a processor, pictures of 32 px and more go one by one through torch's kernel for bytes, which works on several
-  pixels at once in 16-bit whole numbers; large ones are shared out over threads, since that kernel uses only one.
-- Small pictures, where calling a kernel for each would cost more than its work, and all pictures on a GPU, become two
-  products of batched matrices: first x A_wᵀ, then A_h x, each rounded to whole levels. Crop and resize are then one
-  step, since the weights outside of the crop are 0.
+- On a CPU, images of 32 px and more go one by one through torch's kernel for uint8, which uses vector instructions on
+  16-bit integers. It uses one thread only, so large images are distributed over threads here.
+- Small images, where a call takes longer than its work, and all images on a GPU, become two products of batched
+  matrices: first x A_wᵀ, then A_h x, each rounded to integers. That crops and resizes in one step, since the weights
+  outside of the crop are 0.
 
-The weights are whole multiples of a power of 2, the same as in the kernel. Sums of such products are exact, so that
-both ways give the same pixels, and a picture does not depend on its batch. On a GPU, the sums are in float32, which
-holds 16 bits of a weight beside 8 of a pixel: where a picture is made many times smaller, a few values in ten thousand
-differ by one level.
+The weights are integers times a power of 2, the same as in the kernel, so that sums of their products with pixels are
+exact: both algorithms agree, and an image does not depend on its batch. On a GPU, sums are in float32, which holds 16
+bits of a weight beside the 8 of a pixel: where an image is shrunk many times, a few values in ten thousand differ by
+one level.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from twofold.augment.operation import (
     Augmentation,
     check_range,
     check_size,
-    cut_off,
+    clip_boxes,
     draw_below,
     wide,
 )
@@ -41,12 +42,12 @@ from twofold.errors import TwofoldError
 from twofold.keyed import bits_of_several, derive_key, to_uniform
 
 _TRIES = 10
-# Shorter sides below this are resized by matrices. The kernel for bytes also fails where a colour image becomes one
-# pixel wide (torch 2.15).
+# Images with a shorter side are resized by matrices. The kernel also fails where a colour image becomes one pixel wide
+# (torch 2.15).
 _KERNEL_FROM = 32
-# Pixels of a result from which threads help: below, they wait for the interpreter's lock more than they work.
+# Results with fewer pixels are made by one thread: several would mostly wait for the interpreter's lock.
 _THREADS_FROM = 200 * 200
-# The most bits of a weight's fraction: as in the kernel, and such that float32 holds sums of bytes times weights.
+# The most bits of a weight's fraction: those of the kernel, and those with which sums in float32 are nearly exact.
 _BITS, _FLOAT32_BITS = 22, 16
 
 
@@ -61,7 +62,7 @@ class ResizedCropParams:
 
 
 class ResizedCrop(Augmentation):
-    """Keep a random part of each image and bring it to `size`.
+    """Keep a random part of each image and resize it to `size`.
 
     Args:
         image_size: (height, width) of the images that will come.
@@ -91,12 +92,12 @@ class ResizedCrop(Augmentation):
     def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> ResizedCropParams:
         """Return the part of each sample that is kept.
 
-        A part that is too wide or too high for the image is drawn anew; after 10 tries, the largest part in the
-        image's middle is taken whose ratio is allowed.
+        A part that is too wide or too high for the image is drawn again; after 10 tries, the largest part in the
+        image's middle whose ratio is allowed is taken.
         """
         image_height, image_width = self.image_size
         samples = indices.cpu()
-        # All tries at once, (tries, batch): for few samples, most of the time goes into calls.
+        # All tries in one call, (tries, batch): for few samples, most of the time goes into calls.
         area = self._drawn("crop-area", seed, epoch, samples, *self.scale) * (image_height * image_width)
         ratio = self._drawn("crop-ratio", seed, epoch, samples, *(math.log(side) for side in self.ratio)).exp()
         widths, heights = (area * ratio).sqrt().round().long(), (area / ratio).sqrt().round().long()
@@ -106,7 +107,7 @@ class ResizedCrop(Augmentation):
         allowed = min(max(image_width / image_height, self.ratio[0]), self.ratio[1])
         height = heights.gather(0, first)[0].where(found, max(1, min(image_height, round(image_width / allowed))))
         width = widths.gather(0, first)[0].where(found, max(1, min(image_width, round(image_height * allowed))))
-        # A part in the middle stays there; the others may lie anywhere.
+        # The part taken after 10 tries stays in the middle; the others may lie anywhere.
         random_top = draw_below(derive_key(seed, epoch, "crop-top"), samples, image_height - height + 1)
         random_left = draw_below(derive_key(seed, epoch, "crop-left"), samples, image_width - width + 1)
         top = torch.where(found, random_top, (image_height - height) // 2)
@@ -114,7 +115,6 @@ class ResizedCrop(Augmentation):
         return ResizedCropParams(*(values.to(indices.device) for values in (top, left, height, width)))
 
     def _drawn(self, purpose: str, seed: int, epoch: int, samples: Tensor, low: float, high: float) -> Tensor:
-        """Return a number in [low, high) for each try and sample."""
         keys = [derive_key(seed, epoch, purpose, attempt) for attempt in range(_TRIES)]
         return low + (high - low) * to_uniform(bits_of_several(keys, samples)).double()
 
@@ -133,12 +133,12 @@ class ResizedCrop(Augmentation):
     def move_boxes(
         self, boxes: Float[Tensor, "batch boxes 4"], params: ResizedCropParams, image_size: tuple[int, int]
     ) -> Float[Tensor, "batch boxes 4"]:
-        """Return the boxes, cut off at the edges of the part that is kept and brought to `size` with it."""
+        """Return the boxes, clipped to the part that is kept and resized with it."""
         height, width = self.size
         start = torch.stack([params.left, params.top] * 2, dim=1)[:, None]
         new = torch.tensor([width, height] * 2, dtype=boxes.dtype, device=boxes.device)
         old = torch.stack([params.width, params.height] * 2, dim=1)[:, None]
-        return cut_off((boxes - start) * (new / old), self.size)
+        return clip_boxes((boxes - start) * (new / old), self.size)
 
     def out_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Return `size`."""
@@ -153,31 +153,31 @@ class ResizedCrop(Augmentation):
 def resized_crop(
     images: UInt8[Tensor, "batch channels height width"], params: ResizedCropParams, size: tuple[int, int]
 ) -> UInt8[Tensor, "batch channels out_h out_w"]:
-    """Return a part of each image at `size` (height, width); the parts must lie inside of the images."""
+    """Return a part of each image at `size` (height, width); the parts must lie inside the images."""
     batch, channels, height, width = images.shape
     if images.device.type == "cpu" and channels <= 4 and min(*size, height, width) >= _KERNEL_FROM:
         return _by_kernel(images, params, size)
     rows, row_unit = crop_matrices(params.top, params.height, height, size[0])
     cols, col_unit = crop_matrices(params.left, params.width, width, size[1])
     x = images.to(rows.dtype).reshape(batch, channels * height, width)
-    x = _to_levels(x.bmm(cols.mT), col_unit).view(batch, channels, height, size[1])
-    return _to_levels(rows[:, None] @ x, row_unit[:, None]).to(torch.uint8)
+    x = _round_to_levels(x.bmm(cols.mT), col_unit).view(batch, channels, height, size[1])
+    return _round_to_levels(rows[:, None] @ x, row_unit[:, None]).to(torch.uint8)
 
 
 def crop_matrices(
     start: Int64[Tensor, " batch"], length: Int64[Tensor, " batch"], size: int, out_size: int
 ) -> tuple[Float[Tensor, "batch out_size size"], Float[Tensor, "batch 1 1"]]:
-    """Return for each image the weights of its `size` old pixels in each of `out_size` new ones, and their unit.
+    """Return for each image the weights of its `size` input pixels in each of `out_size` output pixels, and their unit.
 
     Divided by the unit, they are `scratch.augment.resize_matrix` for the `length` pixels from `start`, rounded, and 0
-    outside. The unit is the power of 2 that the kernel takes: the largest weight then nearly fills 16 bits.
+    outside. The unit is the power of 2 that the kernel takes: the largest for which all weights fit into 16 bits.
     """
     scale = wide(length)[:, None, None] / out_size
     new = (torch.arange(out_size, device=start.device) + 0.5).to(scale.dtype)[:, None] * scale
     old = torch.arange(size, device=start.device)
     inside = (old >= start[:, None]) & (old < (start + length)[:, None])
-    place = (old - start[:, None]).to(scale.dtype)[:, None] + 0.5
-    weights = (1 - (place - new).abs() / scale.clamp(min=1)).clamp_(min=0) * inside[:, None]
+    middles = (old - start[:, None]).to(scale.dtype)[:, None] + 0.5
+    weights = (1 - (middles - new).abs() / scale.clamp(min=1)).clamp_(min=0) * inside[:, None]
     weights = weights / weights.sum(dim=2, keepdim=True)
     on_cpu = start.device.type == "cpu"
     steps = torch.arange(1, (_BITS if on_cpu else _FLOAT32_BITS) + 1, device=start.device)
@@ -187,30 +187,30 @@ def crop_matrices(
     return (weights * unit).round().to(dtype), unit.to(dtype)
 
 
-def _to_levels(sums: Tensor, unit: Tensor) -> Tensor:
-    """Return sums of pixels times weights, in place, as whole numbers from 0 to 255."""
+def _round_to_levels(sums: Tensor, unit: Tensor) -> Tensor:
+    """Divide sums of pixels times weights by the unit, in place, and round them to integers from 0 to 255."""
     return sums.add_(unit / 2).div_(unit).floor_().clamp_(max=255)
 
 
 def _by_kernel(images: Tensor, params: ResizedCropParams, size: tuple[int, int]) -> Tensor:
-    """Crop and resize one image after the other, large ones in threads."""
+    """Crop and resize one image after the other, large ones in several threads."""
     result = images.new_empty((len(images), images.shape[1], *size))
     parts = list(zip(*(getattr(params, name).tolist() for name in ("top", "left", "height", "width")), strict=True))
 
     threads = max(1, min(torch.get_num_threads(), len(parts))) if size[0] * size[1] >= _THREADS_FROM else 1
-    # By numpy, since torch would copy in threads of its own, in each of these.
+    # Copied by numpy: each of these threads would start torch's own threads.
     rows, planes, channels = result.numpy(), images.numpy(), images.shape[1]
 
-    # A share a thread, since handing over images one by one costs as much as a quarter of the work.
+    # One task for each thread: a task for each image would add a quarter to the time.
     def resize_share(first: int) -> None:
         for index in range(first, len(parts), threads):
             top, left, height, width = parts[index]
-            # The kernel wants channels-last; plane by plane is the fastest way there.
+            # The kernel needs channels-last; copying plane by plane is the fastest way there.
             part = np.empty((1, height, width, channels), dtype=np.uint8)
             for channel in range(channels):
                 part[0, :, :, channel] = planes[index, channel, top : top + height, left : left + width]
-            rows_last = torch.from_numpy(part).permute(0, 3, 1, 2)
-            resized = functional.interpolate(rows_last, size=size, mode="bilinear", antialias=True)
+            crop = torch.from_numpy(part).permute(0, 3, 1, 2)
+            resized = functional.interpolate(crop, size=size, mode="bilinear", antialias=True)
             rows[index] = resized[0].numpy()
 
     if threads == 1:

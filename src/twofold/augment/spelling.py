@@ -1,9 +1,11 @@
-"""A policy spelled out, "flip() + resized_crop(scale=(0.5, 1)) + sometimes(grey(), probability=0.2)", read safely.
+"""A policy spelled out as text, parsed and never executed.
+
+    flip() + resized_crop(scale=(0.5, 1)) + sometimes(grey(), probability=0.2)
 
 Operations stand in the order in which they are applied; a named policy may be one of them, "flip + cutout(side=8)".
-Python's `ast` gives the tree of the text, and only the forms above are taken from it: nothing is executed. Like
-`names`, this loads without torch, so that a mistyped policy is answered at once; what a number may be, the operations
-themselves say when they are made.
+Python's `ast` gives the tree of the text, of which only these forms are accepted. Like `names`, this imports no torch,
+so that a mistyped policy is answered at once. The ranges of settings are checked by the operations themselves, when
+`policies` makes them.
 """
 
 from __future__ import annotations
@@ -17,12 +19,10 @@ from twofold.augment.names import POLICIES
 from twofold.errors import TwofoldError, check_known, nearest
 
 LONGEST_TEXT = 1000
-# No range of a setting depends on the size of the images.
-_ANY_SIZE = (32, 32)
 
 _NUMBER, _WHOLE, _PAIR, _WORD = "a number", "a whole number", "two numbers, as in (0.5, 1)", "a word in quotes"
 
-# What each operation takes. Their defaults and ranges are those of the classes in `policies.OPERATIONS`.
+# The settings of each operation. Their defaults and ranges are those of the classes in `policies.OPERATIONS`.
 SETTINGS: dict[str, dict[str, str]] = {
     "flip": {"horizontal": _NUMBER, "vertical": _NUMBER},
     "flip_crop": {"flip_probability": _NUMBER, "padding": _WHOLE},
@@ -44,7 +44,7 @@ _OTHER_NAMES = {"color_jitter": "colour_jitter", "gray": "grey", "random_resized
 class Part:
     """One operation of a policy and its settings; or a named policy, without any.
 
-    `inner` is what `sometimes` changes with its probability; empty for all others.
+    `inner` are the operations that `sometimes` applies with its probability; empty for all others.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Part:
 
 
 def is_spelled_out(text: str) -> bool:
-    """Tell whether `text` is meant as a policy spelled out, and not as the name of one."""
+    """Return whether `text` is meant as a policy spelled out, and not as the name of one."""
     return "(" in text or "+" in text
 
 
 def parse_policy(text: str) -> tuple[Part, ...]:
-    """Return the operations of a policy: a name stands for itself, "none" among others for nothing.
+    """Return the operations of a policy; a named policy is one `Part`, without settings.
 
     >>> parse_policy("flip(vertical=0.5) + strong")
     (Part(name='flip', settings={'vertical': 0.5}, inner=()), Part(name='strong', settings={}, inner=()))
@@ -78,21 +78,6 @@ def parse_policy(text: str) -> tuple[Part, ...]:
         reason = error.msg if isinstance(error, SyntaxError) else str(error) or "too deeply nested"
         raise TwofoldError(f"augment {text!r} cannot be read: {reason}") from None
     return _parts(tree.body, text)
-
-
-def check_policy(text: str) -> None:
-    """Check a policy before there are images. Torch is loaded only for one that is spelled out, and reads well.
-
-    Raises:
-        TwofoldError: as `parse_policy`, or for a value outside the range that its operation takes.
-    """
-    if not is_spelled_out(text):
-        check_known("augmentation", text, POLICIES)
-        return
-    parse_policy(text)
-    from twofold.augment.policies import create_policy
-
-    create_policy(text, _ANY_SIZE)
 
 
 def _parts(node: ast.expr, text: str) -> tuple[Part, ...]:
@@ -163,5 +148,5 @@ def _value(name: str, setting: str, node: ast.expr, kind: str) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    # Not a bool, and neither infinite nor too large for a float.
+    # Neither a bool, nor infinite, nor too large for a float.
     return isinstance(value, int | float) and not isinstance(value, bool) and -1e9 <= value <= 1e9

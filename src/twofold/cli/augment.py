@@ -10,7 +10,8 @@ from pathlib import Path
 import tyro
 
 from twofold.augment.names import POLICIES
-from twofold.augment.spelling import check_policy, is_spelled_out
+from twofold.augment.policies import check_policy
+from twofold.augment.spelling import is_spelled_out
 from twofold.cli.parse import check_figure, parse, say_written
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, track

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from twofold.augment.names import POLICIES
-from twofold.augment.spelling import check_policy
+from twofold.augment.policies import check_policy
 from twofold.data.names import check_data_name
 from twofold.errors import TwofoldError, check_known, nearest
 from twofold.files import read_json
