@@ -14,6 +14,7 @@ import pytest
 
 from twofold.cli.parse import parse
 from twofold.cli.race import RaceArguments, settings_of
+from twofold.records import RaceRecord
 from twofold.study.race import CONTENDERS, RaceSettings, standings, verdict
 from twofold.study.race_page import write_race_page
 
@@ -30,8 +31,8 @@ ENVIRONMENT = {
 }
 
 
-def record_of(settings: RaceSettings, *, diverged: tuple[str, ...] = (), data: str = "fashion-mini") -> dict[str, Any]:
-    """Return the content of a race.json, made up; the rules in `diverged` never finished a run."""
+def record_of(settings: RaceSettings, *, diverged: tuple[str, ...] = (), data: str = "fashion-mini") -> RaceRecord:
+    """Return what a race.json holds, made up; the rules in `diverged` never finished a run."""
     dice = random.Random(0)
     trials: dict[str, list[Any]] = {}
     runs: dict[str, list[Any]] = {}
@@ -70,7 +71,7 @@ def record_of(settings: RaceSettings, *, diverged: tuple[str, ...] = (), data: s
                 }
             )
     table = standings(settings.optimizers, trials, runs)
-    return {
+    entries = {
         "finished": "2026-11-23T06:00:00+00:00",
         "judged_on": "test",
         "settings": settings.to_record(),
@@ -81,6 +82,7 @@ def record_of(settings: RaceSettings, *, diverged: tuple[str, ...] = (), data: s
         "trials": trials,
         "runs": runs,
     }
+    return RaceRecord.from_json(entries)
 
 
 EVERY = RaceSettings(optimizers=tuple(CONTENDERS))

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import twofold.report
 from twofold.files import write_bytes
+from twofold.records import RaceRecord
 from twofold.report.bands import BandChart, BandPoint, BandSeries, Range, SearchChart, band_chart, ranges, search_chart
 from twofold.report.charts import percent, significant
 from twofold.report.facts import Fact, duration
 from twofold.study.race import CONTENDERS, RaceSettings, trial_value
+from twofold.tasks.section import images_of
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 _RELATIONS = {
     "first": "highest mean",
     "behind": "behind: the ranges do not overlap",
-    "overlaps": "not told apart: the ranges overlap",
-    "unknown": "not told apart: one run has no spread",
+    "overlaps": "no clear difference: the ranges overlap",
+    "unknown": "no clear difference: one run has no spread",
     "diverged": "diverged in every run",
 }
 
@@ -72,8 +74,8 @@ class RacePage:
     finished: str
 
 
-def write_race_page(target: Path, record: Mapping[str, Any]) -> None:
-    """Write the page of a race, given the content of its race.json, to `target`."""
+def write_race_page(target: Path, record: RaceRecord) -> None:
+    """Write the page of a finished race to `target`."""
     style = (Path(twofold.report.__file__).parent / "style.css").read_text(encoding="utf-8")
     style += (Path(__file__).parent / "race.css").read_text(encoding="utf-8")
     html = _template().render(page=_page(record), style=style)
@@ -94,38 +96,36 @@ def _template() -> Template:
     return environment.get_template("race.html.jinja")
 
 
-def _page(record: Mapping[str, Any]) -> RacePage:
-    settings = RaceSettings.from_record(record["settings"], source="race.json")
-    table, trials = record["table"], record["trials"]
-    environment, data = record["environment"], record["data"]
-    on_test = record["judged_on"] == "test"
+def _page(record: RaceRecord) -> RacePage:
+    settings = RaceSettings.from_record(record.settings, source="race.json")
+    table = record.table
     order = [row["optimizer"] for row in table]
     count = f"{len(order)} update rules" if len(order) > 1 else "One update rule"
     strips = ranges([row["accuracies"] for row in table])
     return RacePage(
-        title=f"Race on {settings.model} and {data['name']}",
+        title=f"Race on {settings.model} and {record.data.name}",
         count=count,
         model=settings.model,
-        data=data["name"],
-        verdict=tuple(record["verdict"]),
+        data=record.data.name,
+        verdict=record.verdict,
         facts=_facts(record, settings),
         notes=_notes(record, settings),
-        accuracy_head="Test accuracy" if on_test else "Validation accuracy",
+        accuracy_head="Test accuracy" if record.judged_on == "test" else "Validation accuracy",
         rows=tuple(_row(row, strip) for row, strip in zip(table, strips, strict=True)),
         table_remark=_table_remark(record, settings),
         charts=_charts(record, order),
-        curves_remark=_curves_remark(record, settings),
-        searches=_searches(settings, trials, {row["optimizer"]: row for row in table}, order),
+        curves_remark=_curves_remark(record),
+        searches=_searches(record, settings),
         search_remark=(
             f"Each rule had {settings.trials} trials of {_epochs(settings.trial_epochs)} with a seed that no run uses, "
             f"in a range of {settings.decades:g} decades around its usual learning rate; the lowest validation loss "
             "was taken. Crosses diverged."
         ),
         fairness=_fairness(record, settings),
-        settings=_settings(settings, environment, data),
+        settings=_settings(record, settings),
         commands=_commands(settings, table),
-        version=environment["twofold"],
-        finished=record["finished"].replace("T", " ").replace("+00:00", " UTC"),
+        version=record.environment.twofold or "",
+        finished=f"{record.finished:%Y-%m-%d %H:%M:%S} {record.finished.tzname() or ''}".strip(),
     )
 
 
@@ -133,30 +133,28 @@ def _epochs(count: int) -> str:
     return "1 epoch" if count == 1 else f"{count} epochs"
 
 
-def _facts(record: Mapping[str, Any], settings: RaceSettings) -> tuple[Fact, ...]:
-    environment = record["environment"]
-    split = "test" if record["judged_on"] == "test" else "val"
-    kind = {"test": "test images", "val": "validation images"}[split]
-    jobs = environment["jobs"]
+def _facts(record: RaceRecord, settings: RaceSettings) -> tuple[Fact, ...]:
+    images = images_of(record.data.num_images[record.judged_on], record.judged_on)
+    jobs = record.environment.jobs
     at_once = f"{jobs} {'process' if jobs == 1 else 'processes'} of {settings.threads} thread"
     return (
-        Fact("Judged on", f"{record['data']['num_images'][split]:,} {kind}", "looked at once, at the end of each run"),
+        Fact("Evaluated on", images, "looked at once, at the end of each run"),
         Fact("Runs a rule", f"{settings.seeds}", f"{_epochs(settings.epochs)}, batches of {settings.batch_size}"),
         Fact("Search a rule", f"{settings.trials} trials", f"{_epochs(settings.trial_epochs)} each"),
-        Fact("Device", environment["device_name"], at_once + ("s" if settings.threads > 1 else "")),
+        Fact("Device", record.environment.device_name or "", at_once + ("s" if settings.threads > 1 else "")),
     )
 
 
-def _notes(record: Mapping[str, Any], settings: RaceSettings) -> tuple[str, ...]:
+def _notes(record: RaceRecord, settings: RaceSettings) -> tuple[str, ...]:
     notes: list[str] = []
-    if record["judged_on"] != "test":
-        notes.append("These images have no test split: validation images judge here that also chose the learning rate.")
-    for row in record["table"]:
+    if record.judged_on != "test":
+        notes.append("There are no test images: the runs are compared on the images that chose the learning rates.")
+    for row in record.table:
         name = row["optimizer"]
-        num_trials = sum(trial["diverged"] is not None for trial in record["trials"][name])
+        num_trials = sum(trial["diverged"] is not None for trial in record.trials[name])
         if num_trials == settings.trials:
             notes.append(f"{name} diverged at all {num_trials} learning rates that were tried, so it did not run.")
-        for run in record["runs"].get(name, ()):
+        for run in record.runs.get(name, ()):
             if run["diverged"] is not None:
                 notes.append(f"{name}, seed {run['seed']}, was stopped: {run['diverged']}.")
         if row["at_edge"]:
@@ -187,24 +185,23 @@ def _row(row: Mapping[str, Any], strip: Range | None) -> Row:
     )
 
 
-def _table_remark(record: Mapping[str, Any], settings: RaceSettings) -> str:
-    split = "test" if record["judged_on"] == "test" else "validation"
-    count = record["data"]["num_images"]["test" if split == "test" else "val"]
-    accuracy = 0.5 if not record["table"][0]["accuracies"] else record["table"][0]["mean"]
-    one = (accuracy * (1 - accuracy) / count) ** 0.5
+def _table_remark(record: RaceRecord, settings: RaceSettings) -> str:
+    count, first = record.data.num_images[record.judged_on], record.table[0]
+    accuracy = first["mean"] if first["accuracies"] else 0.5
+    deviation = (accuracy * (1 - accuracy) / count) ** 0.5
     return (
-        f"Accuracy is that of the weights after the last epoch. The range is over the seeds: it holds the chance in "
-        f"initial weights and order, not the choice of these {count:,} {split} images, which adds a standard deviation "
-        f"of about {100 * one:.1f} points to each number (much of it the same for all rules)."
+        "Accuracy is that of the weights after the last epoch. The range is over the seeds: it holds the chance in "
+        f"initial weights and order, not the choice of these {images_of(count, record.judged_on)}, which adds a "
+        f"standard deviation of about {100 * deviation:.1f} points to each accuracy (much of it is common to all)."
         + ("" if settings.seeds > 1 else " One run a rule shows no spread.")
     )
 
 
-def _charts(record: Mapping[str, Any], order: Sequence[str]) -> tuple[BandChart, ...]:
+def _charts(record: RaceRecord, order: Sequence[str]) -> tuple[BandChart, ...]:
     loss_epochs, loss_seconds, val_epochs, val_seconds = [], [], [], []
     # The first is drawn last, over the others.
     for name in reversed(order):
-        runs = [run for run in record["runs"].get(name, ()) if run["diverged"] is None]
+        runs = [run for run in record.runs.get(name, ()) if run["diverged"] is None]
         if not runs:
             continue
         curves = [run["curve"] for run in runs]
@@ -233,27 +230,22 @@ def _points(runs: Sequence[Sequence[Sequence[float]]], x: int) -> list[BandPoint
     return points
 
 
-def _curves_remark(record: Mapping[str, Any], settings: RaceSettings) -> str:
-    jobs = record["environment"]["jobs"]
-    said = " Seconds are of training alone, without judging."
+def _curves_remark(record: RaceRecord) -> str:
+    jobs = record.environment.jobs
+    said = " Seconds are of training alone, without evaluation."
     if jobs > 1:
         said += f" {jobs} runs shared the machine, which slows each: compare seconds within this page only."
     return said
 
 
-def _searches(
-    settings: RaceSettings,
-    trials: Mapping[str, Sequence[Mapping[str, Any]]],
-    rows: Mapping[str, Mapping[str, Any]],
-    order: Sequence[str],
-) -> tuple[SearchChart, ...]:
-    finite = [trial_value(trial) for own in trials.values() for trial in own if trial["diverged"] is None]
+def _searches(record: RaceRecord, settings: RaceSettings) -> tuple[SearchChart, ...]:
+    finite = [trial_value(trial) for own in record.trials.values() for trial in own if trial["diverged"] is None]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     margin = 0.06 * ((high - low) or 1.0)
     charts = []
-    for name in order:
-        own = [(trial["lr"], None if trial["diverged"] is not None else trial_value(trial)) for trial in trials[name]]
-        chosen = rows[name]["lr"]
+    for row in record.table:
+        name, chosen = row["optimizer"], row["lr"]
+        own = [(trial["lr"], None if trial["diverged"] else trial_value(trial)) for trial in record.trials[name]]
         gone = sum(value is None for _, value in own)
         caption = "all diverged" if chosen is None else f"chosen: {chosen:.3g}"
         if chosen is not None and gone:
@@ -264,8 +256,8 @@ def _searches(
     return tuple(charts)
 
 
-def _fairness(record: Mapping[str, Any], settings: RaceSettings) -> tuple[str, ...]:
-    same = "; digests of both are in race.json, and agree" if _same_starts(record["runs"]) else ""
+def _fairness(record: RaceRecord, settings: RaceSettings) -> tuple[str, ...]:
+    same = "; digests of both are in race.json, and agree" if _same_starts(record.runs) else ""
     lines = [
         f"For each seed every rule had the same initial weights and the same batches{same}.",
         "Each rule had the same number of trials, epochs a trial and width of search.",
@@ -290,26 +282,26 @@ def _same_starts(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
     return all(len(starts) == 1 for starts in seen.values())
 
 
-def _settings(settings: RaceSettings, environment: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[Fact, ...]:
-    counts = ", ".join(f"{count:,} {split}" for split, count in data["num_images"].items())
+def _settings(record: RaceRecord, settings: RaceSettings) -> tuple[Fact, ...]:
+    environment, data = record.environment, record.data
+    counts = ", ".join(f"{count:,} {split}" for split, count in data.num_images.items())
     seeds = ", ".join(str(settings.seed + index) for index in range(settings.seeds))
+    commit = f"({environment.git_commit})" if environment.git_commit else None
     return (
         Fact("network", settings.model),
-        Fact("images", f"{data['name']}: {counts}"),
-        Fact("fingerprint", data["fingerprint"][:16]),
+        Fact("images", f"{data.name}: {counts}"),
+        Fact("fingerprint", data.fingerprint[:16]),
         Fact("seeds", seeds),
         Fact("epochs", f"{settings.epochs} a run, {settings.trial_epochs} a trial"),
         Fact("batch size", f"{settings.batch_size}"),
         Fact("schedule", settings.schedule),
         Fact("augmentation", settings.augment),
-        Fact("device", f"{environment['device_name']} ({environment['device']})"),
-        Fact("precision", environment["precision"]),
-        Fact("processes × threads", f"{environment['jobs']} × {settings.threads}"),
-        Fact("torch", environment["torch"]),
-        Fact("optuna", environment["optuna"]),
-        Fact(
-            "twofold", environment["twofold"] + (f" ({environment['git_commit']})" if environment["git_commit"] else "")
-        ),
+        Fact("device", f"{environment.device_name} ({environment.device})"),
+        Fact("precision", environment.precision or ""),
+        Fact("processes × threads", f"{environment.jobs} × {settings.threads}"),
+        Fact("torch", environment.torch or ""),
+        Fact("optuna", environment.optuna or ""),
+        Fact("twofold", " ".join(filter(None, (environment.twofold, commit)))),
     )
 
 
