@@ -5,8 +5,6 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from twofold.data import (
     ClassTargets,
@@ -19,7 +17,6 @@ from twofold.data import (
     prefetch,
     to_pixels,
 )
-from twofold.data.parallel import available_memory, num_workers, ordered_map
 from twofold.errors import RunError, TwofoldError
 
 SPEC = PixelSpec(channels=3, image_size=(8, 10))
@@ -191,14 +188,3 @@ def test_memory_stays_flat_as_the_number_of_images_grows(photos: Path):
     assert all_pixels > 140_000_000
     # A few batches are alive at a time, about 10 MB; the allocator's noise is as much again.
     assert growth(repeated(120)) < 60_000_000
-
-
-@given(st.lists(st.integers(), max_size=40), st.integers(1, 4), st.integers(1, 6))
-@settings(max_examples=30, deadline=None)
-def test_ordered_map_equals_map(items, workers, ahead):
-    assert list(ordered_map(lambda x: x * 2, items, workers=workers, ahead=ahead)) == [x * 2 for x in items]
-
-
-def test_the_machine_has_workers_and_memory():
-    assert 1 <= num_workers() <= 32
-    assert available_memory() > 2**20

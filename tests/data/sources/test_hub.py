@@ -1,4 +1,4 @@
-"""Data sets in Hugging Face's form, made on disk from real pictures; the hub itself is out of reach here."""
+"""Data sets in Hugging Face's form, made on disk from real images; the hub itself is out of reach here."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_in_memory_or_streamed_the_pixels_are_the_same(saved: Path) -> None:
     assert memory.train.describe(2) == streamed.train.describe(2)
 
 
-def test_trains_and_judges(saved: Path, tmp_path: Path) -> None:
+def test_trains_and_evaluates(saved: Path, tmp_path: Path) -> None:
     recipe = Recipe(data=f"hf:{saved}", model="lenet-bn", image_size=28, epochs=1, batch_size=8, device="cpu")
     run = twofold.train(recipe, out=tmp_path / "runs", options=Options(show=False))
     assert twofold.evaluate(run.folder, options=Options(show=False))["num_images"] == 12

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 import twofold
 import twofold.data.sources.pack as pack_module
 from data.conftest import save_folder, save_image
-from data.test_data_check import bomb, picture
+from data.test_inspection import bomb, picture
 from processes import CommandLine
 from twofold.data import DataError, MemoryImages, load_data, load_eval_images, open_image
 from twofold.data.decode import RECORD_FORMATS, BrokenImageError, bare_pixels

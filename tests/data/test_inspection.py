@@ -23,7 +23,7 @@ from twofold.terminal import shown
 
 
 def picture(seed: int, size: tuple[int, int] = (96, 64)) -> Image.Image:
-    """Return a smooth random colour picture of `size` (width, height): unlike noise, scaling leaves it alike."""
+    """Return a smooth random colour image of `size` (width, height): unlike noise, scaling leaves it alike."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 7, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
@@ -193,7 +193,7 @@ def test_near_duplicates_are_found(clean: Path, change) -> None:
     assert found.message == "2 files, across train and test"
 
 
-def test_different_pictures_are_no_duplicates() -> None:
+def test_different_images_are_no_duplicates() -> None:
     prints = [fingerprint(picture(seed)) for seed in range(400)]
     assert near_groups(prints, max_bits=8) == []
     same = fingerprint(Image.new("L", (50, 50), 200))
@@ -309,7 +309,7 @@ def test_what_is_no_folder_of_classes(tmp_path: Path) -> None:
         inspect(tmp_path)
 
 
-def test_the_picture_shows_each_kind(clean: Path, tmp_path: Path) -> None:
+def test_the_figure_shows_each_kind(clean: Path, tmp_path: Path) -> None:
     shutil.copy(clean / "train/cat/000.png", clean / "test/cat/copy.png")
     (clean / "train/cat/cut $x_1$\n.png").write_bytes(b"\x89PNG")
     picture(98, (20_000, 1)).save(clean / "train/dog/thread.png")
@@ -329,7 +329,7 @@ def test_the_picture_shows_each_kind(clean: Path, tmp_path: Path) -> None:
         assert (tmp_path / f"odd{suffix}").stat().st_size > 1000
 
 
-def test_the_picture_of_a_clean_folder_says_so(clean: Path) -> None:
+def test_the_figure_of_a_clean_folder_says_so(clean: Path) -> None:
     figure = draw_odd_images(inspect(clean))
     assert "nothing odd was found" in [text.get_text() for text in figure.texts]
     assert figure.axes == []
