@@ -12,7 +12,7 @@ import tyro
 from twofold.augment.names import POLICIES
 from twofold.augment.policies import check_policy
 from twofold.augment.spelling import is_spelled_out
-from twofold.cli.parse import check_figure, parse, say_written
+from twofold.cli.parse import parse, write_figure
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, track
 
@@ -42,7 +42,6 @@ def run(arguments: Sequence[str]) -> int:
     parsed = parse(AugmentArguments, arguments, verb="augment")
     _check(parsed)
     path = parsed.figure or Path(f"augment-{parsed.image.stem}.png")
-    check_figure("--figure", path)
     with loading("torch"):
         import torch
 
@@ -50,7 +49,6 @@ def run(arguments: Sequence[str]) -> int:
         from twofold.data.decode import open_image
         from twofold.data.pixels import to_pixels
         from twofold.data.spec import PixelSpec
-        from twofold.figures.drawing import save_picture
         from twofold.figures.gallery import COLUMNS, draw_gallery
 
     image = open_image(parsed.image)
@@ -67,9 +65,8 @@ def run(arguments: Sequence[str]) -> int:
     title, subtitle = parsed.augment, POLICIES.get(parsed.augment, "")
     if is_spelled_out(parsed.augment):
         title, subtitle = "own augmentation", textwrap.shorten(parsed.augment, _LONGEST_SUBTITLE, placeholder=" …")
-    figure = draw_gallery(original, changed, captions, title=title, subtitle=f"{subtitle}; seed {parsed.seed}")
-    save_picture(figure, path)
-    say_written(path)
+    subtitle = f"{subtitle}; seed {parsed.seed}"
+    write_figure(draw_gallery(original, changed, captions, title=title, subtitle=subtitle), path)
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twofold.cli.parse import check_figure, parse, say_written
+from twofold.cli.parse import parse, say_written
 from twofold.terminal import loading, note, print_table
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ class BatchStudyArguments:
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold batch-study`."""
     parsed = parse(BatchStudyArguments, arguments, verb="batch-study")
-    if parsed.figure is not None:
-        check_figure("--figure", parsed.figure)
     with loading("torch"):
         from twofold.study.batch_sizes import draw_study, study_batch_sizes
 

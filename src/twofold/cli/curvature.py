@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from twofold.cli.parse import check_figure, check_least, parse, say_written, typed
+from twofold.cli.parse import check_least, parse, say_written, typed
 from twofold.errors import TwofoldError, check_known
 from twofold.models.registry import MODELS, check_model_options
 from twofold.terminal import loading, note, print_table, track
@@ -82,8 +82,8 @@ def _measure_run(parsed: CurvatureArguments, folder: Path) -> int:
         print(json.dumps(_record(point)))
         return 0
     print(
-        f"largest eigenvalue   {_number(found.largest)} ± {_error(found.largest_error, found)}\n"
-        f"smallest eigenvalue  {_number(found.smallest)} ± {_error(found.smallest_error, found)}\n"
+        f"largest eigenvalue   {found.largest:.4g} ± {_error(found.largest_error, found)}\n"
+        f"smallest eigenvalue  {found.smallest:.4g} ± {_error(found.smallest_error, found)}\n"
         f"loss {point.loss:.4f}, accuracy {point.accuracy:.4f} on {parsed.images:,} of its training images"
     )
     if found.largest > 0:
@@ -99,8 +99,6 @@ def _watch(parsed: CurvatureArguments) -> int:
     if parsed.what is None:
         options = {**_OPTIONS, **options}
     check_model_options(model, options)
-    if parsed.figure is not None:
-        check_figure("--figure", parsed.figure)
     given = {name: getattr(parsed, name) for name in ("data", "lr", "momentum", "steps", "every")}
     with loading("torch"):
         from twofold.study.curvature import CurvatureSettings, watch_curvature
@@ -159,9 +157,9 @@ def _print_table(points: Sequence[CurvaturePoint], settings: CurvatureSettings) 
             str(point.step),
             f"{point.loss:.4f}",
             f"{point.accuracy:.3f}",
-            _number(point.extremes.smallest),
+            f"{point.extremes.smallest:.4g}",
             _error(point.extremes.smallest_error, point.extremes),
-            _number(point.extremes.largest),
+            f"{point.extremes.largest:.4g}",
             _error(point.extremes.largest_error, point.extremes),
             f"{point.extremes.largest / settings.edge:.2f}",
             str(point.extremes.num_products),
@@ -172,10 +170,6 @@ def _print_table(points: Sequence[CurvaturePoint], settings: CurvatureSettings) 
     edge = "2(1 + γ)/η" if settings.momentum else "2/η"
     caption = f"edge of stability on a quadratic: {settings.edge:.4g}, which is {edge}"
     print_table(columns, rows, title=_title(settings), caption=caption)
-
-
-def _number(value: float) -> str:
-    return f"{value:.4g}"
 
 
 def _error(bound: float, found: Extremes) -> str:

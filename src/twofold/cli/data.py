@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from twofold.cli.help import render
-from twofold.cli.parse import check_figure, check_least, parse, say_written
+from twofold.cli.parse import check_least, parse, write_figure
 from twofold.errors import TwofoldError, check_known
 from twofold.terminal import loading, note, output, print_table, shown
 
@@ -92,8 +92,6 @@ def _check(arguments: Sequence[str]) -> int:
     parsed = parse(CheckArguments, arguments, verb="data check")
     if not 0 <= parsed.near_bits <= _MOST_NEAR_BITS:
         raise TwofoldError(f"--near-bits must be from 0 to {_MOST_NEAR_BITS}, got {parsed.near_bits}; 4 is usual")
-    if parsed.figure is not None:
-        check_figure("--figure", parsed.figure)
     with loading("torch"):
         from twofold.data.inspection import inspect_folder
         from twofold.data.sources.packed import is_packed
@@ -107,11 +105,9 @@ def _check(arguments: Sequence[str]) -> int:
     else:
         _print_report(inspection)
     if parsed.figure is not None:
-        from twofold.figures.drawing import save_picture
         from twofold.figures.odd_images import draw_odd_images
 
-        save_picture(draw_odd_images(inspection), parsed.figure)
-        say_written(parsed.figure)
+        write_figure(draw_odd_images(inspection), parsed.figure)
     return 1 if inspection.has_broken else 0
 
 

@@ -19,6 +19,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import tyro
 
+# The marks that tyro recognises.
+_POSITIONAL = get_args(tyro.conf.Positional[int])[1]
+_REPEATED = get_args(tyro.conf.UseAppendAction[int])[1]
 _NAME_WIDTH = 26  # of an option and its value; a longer one has its phrase on the next line
 _WIDEST = 100
 
@@ -39,18 +42,11 @@ SHARED = {
 }
 # What stands for a value where its type says too little.
 _VALUES = {
-    **{"data": "NAME|PATH", "recipe": "NAME|FILE", "resume": "RUN", "figure": "FILE", "input": "CxHxW"},
-    **{
-        "weights": "RUN|FILE|NAME",
-        "weights_partial": "NAME",
-        "augment": "NAME",
-        "schedule": "NAME",
-        "name": "NAME",
-        "model": "NAME",
-    },
-    **{"optimizer": "NAME", "lr_scale": "PATTERN X", "decay_scale": "PATTERN X"},
+    **dict.fromkeys(("weights_partial", "augment", "schedule", "name", "model", "optimizer"), "NAME"),
+    **{"data": "NAME|PATH", "recipe": "NAME|FILE", "weights": "RUN|FILE|NAME", "resume": "RUN", "figure": "FILE"},
+    **{"input": "CxHxW", "lr_scale": "PATTERN X", "decay_scale": "PATTERN X"},
 }
-_BY_TYPE = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+_BY_TYPE = {int: "N", float: "X", str: "TEXT", Path: "PATH", dict: "NAME VALUE"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +57,7 @@ class Option:
         name: as on the command line, without dashes.
         kind: the type of its value, or of each where it takes several: bool, int, float, str, Path or dict.
         choices: the values that it takes, if these are few.
-        section: the heading that it stands under in the help; "" for the verb's own.
+        metavar: what stands for its value.
     """
 
     name: str
@@ -70,19 +66,12 @@ class Option:
     choices: tuple[str, ...]
     positional: bool
     metavar: str
-    section: str
 
     @property
     def default(self) -> Any:
-        """The value if the option is left out; None if there is none."""
-        if self.field.default_factory is not dataclasses.MISSING:
-            return self.field.default_factory()
-        return None if self.field.default is dataclasses.MISSING else self.field.default
-
-    @property
-    def required(self) -> bool:
-        """Whether the verb cannot do without."""
-        return self.field.default is self.field.default_factory is dataclasses.MISSING
+        """The value if the option is left out; MISSING if it must be given."""
+        factory = self.field.default_factory
+        return self.field.default if factory is dataclasses.MISSING else factory()
 
 
 def options_of(form: type) -> list[Option]:
@@ -92,10 +81,8 @@ def options_of(form: type) -> list[Option]:
 
 
 def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
-    marks: list[Any] = []
-    if get_origin(hint) is Annotated:
-        hint, *marks = get_args(hint)
-    given = next((mark for mark in marks if hasattr(mark, "metavar")), None)
+    hint, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    own = next((mark for mark in marks if hasattr(mark, "metavar")), None)
     inner = hint
     if get_origin(inner) in (Union, types.UnionType):
         inner = next(kind for kind in get_args(inner) if kind is not type(None))
@@ -106,26 +93,13 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
     choices = tuple(map(str, get_args(inner))) if kind is Literal else ()
     if inner is bool and hint is not bool:
         kind, choices = str, ("True", "False")
-    name = (getattr(given, "name", None) or field.name).replace("_", "-")
-    positional = any(mark in marks for mark in get_args(tyro.conf.Positional[int])[1:])
-    repeated = any(mark in marks for mark in get_args(tyro.conf.UseAppendAction[int])[1:])
-    metavar = getattr(given, "metavar", None) or (None if positional else _VALUES.get(field.name))
-    if metavar is None and positional:
-        metavar = field.name.upper()
-    elif metavar is None and choices:
-        listed = "|".join(choices)
-        metavar = listed if len(name) + len(listed) + 3 <= _NAME_WIDTH else "NAME"
-    elif metavar is None:
-        metavar = "NAME VALUE" if kind is dict else _BY_TYPE.get(kind, "")
-    return Option(
-        name=name,
-        field=field,
-        kind=kind,
-        choices=choices,
-        positional=positional,
-        metavar=f"{metavar} ..." if (several or kind is dict) and not repeated else metavar,
-        section=field.metadata.get("section", ""),
-    )
+    name = (getattr(own, "name", None) or field.name).replace("_", "-")
+    positional = _POSITIONAL in marks
+    if not (metavar := getattr(own, "metavar", None)):
+        listed = "|".join(choices) if len(name) + len("|".join(choices)) + 3 <= _NAME_WIDTH else "NAME"
+        metavar = field.name.upper() if positional else _VALUES.get(field.name) or listed or _BY_TYPE.get(kind, "")
+    metavar += " ..." if (several or kind is dict) and _REPEATED not in marks else ""
+    return Option(name, field, kind, choices, positional, metavar)
 
 
 def render(form: type, *, verb: str) -> str:
@@ -133,23 +107,26 @@ def render(form: type, *, verb: str) -> str:
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     texts, options = _texts(form), options_of(form)
     positionals = [option for option in options if option.positional]
-    usage = [option.metavar if option.required else f"[{option.metavar.strip('[]')}]" for option in positionals]
-    usage += ["[OPTIONS]"] * (len(positionals) < len(options))
-    lines = [" ".join(["usage: twofold", verb, *usage]), ""]
+    names = [option.metavar.strip("[]") for option in positionals]
+    usage = [
+        name if option.default is dataclasses.MISSING else f"[{name}]"
+        for name, option in zip(names, positionals, strict=True)
+    ]
+    lines = [" ".join(["usage: twofold", verb, *usage, *["[OPTIONS]"] * (len(positionals) < len(options))]), ""]
     for paragraph in (inspect.getdoc(form) or "").split("\n\n"):
         lines += [*textwrap.wrap(paragraph, width), ""]
-    for option in positionals:
-        lines += _entry(option.metavar.strip("[]"), _phrase(option, texts), width)
+    for name, option in zip(names, positionals, strict=True):
+        lines += _entry(name, _phrase(option, texts), width)
     own = getattr(form, "SECTION", "options")
-    sections: dict[str, list[Option]] = {option.section: [] for option in options if option.section} | {own: []}
-    for option in options:
-        if not option.positional:
-            sections[option.section or own].append(option)
-    for title, members in sections.items():
-        lines += ["", f"{title}:"][lines[-1] == "" :] if members else []
-        for option in members:
-            flag = f"--[no-]{option.name}" if option.default is True else f"--{option.name}"
-            lines += _entry(f"{flag} {option.metavar}".rstrip(), _phrase(option, texts), width)
+    members = [(option.field.metadata.get("section", own), option) for option in options if not option.positional]
+    # The sections of a recipe come first; the sort is stable.
+    title = ""
+    for section, option in sorted(members, key=lambda member: member[0] == own):
+        if section != title:
+            lines += ["", f"{section}:"] if lines[-1] else [f"{section}:"]
+            title = section
+        flag = f"--[no-]{option.name}" if option.default is True else f"--{option.name}"
+        lines += _entry(f"{flag} {option.metavar}".rstrip(), _phrase(option, texts), width)
     return "\n".join(lines)
 
 
@@ -175,14 +152,13 @@ def _phrase(option: Option, texts: dict[str, str]) -> str:
     if option.metavar == "NAME" and option.choices and option.choices[0] not in text:
         text += f": {', '.join(option.choices[:-1])} or {option.choices[-1]}"
     default = option.field.metadata.get("default", option.default)
-    if option.positional or default in (None, False, "", (), [], {}):
+    if option.positional or default in (None, False, (), [], {}, dataclasses.MISSING):
         return text
-    if isinstance(default, (tuple, list)):
+    if isinstance(default, float):
+        default = f"{default:g}"
+    elif isinstance(default, tuple):
         default = " ".join(map(str, default))
-    elif isinstance(default, dict):
-        default = " ".join(f"{key} {value:g}" for key, value in default.items())
-    shown = "on" if option.kind is bool else f"{default:g}" if isinstance(default, float) else default
-    return f"{text} (default: {shown})"
+    return f"{text} (default: {'on' if option.kind is bool else default})"
 
 
 def _texts(form: type) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from twofold.cli.parse import check_figure, parse, say_written
+from twofold.cli.parse import parse, say_written
 from twofold.cli.settings import given_settings, settings_form
 from twofold.engine.recipe import Recipe
 from twofold.terminal import loading, note
@@ -21,27 +21,9 @@ if TYPE_CHECKING:
 
 # The settings of a recipe that mean something in a range test.
 _SETTINGS = (
-    "data",
-    "image_size",
-    "channels",
-    "resize",
-    "augment",
-    "model_options",
-    "label_smoothing",
-    "optimizer",
-    "weight_decay",
-    "momentum",
-    "nesterov",
-    "gamma",
-    "rho",
-    "beta1",
-    "beta2",
-    "epsilon",
-    "convention",
-    "batch_size",
-    "seed",
-    "device",
-    "precision",
+    *("data", "image_size", "channels", "resize", "augment", "model_options", "label_smoothing"),
+    *("optimizer", "weight_decay", "momentum", "nesterov", "gamma", "rho", "beta1", "beta2", "epsilon", "convention"),
+    *("batch_size", "seed", "device", "precision"),
 )
 
 
@@ -78,8 +60,6 @@ def arguments_form() -> type[_RangeArguments]:
 def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold lr-find`."""
     parsed: Any = parse(arguments_form(), arguments, verb="lr-find")
-    if parsed.figure is not None:
-        check_figure("--figure", parsed.figure)
     recipe = Recipe().override(**given_settings(parsed, arguments))
     with loading("torch"):
         from twofold.study.lr_find import lr_find

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -16,51 +17,31 @@ import twofold
 from twofold.errors import TwofoldError, check_known
 from twofold.terminal import shown_lines
 
-# What each section of the overview has room for: two verbs a line, 80 columns.
-SECTIONS: dict[str, dict[str, str]] = {
-    "train": {
-        "train": "a network, or resume",
-        "finetune": "with other images",
-        "lr-find": "find a learning rate",
-        "race": "compare update rules",
-        "models": "list the networks",
-        "recipes": "list named recipes",
-    },
-    "use": {
-        "predict": "classify images",
-        "eval": "measure a run exactly",
-        "explain": "what a network sees",
-        "report": "write a page again",
-        "runs": "compare runs",
-        "completion": "for bash, zsh, tcsh",
-    },
-    "read": {
-        "ideas": "list all, in two forms",
-        "show": "print one: formula, code",
-        "verify": "prove both forms equal",
-        "cost": "measure both forms",
-        "summary": "a network by layers",
-    },
-    "watch": {
-        "surface": "walk down a surface",
-        "schedule": "draw the learning rate",
-        "curvature": "how the loss bends",
-        "claims": "compare with theory",
-        "batch-study": "loss against time",
-    },
-    "data": {
-        "data": "check or pack a folder",
-        "augment": "draw an augmentation",
-    },
-}
-VERBS: dict[str, str] = {verb: summary for verbs in SECTIONS.values() for verb, summary in verbs.items()}
+_OVERVIEW = """\
+train:  train        a network, or resume    finetune     with other images
+        lr-find      find a learning rate    race         compare update rules
+        models       list the networks       recipes      list the named recipes
+use:    predict      classify images         eval         measure a run exactly
+        explain      what a network sees     report       write a page again
+        runs         compare runs            completion   for bash, zsh and tcsh
+read:   ideas        list all ideas          show         print one, with code
+        verify       prove both forms equal  cost         measure both forms
+        summary      a network by layers
+watch:  surface      walk down a surface     schedule     draw the learning rate
+        curvature    how the loss bends      claims       compare with theory
+        batch-study  loss against time
+data:   data         check or pack a folder  augment      draw an augmentation
 
-_EXAMPLES = (
-    ("twofold train lenet-bn", "on the embedded images, offline"),
-    ("twofold train resnet18 --data photos/", "on a folder with a sub-folder a class"),
-    ("twofold predict runs/RUN photo.png", "use what was trained"),
-    ("twofold show conv2d", "read how it works"),
-)
+examples:
+  twofold train lenet-bn                  on the embedded images, offline
+  twofold train resnet18 --data photos/   on a folder with a sub-folder a class
+  twofold predict runs/RUN photo.png      use what was trained
+  twofold show conv2d                     read how it works
+
+twofold help COMMAND lists its options; --debug adds the traceback to an error."""
+
+_TABLE = _OVERVIEW.partition("\n\n")[0]
+VERBS = tuple(verb for line in _TABLE.splitlines() for verb in re.split(" {2,}", line[8:])[::2])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,7 +72,8 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] == ["help"] and len(arguments) > 1:
         arguments = [*arguments[1:], "--help"]
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        print(_overview())
+        print(f"twofold {twofold.__version__}: hands-on deep learning for vision\n")
+        print(f"usage: twofold COMMAND [OPTIONS]\n\n{_OVERVIEW}")
         return 0
     if arguments[0] in {"-V", "--version"}:
         print(f"twofold {twofold.__version__}")
@@ -105,23 +87,6 @@ def _dispatch(arguments: list[str]) -> int:
     check_known("command", verb, VERBS)
     code: int = importlib.import_module(f"twofold.cli.{verb.replace('-', '_')}").run(rest)
     return code
-
-
-def _overview() -> str:
-    lines = [
-        f"twofold {twofold.__version__}: hands-on deep learning for vision",
-        "",
-        "usage: twofold COMMAND [OPTIONS]",
-        "",
-    ]
-    for section, verbs in SECTIONS.items():
-        cells = [f"{verb:<13}{summary:<23}" for verb, summary in verbs.items()]
-        for index in range(0, len(cells), 2):
-            lines.append(f"{'' if index else section + ':':<7}{''.join(cells[index : index + 2])}".rstrip())
-    wide = max(len(command) for command, _ in _EXAMPLES)
-    lines += ["", "examples:", *(f"  {command:<{wide}}  {summary}" for command, summary in _EXAMPLES)]
-    lines += ["", "twofold help COMMAND lists its options; --debug adds the traceback to an error."]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -10,58 +10,65 @@ from collections.abc import Collection
 
 from twofold.errors import nearest
 
-# Another tool's command -> ours, as it is typed.
-COMMANDS = {
-    **dict.fromkeys(("fit", "training"), "train MODEL"),
-    **dict.fromkeys(("resume", "continue"), "train --resume RUN"),
-    **dict.fromkeys(("fine-tune", "fine_tune", "finetuning", "transfer"), "finetune WEIGHTS --data PATH"),
-    **dict.fromkeys(("test", "val", "validate", "evaluate", "evaluation"), "eval RUN"),
-    **dict.fromkeys(("infer", "inference", "classify", "prediction"), "predict RUN IMAGE"),
-    **dict.fromkeys(("lr_find", "lrfind", "find-lr", "lr-finder", "tune"), "lr-find MODEL"),
-    **dict.fromkeys(("gradcam", "grad-cam", "visualize", "interpret"), "explain RUN IMAGE"),
-    **dict.fromkeys(("info", "describe"), "summary MODEL"),
-    **dict.fromkeys(("list", "ls"), "models, twofold recipes or twofold runs"),
-    **dict.fromkeys(("compare", "history"), "runs"),
-    **dict.fromkeys(("augmentation", "transforms"), "augment IMAGE"),
-    **dict.fromkeys(("check", "dataset", "datasets"), "data check PATH"),
-    "pack": "data pack PATH",
-}
 
-# Another tool's option, without its dashes -> ours, as it is typed.
-OPTIONS = {
-    **dict.fromkeys(("learning-rate", "lr0", "base-lr", "max-lr"), "--lr"),
-    **dict.fromkeys(("optim", "opt", "optimizers", "optimiser", "rule", "rules"), "--optimizer"),
-    **dict.fromkeys(("batch", "bs", "batchsize", "sizes", "train-batch-size"), "--batch-size"),
-    **dict.fromkeys(("img", "imgsz", "img-size", "size", "input-size", "resolution", "crop-size"), "--image-size"),
-    **dict.fromkeys(("num-epochs", "max-epochs", "n-epochs", "nepochs", "num-train-epochs"), "--epochs"),
-    **dict.fromkeys(("wd", "decay", "l2"), "--weight-decay"),
-    **dict.fromkeys(("eps", "adam-epsilon"), "--epsilon"),
-    **dict.fromkeys(("betas",), "--beta1 and --beta2"),
-    **dict.fromkeys(("policy", "aug", "augmentation", "auto-augment", "transforms", "aa"), "--augment"),
-    **dict.fromkeys(("scheduler", "lr-scheduler", "lr-scheduler-type", "sched"), "--schedule"),
-    **dict.fromkeys(("warmup-epochs", "warmup-ratio", "warmup-steps"), "--warmup, a share of the training"),
-    **dict.fromkeys(("smoothing",), "--label-smoothing"),
-    **dict.fromkeys(("mixup", "cutmix"), "--mix mixup or --mix cutmix"),
-    **dict.fromkeys(("clip", "clip-grad", "max-grad-norm", "gradient-clip-val"), "--grad-clip"),
-    **dict.fromkeys(("ema", "model-ema", "model-ema-decay"), "--ema-decay"),
-    **dict.fromkeys(
-        ("accum-iter", "accumulate-grad-batches", "gradient-accumulation-steps", "grad-accum-steps"), "--accumulate"
-    ),
-    **dict.fromkeys(("early-stopping", "early-stop", "early-stopping-patience"), "--patience"),
-    **dict.fromkeys(("val-split", "validation-split", "val-size"), "--val-fraction"),
-    **dict.fromkeys(("amp", "fp16", "bf16", "half", "mixed-precision"), "--precision bfloat16"),
-    **dict.fromkeys(("gpu", "gpus", "cuda", "accelerator"), "--device cuda"),
-    **dict.fromkeys(("cpu", "no-cuda"), "--device cpu"),
-    **dict.fromkeys(("random-seed", "manual-seed"), "--seed"),
-    **dict.fromkeys(("dataset", "data-dir", "data-path", "dataset-path", "root", "source"), "--data"),
-    **dict.fromkeys(("output", "output-dir", "outdir", "save-dir", "project", "logdir", "log-dir"), "--out"),
-    **dict.fromkeys(("plot", "save", "png"), "--figure"),
-    **dict.fromkeys(("pretrained", "init", "load-weights"), "--weights DEFAULT"),
-    **dict.fromkeys(("checkpoint", "ckpt", "ckpt-path", "resume-from"), "--resume"),
-    **dict.fromkeys(("config", "cfg"), "--recipe"),
-    **dict.fromkeys(("topk", "top-k"), "--top"),
-    **dict.fromkeys(("verbose",), "--quiet, which turns progress off"),
-}
+def _by_theirs(words: dict[str, str]) -> dict[str, str]:
+    return {theirs: ours for ours, several in words.items() for theirs in several.split()}
+
+
+# Ours, as it is typed, and other tools' commands for it.
+COMMANDS = _by_theirs(
+    {
+        "train MODEL": "fit training",
+        "train --resume RUN": "resume continue",
+        "finetune WEIGHTS --data PATH": "fine-tune fine_tune finetuning transfer",
+        "eval RUN": "test val validate evaluate evaluation",
+        "predict RUN IMAGE": "infer inference classify prediction",
+        "lr-find MODEL": "lr_find lrfind find-lr lr-finder tune",
+        "explain RUN IMAGE": "gradcam grad-cam visualize interpret",
+        "summary MODEL": "info describe",
+        "models, twofold recipes or twofold runs": "list ls",
+        "runs": "compare history",
+        "augment IMAGE": "augmentation transforms",
+        "data check PATH": "check dataset datasets",
+        "data pack PATH": "pack",
+    }
+)
+
+# The same of options; theirs stand without dashes.
+OPTIONS = _by_theirs(
+    {
+        "--lr": "learning-rate lr0 base-lr max-lr",
+        "--optimizer": "optim opt optimizers optimiser rule rules",
+        "--batch-size": "batch bs batchsize sizes train-batch-size",
+        "--image-size": "img imgsz img-size size input-size resolution crop-size",
+        "--epochs": "num-epochs max-epochs n-epochs nepochs num-train-epochs",
+        "--weight-decay": "wd decay l2",
+        "--epsilon": "eps adam-epsilon",
+        "--beta1 and --beta2": "betas",
+        "--augment": "policy aug augmentation auto-augment transforms aa",
+        "--schedule": "scheduler lr-scheduler lr-scheduler-type sched",
+        "--warmup, a share of the training": "warmup-epochs warmup-ratio warmup-steps",
+        "--label-smoothing": "smoothing",
+        "--mix mixup or --mix cutmix": "mixup cutmix",
+        "--grad-clip": "clip clip-grad max-grad-norm gradient-clip-val",
+        "--ema-decay": "ema model-ema model-ema-decay",
+        "--accumulate": "accum-iter accumulate-grad-batches gradient-accumulation-steps grad-accum-steps",
+        "--patience": "early-stopping early-stop early-stopping-patience",
+        "--val-fraction": "val-split validation-split val-size",
+        "--precision bfloat16": "amp fp16 bf16 half mixed-precision",
+        "--device cuda": "gpu gpus cuda accelerator",
+        "--device cpu": "cpu no-cuda",
+        "--seed": "random-seed manual-seed",
+        "--data": "dataset data-dir data-path dataset-path root source",
+        "--out": "output output-dir outdir save-dir project logdir log-dir",
+        "--figure": "plot save png",
+        "--weights DEFAULT": "pretrained init load-weights",
+        "--resume": "checkpoint ckpt ckpt-path resume-from",
+        "--recipe": "config cfg",
+        "--top": "topk top-k",
+        "--quiet, which turns progress off": "verbose",
+    }
+)
 # Another tool's option for which ours is an argument without dashes.
 _NETWORK = ("model", "arch", "architecture", "backbone", "network")
 # Another tool's option for which there is none.

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -39,7 +39,7 @@ def parse(form: type[T], arguments: Sequence[str], *, verb: str) -> T:
     """Return the `arguments` as a `form`, with `~` in paths expanded; `--help` prints the options and leaves.
 
     Raises:
-        TwofoldError: the arguments don't fit the form.
+        TwofoldError: the arguments don't fit the form, or no figure can be written where one is asked for.
     """
     if {"-h", "--help"} & set(arguments):
         print(render(form, verb=verb))
@@ -57,6 +57,8 @@ def parse(form: type[T], arguments: Sequence[str], *, verb: str) -> T:
     for field in dataclasses.fields(form):  # type: ignore[arg-type]
         if isinstance(path := getattr(parsed, field.name), Path):
             setattr(parsed, field.name, path.expanduser())
+    if (figure := getattr(parsed, "figure", None)) is not None:
+        check_figure("--figure", figure, getattr(form, "FIGURES", FIGURES))
     return parsed
 
 
@@ -146,6 +148,14 @@ def check_least(least: int, **values: float | None) -> None:
     for name, value in values.items():
         if value is not None and value < least:
             raise TwofoldError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")
+
+
+def write_figure(figure: Any, path: Path) -> None:
+    """Write a drawn figure and say where."""
+    from twofold.figures.drawing import save_picture
+
+    save_picture(figure, path)
+    say_written(path)
 
 
 def say_written(path: Path) -> None:

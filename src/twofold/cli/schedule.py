@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from twofold.cli.parse import check_figure, parse, say_written
+from twofold.cli.parse import parse, write_figure
 from twofold.cli.settings import settings_form
 from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
 from twofold.errors import TwofoldError, check_known
@@ -55,21 +55,16 @@ def run(arguments: Sequence[str]) -> int:
     figure = parsed.figure
     if figure is None and not parsed.json:
         figure = Path(f"schedule-{names[0] if len(names) == 1 else 'several'}.png")
-    if figure is not None:
-        check_figure("--figure", figure)
     if parsed.json:
         for name, schedule in zip(names, schedules, strict=True):
-            rates = [_rate(schedule, epoch, parsed.epochs) for epoch in range(parsed.epochs + 1)]
+            rates = [schedule.at(epoch / parsed.epochs, epoch) for epoch in range(parsed.epochs + 1)]
             print(json.dumps({"schedule": name, **dataclasses.asdict(schedule), "learning_rates": rates}))
     else:
         _print_table(names, schedules, parsed.epochs)
     if figure is not None:
-        from twofold.figures.drawing import save_picture
         from twofold.figures.schedule import draw_schedules
 
-        labelled = list(zip(names, schedules, strict=True))
-        save_picture(draw_schedules(labelled, epochs=parsed.epochs), figure)
-        say_written(figure)
+        write_figure(draw_schedules(list(zip(names, schedules, strict=True)), epochs=parsed.epochs), figure)
     return 0
 
 
@@ -82,24 +77,13 @@ def _schedules(names: Sequence[str], parsed: Any) -> list[Schedule]:
             using = " or ".join(DEPENDENT_SETTINGS[setting][1])
             flag = "--" + setting.replace("_", "-")
             raise TwofoldError(f"{flag} has no effect on {', '.join(names)} (it is for {using}); leave it out")
-    recipes = [
-        Recipe(
-            schedule=name,
-            lr=parsed.lr,
-            epochs=parsed.epochs,
-            **{setting: given[setting] for setting in own[name]},
-        )
-        for name in names
-    ]
+    common = {"lr": parsed.lr, "epochs": parsed.epochs}
+    recipes = [Recipe(schedule=name, **common, **{setting: given[setting] for setting in own[name]}) for name in names]
     return [recipe.learning_rate() for recipe in recipes]
-
-
-def _rate(schedule: Schedule, epoch: float, epochs: int) -> float:
-    return schedule.at(epoch / epochs, epoch)
 
 
 def _print_table(names: Sequence[str], schedules: Sequence[Schedule], epochs: int) -> None:
     num_rows = min(epochs + 1, _ROWS)
     marks = [epochs * row / (num_rows - 1) for row in range(num_rows)]
-    rows = [(f"{epoch:g}", *(f"{_rate(schedule, epoch, epochs):.3g}" for schedule in schedules)) for epoch in marks]
+    rows = [(f"{epoch:g}", *(f"{schedule.at(epoch / epochs, epoch):.3g}" for schedule in schedules)) for epoch in marks]
     print_table((">epoch", *(f">{name}" for name in names)), rows, title="learning rate")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from twofold.cli.parse import FIGURES, check_figure, parse, say_written
+from twofold.cli.parse import FIGURES, parse, say_written, write_figure
 from twofold.cli.settings import settings_form
 from twofold.errors import TwofoldError, check_known
 from twofold.landscape.surfaces import SURFACES, Box, Surface, check_box, find_surface
@@ -39,6 +39,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 @dataclasses.dataclass(kw_only=True)
 class _SurfaceArguments:
     """Let optimizers walk down a surface: prints where each one ends, and draws their paths."""
+
+    FIGURES = (*FIGURES, ".gif")
 
     surface: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="NAME|FORMULA")] = None
     """A surface (see --list), or a formula in x, or in x and y, such as "x**2 + 2*y**2 + sin(x*y)"."""
@@ -87,8 +89,6 @@ def run(arguments: Sequence[str]) -> int:
     figure = parsed.figure
     if figure is None and not parsed.json:
         figure = Path(f"surface-{surface.name if surface.name in SURFACES else 'formula'}.png")
-    if figure is not None:
-        check_figure("--figure", figure, (*FIGURES, ".gif"))
     traces = _traces(surface, parsed, given)
     if parsed.json:
         for trace in traces:
@@ -96,8 +96,13 @@ def run(arguments: Sequence[str]) -> int:
     else:
         _print_table(traces)
     if figure is not None:
-        _draw(traces, figure, view)
-        say_written(figure)
+        from twofold.figures.trace import draw_traces, save_animation
+
+        if figure.suffix.lower() == ".gif":
+            save_animation(traces, figure, view=view)
+            say_written(figure)
+        else:
+            write_figure(draw_traces(traces, view=view), figure)
     return 0
 
 
@@ -156,8 +161,7 @@ def _traces(surface: Surface, parsed: Any, given: dict[str, Any]) -> list[Trace]
         from twofold.landscape.tracing import start_point, suggest_settings, trace
 
         start_point(surface, parsed.start)
-    rates = parsed.lr or (None,)
-    pairs = [(rule, lr) for rule in dict.fromkeys(parsed.optimizer) for lr in dict.fromkeys(rates)]
+    pairs = [(rule, lr) for rule in dict.fromkeys(parsed.optimizer) for lr in dict.fromkeys(parsed.lr or (None,))]
     if len(pairs) > MOST_PATHS:
         raise TwofoldError(
             f"a figure has room for {MOST_PATHS} paths, got {len(pairs)}; give fewer --optimizer or --lr"
@@ -174,16 +178,6 @@ def _traces(surface: Surface, parsed: Any, given: dict[str, Any]) -> list[Trace]
         settings = suggest_settings(surface, rule, **where, **settings)
         traces.append(trace(surface, rule, **where, **settings))
     return traces
-
-
-def _draw(traces: list[Trace], figure: Path, view: Box | None) -> None:
-    from twofold.figures.drawing import save_picture
-    from twofold.figures.trace import draw_traces, save_animation
-
-    if figure.suffix.lower() == ".gif":
-        save_animation(traces, figure, view=view)
-    else:
-        save_picture(draw_traces(traces, view=view), figure)
 
 
 def _print_list() -> None:
