@@ -60,64 +60,6 @@ def step_sizes() -> Figure:
     return draw_panels(panels)
 
 
-def steepest_descent() -> Figure:
-    """Draw gradient descent on the quadratic: what is right along x2 is too small along x1."""
-    return draw_panels(
-        [
-            ("Gradient descent, η = 0.4: slow along x1", [_on_quadratic("sgd", lr=0.4)], _VIEW),
-            ("Gradient descent, η = 0.6: diverges along x2", [_on_quadratic("sgd", lr=0.6)], (_VIEW[0], (-12.0, 12.0))),
-        ]
-    )
-
-
-def momentum() -> Figure:
-    """Draw momentum with the two learning rates of steepest descent."""
-    return _two(
-        "momentum",
-        ("lr", 0.4, "Momentum, η = 0.4, γ = 0.5: faster along x1"),
-        ("lr", 0.6, "Momentum, η = 0.6, γ = 0.5: comes back"),
-        momentum=0.5,
-    )
-
-
-def adagrad() -> Figure:
-    """Draw AdaGrad with two learning rates."""
-    return _two(
-        "adagrad",
-        ("lr", 0.4, "AdaGrad, η = 0.4: its steps shrink too soon"),
-        ("lr", 2.0, "AdaGrad, η = 2: large enough"),
-    )
-
-
-def rmsprop() -> Figure:
-    """Draw RMSProp beside AdaGrad with the same learning rate."""
-    return draw_panels(
-        [
-            ("AdaGrad, η = 0.4: its rates only fall", [_on_quadratic("adagrad", lr=0.4)], _VIEW),
-            ("RMSProp, η = 0.4, γ = 0.9: they rise again", [_on_quadratic("rmsprop", lr=0.4, gamma=0.9)], _VIEW),
-        ]
-    )
-
-
-def adadelta() -> Figure:
-    """Draw AdaDelta, whose first steps are about the root of ε."""
-    return draw_panels(
-        [
-            ("AdaDelta, ρ = 0.9, ε = 0.00001: hardly begun", [_on_quadratic("adadelta", rho=0.9, eps=1e-5)], _VIEW),
-            ("AdaDelta, ρ = 0.9, ε = 0.1: longer first steps", [_on_quadratic("adadelta", rho=0.9, eps=0.1)], _VIEW),
-        ]
-    )
-
-
-def adam() -> Figure:
-    """Draw Adam with two learning rates."""
-    return _two(
-        "adam",
-        ("lr", 0.4, "Adam, η = 0.4: shoots past the minimum"),
-        ("lr", 1.0, "Adam, η = 1: further past it, and back"),
-    )
-
-
 def all_rules() -> Figure:
     """Draw every rule of the chapter in one figure."""
     return draw_traces(_each_rule(), title="Twenty steps from (-5, -2) down 0.1 x1² + 2 x2²", view=_WIDE)
@@ -166,11 +108,8 @@ def _on_quadratic(optimizer: str, **settings: Any) -> Trace:
     return trace(SURFACES["quadratic"], optimizer, (-5.0, -2.0), 20, **settings)
 
 
-def _two(optimizer: str, *panels: tuple[str, float, str], **settings: Any) -> Figure:
-    """Draw two panels that differ in one setting: its name, its value, the panel's title."""
-    drawn = [(title, _on_quadratic(optimizer, **{name: value}, **settings)) for name, value, title in panels]
-    fits = all(bool((one.path[:, 0] < 1).all() and (one.path[:, 1] < 2).all()) for _, one in drawn)
-    return draw_panels([(title, [one], _VIEW if fits else _WIDE) for title, one in drawn])
+def _pair(*panels: tuple[str, Trace], view: Box = _VIEW) -> Figure:
+    return draw_panels([(title, [path], view) for title, path in panels])
 
 
 def _path_style() -> dict[str, Any]:
@@ -192,12 +131,36 @@ def _heading() -> dict[str, Any]:
 FIGURES: dict[str, Callable[[], Figure]] = {
     "saddle": saddle,
     "step-sizes": step_sizes,
-    "steepest-descent": steepest_descent,
-    "momentum": momentum,
-    "adagrad": adagrad,
-    "rmsprop": rmsprop,
-    "adadelta": adadelta,
-    "adam": adam,
+    # What is right along x2 is too small along x1.
+    "steepest-descent": lambda: draw_panels(
+        [
+            ("Gradient descent, η = 0.4: slow along x1", [_on_quadratic("sgd", lr=0.4)], _VIEW),
+            ("Gradient descent, η = 0.6: diverges along x2", [_on_quadratic("sgd", lr=0.6)], (_VIEW[0], (-12.0, 12.0))),
+        ]
+    ),
+    "momentum": lambda: _pair(
+        ("Momentum, η = 0.4, γ = 0.5: faster along x1", _on_quadratic("momentum", lr=0.4, momentum=0.5)),
+        ("Momentum, η = 0.6, γ = 0.5: comes back", _on_quadratic("momentum", lr=0.6, momentum=0.5)),
+        view=_WIDE,
+    ),
+    "adagrad": lambda: _pair(
+        ("AdaGrad, η = 0.4: its steps shrink too soon", _on_quadratic("adagrad", lr=0.4)),
+        ("AdaGrad, η = 2: large enough", _on_quadratic("adagrad", lr=2.0)),
+    ),
+    "rmsprop": lambda: _pair(
+        ("AdaGrad, η = 0.4: its rates only fall", _on_quadratic("adagrad", lr=0.4)),
+        ("RMSProp, η = 0.4, γ = 0.9: they rise again", _on_quadratic("rmsprop", lr=0.4, gamma=0.9)),
+    ),
+    # Its first steps are about the root of ε.
+    "adadelta": lambda: _pair(
+        ("AdaDelta, ρ = 0.9, ε = 0.00001: hardly begun", _on_quadratic("adadelta", rho=0.9, eps=1e-5)),
+        ("AdaDelta, ρ = 0.9, ε = 0.1: longer first steps", _on_quadratic("adadelta", rho=0.9, eps=0.1)),
+    ),
+    "adam": lambda: _pair(
+        ("Adam, η = 0.4: shoots past the minimum", _on_quadratic("adam", lr=0.4)),
+        ("Adam, η = 1: further past it, and back", _on_quadratic("adam", lr=1.0)),
+        view=_WIDE,
+    ),
     "all-rules": all_rules,
     "effective-rates": effective_rates,
 }

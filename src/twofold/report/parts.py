@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twofold.report.charts import Reliability, percent, reliability
+from twofold.report.charts import percent, reliability
 from twofold.tasks.section import Calibration, Confusion, Example, Gallery, Table
 
 # Beyond these numbers of classes the matrix drops its counts, then its labels' readable size, then is left out:
@@ -39,32 +39,12 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class ConfusedPair:
-    """A true class and what it was taken for, how often, and of how many."""
-
-    true: str
-    predicted: str
-    count: int
-    share: float
-
-
-@dataclass(frozen=True)
 class Matrix:
     """The confusion matrix; `size` is one of counts, labels, dots, or None where it is too large to draw."""
 
     size: str | None
     names: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    pairs: tuple[ConfusedPair, ...]
-
-
-@dataclass(frozen=True)
-class CalibrationView:
-    """The reliability diagram and what is said beside it."""
-
-    diagram: Reliability | None
-    error: float | None
-    remark: str | None
 
 
 @dataclass(frozen=True)
@@ -80,14 +60,6 @@ class ExampleView:
 
 
 @dataclass(frozen=True)
-class GalleryView:
-    """The images that are shown of a gallery."""
-
-    gallery: Gallery
-    shown: tuple[ExampleView, ...]
-
-
-@dataclass(frozen=True)
 class ImageFile:
     """A PNG file's content and its size in pixels."""
 
@@ -96,32 +68,36 @@ class ImageFile:
     height: int
 
 
-def draw(part: Table | Confusion | Calibration | Gallery, run_folder: Path) -> tuple[str, Any]:
+def draw(part: Table | Confusion | Calibration | Gallery, run_folder: Path) -> tuple[str, tuple[Any, ...]]:
     """Return the name of the macro that draws `part`, and what it takes; images are read from `run_folder`."""
     match part:
         case Table():
-            return "table", part
+            return "table", (part,)
         case Confusion():
-            return "confusion", _matrix(part)
+            return "confusion", (_matrix(part), _confused_pairs(part))
         case Calibration():
-            return "calibration", CalibrationView(reliability(part.bins), part.error, _calibration_remark(part))
+            return "calibration", (reliability(part.bins), part.error, _calibration_remark(part))
         case Gallery():
-            shown = tuple(_shown(example, run_folder) for example in part.examples[:_MOST_EXAMPLES])
-            return "gallery", GalleryView(part, shown)
+            return "gallery", (part, [_shown(example, run_folder) for example in part.examples[:_MOST_EXAMPLES]])
 
 
-def _matrix(confusion: Confusion) -> Matrix:
-    names, totals = confusion.names, [sum(row) or 1 for row in confusion.counts]
+def _confused_pairs(confusion: Confusion) -> list[tuple[str, str, int, float]]:
+    """Return (true class, what it was taken for, how often, share of the true class), most frequent first."""
+    names = confusion.names
     pairs = [
-        ConfusedPair(names[row], names[column], count, count / totals[row])
+        (names[row], names[column], count, count / sum(counts))
         for row, counts in enumerate(confusion.counts)
         for column, count in enumerate(counts)
         if count and row != column
     ]
-    pairs.sort(key=lambda pair: (-pair.count, -pair.share))
+    return sorted(pairs, key=lambda pair: (-pair[2], -pair[3]))[:_MOST_PAIRS]
+
+
+def _matrix(confusion: Confusion) -> Matrix:
+    names, totals = confusion.names, [sum(row) or 1 for row in confusion.counts]
     num_classes, size = len(names), "dots"
     if num_classes > _MOST_CLASSES_IN_MATRIX:
-        return Matrix(None, names, (), tuple(pairs[:_MOST_PAIRS]))
+        return Matrix(None, names, ())
     if num_classes <= _MOST_CLASSES_WITH_READABLE_LABELS:
         size = "counts" if num_classes <= _MOST_CLASSES_WITH_COUNTS else "labels"
     rows: list[tuple[str, tuple[Cell, ...]]] = []
@@ -134,7 +110,7 @@ def _matrix(confusion: Confusion) -> Matrix:
             # Mistakes are shaded by the root of their share: at 3 % they must be seen.
             cells.append(Cell(count, round(share ** (1.0 if is_right else 0.5), 2), is_right, text))
         rows.append((names[row], tuple(cells)))
-    return Matrix(size, names, tuple(rows), tuple(pairs[:_MOST_PAIRS]))
+    return Matrix(size, names, tuple(rows))
 
 
 def _calibration_remark(calibration: Calibration) -> str | None:

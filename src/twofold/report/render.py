@@ -1,8 +1,4 @@
-"""Fill the page: from the values of a run folder to `report.html`, one file that needs nothing else.
-
-Everything that comes from files passes through Jinja's escaping. Should that ever have a hole, the page's content
-security policy still lets no script run but our own (named by its hash), and no request leave.
-"""
+"""The page of a run: from what its folder holds to `report.html`."""
 
 from __future__ import annotations
 
@@ -13,29 +9,22 @@ import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from twofold.files import write_bytes
 from twofold.records import Evaluation, RunRecord
-from twofold.report.charts import Chart, charts, percent, significant
+from twofold.report.charts import charts
 from twofold.report.facts import (
-    Fact,
-    Setting,
     data_facts,
     environment_facts,
     headline_facts,
     preprocessing_facts,
     recipe_settings,
 )
+from twofold.report.page import FOLDER, write_page
 from twofold.report.parts import draw, last_part
 from twofold.report.read import RunFiles, read_run
 from twofold.tasks.section import Section
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 _STATUSES = {
     "finished": ("finished", "good"),
@@ -66,46 +55,11 @@ class Headline:
 
 
 @dataclass(frozen=True)
-class DrawnChapter:
-    """A chapter of the evaluation: each part as a macro of `parts.html.jinja` and what it takes."""
-
-    name: str
-    title: str
-    parts: tuple[tuple[str, Any], ...]
-
-
-@dataclass(frozen=True)
 class Command:
     """Something to copy and run."""
 
     purpose: str
     text: str
-
-
-@dataclass(frozen=True)
-class Page:
-    """All that the template shows."""
-
-    title: str
-    model: str
-    data: str
-    status: Status | None
-    date: datetime | None
-    headline: Headline | None
-    no_headline: str
-    facts: tuple[Fact, ...]
-    error: str | None
-    notes: tuple[str, ...]
-    charts: tuple[Chart, ...]
-    curves_remark: str | None
-    chapters: tuple[DrawnChapter, ...]
-    settings: tuple[Setting, ...]
-    environment: tuple[Fact, ...]
-    data_facts: tuple[Fact, ...]
-    preprocessing: tuple[Fact, ...]
-    evaluation_missing: str
-    evaluation_command: str
-    commands: tuple[Command, ...]
 
 
 def write_report(run_folder: Path) -> Path:
@@ -118,35 +72,15 @@ def write_report(run_folder: Path) -> Path:
         RunError: the page cannot be written.
     """
     page = _page(read_run(run_folder))
-    script = _asset("script.js")
+    script = (FOLDER / "script.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    html = _template().render(page=page, style=_asset("style.css"), script=script, script_hash=digest)
     target = run_folder / "report.html"
-    # JSON may carry half a surrogate pair, which UTF-8 cannot.
-    write_bytes(target, html.encode("utf-8", errors="replace"))
+    write_page(target, FOLDER / "template.html.jinja", page=page, script=script, script_hash=digest)
     return target
 
 
-def _asset(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "significant": significant}
-    return environment.get_template("template.html.jinja")
-
-
-def _page(files: RunFiles) -> Page:
+def _page(files: RunFiles) -> dict[str, Any]:
+    """Return all that the template shows."""
     run, evaluation = files.run, files.evaluation
     status = _status(run)
     is_unfinished = status is None or status.is_unfinished
@@ -156,40 +90,40 @@ def _page(files: RunFiles) -> Page:
     folder = files.folder.resolve()
     has_weights = not is_unfinished or bool(files.epochs) or bool(run and run.epochs_done)
     section = files.section_of(evaluation or files.evaluation_type())
-    return Page(
-        title=f"{model} on {data}",
-        model=model,
-        data=data,
-        status=status,
-        date=None if run is None else run.finished or run.started,
-        headline=_headline(files, section),
-        no_headline=section.absent,
-        facts=headline_facts(files),
-        error=None if run is None else run.error,
-        notes=(*(run.notes if run else ()), *files.problems),
-        charts=charts(
+    return {
+        "title": f"{model} on {data}",
+        "model": model,
+        "data": data,
+        "status": status,
+        "date": None if run is None else run.finished or run.started,
+        "headline": _headline(files, section),
+        "no_headline": section.absent,
+        "facts": headline_facts(files),
+        "error": None if run is None else run.error,
+        "notes": (*(run.notes if run else ()), *files.problems),
+        "charts": charts(
             files.steps,
             files.epochs,
             float(planned) if isinstance(planned, int) else None,
             None if run is None else run.best_epoch,
         ),
-        curves_remark=_curves_remark(files.recipe),
-        chapters=tuple(
-            DrawnChapter(chapter.name, chapter.title, tuple(draw(part, files.folder) for part in chapter.parts))
+        "curves_remark": _curves_remark(files.recipe),
+        "chapters": [
+            (chapter, [draw(part, files.folder) for part in chapter.parts])
             for chapter in (section.chapters if evaluation else ())
-        ),
-        settings=recipe_settings(files.recipe),
-        environment=environment_facts(files.environment),
-        data_facts=data_facts(files),
-        preprocessing=preprocessing_facts(files.spec),
-        evaluation_missing=(
+        ],
+        "settings": recipe_settings(files.recipe),
+        "environment": environment_facts(files.environment),
+        "data_facts": data_facts(files),
+        "preprocessing": preprocessing_facts(files.spec),
+        "evaluation_missing": (
             "The model was not evaluated yet. This measures it on held-out images and fills this report:"
             if has_weights
             else "There is nothing to evaluate yet, since no epoch was finished. This goes on with the training:"
         ),
-        evaluation_command=f"twofold {'eval' if has_weights else 'train --resume'} {shlex.quote(str(folder))}",
-        commands=_commands(folder, is_unfinished=is_unfinished, has_weights=has_weights),
-    )
+        "evaluation_command": f"twofold {'eval' if has_weights else 'train --resume'} {shlex.quote(str(folder))}",
+        "commands": _commands(folder, is_unfinished=is_unfinished, has_weights=has_weights),
+    }
 
 
 def _status(run: RunRecord | None) -> Status | None:

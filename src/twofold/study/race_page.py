@@ -1,6 +1,6 @@
 """The page of a race: one self-contained file that shows what was found, how, and under which conditions.
 
-It has the look of the run report (`report/style.css`) and needs no script: what a pointer reveals is CSS
+It has the look of the run report (`report/page.py`) and needs no script: what a pointer reveals is CSS
 and SVG titles.
 """
 
@@ -9,21 +9,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import twofold.report
-from twofold.files import write_bytes
 from twofold.records import RaceRecord
 from twofold.report.bands import BandChart, BandPoint, BandSeries, Range, SearchChart, band_chart, ranges, search_chart
 from twofold.report.charts import percent, significant
 from twofold.report.facts import Fact, duration
+from twofold.report.page import write_page
 from twofold.study.race import CONTENDERS, RaceSettings, trial_value
 from twofold.tasks.section import images_of
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 _RELATIONS = {
     "first": "highest mean",
@@ -49,84 +44,43 @@ class Row:
     relation: str
 
 
-@dataclass(frozen=True)
-class RacePage:
-    """All that the template shows."""
-
-    title: str
-    count: str
-    model: str
-    data: str
-    verdict: tuple[str, ...]
-    facts: tuple[Fact, ...]
-    notes: tuple[str, ...]
-    accuracy_head: str
-    rows: tuple[Row, ...]
-    table_remark: str
-    charts: tuple[BandChart, ...]
-    curves_remark: str
-    searches: tuple[SearchChart, ...]
-    search_remark: str
-    fairness: tuple[str, ...]
-    settings: tuple[Fact, ...]
-    commands: tuple[tuple[str, str], ...]
-    version: str
-    finished: str
-
-
 def write_race_page(target: Path, record: RaceRecord) -> None:
     """Write the page of a finished race to `target`."""
-    style = (Path(twofold.report.__file__).parent / "style.css").read_text(encoding="utf-8")
-    style += (Path(__file__).parent / "race.css").read_text(encoding="utf-8")
-    html = _template().render(page=_page(record), style=style)
-    write_bytes(target, html.encode("utf-8", errors="replace"))
+    folder = Path(__file__).parent
+    style = (folder / "race.css").read_text(encoding="utf-8")
+    write_page(target, folder / "race.html.jinja", style=style, page=_page(record))
 
 
-@cache
-def _template() -> Template:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("race.html.jinja")
-
-
-def _page(record: RaceRecord) -> RacePage:
+def _page(record: RaceRecord) -> dict[str, Any]:
+    """Return all that the template shows."""
     settings = RaceSettings.from_record(record.settings, source="race.json")
     table = record.table
-    order = [row["optimizer"] for row in table]
-    count = f"{len(order)} update rules" if len(order) > 1 else "One update rule"
     strips = ranges([row["accuracies"] for row in table])
-    return RacePage(
-        title=f"Race on {settings.model} and {record.data.name}",
-        count=count,
-        model=settings.model,
-        data=record.data.name,
-        verdict=record.verdict,
-        facts=_facts(record, settings),
-        notes=_notes(record, settings),
-        accuracy_head="Test accuracy" if record.judged_on == "test" else "Validation accuracy",
-        rows=tuple(_row(row, strip) for row, strip in zip(table, strips, strict=True)),
-        table_remark=_table_remark(record, settings),
-        charts=_charts(record, order),
-        curves_remark=_curves_remark(record),
-        searches=_searches(record, settings),
-        search_remark=(
+    return {
+        "title": f"Race on {settings.model} and {record.data.name}",
+        "count": f"{len(table)} update rules" if len(table) > 1 else "One update rule",
+        "model": settings.model,
+        "data": record.data.name,
+        "verdict": record.verdict,
+        "facts": _facts(record, settings),
+        "notes": _notes(record, settings),
+        "accuracy_head": "Test accuracy" if record.judged_on == "test" else "Validation accuracy",
+        "rows": tuple(_row(row, strip) for row, strip in zip(table, strips, strict=True)),
+        "table_remark": _table_remark(record, settings),
+        "charts": _charts(record),
+        "curves_remark": _curves_remark(record),
+        "searches": _searches(record, settings),
+        "search_remark": (
             f"Each rule had {settings.trials} trials of {_epochs(settings.trial_epochs)} with a seed that no run uses, "
             f"in a range of {settings.decades:g} decades around its usual learning rate; the lowest validation loss "
             "was taken. Crosses diverged."
         ),
-        fairness=_fairness(record, settings),
-        settings=_settings(record, settings),
-        commands=_commands(settings, table),
-        version=record.environment.twofold or "",
-        finished=f"{record.finished:%Y-%m-%d %H:%M:%S} {record.finished.tzname() or ''}".strip(),
-    )
+        "fairness": _fairness(record, settings),
+        "settings": _settings(record, settings),
+        "commands": _commands(settings, table),
+        "version": record.environment.twofold or "",
+        "finished": f"{record.finished:%Y-%m-%d %H:%M:%S} {record.finished.tzname() or ''}".strip(),
+    }
 
 
 def _epochs(count: int) -> str:
@@ -197,10 +151,11 @@ def _table_remark(record: RaceRecord, settings: RaceSettings) -> str:
     )
 
 
-def _charts(record: RaceRecord, order: Sequence[str]) -> tuple[BandChart, ...]:
+def _charts(record: RaceRecord) -> tuple[BandChart, ...]:
     loss_epochs, loss_seconds, val_epochs, val_seconds = [], [], [], []
     # The first is drawn last, over the others.
-    for name in reversed(order):
+    for row in reversed(record.table):
+        name = row["optimizer"]
         runs = [run for run in record.runs.get(name, ()) if run["diverged"] is None]
         if not runs:
             continue
