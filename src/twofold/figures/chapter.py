@@ -55,8 +55,8 @@ def step_sizes() -> Figure:
     """Draw ten steps of gradient descent on x² from 10: too small, right, and too large."""
     panels = []
     for lr, words in ((0.05, "still far away"), (0.2, "nearly there"), (1.1, "further off at each step")):
-        one = trace("parabola", "sgd", start=(10.0,), steps=10, lr=lr)
-        panels.append((f"x², η = {lr:g}: {words}", [one], None))
+        path = trace("parabola", "sgd", start=(10.0,), steps=10, lr=lr)
+        panels.append((f"x², η = {lr:g}: {words}", [path], None))
     return draw_panels(panels)
 
 
@@ -68,21 +68,21 @@ def all_rules() -> Figure:
 def effective_rates() -> Figure:
     """Draw the learning rate that each coordinate really has at each step, rule by rule."""
     figure, panels = new_panels(4, columns=4, width=3.0, height=2.9, sharey=True)
-    rules = [one for one in _each_rule() if one.optimizer in ("sgd", "adagrad", "rmsprop", "adam")]
-    for axes, one in zip(panels, rules, strict=True):
-        rates = one.effective_rates.numpy()
-        steps = np.arange(1, one.num_steps + 1)
+    rules = [path for path in _each_rule() if path.optimizer in ("sgd", "adagrad", "rmsprop", "adam")]
+    for axes, path in zip(panels, rules, strict=True):
+        rates = path.effective_rates.numpy()
+        steps = np.arange(1, path.num_steps + 1)
         for index, (marker, size) in enumerate((("o", 5.5), ("s", 2.8))):
             shown = np.where(rates[:, index] > 0, rates[:, index], np.nan)
             axes.plot(steps, shown, color=COLOURS[index], marker=marker, markersize=size, label=f"x{index + 1}")
-        if one.optimizer == "adam":
+        if path.optimizer == "adam":
             words = "gaps: steps up the slope,\nby its own velocity"
             axes.text(0.05, 0.96, words, transform=axes.transAxes, fontsize=8, color=_FAINT, va="top")
         axes.set_yscale("log")
         axes.set_ylim(0.01, 100)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.label_outer()
-        axes.set_title(one.optimizer, **_heading())
+        axes.set_title(path.optimizer, **_heading())
         axes.set_xlabel("step", fontsize=9)
         axes.set_xticks([1, 10, 20])
         axes.tick_params(labelsize=8, color=_FAINT)

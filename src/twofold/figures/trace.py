@@ -128,7 +128,7 @@ def save_animation(traces: Sequence[Trace], path: Path, *, title: str | None = N
     from PIL import Image
 
     surface = _common_surface(traces)
-    num_frames = max(len(one.path) for one in traces)
+    num_frames = max(len(trace.path) for trace in traces)
     if num_frames > MOST_FRAMES:
         raise TwofoldError(
             f"an animation has {MOST_FRAMES:,} frames at most, and this one would have {num_frames:,}; "
@@ -149,8 +149,8 @@ def save_animation(traces: Sequence[Trace], path: Path, *, title: str | None = N
     background = canvas.copy_from_bbox(figure.bbox)
     for frame in track(range(num_frames), total=num_frames, label="drawing frames"):
         canvas.restore_region(background)
-        for one, line in zip(traces, lines, strict=True):
-            line.set_data(*_drawn(one, frame + 1))
+        for trace, line in zip(traces, lines, strict=True):
+            line.set_data(*_drawn(trace, frame + 1))
             axes.draw_artist(line)
         frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
     palette = _palette(frames[-1], [stroke.colour for stroke in _strokes(traces)])
@@ -178,7 +178,7 @@ def fitting_view(surface: Surface, traces: Sequence[Trace]) -> Box:
     """Return the surface's view, widened as far as sensible to hold the paths."""
     sides = []
     for index, (left, right) in enumerate(surface.view):
-        values = torch.cat([one.path[:, index] for one in traces])
+        values = torch.cat([trace.path[:, index] for trace in traces])
         start = float(traces[0].path[0, index])
         margin, reach = 0.04 * (right - left), (_WIDEST - 1) / 2 * (right - left)
         low, high = min(left, start - margin), max(right, start + margin)
@@ -217,7 +217,7 @@ def _common_surface(traces: Sequence[Trace]) -> Surface:
         raise TwofoldError("there is no trace to draw")
     if len(traces) > MOST_PATHS:
         raise TwofoldError(f"a figure has room for {MOST_PATHS} paths, got {len(traces)}")
-    surfaces = {one.surface.name: one.surface for one in traces}
+    surfaces = {trace.surface.name: trace.surface for trace in traces}
     if len(surfaces) > 1:
         raise TwofoldError(f"the traces of a figure must be on one surface, got {', '.join(surfaces)}")
     return traces[0].surface
@@ -296,10 +296,10 @@ def _draw_curve(axes: Axes, surface: Surface, view: Box) -> None:
 
 def _draw_paths(axes: Axes, traces: Sequence[Trace]) -> list[Line2D]:
     lines = []
-    for one, stroke in zip(traces, _strokes(traces), strict=True):
-        few = not _is_crowded(one)
+    for trace, stroke in zip(traces, _strokes(traces), strict=True):
+        few = not _is_crowded(trace)
         (line,) = axes.plot(
-            *_drawn(one),
+            *_drawn(trace),
             color=stroke.colour,
             marker=stroke.marker,
             markersize=4.5 if few else 2.5,
@@ -313,22 +313,23 @@ def _draw_paths(axes: Axes, traces: Sequence[Trace]) -> list[Line2D]:
     return lines
 
 
-def _is_crowded(one: Trace) -> bool:
+def _is_crowded(trace: Trace) -> bool:
     """Tell whether the points are too many, or too near to each other, for markers with a rim."""
-    spans = [high - low for low, high in one.surface.view]
-    lengths = (one.updates / torch.tensor(spans, dtype=torch.float64)).norm(dim=1)
-    return one.num_steps > 60 or (one.num_steps > 0 and float(lengths.mean()) < 0.006)
+    spans = [high - low for low, high in trace.surface.view]
+    lengths = (trace.updates / torch.tensor(spans, dtype=torch.float64)).norm(dim=1)
+    return trace.num_steps > 60 or (trace.num_steps > 0 and float(lengths.mean()) < 0.006)
 
 
-def _drawn(one: Trace, num_points: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(trace: Trace, num_points: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return a path's coordinates in the figure; a curve's second one is the value."""
-    path = one.path[:num_points].numpy()
-    return (path[:, 0], path[:, 1]) if one.surface.dimension == 2 else (path[:, 0], one.values[:num_points].numpy())
+    path = trace.path[:num_points].numpy()
+    return (path[:, 0], path[:, 1]) if trace.surface.dimension == 2 else (path[:, 0], trace.values[:num_points].numpy())
 
 
 def _strokes(traces: Sequence[Trace]) -> list[_Stroke]:
     return [
-        _Stroke(colour, marker, describe(one)) for one, colour, marker in zip(traces, COLOURS, _MARKERS, strict=False)
+        _Stroke(colour, marker, describe(trace))
+        for trace, colour, marker in zip(traces, COLOURS, _MARKERS, strict=False)
     ]
 
 
@@ -336,15 +337,15 @@ def _strokes(traces: Sequence[Trace]) -> list[_Stroke]:
 _SIGNS = {"lr": "η", "momentum": "γ", "gamma": "γ", "rho": "ρ", "beta1": "β₁", "beta2": "β₂", "weight_decay": "λ"}
 
 
-def describe(one: Trace, *, end: bool = True) -> str:
+def describe(trace: Trace, *, end: bool = True) -> str:
     """Return a path's name: the rule, its settings and, with `end`, whether it came to a bad end."""
-    settings = {**one.settings}
-    if one.optimizer == "adadelta" and settings.get("lr") == 1.0:
+    settings = {**trace.settings}
+    if trace.optimizer == "adadelta" and settings.get("lr") == 1.0:
         del settings["lr"]
-    signs = {**_SIGNS, "eps": "ε"} if one.optimizer == "adadelta" else _SIGNS
+    signs = {**_SIGNS, "eps": "ε"} if trace.optimizer == "adadelta" else _SIGNS
     words = ", ".join(f"{sign} = {settings[name]:g}" for name, sign in signs.items() if name in settings)
-    name = f"{one.optimizer}, {words}" if words else one.optimizer
-    return f"{name} ({one.ended})" if end and one.ended else name
+    name = f"{trace.optimizer}, {words}" if words else trace.optimizer
+    return f"{name} ({trace.ended})" if end and trace.ended else name
 
 
 def _legend(axes: Axes, num_paths: int) -> None:

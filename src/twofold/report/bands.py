@@ -75,14 +75,14 @@ def band_chart(
         series: the curves, in the order in which they are to be drawn.
         as_percent: values are shares, to be written as per cent.
     """
-    series = [one for one in series if one.points]
+    series = [line for line in series if line.points]
     if not series:
         return None
     frame = Frame(width=460, height=290, right=88, top=14)
     written = percent if as_percent else significant
-    right = max(point.x for one in series for point in one.points) or 1.0
-    low = min(point.low for one in series for point in one.points)
-    high = max(point.high for one in series for point in one.points)
+    right = max(point.x for line in series for point in line.points) or 1.0
+    low = min(point.low for line in series for point in line.points)
+    high = max(point.high for line in series for point in line.points)
     margin = 0.04 * axis_span(low, high)
     low, high = low - margin, high + margin
     if as_percent:
@@ -98,11 +98,11 @@ def band_chart(
     def y_of(value: float) -> float:
         return frame.y((value - low) / (high - low))
 
-    ends = [y_of(one.points[-1].mean) for one in series]
+    ends = [y_of(line.points[-1].mean) for line in series]
     labels = spread(ends, gap=_LABEL_HEIGHT, low=frame.top + 4, high=frame.plot_bottom - 2)
     curves = [
-        _curve(one, x_of, y_of, (frame.plot_right + 14, label), written)
-        for one, label in zip(series, labels, strict=True)
+        _curve(line, x_of, y_of, (frame.plot_right + 14, label), written)
+        for line, label in zip(series, labels, strict=True)
     ]
     return BandChart(
         slug=slug,

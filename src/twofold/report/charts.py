@@ -181,7 +181,7 @@ def charts(
         if name == "loss":
             every_step = _thinned([(line.epoch, line.loss) for line in steps])
             series.insert(0, Series("train, each step", "faint", every_step, in_legend=bool(epochs)))
-        values = [value for one in series for _, value in one.points if value is not None]
+        values = [value for curve in series for _, value in curve.points if value is not None]
         is_share = name != "loss" and all(0 <= value <= 1 for value in values)
         title = name.replace("_", " ").capitalize()
         made.append(_line_chart(name, title, series, axis, percent if is_share else significant))
@@ -204,7 +204,7 @@ def _line_chart(
     *,
     is_small: bool = False,
 ) -> Chart | None:
-    series = [one for one in series if any(value is not None for _, value in one.points)]
+    series = [curve for curve in series if any(value is not None for _, value in curve.points)]
     if not series:
         return None
     frame = Frame(width=460, height=170 if is_small else 270)
@@ -229,7 +229,7 @@ def _line_chart(
         frame=frame,
         x_ticks=tuple(Tick(x_of(value), f"{value:g}") for value in x_values),
         y_ticks=tuple(Tick(y_of(value), tick_label(value, is_share=written is percent)) for value in y_values),
-        curves=tuple(_curve(one, x_of, y_of) for one in series),
+        curves=tuple(_curve(curve, x_of, y_of) for curve in series),
         readouts=_readouts(series, x_of, written),
         best=None if best is None else x_of(best),
         best_dot=None if best is None or best_value is None else (x_of(best), y_of(best_value)),
@@ -240,9 +240,11 @@ def _line_chart(
 def _value_axis(series: Sequence[Series], *, is_share: bool, is_small: bool) -> tuple[float, float, list[float]]:
     """Return the range of the y axis and its ticks."""
     # The step loss is noisy: its peaks may leave the plot, the epoch means may not.
-    steady = [one for one in series if one.style != "faint"]
-    values = [value for one in steady or series for _, value in one.points if value is not None]
-    noisy = sorted(value for one in series if one.style == "faint" for _, value in one.points if value is not None)
+    steady = [curve for curve in series if curve.style != "faint"]
+    values = [value for curve in steady or series for _, value in curve.points if value is not None]
+    noisy = sorted(
+        value for curve in series if curve.style == "faint" for _, value in curve.points if value is not None
+    )
     if noisy:
         values += [noisy[int(0.02 * (len(noisy) - 1))], noisy[int(0.98 * (len(noisy) - 1))]]
     low, high = min(values), max(values)
@@ -309,12 +311,12 @@ def _curve(series: Series, x_of: Callable[[float], float], y_of: Callable[[float
 def _readouts(
     series: Sequence[Series], x_of: Callable[[float], float], written: Callable[[float], str]
 ) -> tuple[Readout, ...]:
-    shown = [one for one in series if one.style != "faint"] or series
+    shown = [curve for curve in series if curve.style != "faint"] or series
     by_x: dict[float, list[str]] = {}
-    for one in shown:
-        for x, value in one.points:
+    for curve in shown:
+        for x, value in curve.points:
             if value is not None:
-                by_x.setdefault(x, []).append(f"{one.name} {written(value)}" if len(shown) > 1 else written(value))
+                by_x.setdefault(x, []).append(f"{curve.name} {written(value)}" if len(shown) > 1 else written(value))
     every = sorted(by_x)
     every = every[:: max(1, math.ceil(len(every) / _MOST_READOUTS))]
     readouts: list[Readout] = []
@@ -330,9 +332,9 @@ def _readouts(
 def _description(title: str, series: Sequence[Series], axis: _Axis, written: Callable[[float], str]) -> str:
     """Say in words what the chart shows, for those who do not see it."""
     parts: list[str] = []
-    for one in series:
-        values = [value for _, value in one.points if value is not None]
-        parts.append(f"{one.name} from {written(values[0])} to {written(values[-1])}")
+    for curve in series:
+        values = [value for _, value in curve.points if value is not None]
+        parts.append(f"{curve.name} from {written(values[0])} to {written(values[-1])}")
     best = f" Best epoch: {axis.best}." if axis.best is not None else ""
     return f"{title} over {axis.done:.3g} epochs: {'; '.join(parts)}.{best}"
 

@@ -55,7 +55,9 @@ def class_section(evaluation: ClassEvaluation) -> Section:
             "Calibration: is it as sure as it is right?",
             (
                 Calibration(
-                    tuple((one.confidence, one.accuracy, one.count) for one in evaluation.calibration if one.count),
+                    tuple(
+                        (part.confidence, part.accuracy, part.count) for part in evaluation.calibration if part.count
+                    ),
                     evaluation.calibration_error,
                 ),
             ),
@@ -71,11 +73,11 @@ def _classes(evaluation: ClassEvaluation) -> tuple[Confusion | Table, ...]:
     if evaluation.top5_accuracy is not None and len(evaluation.classes) > 5:
         share = f"{100 * evaluation.top5_accuracy:.1f}\u00a0%"
         note = f"The true class is among the five likeliest for {share} of the images."
-    scores = tuple((one.name, one.count, one.precision, one.recall, one.f1) for one in evaluation.classes)
+    scores = tuple((score.name, score.count, score.precision, score.recall, score.f1) for score in evaluation.classes)
     table = Table("Images, precision, recall and F1 of each class", _COLUMNS, scores, note)
     if not evaluation.confusion:
         return (table,)
-    return Confusion(tuple(one.name for one in evaluation.classes), evaluation.confusion), table
+    return Confusion(tuple(score.name for score in evaluation.classes), evaluation.confusion), table
 
 
 def _example(mistake: Mistake) -> Example:
