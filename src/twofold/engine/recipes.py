@@ -25,66 +25,6 @@ def demo() -> Recipe:
     )
 
 
-def book_lenet() -> Recipe:
-    """LeNet as the book trains it: Adam at 0.001, five epochs of Fashion-MNIST, batches of 256, nothing else."""
-    return _book("lenet")
-
-
-def book_lenet_bn() -> Recipe:
-    """LeNet with batch normalisation in the book's training."""
-    return _book("lenet-bn")
-
-
-def book_alexnet() -> Recipe:
-    """AlexNet in the book's training, at 224 px."""
-    return _book("alexnet", image_size=224)
-
-
-def book_vgg11() -> Recipe:
-    """VGG-11 at an eighth of its width in the book's training, at 224 px."""
-    return _book("vgg11", image_size=224, width=0.125)
-
-
-def book_nin() -> Recipe:
-    """NiN in the book's training, at 224 px."""
-    return _book("nin", image_size=224)
-
-
-def book_googlenet() -> Recipe:
-    """GoogLeNet in the book's training, at 96 px."""
-    return _book("googlenet", image_size=96)
-
-
-def book_resnet18() -> Recipe:
-    """ResNet-18 in the book's training, at 96 px."""
-    return _book("resnet18", image_size=96)
-
-
-def book_densenet() -> Recipe:
-    """D2L's DenseNet, four blocks of four plain layers, in the book's training, at 96 px."""
-    return _book("densenet21", image_size=96)
-
-
-def _book(model: str, *, image_size: int | None = None, width: float = 1.0) -> Recipe:
-    """The networks of chapter 5, all trained alike. Larger images than the data's own go with the paper's stem."""
-    options: dict[str, Option] = {} if image_size is None else {"stem": "paper"}
-    if width != 1.0:
-        options["width"] = width
-    return Recipe(
-        model=model,
-        model_options=options,
-        data="fashion-mnist",
-        image_size=image_size,
-        augment="none",
-        val_fraction=0.0,
-        optimizer="adam",
-        lr=0.001,
-        schedule="constant",
-        epochs=5,
-        batch_size=256,
-    )
-
-
 def speedrun() -> Recipe:
     """Fashion-MNIST in under two minutes on two cores: the recipe of `benchmarks/speedrun.py`."""
     return Recipe(
@@ -104,15 +44,44 @@ def speedrun() -> Recipe:
     )
 
 
+def _book(model: str, what: str, *, image_size: int | None = None, width: float = 1.0) -> Callable[[], Recipe]:
+    """Return a recipe of chapter 5, whose networks are all trained alike: Adam at 0.001, five epochs, nothing else.
+
+    Larger images than the data's own go with the paper's stem.
+    """
+    options: dict[str, Option] = {} if image_size is None else {"stem": "paper"}
+    if width != 1.0:
+        options["width"] = width
+
+    def book() -> Recipe:
+        return Recipe(
+            model=model,
+            model_options=options,
+            data="fashion-mnist",
+            image_size=image_size,
+            augment="none",
+            val_fraction=0.0,
+            optimizer="adam",
+            lr=0.001,
+            schedule="constant",
+            epochs=5,
+            batch_size=256,
+        )
+
+    size = "" if image_size is None else f", at {image_size} px"
+    book.__doc__ = f"{what} as D2L trains it{size}."
+    return book
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
-    "book-alexnet": book_alexnet,
-    "book-densenet": book_densenet,
-    "book-googlenet": book_googlenet,
-    "book-lenet": book_lenet,
-    "book-lenet-bn": book_lenet_bn,
-    "book-nin": book_nin,
-    "book-resnet18": book_resnet18,
-    "book-vgg11": book_vgg11,
+    "book-alexnet": _book("alexnet", "AlexNet", image_size=224),
+    "book-densenet": _book("densenet21", "The DenseNet of four blocks of four plain layers", image_size=96),
+    "book-googlenet": _book("googlenet", "GoogLeNet", image_size=96),
+    "book-lenet": _book("lenet", "LeNet (Adam at 0.001, five epochs of Fashion-MNIST, batches of 256)"),
+    "book-lenet-bn": _book("lenet-bn", "LeNet with batch normalisation"),
+    "book-nin": _book("nin", "NiN", image_size=224),
+    "book-resnet18": _book("resnet18", "ResNet-18", image_size=96),
+    "book-vgg11": _book("vgg11", "VGG-11 at an eighth of its width", image_size=224, width=0.125),
     "demo": demo,
     "speedrun": speedrun,
 }
