@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import pydoc
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +22,12 @@ PUBLIC = (*FUNCTIONS, *VALUES, *ERRORS)
 
 
 def test_dir_shows_the_public_names_and_nothing_else() -> None:
-    assert set(dir(twofold)) == {*PUBLIC, "__version__"}
+    assert set(dir(twofold)) == set(PUBLIC)
+
+
+def test_help_lists_them() -> None:
+    text = pydoc.plain(pydoc.render_doc(twofold))
+    assert {*FUNCTIONS, "Recipe", "Predictor"} <= set(re.findall(r"^    (?:class )?(\w+)\(", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -28,21 +28,23 @@ Names are imported when first used, so that `import twofold` and `twofold --help
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from twofold.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from twofold.api import Run as Run
-    from twofold.api import evaluate as evaluate
-    from twofold.api import explain as explain
-    from twofold.api import finetune as finetune
-    from twofold.api import load as load
-    from twofold.api import resume as resume
-    from twofold.api import train as train
+    from twofold.api import (
+        Run as Run,
+        evaluate as evaluate,
+        explain as explain,
+        finetune as finetune,
+        load as load,
+        resume as resume,
+        train as train,
+    )
     from twofold.engine.options import Options as Options
     from twofold.engine.recipe import Recipe as Recipe
-    from twofold.errors import RunError as RunError
-    from twofold.errors import TwofoldError as TwofoldError
+    from twofold.errors import RunError as RunError, TwofoldError as TwofoldError
     from twofold.inference.predictor import Predictor as Predictor
     from twofold.study.lr_find import lr_find as lr_find
     from twofold.study.race import RaceSettings as RaceSettings
@@ -51,53 +53,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Options": "twofold.engine.options",
-    "Prediction": "twofold.tasks.task",
-    "Predictor": "twofold.inference.predictor",
-    "RaceSettings": "twofold.study.race",
-    "Recipe": "twofold.engine.recipe",
-    "Run": "twofold.api",
-    "RunError": "twofold.errors",
-    "TwofoldError": "twofold.errors",
-    "evaluate": "twofold.api",
-    "explain": "twofold.api",
-    "finetune": "twofold.api",
-    "load": "twofold.api",
-    "lr_find": "twofold.study.lr_find",
-    "race": "twofold.study.race_run",
-    "resume": "twofold.api",
-    "train": "twofold.api",
-}
-
-__all__ = [
-    "Options",
-    "Prediction",
-    "Predictor",
-    "RaceSettings",
-    "Recipe",
-    "Run",
-    "RunError",
-    "TwofoldError",
-    "__version__",
-    "evaluate",
-    "explain",
-    "finetune",
-    "load",
-    "lr_find",
-    "race",
-    "resume",
-    "train",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'twofold' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "api": "Run evaluate explain finetune load resume train",
+        "engine.options": "Options",
+        "engine.recipe": "Recipe",
+        "errors": "RunError TwofoldError",
+        "inference.predictor": "Predictor",
+        "study.lr_find": "lr_find",
+        "study.race": "RaceSettings",
+        "study.race_run": "race",
+        "tasks.task": "Prediction",
+    },
+)
