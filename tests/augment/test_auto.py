@@ -56,7 +56,7 @@ def test_every_change_equals_torchvision_at_every_strength(which: int, form: typ
     images = _images(NUM_STRENGTHS, channels, *size)
     for sign in (1.0, -1.0) if signed else (1.0,):
         values = (sign * amounts).float()
-        # Half-way between two pixels, "nearest" may take either; so sheared and turned images are compared bilinearly.
+        # Half-way between two pixels, "nearest" may take either; so sheared and rotated images are compared bilinearly.
         result = images if name == "identity" else apply_change(name, images, values, interpolation="bilinear")
         for i, image in enumerate(images):
             # Our own amounts: torchvision's steps lie a rounding error beside them, which moves a whole threshold.
@@ -121,10 +121,10 @@ def test_distribution_of_the_parameters() -> None:
     drawn = trivial.draw(seed=0, epoch=0, indices=torch.arange(28_000))
     assert stats.chisquare(torch.bincount(drawn.changes[:, 0], minlength=14).numpy()).pvalue > 1e-4
     names = [change.name for change in trivial.changes]
-    turned = drawn.amounts[drawn.changes[:, 0] == names.index("rotate"), 0]
-    assert (int(turned.min()), int(turned.max())) == (-135, 135)
-    assert len(turned.abs().round(decimals=3).unique()) == NUM_STRENGTHS
-    assert abs(float((turned > 0).float().mean()) - 30 / 62) < 0.04
+    rotated = drawn.amounts[drawn.changes[:, 0] == names.index("rotate"), 0]
+    assert (int(rotated.min()), int(rotated.max())) == (-135, 135)
+    assert len(rotated.abs().round(decimals=3).unique()) == NUM_STRENGTHS
+    assert abs(float((rotated > 0).float().mean()) - 30 / 62) < 0.04
     assert trivial.changes[names.index("shift-x")].strongest == 32.0
     assert TrivialAugment((28, 28)).changes[names.index("shift-x")].strongest == 4.0
 
@@ -132,8 +132,8 @@ def test_distribution_of_the_parameters() -> None:
     drawn = rand.draw(seed=0, epoch=0, indices=torch.arange(28_000))
     together = torch.bincount(drawn.changes[:, 0] * 14 + drawn.changes[:, 1], minlength=196)
     assert stats.chisquare(together.numpy()).pvalue > 1e-4
-    turned = drawn.amounts[drawn.changes == names.index("rotate")]
-    assert turned.unique().tolist() == [-9.0, 9.0]
+    rotated = drawn.amounts[drawn.changes == names.index("rotate")]
+    assert rotated.unique().tolist() == [-9.0, 9.0]
     none = RandAugment((8, 8), num_changes=0)
     images = _images(2, 3, 8, 8)
     assert torch.equal(none.apply(images, none.draw(seed=0, epoch=0, indices=torch.arange(2))), images)

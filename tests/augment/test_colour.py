@@ -37,8 +37,8 @@ def test_equals_torchvision_and_scratch_image_by_image(
     torch.manual_seed(0)
     images = torch.randint(0, 256, (batch, channels, height, width), dtype=torch.uint8)
     images = images // 128 * 255 if extreme else images
-    numbers = st.floats(-0.5, 0.5, width=32) if name == "adjust_hue" else st.floats(0.0, 3.0, width=32)
-    factors = data.draw(st.lists(numbers, min_size=batch, max_size=batch))
+    values = st.floats(-0.5, 0.5, width=32) if name == "adjust_hue" else st.floats(0.0, 3.0, width=32)
+    factors = data.draw(st.lists(values, min_size=batch, max_size=batch))
     result = getattr(colour, name)(images, torch.tensor(factors))
     for image, ours, factor in zip(images, result, factors, strict=True):
         limit = 0 if name == "adjust_brightness" else 1

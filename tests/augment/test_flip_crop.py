@@ -49,8 +49,8 @@ def test_draw_depends_on_seed_epoch_and_sample_alone() -> None:
 def test_distribution_of_the_parameters() -> None:
     drawn = FlipCrop(flip_probability=0.25, padding=2).draw(seed=0, epoch=0, indices=torch.arange(40_000))
     assert abs(float(drawn.flipped.float().mean()) - 0.25) < 0.01
-    for place in (drawn.top, drawn.left):
-        assert torch.bincount(place, minlength=5).div(40_000).sub(0.2).abs().max() < 0.01
+    for edge in (drawn.top, drawn.left):
+        assert torch.bincount(edge, minlength=5).div(40_000).sub(0.2).abs().max() < 0.01
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -74,7 +74,7 @@ def test_wrong_values_are_refused() -> None:
         create_policy("flipcrop", (28, 28))
 
 
-def test_described_as_the_picture_moves() -> None:
+def test_described_as_the_image_moves() -> None:
     dot = torch.zeros(1, 1, 9, 9, dtype=torch.uint8)
     dot[0, 0, 4, 4] = 255
     augmentation = FlipCrop(padding=2)

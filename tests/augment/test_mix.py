@@ -55,7 +55,7 @@ def test_targets_are_probabilities_that_the_loss_takes() -> None:
 @pytest.mark.parametrize("alpha", [0.1, 0.2, 0.8, 1.0])
 def test_shares_are_drawn_from_the_beta_distribution(alpha: float) -> None:
     indices = torch.arange(20_000)
-    # In float64: for a small alpha, many shares lie so near to 1 that float32 has no other number for them.
+    # In float64: for a small alpha, many shares lie so near to 1 that float32 has no other value for them.
     share = draw_beta(0, 0, "mixup", indices, alpha)
     assert stats.kstest(share.numpy(), stats.beta(alpha, alpha).cdf).statistic < 0.02
     assert torch.equal(MixUp(alpha=alpha).draw(seed=0, epoch=0, indices=indices).share, share.float())

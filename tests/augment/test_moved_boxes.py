@@ -51,8 +51,8 @@ def test_resized_crop_equals_torchvision() -> None:
     params = crop.draw(seed=0, epoch=0, indices=torch.arange(50))
     moved = _move(crop, boxes, params)
     for i in range(50):
-        place = [int(getattr(params, name)[i]) for name in ("top", "left", "height", "width")]
-        expected = oracle.resized_crop_bounding_boxes(boxes[i], XYXY, *place, size=[30, 20])
+        crop = [int(getattr(params, name)[i]) for name in ("top", "left", "height", "width")]
+        expected = oracle.resized_crop_bounding_boxes(boxes[i], XYXY, *crop, size=[30, 20])
         if isinstance(expected, tuple):
             expected = expected[0]
         assert torch.allclose(moved[i], clip_boxes(expected[None], (30, 20))[0], atol=1e-4)
@@ -112,7 +112,7 @@ def test_a_painted_rectangle_turns_up_in_its_box(name: str) -> None:
 
 
 @pytest.mark.parametrize("policy", ["strong", "rand_augment(num_changes=3, strength=20) + flip()"])
-def test_turned_rectangles_stay_inside_their_boxes(policy: str) -> None:
+def test_rotated_rectangles_stay_inside_their_boxes(policy: str) -> None:
     augmentation = create_policy(policy, SIZE)
     assert augmentation is not None
     boxes = torch.tensor([[[20.0, 14.0, 44.0, 34.0]]]).expand(200, 1, 4)
@@ -137,12 +137,12 @@ def test_turned_rectangles_stay_inside_their_boxes(policy: str) -> None:
     assert checked > 40
 
 
-def test_a_box_that_left_the_picture_has_no_area_whatever_follows() -> None:
+def test_a_box_that_left_the_image_has_no_area_whatever_follows() -> None:
     away = FlipCrop(flip_probability=0.0, padding=10)
-    turned = Compose([away, Affine(SIZE, degrees=180)])
+    rotated = Compose([away, Affine(SIZE, degrees=180)])
     boxes = torch.tensor([[[0.0, 10.0, 3.0, 30.0], [20.0, 10.0, 40.0, 30.0]]]).expand(300, 2, 4)
-    params = turned.draw(seed=0, epoch=0, indices=torch.arange(300))
-    moved = _move(turned, boxes, params)
+    params = rotated.draw(seed=0, epoch=0, indices=torch.arange(300))
+    moved = _move(rotated, boxes, params)
     gone = params.parts[0].left >= 13
     assert 20 < int(gone.sum()) < 280
     area = (moved[..., 2] - moved[..., 0]) * (moved[..., 3] - moved[..., 1])

@@ -76,14 +76,14 @@ def test_distribution_of_the_parameters() -> None:
     low, high = torch.tensor([0.8, 1.25], dtype=torch.float64).log().tolist()
     assert stats.kstest(area.numpy(), stats.uniform(0.1, 0.4).cdf).statistic < 0.015
     assert stats.kstest(ratio.numpy(), stats.uniform(low, high - low).cdf).statistic < 0.015
-    # The place is uniform among those where the part fits, and independent of the rest.
+    # The position is uniform among those where the part fits, and independent of the rest.
     for start, length in ((drawn.top, drawn.height), (drawn.left, drawn.width)):
         assert int(start.min()) >= 0
         assert int((start + length).max()) <= 1000
         share = start.double() / (1000 - length)
         assert stats.kstest(share.numpy(), stats.uniform(0, 1).cdf).statistic < 0.015
-    numbers = torch.stack([area, ratio, drawn.top / (1000 - drawn.height), drawn.left / (1000 - drawn.width)])
-    assert (numbers.corrcoef() - torch.eye(4)).abs().max() < 0.03
+    values = torch.stack([area, ratio, drawn.top / (1000 - drawn.height), drawn.left / (1000 - drawn.width)])
+    assert (values.corrcoef() - torch.eye(4)).abs().max() < 0.03
     # Neighbours in the data set have nothing to do with each other.
     assert torch.stack([area[:-1], area[1:]]).corrcoef()[0, 1].abs() < 0.03
 

@@ -13,9 +13,9 @@ from torch import nn
 
 from twofold.errors import TwofoldError
 from twofold.models import MODELS, check_model_options, create_model, resolve_options
-from twofold.models.measure import count_parameters, measure
 from twofold.models.network import Network
 from twofold.models.registry import Between, ModelEntry, Option
+from twofold.models.summary import count_parameters, measure
 
 entries = pytest.mark.parametrize("entry", MODELS.values(), ids=MODELS)
 
@@ -50,12 +50,12 @@ def torchvision_model(name: str, *, auxiliary: bool = False) -> nn.Module:
     return model
 
 
-def test_every_network_of_the_notes_is_there() -> None:
+def test_every_network_of_d2l_is_there() -> None:
     assert len(IN_TORCHVISION) == 19
     assert set(MODELS) - set(IN_TORCHVISION) == {"lenet", "lenet-bn", "nin", "densenet21", "sprint"}
 
 
-def test_the_notes_densenet_is_theirs_but_for_biases() -> None:
+def test_the_densenet_of_d2l_has_its_layers_without_biases() -> None:
     """Four blocks of four plain 3x3 layers with a growth of 32: counted by hand, convolutions without biases."""
     model = create_model("densenet21", in_channels=1, num_classes=10, image_size=(96, 96))
     stem, channels, total = 7 * 7 * 64 + 2 * 64, 64, 0
@@ -192,7 +192,7 @@ def test_feature_info_is_what_comes_out(name: str) -> None:
     assert info[-1].reduction == 32 / features.shape[2] or name in {"alexnet", "nin"}
 
 
-def test_the_small_stem_keeps_the_picture() -> None:
+def test_the_small_stem_keeps_the_size_of_the_image() -> None:
     for name in ("alexnet", "nin", "googlenet", "resnet18", "densenet121", "vgg11"):
         small, paper = (narrow(name, 96, stem=stem).feature_info[0].reduction for stem in ("small", "paper"))
         assert small == 1.0, name
@@ -220,7 +220,7 @@ def test_images_that_are_too_small_are_refused_with_the_smallest_that_fit(name: 
         create_model(name, image_size=(least - 1, least - 1), options={"stem": "paper", "width": 0.125})
 
 
-def test_lenet_is_that_of_the_notes() -> None:
+def test_lenet_is_that_of_d2l() -> None:
     model = create_model("lenet", in_channels=1, num_classes=10)
     shapes = [tuple(parameter.shape) for parameter in model.parameters() if parameter.ndim > 1]
     assert shapes == [(6, 1, 5, 5), (16, 6, 5, 5), (120, 256), (84, 120), (10, 84)]

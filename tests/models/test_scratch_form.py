@@ -27,9 +27,9 @@ def small(name: str, dtype: torch.dtype, *, seed: int = 0) -> nn.Module:
     return create_model(name, in_channels=1, num_classes=10, image_size=(28, 28), options=options).to(dtype)
 
 
-def real_images(number: int) -> tuple[Tensor, Tensor]:
+def real_images(num_images: int) -> tuple[Tensor, Tensor]:
     data = load_data("fashion-mini", val_fraction=0.0, show_progress=False)
-    return data.train.load(torch.arange(number)) / 255 * 2 - 1, data.train.targets.labels[:number]
+    return data.train.load(torch.arange(num_images)) / 255 * 2 - 1, data.train.targets.labels[:num_images]
 
 
 def relative(mine: Tensor, other: Tensor) -> float:
@@ -45,11 +45,11 @@ def test_every_network_gives_the_same_outputs_and_gradients(name: str, training:
     for dtype, allowed in ((torch.float64, deep), (torch.float32, 1e-4)):
         fast = small(name, dtype).train(training)
         scratch = to_scratch(copy.deepcopy(fast))
-        # Enough images that no channel's variance hangs on a few numbers.
+        # Enough images that no channel's variance depends on a few values.
         images, labels = real_images(32)
         outputs = []
         for model in (fast, scratch):
-            torch.manual_seed(1)  # dropout drops the same numbers
+            torch.manual_seed(1)  # dropout drops the same elements
             outputs.append(model(images.to(dtype)))
         functional.cross_entropy(outputs[0], labels).backward()
         ScratchCrossEntropyLoss()(outputs[1], labels).backward()
@@ -61,7 +61,7 @@ def test_every_network_gives_the_same_outputs_and_gradients(name: str, training:
             assert theirs.grad is not None
             assert mine.grad is not None
             assert mine.grad.dtype == theirs.grad.dtype
-            # In float32 a number that rounds to the other side of a ReLU's 0 makes the gradient jump: torch's own is
+            # In float32 a value that rounds to the other side of a ReLU's 0 makes the gradient jump: torch's own is
             # then several per cent from the float64 one (docs/log.md), and nothing is proved by comparing.
             assert dtype == torch.float32 or relative(mine.grad, theirs.grad) < allowed, key
         for (key, theirs), (_, mine) in zip(fast.named_buffers(), scratch.named_buffers(), strict=True):
@@ -95,7 +95,7 @@ def test_fifty_steps_give_the_same_losses(name: str) -> None:
 
     def losses(form: Callable[[nn.Module], nn.Module], loss: nn.Module, fast: bool) -> list[float]:
         torch.manual_seed(1)
-        # The stem of large pictures, for speed: fifty steps of it in float64 take seconds.
+        # The stem for large images, for speed: fifty steps of it in float64 take seconds.
         options = {} if name == "lenet" else {"stem": "paper"}
         model = form(create_model(name, in_channels=1, num_classes=10, image_size=(28, 28), options=options).double())
         optimizer = (
@@ -124,7 +124,7 @@ class Everything(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.picture = nn.Sequential(
+        self.spatial = nn.Sequential(
             nn.Conv2d(2, 4, (3, 2), stride=(1, 2), padding="valid", dilation=(2, 1), groups=2),
             nn.Conv2d(4, 4, 2, padding="same", bias=False),
             nn.Tanh(),
@@ -137,7 +137,7 @@ class Everything(nn.Module):
         self.dense = nn.Sequential(nn.Flatten(), nn.LazyLinear(5), nn.BatchNorm1d(5), nn.Dropout(0.4), nn.Linear(5, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dense(self.picture(x))
+        return self.dense(self.spatial(x))
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
@@ -153,7 +153,7 @@ def test_every_layer_with_unusual_options(training: bool) -> None:
     inputs = [x.clone().requires_grad_(), x.clone().requires_grad_()]
     outputs = []
     for model, given in zip((fast, scratch), inputs, strict=True):
-        torch.manual_seed(5)  # dropout drops the same numbers
+        torch.manual_seed(5)  # dropout drops the same elements
         for _ in range(2):  # twice: the running average without a momentum counts its batches
             y = model(given)
         y.square().sum().backward()
@@ -186,7 +186,7 @@ def test_layers_without_a_scratch_form_are_named_and_kept() -> None:
     assert type(to_scratch(model)[1]) is nn.GELU  # type: ignore[index]
 
 
-def test_a_layer_in_two_places_stays_one_layer() -> None:
+def test_a_layer_that_occurs_twice_stays_one_layer() -> None:
     relu = nn.ReLU()
     first, _, second = to_scratch(nn.Sequential(relu, nn.Linear(2, 2), relu))  # type: ignore[misc]
     assert first is second

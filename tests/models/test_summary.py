@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from twofold.cli.main import main
 from twofold.models import MODELS, create_model
-from twofold.models.measure import measure
 from twofold.models.network import Network
-from twofold.models.summary import Layer, Side, summarise
+from twofold.models.summary import Layer, Side, measure, summarise
 from twofold.scratch.conv import receptive_field
 
 
@@ -50,7 +49,7 @@ def test_shapes_are_those_that_come_out_and_the_network_is_left_alone() -> None:
 
 
 def field_by_gradient(model: nn.Module, stage: str, side: int) -> tuple[int, int]:
-    """Return how many rows and columns of the picture move the middle number of a stage.
+    """Return how many rows and columns of the image influence the middle element of a stage.
 
     Weights of one and averages instead of maxima, so that nothing that could move it is hidden.
     """
@@ -102,7 +101,7 @@ def test_the_receptive_field_is_that_which_back_propagation_finds(
         inside = [layer for layer in layers if layer.name == stage or layer.name.startswith(f"{stage}.")]
         fields = [layer.field for layer in inside]
         assert None not in fields
-        widest = tuple(max(field[place].field for field in fields if field is not None) for place in (0, 1))
+        widest = tuple(max(field[axis].field for field in fields if field is not None) for axis in (0, 1))
         assert widest == field_by_gradient(model, stage, side), stage
         assert max(widest) < side
 

@@ -26,7 +26,7 @@ def run(arguments: Sequence[str]) -> int:
     shape = None if parsed.input is None else parse_shape(parsed.input)
     check_least(1, classes=parsed.classes)
     with loading("torch"):
-        from twofold.models.measure import measure
+        from twofold.models.summary import measure
 
     rows = []
     for name, entry in MODELS.items():

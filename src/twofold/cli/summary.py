@@ -42,9 +42,8 @@ def run(arguments: Sequence[str]) -> int:
     with loading("torch"):
         import torch
 
-        from twofold.models.measure import default_classes
         from twofold.models.registry import create_model
-        from twofold.models.summary import summarise
+        from twofold.models.summary import default_classes, summarise
 
     options = resolve_options(parsed.model, given, (shape[1], shape[2]))
     with torch.device("meta"):

@@ -24,7 +24,7 @@ from twofold.engine.step import StepResult
 from twofold.engine.stopping import Interrupted, StopRequest
 from twofold.errors import RunError, TwofoldError
 from twofold.inference.weights_file import save_checkpoint
-from twofold.models.measure import count_parameters
+from twofold.models.summary import count_parameters
 from twofold.records import BestMetric, EnvironmentRecord, EpochRecord, StepRecord
 
 _LOGGED_STEPS = 200

@@ -1,10 +1,9 @@
-"""AlexNet: LeNet grown up, on real photographs.
+"""AlexNet: a deeper and wider LeNet, for photographs.
 
 Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural networks", 2012; here in the
-one-processor form of Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014, as
-torchvision has it. New over LeNet: eight layers instead of five and a thousand times the weights; ReLU instead of the
-sigmoid, so that gradients don't fade; dropout in the dense layers, so that so many weights don't learn the images by
-heart; and random crops, flips and colours.
+one-GPU form of Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014, as torchvision has
+it. New over LeNet: eight layers instead of five and a thousand times the weights; ReLU instead of the sigmoid, against
+vanishing gradients; dropout in the dense layers, and random crops, flips and colours, against overfitting.
 
 Names and shapes of the state dict are torchvision's.
 """
@@ -21,7 +20,6 @@ _DENSE = 4096
 
 
 def _conv_relu(in_channels: int, channels: int, kernel: int) -> list[nn.Module]:
-    """A convolution that keeps the size, and ReLU."""
     return [nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2), nn.ReLU(inplace=True)]
 
 
@@ -53,7 +51,7 @@ class AlexNet(Network):
         super().__init__(in_channels, image_size)
         c1, c2, c3, c4 = (scaled(channels, width) for channels in (64, 192, 384, 256))
         dense = scaled(_DENSE, width)
-        # The dense layers see a map of 6x6 of a photograph; of a small picture no more than 3x3 is left.
+        # The last feature map of a photograph is 6x6; that of a small image is no larger than 3x3.
         side = 6 if stem == "paper" else 3
         self.features = nn.Sequential(
             stem_conv(in_channels, c1, 11, stride=4, padding=2, stem=stem),

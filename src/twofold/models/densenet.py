@@ -3,8 +3,8 @@
 Huang, Liu, van der Maaten and Weinberger, "Densely connected convolutional networks", 2017. New over ResNet: a layer's
 output is not added to its input but joined to it, along the channels. So each layer reads what all earlier ones wrote
 and writes only a few channels more, the *growth rate*; nothing is learned twice, and the weights are few. Between two
-*dense blocks* a *transition* halves the channels with a 1x1 convolution, and the picture by pooling, or the joined
-channels would grow without end.
+*dense blocks* a *transition* halves the channels with a 1x1 convolution and the feature map by pooling, or the number
+of joined channels would keep growing.
 
 Names and shapes of the state dict are torchvision's.
 """
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from twofold.models.network import Network, Stem, kaiming, scaled, stem_conv, stem_pool
 
-# Layers in each block, growth rate, channels of the stem. 21 is the small one of the notes, without bottlenecks.
+# Layers in each block, growth rate, channels of the stem. 21 is D2L's small one, without bottlenecks.
 _FORMS: dict[int, tuple[tuple[int, int, int, int], int, int]] = {
     21: ((4, 4, 4, 4), 32, 64),
     121: ((6, 12, 24, 16), 32, 64),
@@ -52,7 +52,7 @@ class DenseLayer(nn.Module):
 
 
 class PlainDenseLayer(nn.Module):
-    """Normalise, 3x3 to `growth` channels; joined to the input. The paper's first form, which the notes take."""
+    """Normalise, 3x3 to `growth` channels; joined to the input. The paper's first form, and D2L's."""
 
     def __init__(self, in_channels: int, growth: int) -> None:
         super().__init__()
@@ -70,12 +70,12 @@ class PlainDenseLayer(nn.Module):
 def dense_block(in_channels: int, num_layers: int, growth: int, *, bottleneck: bool = True) -> nn.Sequential:
     """Return `num_layers` dense layers, each `growth` channels wider than the one before."""
     layer = DenseLayer if bottleneck else PlainDenseLayer
-    layers = [layer(in_channels + place * growth, growth) for place in range(num_layers)]
-    return nn.Sequential(OrderedDict((f"denselayer{place}", layer) for place, layer in enumerate(layers, 1)))
+    layers = [layer(in_channels + before * growth, growth) for before in range(num_layers)]
+    return nn.Sequential(OrderedDict((f"denselayer{i}", layer) for i, layer in enumerate(layers, 1)))
 
 
 def transition(in_channels: int, channels: int) -> nn.Sequential:
-    """Return what halves the picture and brings its channels down."""
+    """Return the layers between two dense blocks, which halve the feature map and bring its channels down."""
     return nn.Sequential(
         OrderedDict(
             norm=nn.BatchNorm2d(in_channels),
@@ -90,7 +90,7 @@ class DenseNet(Network):
     """A stem, four dense blocks with transitions in between, global average pooling.
 
     Args:
-        depth: 121, 161, 169 or 201 layers with weights; or 21, the notes' network of plain layers.
+        depth: 121, 161, 169 or 201 layers with weights; or 21, D2L's network of plain layers.
         in_channels: channels of the images.
         num_classes: number of logits.
         image_size: (height, width) in pixels; decides nothing but what `feature_info` says.
@@ -126,11 +126,11 @@ class DenseNet(Network):
             relu0=nn.ReLU(inplace=True),
             pool0=stem_pool(nn.MaxPool2d(3, stride=2, padding=1), stem),
         )
-        for place, num_layers in enumerate(blocks, 1):
-            parts[f"denseblock{place}"] = dense_block(channels, num_layers, growth, bottleneck=depth != 21)
+        for i, num_layers in enumerate(blocks, 1):
+            parts[f"denseblock{i}"] = dense_block(channels, num_layers, growth, bottleneck=depth != 21)
             channels += num_layers * growth
-            if place < len(blocks):
-                parts[f"transition{place}"] = transition(channels, channels // 2)
+            if i < len(blocks):
+                parts[f"transition{i}"] = transition(channels, channels // 2)
                 channels //= 2
         parts["norm5"] = nn.BatchNorm2d(channels)
         self.features = nn.Sequential(parts)

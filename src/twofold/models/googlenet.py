@@ -1,10 +1,10 @@
-"""GoogLeNet: four kernels at once, and let training choose.
+"""GoogLeNet: several kernel sizes side by side, of which training chooses.
 
 Szegedy et al., "Going deeper with convolutions", 2015; with batch normalisation, as torchvision has it. New over VGG:
 the *Inception block* runs four branches side by side (1x1; 3x3; a larger kernel; pooling) and joins their channels, so
 that the kernel's size need not be chosen. 1x1 convolutions before the large kernels first bring the channels down:
-that makes the block cheap, and the network, 22 layers deep, has a twelfth of AlexNet's weights. Two auxiliary heads on
-the way can be trained along, with a weight of 0.3, to carry the gradient to the early layers.
+that makes the block cheap, and the network, 22 layers deep, has a twelfth of AlexNet's weights. Two auxiliary heads,
+half way up, can be trained along, to carry gradients to the early layers.
 
 torchvision's third branch has 3x3 kernels where the paper has 5x5; so has this one, or its weights would not fit. Names
 and shapes of the state dict are torchvision's.
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from twofold.models.network import Network, Stem, kaiming, scaled, stem_conv, stem_pool
 
-# What an auxiliary head's loss counts, beside 1 for the network's own.
+# The factor of each auxiliary head's loss in the sum with the network's own.
 AUXILIARY_WEIGHT = 0.3
 
 # Channels of each block: in, then 1x1; 3x3 reduced and full; larger reduced and full; after pooling.
@@ -75,7 +75,7 @@ class Inception(nn.Module):
 
 
 class AuxiliaryHead(nn.Module):
-    """A small classifier on a feature map half way up; it is left out in prediction."""
+    """A small classifier on a feature map half way up; it is not used in eval mode."""
 
     def __init__(self, in_channels: int, num_classes: int, width: float) -> None:
         super().__init__()
@@ -96,7 +96,8 @@ class AuxiliaryHead(nn.Module):
 class GoogLeNet(Network):
     """A stem, nine Inception blocks, global average pooling.
 
-    In training with `auxiliary` heads, `forward` returns (logits, first head's, second head's); else the logits.
+    In training mode with `auxiliary` heads, `forward` returns (logits, those of the first head, those of the second
+    head), and the loss of each head counts `AUXILIARY_WEIGHT` times; else it returns the logits.
 
     Args:
         in_channels: channels of the images.
@@ -134,10 +135,9 @@ class GoogLeNet(Network):
         channels = c192
 
         def block(name: str) -> Inception:
-            """Return the next block; from then on `channels` are its output's."""
             nonlocal channels
             _, *paper = _BLOCKS[name]
-            one, three_reduced, three, large_reduced, large, pooled = (scaled(number, width) for number in paper)
+            one, three_reduced, three, large_reduced, large, pooled = (scaled(full, width) for full in paper)
             made = Inception(channels, one, three_reduced, three, large_reduced, large, pooled)
             channels = one + three + large + pooled
             return made
@@ -162,7 +162,7 @@ class GoogLeNet(Network):
 
     def features(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features h w"]:
         """Return the feature map of a batch of images."""
-        return self._up_to_the_end(x)[0]
+        return self._feature_maps(x)[0]
 
     def head(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes"]:
         """Return the logits of feature maps."""
@@ -171,8 +171,8 @@ class GoogLeNet(Network):
     def forward(  # type: ignore[override]
         self, images: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch classes"] | tuple[Float[Tensor, "batch classes"], ...]:
-        """Return the logits; in training with auxiliary heads, theirs as well."""
-        x, early, late = self._up_to_the_end(images)
+        """Return the logits; in training mode with auxiliary heads, theirs as well."""
+        x, early, late = self._feature_maps(images)
         logits = self.head(x)
         if self.training and self.aux1 is not None and self.aux2 is not None:
             return logits, self.aux1(early), self.aux2(late)
@@ -185,8 +185,8 @@ class GoogLeNet(Network):
             self._replace_last_layer("aux1.fc2", num_classes)
             self._replace_last_layer("aux2.fc2", num_classes)
 
-    def _up_to_the_end(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the last feature map, and those that the auxiliary heads see."""
+    def _feature_maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the last feature map, and those of the auxiliary heads."""
         x = self.conv3(self.conv2(self.maxpool1(self.conv1(x))))
         x = self.inception3b(self.inception3a(self.maxpool2(x)))
         early = self.inception4a(self.maxpool3(x))

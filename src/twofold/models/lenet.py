@@ -1,12 +1,13 @@
-"""LeNet: convolutions that find strokes, pooling that forgives small shifts, dense layers that decide.
+"""LeNet: convolutions that detect strokes, pooling that tolerates small shifts, dense layers that classify.
 
-LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998. New then: a
-network that keeps the picture a picture. A dense layer on pixels forgets which were neighbours and needs a weight
-for every pair; a 5x5 convolution has 25 weights a channel pair and uses them at every place.
+LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition", 1998. New then: the
+layers keep the two dimensions of the image. A dense layer on pixels ignores which are neighbours and needs a weight
+for every pair of input and output; a 5x5 convolution has 25 weights for each pair of channels and uses them at every
+position.
 
-Two forms. `lenet` in the registry is the one of the notes: sigmoid after each layer, 2x2 max pooling, no padding. Its
-sigmoids saturate, so it learns slowly. `lenet-bn` puts batch normalisation before each activation (Ioffe and Szegedy,
-2015) and takes ReLU instead of the sigmoid: the same shape, several times faster to train.
+Two forms. `lenet` in the registry is D2L's: sigmoid after each layer, 2x2 max pooling, no padding. Its sigmoids
+saturate, so it learns slowly. `lenet-bn` puts batch normalisation before each activation (Ioffe and Szegedy, 2015) and
+takes ReLU instead of the sigmoid: the same shapes, several times faster to train.
 """
 
 from __future__ import annotations
@@ -23,8 +24,7 @@ _KERNEL = 5
 _POOL = 2
 
 
-def _size_after(pixels: int) -> int:
-    """Return the side that is left of `pixels` after both convolution and pooling pairs."""
+def _side_after_features(pixels: int) -> int:
     for _ in range(2):
         pixels = (pixels - _KERNEL + 1) // _POOL
     return pixels
@@ -37,7 +37,7 @@ class LeNet(Network):
         in_channels: channels of the images.
         num_classes: number of logits.
         image_size: (height, width) in pixels; decides the first dense layer.
-        activation: "sigmoid" (the notes) or "relu".
+        activation: "sigmoid" (D2L's) or "relu".
         batch_norm: normalise before each activation.
         width: multiplies every number of channels.
 
@@ -56,7 +56,7 @@ class LeNet(Network):
         width: float = 1.0,
     ) -> None:
         super().__init__(in_channels, image_size)
-        height, width_px = (_size_after(side) for side in image_size)
+        height, width_px = (_side_after_features(side) for side in image_size)
         if min(height, width_px) < 1:
             raise TwofoldError(f"LeNet needs images of at least 16x16 px, got {image_size[0]}x{image_size[1]}")
 

@@ -1,10 +1,10 @@
-"""What all networks share: features, then a head; a head that can be replaced; stages that can be looked at.
+"""What all networks share: features, a head that can be replaced, and stages whose feature maps can be looked at.
 
     logits = head(features(images))
 
-`features` turns images into a feature map, `head` turns the map into one number a class. Fine-tuning replaces the head
-and keeps the features; a detector or a picture of what the network sees takes the features alone. Either is the same
-call for every family.
+`features` turns images into a feature map, `head` turns the map into logits. Fine-tuning replaces the head and keeps
+the features; a detector, or a figure of what the network sees, takes the features alone. The calls are the same for
+every family.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Stem = Literal["paper", "small"]
 
 @dataclass(frozen=True)
 class FeatureInfo:
-    """One stage of a network: its submodule's name, its channels, and how many pixels a side of its map stand for."""
+    """One stage of a network: its submodule's name, its channels, and how many times smaller a side its map is."""
 
     name: str
     channels: int
@@ -32,11 +32,11 @@ class FeatureInfo:
 
 
 class Network(nn.Module):
-    """A network for images. Families say what `features` and `head` do, and name their last layer and their stages.
+    """A network for images. Families define `features` and `head`, and name their last layer and their stages.
 
     Attributes:
         last_layer: name of the layer that gives the logits.
-        stages: names of the submodules after which the feature map is worth a look, from the image to the head.
+        stages: names of the submodules that end a stage, from the image to the head.
         input_shape: (channels, height, width) of the images that it was built for.
     """
 
@@ -56,7 +56,7 @@ class Network(nn.Module):
         return self.head(self.features(images))  # type: ignore[operator]
 
     def reset_head(self, num_classes: int) -> None:
-        """Replace the layer that gives the logits by a new one with random weights, for `num_classes` classes.
+        """Replace the layer that gives the logits by one for `num_classes` classes, with random weights.
 
         Raises:
             TwofoldError: `num_classes` below 1.
@@ -81,16 +81,14 @@ class Network(nn.Module):
 
     @property
     def feature_info(self) -> list[FeatureInfo]:
-        """The stages, each with its channels and its reduction: pixels of the image for a pixel of its map."""
+        """The stages, each with its channels and its reduction: the image's height over its map's."""
         shapes: dict[str, torch.Size] = {}
+        names = {self.get_submodule(name): name for name in self.stages}
 
-        def note(name: str, output: Any) -> None:
-            shapes[name] = output.shape
+        def keep_shape(module: nn.Module, inputs: Any, output: Tensor) -> None:
+            shapes[names[module]] = output.shape
 
-        hooks = [
-            self.get_submodule(name).register_forward_hook(lambda module, given, output, name=name: note(name, output))
-            for name in self.stages
-        ]
+        hooks = [module.register_forward_hook(keep_shape) for module in names]
         try:
             trace_shapes(self, self.input_shape)
         finally:
@@ -101,28 +99,28 @@ class Network(nn.Module):
 
 
 def stage_modules(model: Network) -> list[list[nn.Module]]:
-    """Return the layers of each stage, from the image on, and last those of the head.
+    """Return the layers of each stage, in order, and last those of the head.
 
-    A stage holds what lies between the end of the one before and its own end, in the order in which the network was
-    put together; the head is what follows the last.
+    A stage's layers are those defined after the last layer of the stage before it, up to its own last layer; the head's
+    are all that follow.
     """
     layers = [module for module in model.modules() if not list(module.children())]
-    place = {module: index for index, module in enumerate(layers)}
+    index = {module: i for i, module in enumerate(layers)}
     ends = []
     for name in model.stages:
-        inside = [place[module] for module in model.get_submodule(name).modules() if module in place]
+        inside = [index[module] for module in model.get_submodule(name).modules() if module in index]
         ends.append(max([*inside, *ends[-1:]]) + 1)
     starts = [0, *ends]
     return [layers[start:end] for start, end in zip(starts, [*ends, len(layers)], strict=True)]
 
 
 def trace_shapes(model: nn.Module, input_shape: tuple[int, int, int]) -> torch.Size:
-    """Return the shape of the output for one image, computed on torch's "meta" device: shapes without numbers."""
+    """Return the shape of the output for one image, computed on torch's "meta" device, which stores no values."""
     return run_on_meta(model, torch.empty(1, *input_shape, device="meta")).shape
 
 
 def run_on_meta(model: nn.Module, images: Tensor) -> Tensor:
-    """Return the output for `images` on the "meta" device, in prediction; the model's own tensors are not touched."""
+    """Return the output for `images` on the "meta" device, in eval mode; the model's own tensors are not touched."""
     tensors = {
         name: torch.empty_like(value, device="meta")
         for name, value in (*model.named_parameters(), *model.named_buffers())
@@ -147,9 +145,9 @@ def stem_conv(
 ) -> nn.Conv2d:
     """Return a network's first convolution: the paper's, or a 3x3 that keeps the size.
 
-    The papers were written for 224 px. There a first layer with a stride, and the pooling after it, throw away detail
-    that nobody misses; of 28 px they leave 7. `stem="small"` takes both away, the same for every family: a 3x3
-    convolution with stride 1 instead of the paper's, and no first pooling (`stem_pool`).
+    The papers were written for images of 224 px, of which a first layer with a stride, and the pooling after it, lose
+    only fine detail; of 28 px they leave 7. `stem="small"` replaces both, the same for every family: a 3x3 convolution
+    with stride 1 instead of the paper's, and no first pooling (`stem_pool`).
     """
     if stem == "paper":
         return nn.Conv2d(in_channels, channels, kernel, stride=stride, padding=padding, bias=bias)
@@ -157,12 +155,12 @@ def stem_conv(
 
 
 def stem_pool(pool: nn.Module, stem: Stem) -> nn.Module:
-    """Return the pooling after the first layers, or nothing in its place (which keeps the names of what follows)."""
+    """Return the pooling after the first layers, or an identity, which keeps the names of the layers that follow."""
     return pool if stem == "paper" else nn.Identity()
 
 
 def kaiming(model: nn.Module, *, mode: Literal["fan_in", "fan_out"] = "fan_out") -> None:
-    """Draw the weights of all convolutions so that the signal keeps its size through ReLU (He et al., 2015)."""
+    """Draw the weights of all convolutions so that ReLU keeps the variance of the signal (He et al., 2015)."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")

@@ -1,9 +1,9 @@
 """NiN: a network in every pixel, and no dense layers.
 
 Lin, Chen and Yan, "Network in network", 2014. New over AlexNet: a *NiN block* follows each convolution with two 1x1
-convolutions, which are dense layers applied at every pixel: what a kernel found is thought over before it is passed
-on. And the dense head, where most of AlexNet's weights sit, goes: the last block gives one feature map a class, and
-each map's mean is that class's logit (global average pooling). Less to learn by heart, and no fixed image size.
+convolutions, which are dense layers applied at every pixel, so that each convolution becomes a small nonlinear network.
+And the dense head, which has most of AlexNet's weights, goes: the last block gives one feature map for each class, and
+each map's mean is that class's logit (global average pooling). That overfits less and takes images of any size.
 """
 
 from __future__ import annotations

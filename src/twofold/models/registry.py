@@ -1,7 +1,7 @@
 """Every network by name: what it takes, where it comes from, and how to build it.
 
-The table itself holds no torch, so that a recipe can be checked and `twofold --help` can answer without loading it;
-`create_model` imports the family's file when a network is really built.
+The table imports no torch, so that a recipe can be checked and `twofold --help` answered without it; `create_model`
+imports the family's file when a network is built.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Option = str | int | float | bool
 
-# Up to this many pixels a side, a stem that shrinks the picture fourfold leaves too little to look at.
+# Images of up to so many pixels a side get the small stem: one that shrinks them fourfold leaves too little.
 SMALL_IMAGE_PIXELS = 64
 
 
@@ -34,6 +34,8 @@ class Between:
 
 
 Choices = tuple[Option, ...] | Between
+_WIDTH: Mapping[str, Choices] = {"width": Between(0.03125, 8.0)}
+_STEM_WIDTH: Mapping[str, Choices] = {"stem": ("paper", "small"), **_WIDTH}
 
 
 @dataclass(frozen=True)
@@ -42,26 +44,22 @@ class ModelEntry:
 
     Attributes:
         name: what it is called on the command line.
-        factory: "module:class" that it is built of.
+        factory: "module:class" that builds it.
         source: the paper.
-        input_shape: (channels, height, width) of the paper's images.
         summary: what it is, in a few words.
-        options: what each option may be.
-        settings: what the class is told for this network and no other, such as its depth.
+        input_shape: (channels, height, width) of the paper's images.
+        options: what the user may choose, and the values that each option takes.
+        settings: arguments of the class that are fixed for this network, such as its depth.
     """
 
     name: str
     factory: str
     source: str
-    input_shape: tuple[int, int, int]
     summary: str
-    options: Mapping[str, Choices] = field(default_factory=dict)
+    input_shape: tuple[int, int, int] = (3, 224, 224)
+    options: Mapping[str, Choices] = field(default_factory=lambda: _STEM_WIDTH)
     settings: Mapping[str, Option] = field(default_factory=dict)
 
-
-_WIDTH: Mapping[str, Choices] = {"width": Between(0.03125, 8.0)}
-_STEM_WIDTH: Mapping[str, Choices] = {"stem": ("paper", "small"), **_WIDTH}
-_PHOTOGRAPH = (3, 224, 224)
 
 _LENET = "LeCun et al., Gradient-based learning applied to document recognition, 1998"
 _ALEXNET = "Krizhevsky, Sutskever and Hinton, ImageNet classification with deep convolutional neural networks, 2012"
@@ -73,85 +71,56 @@ _RESNET = "He et al., Deep residual learning for image recognition, 2016"
 _DENSENET = "Huang et al., Densely connected convolutional networks, 2017"
 
 
+def _lenet(name: str, source: str, summary: str, settings: Mapping[str, Option]) -> ModelEntry:
+    return ModelEntry(name, "twofold.models.lenet:LeNet", source, summary, (1, 28, 28), _WIDTH, settings)
+
+
 def _vgg(depth: int, *, batch_norm: bool) -> ModelEntry:
     return ModelEntry(
         name=f"vgg{depth}-bn" if batch_norm else f"vgg{depth}",
         factory="twofold.models.vgg:VGG",
         source=f"{_VGG}; {_BATCH_NORM}" if batch_norm else _VGG,
-        input_shape=_PHOTOGRAPH,
         summary=f"five blocks of 3x3 convolutions, {depth} layers" + (", batch normalisation" if batch_norm else ""),
-        options=_STEM_WIDTH,
         settings={"depth": depth, "batch_norm": batch_norm},
     )
 
 
 def _resnet(depth: int, summary: str) -> ModelEntry:
-    return ModelEntry(
-        name=f"resnet{depth}",
-        factory="twofold.models.resnet:ResNet",
-        source=_RESNET,
-        input_shape=_PHOTOGRAPH,
-        summary=summary,
-        options=_STEM_WIDTH,
-        settings={"depth": depth},
-    )
+    return ModelEntry(f"resnet{depth}", "twofold.models.resnet:ResNet", _RESNET, summary, settings={"depth": depth})
 
 
 def _densenet(depth: int, layers: str = "layer") -> ModelEntry:
+    summary = f"four blocks in which every {layers} sees all before it, {depth} layers"
     return ModelEntry(
-        name=f"densenet{depth}",
-        factory="twofold.models.densenet:DenseNet",
-        source=_DENSENET,
-        input_shape=_PHOTOGRAPH,
-        summary=f"four blocks in which every {layers} sees all before it, {depth} layers",
-        options=_STEM_WIDTH,
-        settings={"depth": depth},
+        f"densenet{depth}", "twofold.models.densenet:DenseNet", _DENSENET, summary, settings={"depth": depth}
     )
 
 
 MODELS: dict[str, ModelEntry] = {
     entry.name: entry
     for entry in (
-        ModelEntry(
-            name="lenet",
-            factory="twofold.models.lenet:LeNet",
-            source=_LENET,
-            input_shape=(1, 28, 28),
-            summary="two convolutions and three dense layers with sigmoids, as in the notes",
-            options=_WIDTH,
+        _lenet("lenet", _LENET, "two convolutions and three dense layers with sigmoids, as in D2L", {}),
+        _lenet(
+            "lenet-bn",
+            f"{_LENET}; {_BATCH_NORM}",
+            "LeNet with batch normalisation and ReLU",
+            {"activation": "relu", "batch_norm": True},
         ),
         ModelEntry(
-            name="lenet-bn",
-            factory="twofold.models.lenet:LeNet",
-            source=f"{_LENET}; {_BATCH_NORM}",
-            input_shape=(1, 28, 28),
-            summary="LeNet with batch normalisation and ReLU",
-            options=_WIDTH,
-            settings={"activation": "relu", "batch_norm": True},
-        ),
-        ModelEntry(
-            name="alexnet",
-            factory="twofold.models.alexnet:AlexNet",
-            source=_ALEXNET,
-            input_shape=_PHOTOGRAPH,
-            summary="five convolutions and three dense layers with ReLU and dropout",
-            options=_STEM_WIDTH,
+            "alexnet",
+            "twofold.models.alexnet:AlexNet",
+            _ALEXNET,
+            "five convolutions and three dense layers with ReLU and dropout",
         ),
         *(_vgg(depth, batch_norm=batch_norm) for depth in (11, 13, 16, 19) for batch_norm in (False, True)),
         ModelEntry(
-            name="nin",
-            factory="twofold.models.nin:NiN",
-            source=_NIN,
-            input_shape=_PHOTOGRAPH,
-            summary="convolutions followed by 1x1 convolutions, and no dense layer",
-            options=_STEM_WIDTH,
+            "nin", "twofold.models.nin:NiN", _NIN, "convolutions followed by 1x1 convolutions, and no dense layer"
         ),
         ModelEntry(
-            name="googlenet",
-            factory="twofold.models.googlenet:GoogLeNet",
-            source=f"{_GOOGLENET}; {_BATCH_NORM}",
-            input_shape=_PHOTOGRAPH,
-            summary="nine blocks of four branches side by side",
+            "googlenet",
+            "twofold.models.googlenet:GoogLeNet",
+            f"{_GOOGLENET}; {_BATCH_NORM}",
+            "nine blocks of four branches side by side",
             options={**_STEM_WIDTH, "auxiliary": (False, True)},
         ),
         _resnet(18, "eight residual blocks of two 3x3 convolutions"),
@@ -162,12 +131,12 @@ MODELS: dict[str, ModelEntry] = {
         _densenet(21, "plain 3x3 layer"),
         *(_densenet(depth) for depth in (121, 161, 169, 201)),
         ModelEntry(
-            name="sprint",
-            factory="twofold.models.sprint:Sprint",
-            source="Twofold, for the recipe speedrun",
-            input_shape=(1, 28, 28),
-            summary="two pooled convolutions, a residual one and a dense head: small pictures in a minute",
-            options=_WIDTH,
+            "sprint",
+            "twofold.models.sprint:Sprint",
+            "Twofold, for the recipe speedrun",
+            "two pooled convolutions, a residual one and a dense head: small images in a minute",
+            (1, 28, 28),
+            _WIDTH,
         ),
     )
 }
@@ -177,7 +146,7 @@ def check_model_options(name: str, options: Mapping[str, Option]) -> None:
     """Check that the network takes each option and its value.
 
     Raises:
-        TwofoldError: it does not; the message has what it takes.
+        TwofoldError: it does not; the message lists what it takes.
     """
     allowed = MODELS[check_known("model", name, MODELS)].options
     for option, value in options.items():
@@ -195,7 +164,7 @@ def check_model_options(name: str, options: Mapping[str, Option]) -> None:
 
 
 def resolve_options(name: str, options: Mapping[str, Option], image_size: tuple[int, int]) -> dict[str, Option]:
-    """Return the options with the stem chosen by the image size where the user named none.
+    """Return the options with the stem chosen by the image size where the user chose none.
 
     Images of at most 64 px get the small stem (3x3, no shrinking), larger ones the paper's.
     """
@@ -232,25 +201,21 @@ def create_model(
         raise TwofoldError(f"a network needs at least one class and one channel, got {num_classes=}, {in_channels=}")
     module, name_of_class = entry.factory.split(":")
     factory = getattr(importlib.import_module(module), name_of_class)
-    size = image_size or (height, width)
     model: Network = factory(
         in_channels=in_channels or channels,
         num_classes=num_classes,
-        image_size=size,
+        image_size=image_size or (height, width),
         **entry.settings,
         **(options or {}),
     )
-    _require_fit(name, model)
-    return model
-
-
-def _require_fit(name: str, model: Network) -> None:
-    """Refuse images that shrink to nothing on their way through the network, and say how large they must be."""
     from twofold.models.network import smallest_image, trace_shapes
 
     try:
         trace_shapes(model, model.input_shape)
     except RuntimeError as error:
+        # The images shrink to nothing on their way through the network.
         channels, height, width = model.input_shape
-        least = smallest_image(model, channels)
-        raise TwofoldError(f"{name} needs images of at least {least}x{least} px, got {height}x{width}") from error
+        smallest = smallest_image(model, channels)
+        message = f"{name} needs images of at least {smallest}x{smallest} px, got {height}x{width}"
+        raise TwofoldError(message) from error
+    return model

@@ -22,7 +22,7 @@ from twofold.models.network import Network, Stem, kaiming, scaled, stem_conv, st
 class BasicBlock(nn.Module):
     """The residual block of ResNet-18 and 34: two 3x3 convolutions and a shortcut around them.
 
-    Where the block changes the number of channels or halves the picture, a 1x1 convolution (`downsample`) brings
+    Where the block changes the number of channels or halves the feature map, a 1x1 convolution (`downsample`) brings
     the shortcut to the same shape.
     """
 
@@ -125,7 +125,7 @@ class ResNet(Network):
         self.bn1 = nn.BatchNorm2d(channels[0])
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = stem_pool(nn.MaxPool2d(3, stride=2, padding=1), stem)
-        wide = [number * block.expansion for number in channels]
+        wide = [narrow * block.expansion for narrow in channels]
         self.layer1 = _stage(block, channels[0], channels[0], blocks[0], stride=1)
         self.layer2 = _stage(block, wide[0], channels[1], blocks[1], stride=2)
         self.layer3 = _stage(block, wide[1], channels[2], blocks[2], stride=2)

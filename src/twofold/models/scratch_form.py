@@ -1,10 +1,9 @@
-"""The bridge for layers: any network, running on the from-scratch operations.
+"""Any network on the from-scratch operations of `twofold.scratch`, forward and backward.
 
-`to_scratch` returns the same network (the same tensors under the same names) in which each layer that has a readable
-form runs it, forward and backward. The layers stay what they were to everyone else: a swapped convolution is still an
-`nn.Conv2d` with its options and its weights, and only its `forward` is another. Autograd is left the part of carrying
-gradients from layer to layer (and through `+` and `cat` between them); what happens inside a layer is the hand-written
-backward of `twofold.scratch`.
+`to_scratch` returns the same network, with the same tensors under the same names, in which each layer that has a
+readable form uses it. A swapped convolution is still an `nn.Conv2d` with its options and its weights; only its
+`forward` differs. Inside a layer, gradients are computed by the hand-written backward of `twofold.scratch`; autograd
+only carries them from layer to layer, and through `+` and `cat` between them.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ class _Operation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, forward: Forward, backward: Backward, *tensors: Tensor | None) -> Tensor:
-        """Run `forward` on the tensors; keep what it says `backward` needs."""
         y, kept = forward(*tensors)
         ctx.backward_function = backward
         ctx.save_for_backward(*kept)
@@ -39,7 +37,6 @@ class _Operation(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        """Return a gradient for each of forward's tensors that wants one; a missing bias does not."""
         gradients = ctx.backward_function(grads[0], *ctx.saved_tensors)
         wanted = ctx.needs_input_grad[2:]
         return None, None, *(gradient if want else None for gradient, want in zip(gradients, wanted, strict=True))
@@ -88,7 +85,7 @@ class _ScratchBatchNorm(nn.modules.batchnorm._BatchNorm):
     """`nn.BatchNorm1d` and `2d` on `scratch.norm`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return γ x̂ + β; in training, move the running statistics."""
+        """Return γ x̂ + β; in training mode, update the running statistics."""
         self._check_input_dim(input)
         # None only without running statistics, which `to_scratch` refuses.
         assert self.num_batches_tracked is not None
@@ -96,10 +93,10 @@ class _ScratchBatchNorm(nn.modules.batchnorm._BatchNorm):
         assert self.running_var is not None
         if self.training:
             self.num_batches_tracked += 1
-        # Without a momentum torch keeps the plain average of all batches so far.
+        # Without a momentum, torch averages over all batches so far.
         momentum = 1 / max(1, int(self.num_batches_tracked)) if self.momentum is None else self.momentum
         training, eps = self.training, self.eps
-        # Forward moves these; backward in prediction must see those that forward used.
+        # Forward may update these later; in eval mode, backward must use the values that its forward used.
         mean, var = self.running_mean, self.running_var
 
         def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -125,16 +122,16 @@ class ScratchMaxPool2d(nn.MaxPool2d):
     """`nn.MaxPool2d` on `scratch.pool`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the largest number of each window."""
+        """Return the maximum of each window."""
         window = self.kernel_size, self.stride, self.padding
         ceil_mode = self.ceil_mode
 
         def forward(x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-            y, place = pool.max_pool2d(x, *window, ceil_mode=ceil_mode)
-            return y, (x, place)
+            y, indices = pool.max_pool2d(x, *window, ceil_mode=ceil_mode)
+            return y, (x, indices)
 
-        def backward(grad: Tensor, x: Tensor, place: Tensor) -> tuple[Tensor]:
-            return (pool.max_pool2d_backward(grad, x, place, *window, ceil_mode=ceil_mode),)
+        def backward(grad: Tensor, x: Tensor, indices: Tensor) -> tuple[Tensor]:
+            return (pool.max_pool2d_backward(grad, x, indices, *window, ceil_mode=ceil_mode),)
 
         return _run(forward, backward, input)
 
@@ -157,7 +154,7 @@ class ScratchAdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
     """`nn.AdaptiveAvgPool2d` on `scratch.pool`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the means of the picture's parts."""
+        """Return the means of the parts of the feature map."""
         size: Any = self.output_size
         sizes = size if isinstance(size, tuple) else (size, size)
         # None means "as many parts as there are pixels".
@@ -170,7 +167,7 @@ class ScratchAdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
 
 
 class ScratchReLU(nn.ReLU):
-    """`nn.ReLU` on `scratch.activation`; `inplace` saves nothing here."""
+    """`nn.ReLU` on `scratch.activation`; `inplace` is ignored."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Return max(x, 0)."""
@@ -194,10 +191,10 @@ class ScratchTanh(nn.Tanh):
 
 
 class ScratchDropout(nn.Dropout):
-    """`nn.Dropout` on `scratch.dropout`, from torch's global generator: on a processor the same numbers fall."""
+    """`nn.Dropout` on `scratch.dropout`, with torch's global generator: on a CPU it draws the same masks."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return m x in training and x in prediction."""
+        """Return m x in training mode and x in eval mode."""
         if not self.training:
             return input
         p = self.p
@@ -258,11 +255,11 @@ SCRATCH_FORMS: dict[type[nn.Module], type[nn.Module]] = {
     nn.LocalResponseNorm: ScratchLocalResponseNorm,
     nn.CrossEntropyLoss: ScratchCrossEntropyLoss,
 }
-# Layers that compute nothing: they name, order or reshape.
+# Layers that only name, order or reshape.
 _STRUCTURE = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Flatten)
 
-# Options of torch's layers that the readable forms leave out, and the value that they take for granted.
-_TAKEN_FOR_GRANTED: dict[type[nn.Module], dict[str, Any]] = {
+# Options of torch's layers that the readable forms lack, and the value that they assume.
+_ASSUMED: dict[type[nn.Module], dict[str, Any]] = {
     nn.Conv2d: {"padding_mode": "zeros"},
     nn.BatchNorm1d: {"affine": True, "track_running_stats": True},
     nn.BatchNorm2d: {"affine": True, "track_running_stats": True},
@@ -280,7 +277,7 @@ def to_scratch(model: M) -> M:
     Raises:
         TwofoldError: a layer has an option that its scratch form leaves out.
     """
-    # deepcopy takes what its memo holds for copied: the tensors themselves.
+    # deepcopy does not copy what its memo holds already: the tensors.
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     return cast(M, _swap(copy.deepcopy(model, shared), "", {}))
 
@@ -299,18 +296,18 @@ def without_scratch_form(model: nn.Module) -> list[str]:
 
 
 def _swap(module: nn.Module, path: str, done: dict[int, nn.Module]) -> nn.Module:
-    """Return `module` with every layer inside swapped; a layer that stands in several places stays one (`done`)."""
+    """Return `module` with every layer inside swapped, once for a layer that occurs several times (`done`)."""
     if id(module) in done:
         return done[id(module)]
     done[id(module)] = module
-    # Not `named_children`, which names a layer in two places once.
+    # Not `named_children`, which lists a layer that occurs twice once.
     for name, child in list(module._modules.items()):
         if child is not None:
             setattr(module, name, _swap(child, f"{path}.{name}".lstrip("."), done))
     form = SCRATCH_FORMS.get(type(module))
     if form is None:
         return module
-    for option, expected in _TAKEN_FOR_GRANTED.get(type(module), {}).items():
+    for option, expected in _ASSUMED.get(type(module), {}).items():
         value = getattr(module, option)
         if value not in (expected, (expected, expected)):
             raise TwofoldError(
