@@ -43,7 +43,6 @@ def run(arguments: Sequence[str]) -> int:
         functions = {name: resolve(f"twofold.{name}") for name in names}
         helpers = {name: resolve(f"twofold.{name}") for name in idea.parts if names == idea.read}
         helpers |= _private(functions | helpers)
-        fast = {name: resolve(name) for name in idea.run}
     from rich.text import Text
 
     console = output()
@@ -51,9 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     console.print(Text(_paragraph(idea, functions) + "\n"))
     for name, function in (functions | helpers if parsed.all else functions).items():
         console.print(_source(name, function))
-    console.print(Text("the fast form", style="bold"))
-    for name, function in fast.items():
-        console.print(_signature(name, function))
+    console.print(Text.assemble(("the fast form\n", "bold"), "\n".join(idea.run).replace(":", ".")))
     console.print(Text.assemble(("\nthe paper\n", "bold"), idea.source, ("\n\nwhat to read next", "bold")))
     if helpers and not parsed.all:
         short = [name.partition(":")[2] for name in helpers]
@@ -122,16 +119,3 @@ def _source(name: str, function: Any) -> RenderableType:
     # Without a frame and line numbers, so that what is shown can be copied and run.
     code = Syntax("".join(lines), "python", background_color="default", word_wrap=True)
     return Group(Text(f"{file}:{first}", style="dim"), code, Text(""))
-
-
-def _signature(name: str, function: Any) -> RenderableType:
-    """Return a fast form's name and arguments; many are compiled and have no source to show."""
-    from rich.syntax import Syntax
-
-    try:
-        signature = str(inspect.signature(function))
-    except (TypeError, ValueError):
-        # Compiled functions have their signature as the first paragraph of their documentation.
-        first = (inspect.getdoc(function) or "").strip().partition("\n\n")[0]
-        signature = first[first.index("(") :] if "(" in first else ""
-    return Syntax(f"{name.replace(':', '.')}{signature}", "python", background_color="default", word_wrap=True)

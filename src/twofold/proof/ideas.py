@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from twofold.errors import TwofoldError, nearest
@@ -32,7 +32,7 @@ class Idea:
     Attributes:
         name: what it is called on the command line.
         title: what it is, in a few words.
-        chapter: one of `CHAPTERS`.
+        chapter: one of `CHAPTERS`, from where the entry stands in the table.
         also: what else it is called, here or in other tools.
         formula: the heart of it, in plain text.
         source: who, and when.
@@ -45,7 +45,7 @@ class Idea:
 
     name: str
     title: str
-    chapter: str
+    chapter: str = ""
     also: tuple[str, ...] = ()
     formula: str
     source: str
@@ -64,11 +64,6 @@ class Idea:
         """Return how the idea is proved."""
         found: Parity = resolve(f"twofold.proof.cases.{self.proof}")
         return found
-
-    def is_called(self, name: str) -> bool:
-        """Return whether `name` is another name of this idea: one of `also`, or a function of either form."""
-        functions = (full.rpartition(":")[2] for full in (*self.read, *self.parts, *self.run))
-        return plain(name) in map(plain, (self.name, *self.also, *functions))
 
 
 def plain(name: str) -> str:
@@ -114,9 +109,13 @@ def search(word: str) -> list[Idea]:
 
 def unknown(name: str) -> TwofoldError:
     """Return the error about an idea that does not exist: what it is called here, else the nearest names."""
-    meant = [idea.name for idea in IDEAS.values() if idea.is_called(name)]
+    levels: list[list[str]] = [[], [], [], []]  # the idea's own name, another name, a function of it, a part
+    for idea in IDEAS.values():
+        for level, names in zip(levels, ((idea.name,), idea.also, (*idea.read, *idea.run), idea.parts), strict=True):
+            if plain(name) in (plain(known.rpartition(":")[2]) for known in names):
+                level.append(idea.name)
     close = nearest(name, IDEAS)
-    if meant:
+    if meant := next(filter(None, levels), None):
         hint = f"did you mean {' or '.join(meant)}?"
     elif close.startswith("did you mean"):
         hint = close
@@ -130,11 +129,10 @@ def _scratch(module: str, *functions: str) -> tuple[str, ...]:
 
 
 _ENTRIES = (
-    # Regression and the training loop
+    REGRESSION,
     Idea(
         name="synthetic-data",
         title="synthetic points whose answer is known",
-        chapter=REGRESSION,
         also=("toy data", "made-up data"),
         formula="y = X w + b + ε,  ε ~ N(0, σ²)",
         source="Gauss, 1809",
@@ -146,7 +144,6 @@ _ENTRIES = (
     Idea(
         name="minibatches",
         title="a few random examples at a time, with and without replacement",
-        chapter=REGRESSION,
         also=("minibatch", "mini-batch", "batches", "data loader", "shuffle", "sampling"),
         formula="g = 1/|B| Σ_{i in B} ∇f_i(x),  E[g] = ∇f(x)",
         source="Robbins and Monro, 1951; Bottou, Curtis and Nocedal, 2018",
@@ -157,7 +154,6 @@ _ENTRIES = (
     Idea(
         name="initialisation",
         title="weights of the right size to start from",
-        chapter=REGRESSION,
         also=("init", "initialization", "xavier", "glorot", "kaiming", "he"),
         formula="Xavier: Var(W) = 2/(fan_in + fan_out);  Kaiming: Var(W) = 2/fan",
         source="Glorot and Bengio, 2010; He et al., 2015",
@@ -169,7 +165,6 @@ _ENTRIES = (
     Idea(
         name="linear",
         title="the dense layer: linear and softmax regression, and half of every perceptron",
-        chapter=REGRESSION,
         also=("dense layer", "fully connected", "fc", "affine", "linear regression"),
         formula="y = x Wᵀ + b;  ∂L/∂x = g W,  ∂L/∂W = gᵀ x,  ∂L/∂b = Σ g",
         source="Legendre, 1805; Rosenblatt, 1958",
@@ -180,7 +175,6 @@ _ENTRIES = (
     Idea(
         name="sigmoid",
         title="the S-shaped activation, to 0..1",
-        chapter=REGRESSION,
         also=("logistic", "activation"),
         formula="σ(x) = 1/(1 + e⁻ˣ);  σ' = σ(1 − σ)",
         source="Verhulst, 1838; Rumelhart, Hinton and Williams, 1986",
@@ -191,7 +185,6 @@ _ENTRIES = (
     Idea(
         name="tanh",
         title="the S-shaped activation, to −1..1",
-        chapter=REGRESSION,
         also=("hyperbolic tangent", "activation"),
         formula="tanh x = 2σ(2x) − 1;  tanh' = 1 − tanh²",
         source="LeCun et al., Efficient backprop, 1998",
@@ -202,7 +195,6 @@ _ENTRIES = (
     Idea(
         name="relu",
         title="the activation that is on or off",
-        chapter=REGRESSION,
         also=("rectifier", "rectified linear unit", "activation"),
         formula="max(x, 0);  slope 1 where x > 0, else 0",
         source="Nair and Hinton, 2010",
@@ -213,7 +205,6 @@ _ENTRIES = (
     Idea(
         name="squared-loss",
         title="how far off a predicted value is",
-        chapter=REGRESSION,
         also=("mse", "l2 loss", "mean squared error", "loss"),
         formula="D2L: ½(ŷ − y)² each;  torch: mean of (ŷ − y)²",
         source="Legendre, 1805",
@@ -224,7 +215,6 @@ _ENTRIES = (
     Idea(
         name="softmax",
         title="logits into probabilities",
-        chapter=REGRESSION,
         also=("log softmax", "probabilities", "activation"),
         formula="p_k = exp(z_k) / Σ_j exp(z_j);  ∂L/∂z = p (g − Σ g p)",
         source="Bridle, 1990",
@@ -235,7 +225,6 @@ _ENTRIES = (
     Idea(
         name="cross-entropy",
         title="minus the logarithm of the true class's probability, with label smoothing",
-        chapter=REGRESSION,
         also=("log loss", "nll", "negative log likelihood", "label smoothing", "loss"),
         formula="L = −Σ_k q_k log p_k,  q = (1 − ε) onehot + ε/K;  ∂L/∂z = p − q",
         source="Shannon, 1948; Szegedy et al., 2016",
@@ -246,7 +235,6 @@ _ENTRIES = (
     Idea(
         name="dropout",
         title="set a random part to zero, so that no value is relied upon",
-        chapter=REGRESSION,
         also=("regularisation",),
         formula="y = m x,  m = 0 with probability p, else 1/(1 − p)",
         source="Hinton et al., 2012; Srivastava et al., 2014",
@@ -257,7 +245,6 @@ _ENTRIES = (
     Idea(
         name="mlp",
         title="the multilayer perceptron, and back-propagation through a list of layers",
-        chapter=REGRESSION,
         also=("perceptron", "multilayer perceptron", "backprop", "backpropagation", "back-propagation"),
         formula="y = f_n(… f_1(x));  the gradient goes back through f_n, …, f_1 in turn",
         source="Rumelhart, Hinton and Williams, 1986",
@@ -269,7 +256,6 @@ _ENTRIES = (
     Idea(
         name="five-steps",
         title="data, model, loss, optimiser, training: linear regression by hand",
-        chapter=REGRESSION,
         also=("training loop", "train", "linear regression"),
         formula="for each batch: ŷ = f(x), L(ŷ, y), g = ∂L/∂w, w ← w − ηg",
         source="Robbins and Monro, 1951",
@@ -280,7 +266,6 @@ _ENTRIES = (
     Idea(
         name="parameter-groups",
         title="weights with their own learning rates, changed by hand while training",
-        chapter=REGRESSION,
         also=("param groups", "optimizer", "optimiser", "weight decay"),
         formula="for each group: x ← x − η_group g",
         source="torch.optim",
@@ -288,11 +273,10 @@ _ENTRIES = (
         run=("torch.optim:Optimizer", "twofold.optim.groups:parameter_groups"),
         proof="optim:parameter_groups",
     ),
-    # Convolution
+    CONVOLUTION,
     Idea(
         name="cross-correlation",
         title="one kernel slid over one image; a kernel learned from data",
-        chapter=CONVOLUTION,
         also=("correlation", "kernel", "filter", "edge detection"),
         formula="y[r, c] = Σ_i Σ_j x[r + i, c + j] w[i, j]",
         source="Fukushima, 1980; LeCun et al., 1998",
@@ -303,7 +287,6 @@ _ENTRIES = (
     Idea(
         name="conv2d",
         title="convolution: channels, stride, padding on each side, dilation, groups",
-        chapter=CONVOLUTION,
         also=("convolution", "conv", "im2col", "unfold", "stride", "padding", "dilation", "groups", "depthwise"),
         formula="y = W X, X the windows as columns;  ∂L/∂W = G Xᵀ, ∂L/∂X = Wᵀ G;  side ⌊(n − d(k − 1) − 1 + p)/s⌋ + 1",
         source="LeCun et al., 1998; Chellapilla, Puri and Simard, 2006 (columns); Yu and Koltun, 2016 (dilation)",
@@ -316,7 +299,6 @@ _ENTRIES = (
     Idea(
         name="conv2d-pieces",
         title="the same convolution, in pieces that fit the cache",
-        chapter=CONVOLUTION,
         also=("blocking", "tiling", "cache"),
         formula="∂L/∂W = Σ over strips of G Xᵀ, X the columns of a few rows of the output",
         source="Lam, Rothberg and Wolf, The cache performance and optimizations of blocked algorithms, 1991",
@@ -328,7 +310,6 @@ _ENTRIES = (
     Idea(
         name="conv1x1",
         title="the 1x1 convolution is a dense layer over channels",
-        chapter=CONVOLUTION,
         also=("pointwise", "1x1", "network in network"),
         formula="y[:, r, c] = W x[:, r, c] + b",
         source="Lin, Chen and Yan, Network in network, 2014",
@@ -339,7 +320,6 @@ _ENTRIES = (
     Idea(
         name="receptive-field",
         title="how much of the image one output sees",
-        chapter=CONVOLUTION,
         also=("field of view",),
         formula="field ← field + d(k − 1) jump;  jump ← jump s",
         source="Luo et al., 2016",
@@ -350,7 +330,6 @@ _ENTRIES = (
     Idea(
         name="max-pool2d",
         title="the largest value of each window",
-        chapter=CONVOLUTION,
         also=("max pooling", "pooling", "pool"),
         formula="y[r, c] = max_{i, j} x[s r + i, s c + j];  the gradient goes to the first largest",
         source="Riesenhuber and Poggio, 1999",
@@ -361,7 +340,6 @@ _ENTRIES = (
     Idea(
         name="avg-pool2d",
         title="the mean of each window",
-        chapter=CONVOLUTION,
         also=("average pooling", "mean pooling", "pooling", "pool"),
         formula="y[r, c] = 1/k² Σ_{i, j} x[s r + i, s c + j]",
         source="LeCun et al., 1998",
@@ -372,7 +350,6 @@ _ENTRIES = (
     Idea(
         name="adaptive-avg-pool2d",
         title="the means of so many parts of the image; global average pooling",
-        chapter=CONVOLUTION,
         also=("adaptive", "adaptive pooling", "global average pooling", "gap", "pooling", "pool"),
         formula="y = A_h x A_wᵀ, each row of A the mean of one part;  ∂L/∂x = A_hᵀ g A_w",
         source="Lin, Chen and Yan, 2014; He et al., 2014",
@@ -380,11 +357,10 @@ _ENTRIES = (
         run=("torch.nn.functional:adaptive_avg_pool2d", "torch.nn:AdaptiveAvgPool2d"),
         proof="layers:adaptive_avg_pool2d",
     ),
-    # Networks
+    NETWORKS,
     Idea(
         name="lenet",
         title="the first convolution network, and training it by hand",
-        chapter=NETWORKS,
         also=("lenet-5", "cnn"),
         formula="conv 5×5 → σ → pool, twice; dense 120 → 84 → classes",
         source="LeCun, Bottou, Bengio and Haffner, 1998",
@@ -396,7 +372,6 @@ _ENTRIES = (
     Idea(
         name="batch-norm",
         title="batch normalisation, dense and convolutional",
-        chapter=NETWORKS,
         also=("batch normalisation", "batch normalization", "bn", "normalisation"),
         formula="y = γ (x − μ)/√(σ² + ε) + β;  ∂L/∂x = γ/σ (g − mean(g) − x̂ mean(g x̂))",
         source="Ioffe and Szegedy, 2015",
@@ -407,7 +382,6 @@ _ENTRIES = (
     Idea(
         name="local-response-norm",
         title="divide by the size of the neighbouring channels",
-        chapter=NETWORKS,
         also=("local response normalisation", "lrn", "alexnet", "normalisation"),
         formula="y = x / (k + α mean(x²))^β over the neighbouring channels",
         source="Krizhevsky, Sutskever and Hinton, 2012",
@@ -418,7 +392,6 @@ _ENTRIES = (
     Idea(
         name="resnet",
         title="residual blocks: ResNet-18 on from-scratch operations",
-        chapter=NETWORKS,
         also=("residual", "residual block", "skip connection", "shortcut"),
         formula="y = relu(x + F(x))",
         source="He, Zhang, Ren and Sun, 2016",
@@ -427,11 +400,10 @@ _ENTRIES = (
         run=("twofold.models.resnet:ResNet",),
         proof="networks:residual",
     ),
-    # Optimisation
+    OPTIMISATION,
     Idea(
         name="sgd",
         title="gradient descent, stochastic and in minibatches",
-        chapter=OPTIMISATION,
         also=("gradient descent", "stochastic gradient descent", "optimizer"),
         formula="x ← x − ηg",
         source="Cauchy, 1847; Robbins and Monro, 1951",
@@ -442,7 +414,6 @@ _ENTRIES = (
     Idea(
         name="momentum",
         title="a ball that keeps part of its speed",
-        chapter=OPTIMISATION,
         also=("heavy ball", "velocity", "optimizer"),
         formula="D2L: v ← γv + ηg, x ← x − v;  torch: v ← γv + g, x ← x − ηv",
         source="Polyak, 1964",
@@ -453,7 +424,6 @@ _ENTRIES = (
     Idea(
         name="nesterov",
         title="momentum that looks ahead",
-        chapter=OPTIMISATION,
         also=("nag", "accelerated gradient", "optimizer"),
         formula="v ← γv + g;  x ← x − η(g + γv)",
         source="Nesterov, 1983; Sutskever et al., 2013",
@@ -464,7 +434,6 @@ _ENTRIES = (
     Idea(
         name="adagrad",
         title="smaller steps where gradients have been large",
-        chapter=OPTIMISATION,
         also=("optimizer",),
         formula="s ← s + g²;  D2L: x ← x − ηg/√(s + ε);  torch: x ← x − ηg/(√s + ε)",
         source="Duchi, Hazan and Singer, 2011",
@@ -475,7 +444,6 @@ _ENTRIES = (
     Idea(
         name="rmsprop",
         title="smaller steps where gradients have been large lately",
-        chapter=OPTIMISATION,
         also=("optimizer",),
         formula="s ← γs + (1 − γ)g²;  D2L: x ← x − ηg/√(s + ε);  torch: x ← x − ηg/(√s + ε)",
         source="Tieleman and Hinton, 2012",
@@ -486,7 +454,6 @@ _ENTRIES = (
     Idea(
         name="adadelta",
         title="past steps stand in for the learning rate",
-        chapter=OPTIMISATION,
         also=("optimizer",),
         formula="s ← ρs + (1 − ρ)g²;  g′ = √((Δ + ε)/(s + ε)) g;  x ← x − g′;  Δ ← ρΔ + (1 − ρ)g′²",
         source="Zeiler, 2012",
@@ -497,7 +464,6 @@ _ENTRIES = (
     Idea(
         name="adam",
         title="momentum over RMSProp, both corrected for their start at zero",
-        chapter=OPTIMISATION,
         also=("optimizer",),
         formula="v ← β₁v + (1 − β₁)g;  s ← β₂s + (1 − β₂)g²;  x ← x − η v̂/(√ŝ + ε),  v̂ = v/(1 − β₁ᵗ), ŝ = s/(1 − β₂ᵗ)",
         source="Kingma and Ba, 2015",
@@ -508,7 +474,6 @@ _ENTRIES = (
     Idea(
         name="adamw",
         title="Adam with weight decay beside it",
-        chapter=OPTIMISATION,
         also=("weight decay", "decoupled weight decay", "optimizer"),
         formula="x ← (1 − ηλ)x, then Adam",
         source="Loshchilov and Hutter, 2019",
@@ -519,7 +484,6 @@ _ENTRIES = (
     Idea(
         name="schedules",
         title="how the learning rate moves",
-        chapter=OPTIMISATION,
         also=("schedule", "scheduler", "learning rate", "warmup", "cosine", "one-cycle"),
         formula="ηt^α;  ηα^t;  ηf^⌊t/T⌋;  up and down in a line;  up, then half a cosine",
         source="Robbins and Monro, 1951; Smith and Topin, 2018; Loshchilov and Hutter, 2017",
@@ -527,11 +491,10 @@ _ENTRIES = (
         run=("twofold.optim.schedule:Schedule", "twofold.optim.scheduler:ScheduleLR"),
         proof="optim:schedules",
     ),
-    # Vision
+    VISION,
     Idea(
         name="flip",
         title="mirror an image",
-        chapter=VISION,
         also=("mirror", "augmentation"),
         formula="y[r, c] = x[r, W − 1 − c]",
         source="Krizhevsky, Sutskever and Hinton, 2012",
@@ -542,7 +505,6 @@ _ENTRIES = (
     Idea(
         name="resized-crop",
         title="a random part of an image, brought to size",
-        chapter=VISION,
         also=("crop", "resize", "resizing", "bilinear", "antialias", "augmentation"),
         formula="y = A_h x A_wᵀ,  A[r, j] ∝ max(0, 1 − |(j + ½) − (r + ½)s| / max(1, s))",
         source="Szegedy et al., Going deeper with convolutions, 2015; Turkowski, 1990",
@@ -553,7 +515,6 @@ _ENTRIES = (
     Idea(
         name="brightness",
         title="lighter or darker",
-        chapter=VISION,
         also=("colour", "augmentation"),
         formula="y = f x",
         source="Haeberli and Voorhies, 1994; Howard, 2013",
@@ -564,7 +525,6 @@ _ENTRIES = (
     Idea(
         name="contrast",
         title="nearer to the mean grey, or further from it",
-        chapter=VISION,
         also=("colour", "augmentation"),
         formula="y = f x + (1 − f) μ_grey",
         source="Haeberli and Voorhies, 1994; Howard, 2013",
@@ -575,7 +535,6 @@ _ENTRIES = (
     Idea(
         name="saturation",
         title="nearer to grey, or further from it",
-        chapter=VISION,
         also=("colour", "grayscale", "augmentation"),
         formula="y = f x + (1 − f)(0.2989 R + 0.587 G + 0.114 B)",
         source="Haeberli and Voorhies, 1994; ITU-R BT.601, 1982",
@@ -586,7 +545,6 @@ _ENTRIES = (
     Idea(
         name="hue",
         title="rotate the colour wheel; all four colour changes in random order",
-        chapter=VISION,
         also=("colour", "hsv", "colour jitter", "augmentation"),
         formula="H ← (H + f) mod 1;  channel = V − V S max(0, min(k, 4 − k, 1))",
         source="Smith, 1978; Howard, 2013",
@@ -597,7 +555,6 @@ _ENTRIES = (
     Idea(
         name="normalize",
         title="pixels to mean 0 and standard deviation 1",
-        chapter=VISION,
         also=("normalise", "standardise", "mean and std", "transforms"),
         formula="y = (x/255 − μ) / σ",
         source="LeCun et al., Efficient backprop, 1998",
@@ -608,7 +565,6 @@ _ENTRIES = (
     Idea(
         name="box-forms",
         title="bounding boxes by their corners, or by centre and size",
-        chapter=VISION,
         also=("bounding box", "bbox", "boxes", "xyxy", "cxcywh", "box convert"),
         formula="c = (x₁ + x₂)/2,  w = x₂ − x₁",
         source="Girshick et al., 2014",
@@ -619,7 +575,6 @@ _ENTRIES = (
     Idea(
         name="anchors",
         title="boxes of several sizes and shapes at every position",
-        chapter=VISION,
         also=("anchor", "prior boxes", "default boxes", "ssd"),
         formula="w = s√r, h = s/√r;  (sᵢ, r₁) and (s₁, rⱼ): n + m − 1 a pixel",
         source="Ren et al., Faster R-CNN, 2015; Liu et al., SSD, 2016",
@@ -630,7 +585,6 @@ _ENTRIES = (
     Idea(
         name="iou",
         title="how much two boxes overlap",
-        chapter=VISION,
         also=("intersection over union", "jaccard", "overlap", "box iou"),
         formula="|A ∩ B| / (|A| + |B| − |A ∩ B|)",
         source="Jaccard, 1901; Everingham et al., 2010",
@@ -641,7 +595,6 @@ _ENTRIES = (
     Idea(
         name="match-anchors",
         title="which anchor answers for which object",
-        chapter=VISION,
         also=("match", "matching", "assignment", "ssd"),
         formula="repeat (a, t) ← argmax IoU over the free pairs;  then argmax_t IoU ≥ τ, else −1",
         source="Erhan et al., MultiBox, 2014; Liu et al., SSD, 2016",
@@ -652,7 +605,6 @@ _ENTRIES = (
     Idea(
         name="box-offsets",
         title="how an anchor must move and grow to become the object's box, and back",
-        chapter=VISION,
         also=("offsets", "box regression", "encode", "decode", "ssd"),
         formula="t = ((c − a)/a_w)/0.1,  log(w/a_w)/0.2",
         source="Girshick et al., 2014; Liu et al., SSD, 2016",
@@ -663,7 +615,6 @@ _ENTRIES = (
     Idea(
         name="nms",
         title="one box an object: non-maximum suppression",
-        chapter=VISION,
         also=("non-maximum suppression", "non maximum suppression", "suppression"),
         formula="keep argmax score, drop IoU > τ with it, repeat",
         source="Felzenszwalb et al., 2010",
@@ -673,4 +624,16 @@ _ENTRIES = (
     ),
 )
 
-IDEAS: dict[str, Idea] = {idea.name: idea for idea in _ENTRIES}
+
+def _by_name() -> dict[str, Idea]:
+    """Return the table by name, each idea with the chapter that stands before it."""
+    ideas, chapter = {}, ""
+    for entry in _ENTRIES:
+        if isinstance(entry, str):
+            chapter = entry
+        else:
+            ideas[entry.name] = replace(entry, chapter=chapter)
+    return ideas
+
+
+IDEAS: dict[str, Idea] = _by_name()

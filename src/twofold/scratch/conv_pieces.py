@@ -8,8 +8,11 @@ Two changes, neither of which changes the formula. Results differ from `conv.py`
   stay in the CPU's cache between being written and being multiplied (blocking: Lam, Rothberg and Wolf, "The cache
   performance and optimizations of blocked algorithms", 1991). The matrix ∂L/∂W is then a sum over the strips.
 
-What it buys, by `benchmarks/scratch.py` on two cores of an Intel Xeon (2 MiB of cache each), forward and backward
-together: see the table there. Networks in scratch form are trained with these two functions.
+What it buys: on one core of an Intel Xeon, a training step takes 0.78 of the CPU time that it takes with `conv.py` for
+LeNet (batch 128) and 0.86 for ResNet-18 (96 px, batch 32). A part of this is memory that need not be asked of the
+system anew; where freed memory is kept, as the command line does, it is 0.85 and 1.0. The 3x3 layer with 64 channels at
+24 px then needs 36 MiB instead of 96. Networks in scratch form are trained with these two functions;
+`benchmarks/scratch.py` measures both, layer by layer.
 """
 
 from __future__ import annotations

@@ -105,14 +105,10 @@ def _edges_flip() -> Iterator[Case]:
     yield _flip_case(_pixels(choose, 3, 5, 1), covers=("one column",))
 
 
-def _refused_flip() -> Iterator[Refusal]:
-    return _refusals(("a row of pixels", "vertical_flip", (_ROW,)))
-
-
 flip = Parity(
     draw=lambda choose: _flip_case(_draw_image(choose)),
     edges=_edges_flip,
-    refusals=_refused_flip,
+    refusals=lambda: _refusals(("a row of pixels", "vertical_flip", (_ROW,))),
     typical=lambda: _flip_case(_pixels(KeyedChoose("flip typical", 0), 3, 224, 224)),
 )
 
@@ -176,20 +172,16 @@ def _edges_resized_crop() -> Iterator[Case]:
     yield _case(whole, "crop", 8, 0, 2, 2, tolerance=_EXACT, covers=("beside the image",))
 
 
-def _refused_resized_crop() -> Iterator[Refusal]:
-    return _refusals(
+resized_crop = Parity(
+    draw=_draw_resized_crop,
+    edges=_edges_resized_crop,
+    refusals=lambda: _refusals(
         ("a row of pixels", "crop", (_ROW, 0, 0, 1, 1)),
         ("a flat image", "resize", (_ROW.view(2, 2), (1, 1))),
         ("a size of 0", "resize", (_IMAGE, (0, 3))),
         ("a shorter side of 0", "resize", (_IMAGE, 0)),
         ("a negative size", "resized_crop", (_IMAGE, 0, 0, 2, 2, (2, -2))),
-    )
-
-
-resized_crop = Parity(
-    draw=_draw_resized_crop,
-    edges=_edges_resized_crop,
-    refusals=_refused_resized_crop,
+    ),
     typical=lambda: _case(
         _pixels(KeyedChoose("resized_crop typical", 0), 3, 375, 500), "resized_crop", 30, 70, 310, 280, (224, 224)
     ),
@@ -219,14 +211,13 @@ def _factor_parity(name: str, tolerance: float, also: tuple[str, ...] = ()) -> P
         for factor in (0.0, 0.3, 2.5, 1000.0):
             yield _case(cube, name, factor, tolerance=tolerance, covers=("the whole colour cube",))
 
-    def refused() -> Iterator[Refusal]:
-        return _refusals(
-            ("a negative factor", name, (_IMAGE, -0.1)),
-            ("two channels", name, (_TWO_CHANNELS, 1.5)),
-            ("a row of pixels", name, (_ROW, 1.5)),
-        )
-
-    return Parity(draw, edges, refused, typical=lambda: _typical(name, 1.4, tolerance=tolerance))
+    wrong = ("a negative factor", _IMAGE, -0.1), ("two channels", _TWO_CHANNELS, 1.5), ("a row of pixels", _ROW, 1.5)
+    return Parity(
+        draw,
+        edges,
+        refusals=lambda: _refusals(*((what, name, tuple(arguments)) for what, *arguments in wrong)),
+        typical=lambda: _typical(name, 1.4, tolerance=tolerance),
+    )
 
 
 brightness = _factor_parity("adjust_brightness", _EXACT)
@@ -247,19 +238,15 @@ def _edges_hue() -> Iterator[Case]:
     yield _case(_pixels(choose, 3, 16, 16, (0, 255)), "adjust_hue", 1 / 6, covers=("the corners of the colour cube",))
 
 
-def _refused_hue() -> Iterator[Refusal]:
-    return _refusals(
+hue = Parity(
+    draw=lambda choose: _case(_draw_image(choose), "adjust_hue", choose.integer(-500, 500) / 1000),
+    edges=_edges_hue,
+    refusals=lambda: _refusals(
         ("a factor above 0.5", "adjust_hue", (_IMAGE, 0.51)),
         ("a factor below -0.5", "adjust_hue", (_IMAGE, -0.51)),
         ("two channels", "adjust_hue", (_TWO_CHANNELS, 0.1)),
         ("a row of pixels", "adjust_hue", (_ROW, 0.1)),
-    )
-
-
-hue = Parity(
-    draw=lambda choose: _case(_draw_image(choose), "adjust_hue", choose.integer(-500, 500) / 1000),
-    edges=_edges_hue,
-    refusals=_refused_hue,
+    ),
     typical=lambda: _typical("adjust_hue", 0.1),
 )
 
@@ -326,11 +313,9 @@ def _refused_normalize() -> Iterator[Refusal]:
     )
 
 
-def _typical_normalize() -> Case:
-    choose = KeyedChoose("normalize typical", 0)
-    return _prepare_case(choose, _pixels(choose, 3, 224, 224))
-
-
 normalize = Parity(
-    draw=_draw_normalize, edges=_edges_normalize, refusals=_refused_normalize, typical=_typical_normalize
+    draw=_draw_normalize,
+    edges=_edges_normalize,
+    refusals=_refused_normalize,
+    typical=lambda: _prepare_case(KeyedChoose("normalize", 0), _pixels(KeyedChoose("normalize", 1), 3, 224, 224)),
 )

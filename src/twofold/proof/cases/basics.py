@@ -184,18 +184,15 @@ def _draw_linear(choose: Choose) -> Case:
     return _linear_case(choose, batch, choose.integer(1, 6), choose.integer(1, 6))
 
 
-def _refused_linear() -> Iterator[Refusal]:
-    x, weight, bias = torch.zeros(2, 3), torch.zeros(4, 5), torch.zeros(4)
-    return refusals(linear.linear, functional.linear, {"features that differ": (x, weight, bias)})
-
-
 dense = Parity(
     draw=_draw_linear,
     edges=lambda: [
         _linear_case(KeyedChoose("linear", 0), (0,), 3, 2),
         _linear_case(KeyedChoose("linear", 1), (1,), 1, 1),
     ],
-    refusals=_refused_linear,
+    refusals=lambda: refusals(
+        linear.linear, functional.linear, {"features that differ": (torch.zeros(2, 3), torch.zeros(4, 5))}
+    ),
     typical=lambda: _linear_case(KeyedChoose("linear", 2), (256,), 784, 256),
 )
 

@@ -128,26 +128,19 @@ def _edges_iou() -> Iterator[Case]:
     yield _iou_case(torch.cat([unit, line, point]), torch.cat([unit, line, point]), covers=("boxes without area",))
 
 
-def _refused_iou() -> Iterator[Refusal]:
-    some = torch.ones(2, 4)
-    wrong = {
-        "three values a box": (torch.ones(2, 3), some),
-        "five values a box": (some, torch.ones(2, 5)),
-        "three values on both sides": (torch.ones(2, 3), torch.ones(2, 3)),
-    }
-    return refusals(boxes.iou, ops.box_iou, wrong)
-
-
-def _typical_iou() -> Case:
-    choose = KeyedChoose("iou typical", 0)
-    return _iou_case(_boxes(choose, 8732), _boxes(choose, 20))
-
-
 iou = Parity(
     draw=lambda choose: _iou_case(_draw_boxes(choose, 6), _draw_boxes(choose, 6)),
     edges=_edges_iou,
-    refusals=_refused_iou,
-    typical=_typical_iou,
+    refusals=lambda: refusals(
+        boxes.iou,
+        ops.box_iou,
+        {
+            "three values a box": (torch.ones(2, 3), torch.ones(2, 4)),
+            "five values a box": (torch.ones(2, 4), torch.ones(2, 5)),
+            "three values on both sides": (torch.ones(2, 3), torch.ones(2, 3)),
+        },
+    ),
+    typical=lambda: _iou_case(_boxes(KeyedChoose("iou", 0), 8732), _boxes(KeyedChoose("iou", 1), 20)),
 )
 
 
@@ -256,14 +249,16 @@ def _refused_anchors() -> Iterator[Refusal]:
     )
 
 
-def _typical_anchors() -> Case:
-    # SSD300: 8732 anchors.
-    maps = [(side, side) for side in (38, 19, 10, 5, 3, 1)]
-    ratios = [[2.0], [2.0, 3.0], [2.0, 3.0], [2.0, 3.0], [2.0], [2.0]]
-    return _anchors_case(maps, [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05], ratios)
-
-
-anchors = Parity(draw=_draw_anchors, edges=_edges_anchors, refusals=_refused_anchors, typical=_typical_anchors)
+anchors = Parity(
+    draw=_draw_anchors,
+    edges=_edges_anchors,
+    refusals=_refused_anchors,
+    typical=lambda: _anchors_case(  # SSD300: 8732 anchors
+        [(side, side) for side in (38, 19, 10, 5, 3, 1)],
+        [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05],
+        [[2.0], [2.0, 3.0], [2.0, 3.0], [2.0, 3.0], [2.0], [2.0]],
+    ),
+)
 
 
 # Matching
@@ -308,10 +303,6 @@ def _match_case(anchors: Tensor, truth: Tensor, threshold: float, covers: tuple[
     )
 
 
-def _draw_match(choose: Choose) -> Case:
-    return _match_case(_draw_boxes(choose, 12), _draw_boxes(choose, 5), pick(choose, _THRESHOLDS))
-
-
 def _edges_match() -> Iterator[Case]:
     choose = KeyedChoose("match edges", 0)
     none, some = torch.zeros(0, 4).double(), _boxes(choose, 8)
@@ -332,21 +323,19 @@ def _edges_match() -> Iterator[Case]:
     yield _match_case(row, row[:1], 0.7, covers=("an overlap of just the threshold",))
 
 
-def _refused_match() -> Iterator[Refusal]:
-    some = torch.ones(2, 4)
-    wrong = {
-        "three values an anchor": (torch.ones(2, 3), some),
-        "five values a true box": (some, torch.ones(2, 5)),
-    }
-    return refusals(boxes.match, lambda anchors, truth: SSDMatcher(0.5)(ops.box_iou(truth, anchors)), wrong)
-
-
-def _typical_match() -> Case:
-    choose = KeyedChoose("match typical", 0)
-    return _match_case(_boxes(choose, 8732), _boxes(choose, 20), 0.5)
-
-
-match_anchors = Parity(draw=_draw_match, edges=_edges_match, refusals=_refused_match, typical=_typical_match)
+match_anchors = Parity(
+    draw=lambda choose: _match_case(_draw_boxes(choose, 12), _draw_boxes(choose, 5), pick(choose, _THRESHOLDS)),
+    edges=_edges_match,
+    refusals=lambda: refusals(
+        boxes.match,
+        lambda anchors, truth: SSDMatcher(0.5)(ops.box_iou(truth, anchors)),
+        {
+            "three values an anchor": (torch.ones(2, 3), torch.ones(2, 4)),
+            "five values a true box": (torch.ones(2, 4), torch.ones(2, 5)),
+        },
+    ),
+    typical=lambda: _match_case(_boxes(KeyedChoose("match", 0), 8732), _boxes(KeyedChoose("match", 1), 20), 0.5),
+)
 
 
 # Offsets
@@ -405,13 +394,15 @@ def _refused_box_offsets() -> Iterator[Refusal]:
     yield from refusals(boxes.apply_offsets, lambda anchors, change: coder.decode_single(change, anchors), wrong)
 
 
-def _typical_box_offsets() -> Case:
-    choose = KeyedChoose("box_offsets typical", 0)
-    return _box_offsets_case(choose, _boxes(choose, 8732, least=0.2), _boxes(choose, 8732, least=0.2))
-
-
 box_offsets = Parity(
-    draw=_draw_box_offsets, edges=_edges_box_offsets, refusals=_refused_box_offsets, typical=_typical_box_offsets
+    draw=_draw_box_offsets,
+    edges=_edges_box_offsets,
+    refusals=_refused_box_offsets,
+    typical=lambda: _box_offsets_case(
+        KeyedChoose("offsets", 0),
+        _boxes(KeyedChoose("offsets", 1), 8732, least=0.2),
+        _boxes(KeyedChoose("offsets", 2), 8732, least=0.2),
+    ),
 )
 
 
@@ -456,16 +447,6 @@ def _edges_nms() -> Iterator[Case]:
     yield _nms_case(chain, scores, 0.5, covers=("a dropped box drops none",))
 
 
-def _refused_nms() -> Iterator[Refusal]:
-    wrong = {
-        "three values a box": (torch.ones(2, 3), torch.ones(2)),
-        "a single box": (torch.ones(4), torch.ones(1)),
-        "more scores than boxes": (torch.ones(2, 4), torch.ones(3)),
-        "scores in a column": (torch.ones(2, 4), torch.ones(2, 1)),
-    }
-    return refusals(partial(boxes.nms, threshold=0.5), partial(ops.nms, iou_threshold=0.5), wrong)
-
-
 def _typical_nms() -> Case:
     choose = KeyedChoose("nms typical", 0)
     things, noise = _boxes(choose, 50), 0.02 * normal(choose, 2000, 4)
@@ -473,4 +454,18 @@ def _typical_nms() -> Case:
     return _nms_case(found, normal(choose, 2000), 0.45)
 
 
-nms = Parity(draw=_draw_nms, edges=_edges_nms, refusals=_refused_nms, typical=_typical_nms)
+nms = Parity(
+    draw=_draw_nms,
+    edges=_edges_nms,
+    refusals=lambda: refusals(
+        partial(boxes.nms, threshold=0.5),
+        partial(ops.nms, iou_threshold=0.5),
+        {
+            "three values a box": (torch.ones(2, 3), torch.ones(2)),
+            "a single box": (torch.ones(4), torch.ones(1)),
+            "more scores than boxes": (torch.ones(2, 4), torch.ones(3)),
+            "scores in a column": (torch.ones(2, 4), torch.ones(2, 1)),
+        },
+    ),
+    typical=_typical_nms,
+)

@@ -159,16 +159,14 @@ def _draw_cross_correlation(choose: Choose) -> Case:
     )
 
 
-def _refused_cross_correlation() -> Iterator[Refusal]:
-    small, kernel = torch.zeros(2, 2), torch.zeros(3, 3)
-    yield Refusal(
-        "a kernel larger than the input",
-        lambda: conv.cross_correlation(small, kernel),
-        lambda: functional.conv2d(small[None, None], kernel[None, None]),
-    )
-
-
-cross_correlation = Parity(draw=_draw_cross_correlation, refusals=_refused_cross_correlation)
+cross_correlation = Parity(
+    draw=_draw_cross_correlation,
+    refusals=lambda: refusals(
+        conv.cross_correlation,
+        lambda x, kernel: functional.conv2d(x[None, None], kernel[None, None]),
+        {"a kernel larger than the input": (torch.zeros(2, 2), torch.zeros(3, 3))},
+    ),
+)
 
 
 def _draw_conv1x1(choose: Choose) -> Case:
@@ -192,16 +190,14 @@ def _draw_conv1x1(choose: Choose) -> Case:
     )
 
 
-def _refused_conv1x1() -> Iterator[Refusal]:
-    x, weight = torch.zeros(1, 3, 2, 2), torch.zeros(5, 4)
-    yield Refusal(
-        "channels that differ",
-        lambda: conv.conv1x1(x, weight),
-        lambda: functional.linear(x.permute(0, 2, 3, 1), weight),
-    )
-
-
-conv1x1 = Parity(draw=_draw_conv1x1, refusals=_refused_conv1x1)
+conv1x1 = Parity(
+    draw=_draw_conv1x1,
+    refusals=lambda: refusals(
+        conv.conv1x1,
+        lambda x, weight: functional.linear(x.permute(0, 2, 3, 1), weight),
+        {"channels that differ": (torch.zeros(1, 3, 2, 2), torch.zeros(5, 4))},
+    ),
+)
 
 
 def _draw_receptive_field(choose: Choose) -> Case:

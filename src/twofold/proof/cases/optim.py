@@ -7,7 +7,8 @@ used.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,30 +28,23 @@ def _moving(lr: float, step: int) -> float:
     return lr if step < _STEPS // 2 else lr / 4
 
 
-def _rule_case(
-    x: Tensor,
-    grads: Tensor,
-    *,
-    rule: str,
-    lr: float,
-    settings: dict[str, Any],
-    fast: Callable[[Tensor], torch.optim.Optimizer],
-    before: Callable[[torch.optim.Optimizer, Tensor, int], None] | None = None,
-    covers: tuple[str, ...] = (),
-) -> Case:
-    """Return a case of one rule over several steps, the learning rate changing half way.
+@dataclass(frozen=True)
+class _Drawn:
+    """A rule's learning rate and settings, and torch's optimiser for a parameter.
 
-    Args:
-        x: where to start.
-        grads: the gradient of each step.
-        rule: a name of `optim.RULES`.
-        lr: learning rate.
-        settings: the rule's other arguments, the same in both of our forms.
-        fast: torch's optimiser for a parameter.
-        before: changes torch's optimiser and gradient before a step, for an identity; sets the learning rate if left
-            out.
-        covers: what the case shows.
+    Where the conventions differ, `before` changes torch's optimiser and gradient before each step so that both are
+    equal; it then sets the learning rate too.
     """
+
+    lr: float
+    settings: dict[str, Any]
+    fast: Callable[[Tensor], torch.optim.Optimizer]
+    before: Callable[[torch.optim.Optimizer, Tensor, int], None] | None = None
+    covers: tuple[str, ...] = ()
+
+
+def _rule_case(rule: str, drawn: _Drawn, x: Tensor, grads: Tensor, covers: tuple[str, ...] = ()) -> Case:
+    """Return a case of one rule: start `x`, a step for each of `grads`, the learning rate changing half way."""
 
     def read(x: Tensor, grads: Tensor) -> Results:
         update, kept = optim.RULES[rule]
@@ -59,184 +53,140 @@ def _rule_case(
         state = [torch.zeros_like(x) for _ in kept]
         for step, grad in enumerate(grads):
             counted = {"step": step + 1} if rule in optim.COUNTING else {}
-            update(x, grad, *state, lr=_moving(lr, step), **settings, **counted)
+            update(x, grad, *state, lr=_moving(drawn.lr, step), **drawn.settings, **counted)
         return {"update x": x, "update x by torch": x}
 
     def run(x: Tensor, grads: Tensor) -> Results:
-        ours = torch.nn.Parameter(x.clone())
-        own = rules.create_optimizer(rule, [ours], lr=lr, **settings)
-        for step, grad in enumerate(grads):
-            ours.grad = grad.clone()
-            own.param_groups[0]["lr"] = _moving(lr, step)
-            own.step()
-        return {"update x": ours.detach(), "update x by torch": by_torch(x, grads)}
+        def own(parameter: Tensor) -> torch.optim.Optimizer:
+            return rules.create_optimizer(rule, [parameter], lr=drawn.lr, **drawn.settings)
 
-    def by_torch(x: Tensor, grads: Tensor) -> Tensor:
+        return {
+            "update x": stepped(own, None, x.clone(), grads),
+            "update x by torch": stepped(drawn.fast, drawn.before, x, grads),
+        }
+
+    def stepped(build: Any, before: Any, x: Tensor, grads: Tensor) -> Tensor:
         parameter = torch.nn.Parameter(x)
-        optimizer = fast(parameter)
+        optimizer = build(parameter)
         for step, grad in enumerate(grads):
             parameter.grad = grad.clone()
             if before is None:
-                optimizer.param_groups[0]["lr"] = _moving(lr, step)
+                optimizer.param_groups[0]["lr"] = _moving(drawn.lr, step)
             else:
                 before(optimizer, parameter, step)
             optimizer.step()
         return parameter.detach()
 
-    return Case({"x": x, "grads": grads}, read, run, covers=("changing learning rate", *covers))
+    return Case({"x": x, "grads": grads}, read, run, covers=("changing learning rate", *covers, *drawn.covers))
 
 
-def _rule(rule: str, build: Callable[[Choose], dict[str, Any]], refusals: tuple[Refusal, ...] = ()) -> Parity:
+def _rule(rule: str, build: Callable[[Choose], _Drawn]) -> Parity:
     """Return the parity of a rule; `build` chooses settings and torch's counterpart."""
 
     def draw(choose: Choose) -> Case:
         shape = choose.integer(0, 4), choose.integer(1, 4)
         covers = ("no elements",) if 0 in shape else ()
-        chosen = build(choose)
-        covers = (*covers, *chosen.pop("covers", ()))
-        return _rule_case(normal(choose, *shape), normal(choose, _STEPS, *shape), rule=rule, covers=covers, **chosen)
+        drawn = build(choose)
+        return _rule_case(rule, drawn, normal(choose, *shape), normal(choose, _STEPS, *shape), covers)
 
     def typical() -> Case:
         choose = KeyedChoose(rule, 0)
-        chosen = build(KeyedChoose(rule, 1))
-        chosen.pop("covers", None)
-        return _rule_case(normal(choose, 1_000_000), normal(choose, 2, 1_000_000), rule=rule, **chosen)
+        return _rule_case(rule, build(KeyedChoose(rule, 1)), normal(choose, 1_000_000), normal(choose, 2, 1_000_000))
 
-    return Parity(draw=draw, typical=typical, refusals=lambda: refusals)
+    def refused() -> Iterator[Refusal]:
+        if rule in ("momentum", "adagrad", "rmsprop"):
+            x = torch.zeros(1)
+            wrong: dict[str, Any] = {"lr": 0.1, "convention": "other"}
+            yield Refusal(
+                "an unknown convention",
+                lambda: getattr(optim, rule)(x, x, x.clone(), **wrong),
+                lambda: rules.create_optimizer(rule, [torch.nn.Parameter(x)], **wrong),
+            )
+
+    return Parity(draw=draw, typical=typical, refusals=refused)
 
 
 def _lr(choose: Choose) -> float:
     return pick(choose, (0.1, 0.01, 0.5))
 
 
-def _sgd(choose: Choose) -> dict[str, Any]:
+_TORCH, _D2L = ("torch's convention",), ("D2L's convention",)
+
+
+def _sgd(choose: Choose) -> _Drawn:
     lr = _lr(choose)
-    return {"lr": lr, "settings": {}, "fast": lambda p: torch.optim.SGD([p], lr=lr)}
+    return _Drawn(lr, {}, lambda p: torch.optim.SGD([p], lr=lr))
 
 
-def _momentum(choose: Choose) -> dict[str, Any]:
+def _momentum(choose: Choose) -> _Drawn:
     lr, gamma = _lr(choose), pick(choose, (0.9, 0.5, 0.0))
     if choose.integer(0, 1) == 0:
-        return {
-            "lr": lr,
-            "settings": {"momentum": gamma, "convention": "torch"},
-            "fast": lambda p: torch.optim.SGD([p], lr=lr, momentum=gamma),
-            "covers": ("torch's convention",),
-        }
+        settings = {"momentum": gamma, "convention": "torch"}
+        return _Drawn(lr, settings, lambda p: torch.optim.SGD([p], lr=lr, momentum=gamma), covers=_TORCH)
 
     def scale(_: torch.optim.Optimizer, parameter: Tensor, step: int) -> None:
         # v ← γv + ηg, x ← x − v is torch's rule at a learning rate of 1 for the gradient ηg.
         assert parameter.grad is not None
         parameter.grad *= _moving(lr, step)
 
-    return {
-        "lr": lr,
-        "settings": {"momentum": gamma, "convention": "d2l"},
-        "fast": lambda p: torch.optim.SGD([p], lr=1.0, momentum=gamma),
-        "before": scale,
-        "covers": ("D2L's convention",),
-    }
+    settings = {"momentum": gamma, "convention": "d2l"}
+    return _Drawn(lr, settings, lambda p: torch.optim.SGD([p], lr=1.0, momentum=gamma), scale, _D2L)
 
 
-def _nesterov(choose: Choose) -> dict[str, Any]:
+def _nesterov(choose: Choose) -> _Drawn:
     lr, gamma = _lr(choose), pick(choose, (0.9, 0.5))
-    return {
-        "lr": lr,
-        "settings": {"momentum": gamma},
-        "fast": lambda p: torch.optim.SGD([p], lr=lr, momentum=gamma, nesterov=True),
-    }
+    return _Drawn(lr, {"momentum": gamma}, lambda p: torch.optim.SGD([p], lr=lr, momentum=gamma, nesterov=True))
 
 
-def _adagrad(choose: Choose) -> dict[str, Any]:
+def _adagrad(choose: Choose) -> _Drawn:
     lr, eps = _lr(choose), pick(choose, (1e-6, 1e-2))
     if choose.integer(0, 1) == 0:
-        return {
-            "lr": lr,
-            "settings": {"eps": eps, "convention": "torch"},
-            "fast": lambda p: torch.optim.Adagrad([p], lr=lr, eps=eps),
-            "covers": ("torch's convention",),
-        }
-    return {
-        "lr": lr,
-        "settings": {"eps": eps, "convention": "d2l"},
-        # √(s + ε): a sum that starts at ε instead of 0, and nothing added to the root.
-        "fast": lambda p: torch.optim.Adagrad([p], lr=lr, eps=0.0, initial_accumulator_value=eps),
-        "covers": ("D2L's convention",),
-    }
+        settings = {"eps": eps, "convention": "torch"}
+        return _Drawn(lr, settings, lambda p: torch.optim.Adagrad([p], lr=lr, eps=eps), covers=_TORCH)
+
+    # √(s + ε): a sum that starts at ε instead of 0, and nothing added to the root.
+    def fast(parameter: Tensor) -> torch.optim.Optimizer:
+        return torch.optim.Adagrad([parameter], lr=lr, eps=0.0, initial_accumulator_value=eps)
+
+    return _Drawn(lr, {"eps": eps, "convention": "d2l"}, fast, covers=_D2L)
 
 
-def _rmsprop(choose: Choose) -> dict[str, Any]:
+def _rmsprop(choose: Choose) -> _Drawn:
     lr, gamma, eps = _lr(choose), pick(choose, (0.9, 0.99, 0.5)), pick(choose, (1e-6, 1e-2))
     if choose.integer(0, 1) == 0:
-        return {
-            "lr": lr,
-            "settings": {"gamma": gamma, "eps": eps, "convention": "torch"},
-            "fast": lambda p: torch.optim.RMSprop([p], lr=lr, alpha=gamma, eps=eps),
-            "covers": ("torch's convention",),
-        }
+        settings = {"gamma": gamma, "eps": eps, "convention": "torch"}
+        return _Drawn(lr, settings, lambda p: torch.optim.RMSprop([p], lr=lr, alpha=gamma, eps=eps), covers=_TORCH)
 
     def forget(optimizer: torch.optim.Optimizer, parameter: Tensor, step: int) -> None:
-        # AdaDelta steps by √(Δ + ε)/√(s + ε) · g. With Δ forgotten each time that is √ε/√(s + ε) · g: RMSProp with ε
+        # AdaDelta steps by √(Δ + ε)/√(s + ε) · g. With Δ set to 0 each time that is √ε/√(s + ε) · g: RMSProp with ε
         # inside the root, at a learning rate of η/√ε.
         optimizer.param_groups[0]["lr"] = _moving(lr, step) / math.sqrt(eps)
         if "acc_delta" in optimizer.state[parameter]:
             optimizer.state[parameter]["acc_delta"].zero_()
 
-    return {
-        "lr": lr,
-        "settings": {"gamma": gamma, "eps": eps, "convention": "d2l"},
-        "fast": lambda p: torch.optim.Adadelta([p], lr=lr, rho=gamma, eps=eps),
-        "before": forget,
-        "covers": ("D2L's convention",),
-    }
+    settings = {"gamma": gamma, "eps": eps, "convention": "d2l"}
+    return _Drawn(lr, settings, lambda p: torch.optim.Adadelta([p], lr=lr, rho=gamma, eps=eps), forget, _D2L)
 
 
-def _adadelta(choose: Choose) -> dict[str, Any]:
+def _adadelta(choose: Choose) -> _Drawn:
     lr, rho, eps = pick(choose, (1.0, 0.5)), pick(choose, (0.9, 0.5)), pick(choose, (1e-6, 1e-3))
-    return {
-        "lr": lr,
-        "settings": {"rho": rho, "eps": eps},
-        "fast": lambda p: torch.optim.Adadelta([p], lr=lr, rho=rho, eps=eps),
-    }
+    return _Drawn(lr, {"rho": rho, "eps": eps}, lambda p: torch.optim.Adadelta([p], lr=lr, rho=rho, eps=eps))
 
 
-def _adam(choose: Choose) -> dict[str, Any]:
+def _adam(choose: Choose) -> _Drawn:
     lr, betas, eps = _lr(choose), pick(choose, ((0.9, 0.999), (0.5, 0.9), (0.0, 0.99))), pick(choose, (1e-8, 1e-3))
-    return {
-        "lr": lr,
-        "settings": {"beta1": betas[0], "beta2": betas[1], "eps": eps},
-        "fast": lambda p: torch.optim.Adam([p], lr=lr, betas=betas, eps=eps),
-    }
+    settings = {"beta1": betas[0], "beta2": betas[1], "eps": eps}
+    return _Drawn(lr, settings, lambda p: torch.optim.Adam([p], lr=lr, betas=betas, eps=eps))
 
 
-def _adamw(choose: Choose) -> dict[str, Any]:
+def _adamw(choose: Choose) -> _Drawn:
     lr, decay = _lr(choose), pick(choose, (0.01, 0.5, 0.0))
-    return {
-        "lr": lr,
-        "settings": {"weight_decay": decay},
-        "fast": lambda p: torch.optim.AdamW([p], lr=lr, weight_decay=decay),
-    }
+    return _Drawn(lr, {"weight_decay": decay}, lambda p: torch.optim.AdamW([p], lr=lr, weight_decay=decay))
 
 
-def _unknown_convention(rule: Callable[..., None]) -> tuple[Refusal, ...]:
-    x = torch.zeros(1)
-    return (
-        Refusal(
-            "an unknown convention",
-            lambda: rule(x, x, x.clone(), lr=0.1, convention="other"),
-            lambda: rules.create_optimizer(rule.__name__, [torch.nn.Parameter(x)], lr=0.1, convention="other"),
-        ),
-    )
-
-
-sgd = _rule("sgd", _sgd)
-momentum = _rule("momentum", _momentum, _unknown_convention(optim.momentum))
-nesterov = _rule("nesterov", _nesterov)
-adagrad = _rule("adagrad", _adagrad, _unknown_convention(optim.adagrad))
-rmsprop = _rule("rmsprop", _rmsprop, _unknown_convention(optim.rmsprop))
-adadelta = _rule("adadelta", _adadelta)
-adam = _rule("adam", _adam)
-adamw = _rule("adamw", _adamw)
+sgd, momentum, nesterov = _rule("sgd", _sgd), _rule("momentum", _momentum), _rule("nesterov", _nesterov)
+adagrad, rmsprop, adadelta = _rule("adagrad", _adagrad), _rule("rmsprop", _rmsprop), _rule("adadelta", _adadelta)
+adam, adamw = _rule("adam", _adam), _rule("adamw", _adamw)
 
 
 def _draw_groups(choose: Choose) -> Case:
@@ -311,17 +261,15 @@ def _draw_schedule(choose: Choose) -> Case:
         return {"value": rates, "value by torch": rates}
 
     def by_hand(t: int) -> float:
-        if name == "exponential":
-            return schedule.exponential(lr, factor, t)
-        if name == "step":
-            return schedule.step(lr, factor, period, t)
-        if name == "power":
-            return schedule.power(lr, -factor, t + 1)
-        if name == "cosine":
-            return schedule.warmup_cosine(lr, t / steps, warmup=0.0, final_lr=0.0)
-        if name == "one-cycle":
-            return schedule.one_cycle(lr, t / steps, warmup=warmup, final_lr=final)
-        return schedule.warmup_cosine(lr, t / steps, warmup=warmup, final_lr=final)
+        forms: dict[str, Callable[[], float]] = {
+            "exponential": lambda: schedule.exponential(lr, factor, t),
+            "step": lambda: schedule.step(lr, factor, period, t),
+            "power": lambda: schedule.power(lr, -factor, t + 1),
+            "cosine": lambda: schedule.warmup_cosine(lr, t / steps, warmup=0.0, final_lr=0.0),
+            "one-cycle": lambda: schedule.one_cycle(lr, t / steps, warmup=warmup, final_lr=final),
+            "warmup-cosine": lambda: schedule.warmup_cosine(lr, t / steps, warmup=warmup, final_lr=final),
+        }
+        return forms[name]()
 
     def run() -> Results:
         shapes: dict[str, dict[str, Any]] = {
