@@ -26,7 +26,7 @@ _SECONDS = {"unbiased": 3, "variance": 7, "step-size": 2, "memory": 1}
 class ClaimsArguments:
     """Measure what theory says of stochastic gradients, step sizes and momentum, and compare.
 
-    Takes a real network on the embedded images and the optimisers that train it. Exits with 1 if a claim fails.
+    On a network, the embedded images and the optimisers that training uses. Exits with 1 if a claim fails.
     """
 
     names: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = dataclasses.field(

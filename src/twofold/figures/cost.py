@@ -1,4 +1,4 @@
-"""What the abstraction costs, as a figure."""
+"""Time and memory of both forms of each idea, as a figure."""
 
 from __future__ import annotations
 

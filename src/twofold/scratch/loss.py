@@ -4,7 +4,7 @@
 cancels in the gradient). torch's `mse_loss` leaves out the ½ and takes the mean. Both are here.
 
 **Softmax and cross-entropy** for a class to predict. The network gives one *logit* a class, any real value; softmax
-turns them into probabilities, and the loss is how surprised these are by the true class:
+turns them into probabilities, and the loss is minus the logarithm of the true class's probability:
 
     p_k = exp(z_k) / Σ_j exp(z_j),    L = −log p_label
 

@@ -1,7 +1,7 @@
 """Networks: layers in a row, forward from first to last, backward from last to first.
 
 A network is a function of functions, y = f₃(f₂(f₁(x))). The chain rule gives its gradient: start with that of the loss
-in y, and hand it back through each layer in turn. This is back-propagation (Rumelhart, Hinton and Williams, "Learning
+in y, and pass it back through each layer in turn. This is back-propagation (Rumelhart, Hinton and Williams, "Learning
 representations by back-propagating errors", 1986). Each layer has three things:
 
 - `forward(x)`: its output; it keeps what backward is going to need;

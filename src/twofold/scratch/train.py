@@ -1,8 +1,8 @@
 """The five steps of training, twice: data, model, loss, optimiser, training.
 
 Every training run of every network is these five steps. First the smallest case, a straight line through made-up
-points, with the gradients in plain sight; then LeNet on images, where the only news is that a network hands the
-gradient back through its layers by itself.
+points, with the gradients in plain sight; then LeNet on images, where the only difference is that the network
+carries the gradient back through its layers by itself.
 
     python -m twofold.scratch.train        # the straight line
 """
