@@ -3,11 +3,11 @@
 Parameters of LeNet, ResNet-18 and VGG-11 with gradients as they come from training. Torch's optimiser runs as a loop
 (`foreach=False`), over lists (`foreach=True`), fused where it has a kernel, and compiled (`torch.compile` of its step;
 leave it out with `--no-compiled`: it takes minutes). Ours runs as it is and, for the rules that take it, with
-`compile=True`. All forms take turns, a step each; the median step counts. All share weights and gradients, each has its
+`compile=True`. All forms take turns, a step each; the median step counts. All share weights and gradients; each has its
 own state.
 
-Beside it the memory that a step must move at the least (each array of weights, gradients and state read once, written
-once where it changes), as a share of the bandwidth measured in the same run.
+Beside it, as a share of the bandwidth measured in the same run: the least memory that a step must move (each array of
+weights, gradients and state read once, written once where it changes).
 
     python benchmarks/optim.py                          # ten minutes on two cores
     python benchmarks/optim.py resnet18 --no-compiled --rules rmsprop adadelta
@@ -27,7 +27,7 @@ from torch import nn
 
 from common import print_conditions, spread
 from twofold.models import create_model
-from twofold.optim.rules import OPTIMIZERS, create_optimizer
+from twofold.optim import OPTIMIZERS, create_optimizer
 
 NETWORKS = ("lenet", "resnet18", "vgg11")
 # Torch's class and settings, what ours is called with, arrays moved in a step, and the goal: how many times torch's
@@ -73,7 +73,7 @@ def forms(rule: str, own: list[nn.Parameter], *, compiled: bool) -> dict[str, Ca
 
 
 def alternate(steps: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Return the milliseconds of each step; the first two of each form, which make state and compile, do not count."""
+    """Return the milliseconds of each step; without the first two of each form, which make state and compile."""
     taken: dict[str, list[float]] = {name: [] for name in steps}
     for repeat in range(repeats + 2):
         for name, step in steps.items():
@@ -84,15 +84,15 @@ def alternate(steps: dict[str, Callable[[], Any]], repeats: int) -> dict[str, li
     return taken
 
 
-def bandwidth(numbers: int) -> float:
-    """Return GB/s of adding one array to another in place, which is what a step does, of 4-byte numbers."""
-    a, b = torch.ones(numbers), torch.ones(numbers)
+def bandwidth(num_elements: int) -> float:
+    """Return GB/s of adding one float32 array to another in place, which is what a step of SGD does."""
+    a, b = torch.ones(num_elements), torch.ones(num_elements)
     seconds = []
     for _ in range(11):
         start = time.perf_counter()
         a.add_(b)
         seconds.append(time.perf_counter() - start)
-    return 12 * numbers / statistics.median(seconds[1:]) / 1e9
+    return 12 * num_elements / statistics.median(seconds[1:]) / 1e9
 
 
 def main() -> None:

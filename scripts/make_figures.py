@@ -1,10 +1,10 @@
-"""Make the figures of the chapter on optimisation anew: one SVG each, into docs/pictures/optimisation.
+"""Draw the figures of the chapter on optimisation again: one SVG each, into docs/pictures/optimisation.
 
     python scripts/make_figures.py                          # all of them; `make figures` does this
     python scripts/make_figures.py momentum adam --output FOLDER
 
-Figures of traces come out the same to the byte with the same matplotlib. That of the minibatch study (batch-sizes) does
-not: it shows times, measured on this machine, so make it where nothing else runs.
+Figures of traces are the same to the byte with the same matplotlib. That of the minibatch study (batch-sizes) is not: it
+shows times, measured on this machine, so make it where nothing else runs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(WRITERS)}; all if left out")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="folder to write to")
-    parser.add_argument("--format", choices=("svg", "png", "pdf"), default="svg", help="kind of picture")
+    parser.add_argument("--format", choices=("svg", "png", "pdf"), default="svg", help="format of the files")
     arguments = parser.parse_args()
     try:
         names = [check_known("figure", name, WRITERS) for name in arguments.names] or list(WRITERS)

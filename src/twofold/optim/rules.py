@@ -89,9 +89,12 @@ class Rule(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for index, group in enumerate(self.param_groups):
-            columns = self._columns(index, group)
-            if columns[0] and not (group.get("compile") and self._update_compiled(columns, group)):
+        work = [(self._columns(index, group), group) for index, group in enumerate(self.param_groups)]
+        work = [(columns, group) for columns, group in work if columns[0]]
+        compiled_groups = [(columns, group) for columns, group in work if group.get("compile")]
+        is_done = bool(compiled_groups) and self._update_compiled(compiled_groups)
+        for columns, group in work:
+            if not (is_done and group.get("compile")):
                 self._update(columns, group)
         return loss
 
@@ -127,19 +130,20 @@ class Rule(torch.optim.Optimizer):
         """Update the parameters in place."""
         raise NotImplementedError
 
-    def _update_compiled(self, columns: Columns, group: dict[str, Any]) -> bool:
+    def _update_compiled(self, work: list[tuple[Columns, dict[str, Any]]]) -> bool:
         """Carry out the readable form compiled; False where this is no device for it, or too much was compiled."""
-        if self._has_gpu_kernel and columns[0][0].device.type != "cpu":
+        if self._has_gpu_kernel and any(columns[0][0].device.type != "cpu" for columns, _ in work):
             return False
-        rule, settings = type(self)._readable, self._settings(group)
-        if group["weight_decay"]:
-            settings["weight_decay"] = group["weight_decay"]
-        key = compiled.key_of(rule, columns[0], settings)
+        rule, groups = type(self)._readable, []
+        for columns, group in work:
+            decay = {"weight_decay": group["weight_decay"]} if group["weight_decay"] else {}
+            groups.append((columns, {**self._settings(group), **decay}))
+        key = compiled.key_of(rule, groups)
         if key not in compiled.UPDATES:
             if self._num_compiled == compiled.MOST_LISTS:
                 return False
             self._num_compiled += 1
-        compiled.update(key, rule, columns, settings)
+        compiled.update(key, rule, groups)
         return True
 
 
