@@ -182,10 +182,10 @@ class Recipe(BaseModel):
     )
 
     def __init__(self, **settings: Any) -> None:
-        self._fill_checked(settings)
+        self._fill_checked(**settings)
         self.check_data()
 
-    def _fill_checked(self, settings: Mapping[str, Any]) -> None:
+    def _fill_checked(self, **settings: Any) -> None:
         unknown = [name for name in settings if name not in type(self).model_fields]
         if unknown:
             raise TwofoldError(f"unknown setting {unknown[0]!r}: {nearest(unknown[0], type(self).model_fields)}")
@@ -349,7 +349,7 @@ class Recipe(BaseModel):
             settings["augment"] = re.sub(r"\bnotes\b", "d2l", settings["augment"])
         recipe = cls.__new__(cls)
         try:
-            recipe._fill_checked(settings)
+            recipe._fill_checked(**settings)
         except TwofoldError as error:
             raise TwofoldError(f"{source}: {error}") from None
         return recipe
