@@ -51,10 +51,10 @@ def main() -> None:
         twofold.train(twofold.Recipe(epochs=1), out=folder / "runs", name="run", options=Options(show=False))
         test = load_data("fashion-mini", show_progress=False).test
         assert test is not None
-        (folder / "pictures").mkdir()
+        (folder / "images").mkdir()
         for index in range(1000):
-            picture = Image.fromarray(test.images[index, 0].numpy())
-            picture.save(folder / "pictures" / f"{index:04d}.png")
+            image = Image.fromarray(test.images[index, 0].numpy())
+            image.save(folder / "images" / f"{index:04d}.png")
         commands = {
             "--help": ["--help"],
             "train --help": ["train", "--help"],
@@ -63,8 +63,8 @@ def main() -> None:
             "completion bash": ["completion", "bash"],
             "report RUN": ["report", "runs/run"],
             "models": ["models"],
-            "predict RUN IMAGE": ["predict", "runs/run", "pictures/0000.png"],
-            "predict RUN FOLDER (1,000 images)": ["predict", "runs/run", "pictures"],
+            "predict RUN IMAGE": ["predict", "runs/run", "images/0000.png"],
+            "predict RUN FOLDER (1,000 images)": ["predict", "runs/run", "images"],
             "eval RUN (2,000 images)": ["eval", "runs/run"],
             "train lenet-bn, 1 epoch of fashion-mini": ["train", "lenet-bn", "--epochs", "1"],
         }

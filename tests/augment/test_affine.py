@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import stats
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as oracle
+from torchvision.transforms.v2 import InterpolationMode, functional as oracle
 
 from twofold.augment.affine import Affine, AffineParams
 from twofold.errors import TwofoldError

@@ -4,8 +4,7 @@ from itertools import permutations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy import stats
 from torchvision.transforms.v2 import functional as oracle
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 from torchvision.transforms.v2 import functional as oracle
 from torchvision.tv_tensors import BoundingBoxFormat

@@ -6,8 +6,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from twofold.augment.names import POLICIES
 from twofold.augment.operation import Compose, Sometimes

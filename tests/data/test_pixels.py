@@ -4,8 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from twofold.data import BrokenImageError, ChannelMismatchError, PixelSpec, image_to_pil, open_image, to_pixels

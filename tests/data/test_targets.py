@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from twofold.data import ClassTargets, FilePart, PixelSpec, StreamedImages, Targets, class_labels
 from twofold.data.load import split_indices

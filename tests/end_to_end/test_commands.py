@@ -358,7 +358,7 @@ def test_wrong_use_of_train(fails, image_folder: Path, tmp_path: Path) -> None:
         if "cuda" in arguments and torch.cuda.is_available():
             continue
         assert words in fails([*arguments, *extra]), arguments
-    # Where nothing was trained, nothing lies about.
+    # Where nothing was trained, no folder is left.
     assert not any((tmp_path / "runs").glob("*"))
 
 

@@ -34,75 +34,45 @@ Names are imported when first used, so that recipes and the command line can che
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from twofold.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from twofold.augment.affine import Affine
-    from twofold.augment.auto import RandAugment, TrivialAugment
-    from twofold.augment.blur import GaussianBlur
-    from twofold.augment.erase import Cutout, RandomErasing
-    from twofold.augment.flip import Flip
-    from twofold.augment.flip_crop import FlipCrop
-    from twofold.augment.jitter import ColourJitter, Grey
-    from twofold.augment.mix import CutMix, MixUp, create_mix, mix_labels
-    from twofold.augment.names import POLICIES
-    from twofold.augment.operation import Augmentation, Compose, Sometimes, take
-    from twofold.augment.policies import check_policy, create_policy
-    from twofold.augment.resized_crop import ResizedCrop
-    from twofold.augment.spelling import is_spelled_out, parse_policy
+    from twofold.augment.affine import Affine as Affine
+    from twofold.augment.auto import RandAugment as RandAugment, TrivialAugment as TrivialAugment
+    from twofold.augment.blur import GaussianBlur as GaussianBlur
+    from twofold.augment.erase import Cutout as Cutout, RandomErasing as RandomErasing
+    from twofold.augment.flip import Flip as Flip
+    from twofold.augment.flip_crop import FlipCrop as FlipCrop
+    from twofold.augment.jitter import ColourJitter as ColourJitter, Grey as Grey
+    from twofold.augment.mix import CutMix as CutMix, MixUp as MixUp, create_mix as create_mix, mix_labels as mix_labels
+    from twofold.augment.names import POLICIES as POLICIES
+    from twofold.augment.operation import (
+        Augmentation as Augmentation,
+        Compose as Compose,
+        Sometimes as Sometimes,
+        take as take,
+    )
+    from twofold.augment.policies import check_policy as check_policy, create_policy as create_policy
+    from twofold.augment.resized_crop import ResizedCrop as ResizedCrop
+    from twofold.augment.spelling import is_spelled_out as is_spelled_out, parse_policy as parse_policy
 
-__all__ = [
-    "POLICIES",
-    "Affine",
-    "Augmentation",
-    "ColourJitter",
-    "Compose",
-    "CutMix",
-    "Cutout",
-    "Flip",
-    "FlipCrop",
-    "GaussianBlur",
-    "Grey",
-    "MixUp",
-    "RandAugment",
-    "RandomErasing",
-    "ResizedCrop",
-    "Sometimes",
-    "TrivialAugment",
-    "check_policy",
-    "create_mix",
-    "create_policy",
-    "is_spelled_out",
-    "mix_labels",
-    "parse_policy",
-    "take",
-]
-
-_NAMES = {
-    "affine": "Affine",
-    "auto": "RandAugment TrivialAugment",
-    "blur": "GaussianBlur",
-    "erase": "Cutout RandomErasing",
-    "flip": "Flip",
-    "flip_crop": "FlipCrop",
-    "jitter": "ColourJitter Grey",
-    "mix": "CutMix MixUp create_mix mix_labels",
-    "names": "POLICIES",
-    "operation": "Augmentation Compose Sometimes take",
-    "policies": "check_policy create_policy",
-    "resized_crop": "ResizedCrop",
-    "spelling": "is_spelled_out parse_policy",
-}
-_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'twofold.augment' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(f"twofold.augment.{_HOMES[name]}"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "affine": "Affine",
+        "auto": "RandAugment TrivialAugment",
+        "blur": "GaussianBlur",
+        "erase": "Cutout RandomErasing",
+        "flip": "Flip",
+        "flip_crop": "FlipCrop",
+        "jitter": "ColourJitter Grey",
+        "mix": "CutMix MixUp create_mix mix_labels",
+        "names": "POLICIES",
+        "operation": "Augmentation Compose Sometimes take",
+        "policies": "check_policy create_policy",
+        "resized_crop": "ResizedCrop",
+        "spelling": "is_spelled_out parse_policy",
+    },
+)

@@ -258,22 +258,14 @@ def per_image(values: Tensor) -> Tensor:
 
 
 def check_probability(name: str, value: float) -> float:
-    """Return `value` if it lies in 0..1.
-
-    Raises:
-        TwofoldError: it does not.
-    """
+    """Return `value`; raise a `TwofoldError` unless it lies in 0..1."""
     if not 0.0 <= value <= 1.0:
         raise TwofoldError(f"{name} must lie in 0..1, got {value}")
     return value
 
 
 def check_range(name: str, value: tuple[float, float], *, above: float, most: float = float("inf")) -> None:
-    """Check two numbers, the smaller first.
-
-    Raises:
-        TwofoldError: they are in the wrong order, not above `above`, or over `most`.
-    """
+    """Raise a `TwofoldError` unless these are two numbers above `above` and at most `most`, the smaller first."""
     low, high = value
     if not (above < low <= high <= most):
         limit = "" if most == float("inf") else f" and at most {most:g}"
@@ -281,22 +273,14 @@ def check_range(name: str, value: tuple[float, float], *, above: float, most: fl
 
 
 def check_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
-    """Return (height, width) if both are 1 px or more.
-
-    Raises:
-        TwofoldError: they are not.
-    """
+    """Return (height, width); raise a `TwofoldError` unless both are 1 px or more."""
     if min(size) < 1:
         raise TwofoldError(f"{name} must be (height, width) of 1 px or more, got {size}")
     return size
 
 
 def check_channels(images: Tensor) -> Tensor:
-    """Return images of 1 channel (grey) or 3 (red, green, blue).
-
-    Raises:
-        TwofoldError: they have another number of channels.
-    """
+    """Return the images; raise a `TwofoldError` unless they have 1 channel (grey) or 3 (red, green, blue)."""
     if images.shape[1] not in (1, 3):
         raise TwofoldError(f"images must have 1 channel (grey) or 3 (colour), got {images.shape[1]}")
     return images

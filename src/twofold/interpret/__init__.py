@@ -14,19 +14,22 @@
 These are computations; `twofold.figures.explain` draws what they return.
 """
 
-from twofold.interpret.channel import Channel as Channel
-from twofold.interpret.channel import ChannelView as ChannelView
-from twofold.interpret.channel import Example as Example
-from twofold.interpret.channel import Peak as Peak
-from twofold.interpret.channel import check_channel as check_channel
-from twofold.interpret.channel import explain_channel as explain_channel
-from twofold.interpret.channel import most_activating as most_activating
-from twofold.interpret.channel import parse_channel as parse_channel
-from twofold.interpret.channel import peak_of as peak_of
-from twofold.interpret.image import ClassHeat as ClassHeat
-from twofold.interpret.image import Explanation as Explanation
-from twofold.interpret.image import StageView as StageView
-from twofold.interpret.image import explain_image as explain_image
-from twofold.interpret.image import grad_cam as grad_cam
-from twofold.interpret.stages import Box as Box
-from twofold.interpret.stages import stage_maps as stage_maps
+from twofold.interpret.channel import (
+    Channel as Channel,
+    ChannelView as ChannelView,
+    Example as Example,
+    Peak as Peak,
+    check_channel as check_channel,
+    explain_channel as explain_channel,
+    most_activating as most_activating,
+    parse_channel as parse_channel,
+    peak_of as peak_of,
+)
+from twofold.interpret.image import (
+    ClassHeat as ClassHeat,
+    Explanation as Explanation,
+    StageView as StageView,
+    explain_image as explain_image,
+    grad_cam as grad_cam,
+)
+from twofold.interpret.stages import Box as Box, stage_maps as stage_maps
