@@ -115,7 +115,7 @@ def test_names_do_not_steer_the_terminal(bad_folder: Path, capsys: pytest.Captur
     assert "\x1b" not in capsys.readouterr().err
 
 
-def test_a_bad_folder_as_json_and_picture(bad_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_folder_as_json_and_figure(bad_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figure = tmp_path / "odd.png"
     assert main(["data", "check", str(bad_folder), "--json", "--figure", str(figure)]) == 1
     captured = capsys.readouterr()

@@ -16,8 +16,7 @@ from twofold.cli import train
 from twofold.cli.completion import form_of
 from twofold.cli.help import options_of, render
 from twofold.cli.main import VERBS, main
-from twofold.cli.settings import SECTIONS as RECIPE_SECTIONS
-from twofold.cli.settings import given_settings, settings_form
+from twofold.cli.settings import SECTIONS as RECIPE_SECTIONS, given_settings, settings_form
 from twofold.engine.finetune import FIXED_SETTINGS
 from twofold.engine.recipe import DEPENDENT_SETTINGS
 

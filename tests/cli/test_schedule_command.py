@@ -14,7 +14,7 @@ from twofold.engine.recipe import Recipe
 from twofold.optim.schedule import SCHEDULES
 
 
-def test_all_schedules_as_a_table_and_a_picture(
+def test_all_schedules_as_a_table_and_a_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

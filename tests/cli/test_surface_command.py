@@ -26,7 +26,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_notes_trace_in_a_process_of_its_own(twofold_command: CommandLine, folder: Path) -> None:
+def test_the_d2l_trace_in_a_process_of_its_own(twofold_command: CommandLine, folder: Path) -> None:
     done = twofold_command("surface", "quadratic", "--optimizer", "momentum", "--lr", "0.4", "--momentum", "0.5")
     assert done.returncode == 0, done.stderr
     for words in ("from (-5, -2)", "20 steps", "momentum, η = 0.4, γ = 0.5", "(-0.06284, 0.001202)", "0.2, 4 minimum"):
@@ -35,7 +35,7 @@ def test_the_notes_trace_in_a_process_of_its_own(twofold_command: CommandLine, f
     assert [path.name for path in folder.iterdir()] == ["surface-quadratic.png"]
 
 
-def test_several_optimizers_and_rates_on_one_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_optimizers_and_rates_in_one_figure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["surface", "quadratic", "--optimizer", "sgd", "momentum", "--lr", "0.4", "0.6", "--steps", "5"]
     assert main([*arguments, "--figure", "all.svg"]) == 0
     captured = capsys.readouterr()

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
 from twofold.proof.parity import Case, Difference, KeyedChoose, cast, compare, refuses, with_gradients

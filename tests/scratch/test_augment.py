@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Generator, Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
