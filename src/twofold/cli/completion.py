@@ -33,5 +33,8 @@ def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold completion`."""
     parsed = parse(CompletionArguments, arguments, verb="completion")
     forms = {verb: form_of(verb) for verb in VERBS}
-    tyro.extras.subcommand_cli_from_dict(forms, prog="twofold", args=["--tyro-print-completion", parsed.shell])
+    words = ["--tyro-print-completion", parsed.shell]
+    # No form has comments to take a phrase from; the search for them takes longer than all the rest.
+    markers = (tyro.conf.HelptextFromCommentsOff,)
+    tyro.extras.subcommand_cli_from_dict(forms, prog="twofold", args=words, config=markers)
     return 0

@@ -49,7 +49,7 @@ def parse(form: type[T], arguments: Sequence[str], *, verb: str) -> T:
     caught = io.StringIO()
     with _wide_terminal(), contextlib.redirect_stderr(caught):
         try:
-            markers = (tyro.conf.PositionalMetavarFromFieldName,)
+            markers = (tyro.conf.PositionalMetavarFromFieldName, tyro.conf.HelptextFromCommentsOff)
             parsed = tyro.cli(form, args=list(arguments), prog=f"twofold {verb}", config=markers)
         except SystemExit:
             message = _one_line(caught.getvalue(), options)

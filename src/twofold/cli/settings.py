@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from twofold.cli.parse import typed
 from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
@@ -60,7 +62,9 @@ def settings_form(
 
 def _field(name: str, base: Recipe | None, section: str, shown: str | None) -> tuple[str, Any, Any]:
     # An option of a network has one of several types; on a command line it is text until the recipe has looked at it.
-    kind: Any = dict[str, str] if name == "model_options" else Recipe.model_fields[name].annotation
+    info = Recipe.model_fields[name]
+    kind: Any = dict[str, str] if name == "model_options" else info.annotation
+    kind = Annotated[kind, tyro.conf.arg(help=info.description)]  # spares tyro's search for a docstring
     if base is None:
         return name, kind, dataclasses.field(default=None, metadata={"default": None})
     default = {} if name == "model_options" else getattr(base, name)
