@@ -80,7 +80,7 @@ def test_a_race_from_the_command_line(image_folder: Path, tmp_path: Path, capsys
     record = json.loads((tmp_path / "race" / "race.json").read_text())
     # A folder of classes has no test images: that is said.
     assert record["judged_on"] == "val"
-    assert "no test split" in (tmp_path / "race" / "race.html").read_text()
+    assert "There are no test images" in (tmp_path / "race" / "race.html").read_text()
     log = (tmp_path / "race" / "log.txt").read_text()
     assert "momentum: learning rate 0.05" in log
 
