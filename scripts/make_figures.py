@@ -3,8 +3,8 @@
     python scripts/make_figures.py                          # all of them; `make figures` does this
     python scripts/make_figures.py momentum adam --output FOLDER
 
-Figures of traces are the same to the byte with the same matplotlib. That of the minibatch study (batch-sizes) is not: it
-shows times, measured on this machine, so make it where nothing else runs.
+Figures of traces are the same to the byte with the same matplotlib. That of the minibatch study (batch-sizes) is not:
+it shows times, measured on this machine, so make it where nothing else runs.
 """
 
 from __future__ import annotations

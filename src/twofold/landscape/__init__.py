@@ -20,59 +20,46 @@ what does is imported when it is first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from twofold.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from twofold.landscape.averaging import Memory, impulse_weights, measure_memory
-    from twofold.landscape.expression import Expression, parse_expression
-    from twofold.landscape.gradient_noise import GradientSource, epoch_bias, gradient_variance
-    from twofold.landscape.hessian import Extremes, classify_point, extreme_eigenvalues, hessian_eigenvalues
-    from twofold.landscape.stability import measure_stable_lr, stable_lr
-    from twofold.landscape.surfaces import SURFACES, Surface, find_surface, surface_from
-    from twofold.landscape.tracing import Trace, suggest_settings, trace
+    from twofold.landscape.averaging import (
+        Memory as Memory,
+        impulse_weights as impulse_weights,
+        measure_memory as measure_memory,
+    )
+    from twofold.landscape.expression import Expression as Expression, parse_expression as parse_expression
+    from twofold.landscape.gradient_noise import (
+        GradientSource as GradientSource,
+        epoch_bias as epoch_bias,
+        gradient_variance as gradient_variance,
+    )
+    from twofold.landscape.hessian import (
+        Extremes as Extremes,
+        classify_point as classify_point,
+        extreme_eigenvalues as extreme_eigenvalues,
+        hessian_eigenvalues as hessian_eigenvalues,
+    )
+    from twofold.landscape.stability import measure_stable_lr as measure_stable_lr, stable_lr as stable_lr
+    from twofold.landscape.surfaces import (
+        SURFACES as SURFACES,
+        Surface as Surface,
+        find_surface as find_surface,
+        surface_from as surface_from,
+    )
+    from twofold.landscape.tracing import Trace as Trace, suggest_settings as suggest_settings, trace as trace
 
-__all__ = [
-    "SURFACES",
-    "Expression",
-    "Extremes",
-    "GradientSource",
-    "Memory",
-    "Surface",
-    "Trace",
-    "classify_point",
-    "epoch_bias",
-    "extreme_eigenvalues",
-    "find_surface",
-    "gradient_variance",
-    "hessian_eigenvalues",
-    "impulse_weights",
-    "measure_memory",
-    "measure_stable_lr",
-    "parse_expression",
-    "stable_lr",
-    "suggest_settings",
-    "surface_from",
-    "trace",
-]
-
-_EXPORTS = {
-    "averaging": ("Memory", "impulse_weights", "measure_memory"),
-    "expression": ("Expression", "parse_expression"),
-    "gradient_noise": ("GradientSource", "epoch_bias", "gradient_variance"),
-    "hessian": ("Extremes", "classify_point", "extreme_eigenvalues", "hessian_eigenvalues"),
-    "stability": ("measure_stable_lr", "stable_lr"),
-    "surfaces": ("SURFACES", "Surface", "find_surface", "surface_from"),
-    "tracing": ("Trace", "suggest_settings", "trace"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _EXPORTS.items():
-        if name in names:
-            return getattr(importlib.import_module(f"twofold.landscape.{module}"), name)
-    raise AttributeError(f"module 'twofold.landscape' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "averaging": "Memory impulse_weights measure_memory",
+        "expression": "Expression parse_expression",
+        "gradient_noise": "GradientSource epoch_bias gradient_variance",
+        "hessian": "Extremes classify_point extreme_eigenvalues hessian_eigenvalues",
+        "stability": "measure_stable_lr stable_lr",
+        "surfaces": "SURFACES Surface find_surface surface_from",
+        "tracing": "Trace suggest_settings trace",
+    },
+)
