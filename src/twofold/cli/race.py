@@ -121,8 +121,8 @@ def _how_long(settings: RaceSettings) -> str:
     num_trials, num_runs = num_rules * settings.trials, num_rules * settings.seeds
     epochs = num_trials * settings.trial_epochs + num_runs * settings.epochs
     return (
-        f"{num_trials + num_runs} trainings, {epochs:,} epochs in all: for each of {num_rules} optimizers "
-        f"{settings.trials} trials of {settings.trial_epochs} epochs and {settings.seeds} runs of {settings.epochs}"
+        f"{num_trials + num_runs} trainings, {epochs:,} epochs in all: {settings.trials} x {settings.trial_epochs} to "
+        f"find a learning rate and {settings.seeds} x {settings.epochs} to compare, for each of {num_rules} optimizers"
     )
 
 
