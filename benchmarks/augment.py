@@ -1,18 +1,19 @@
-"""Augmentation speed, images a second: whole batches against one image at a time and against other batches.
+"""Augmentation speed, images per second: whole batches against one image at a time, and against other batches.
 
-1. small: 28 px grey images, flip, shifted crop by up to 2 px, normalised. Goal: 25 times torchvision's v2.
+Claims:
+
+1. small: 28 px grey images, flip, shifted crop by up to 2 px, normalised: 25 times as fast as torchvision's v2.
 2. photo: 256 px photographs to 224 px: flip, random resized crop (scale 0.08..1, ratio 3/4..4/3), jitter of brightness,
-   contrast, saturation and hue (0.4, 0.4, 0.4, 0.1), to float and normalised. Goals: 5 times torchvision's v2, 8 times
-   kornia's batches, faster than albumentations.
+   contrast, saturation and hue (0.4, 0.4, 0.4, 0.1), to float and normalised: 5 times as fast as torchvision's v2, 8
+   times as fast as kornia's batches, faster than albumentations.
 
-All get the same images and the same ranges; each draws its own parameters in its own time. They take turns of a tenth
-of a second, or one batch if that takes longer; the first round is thrown away. Those that take an image at a time are
-measured twice, in a plain loop and in a pool of as many threads as there are cores, and the faster of the two counts.
-Ours of photographs runs as it is, and as with `--compile`; the better of the two counts.
-Each has a process of its own: threads that one leaves behind would slow down the others. Peers that are not installed
-are left out, and named.
+Peers: torchvision, kornia, albumentations; those that are not installed are named and left out. Those that take one
+image at a time are measured in a plain loop and in as many threads as there are cores; the faster one counts.
+Conditions: all get the same images and ranges, and draw their own parameters within the time measured. Each has its own
+process, so that threads of one do not slow down another. They take turns of a tenth of a second, or one batch if that
+takes longer; the first round is not counted. Ours runs photographs with and without `--compile`; the faster one counts.
 
-Before the clock starts, our pixels are compared with torchvision's for the same parameters.
+Before that, our pixels are compared with torchvision's for the same parameters.
 
     python benchmarks/augment.py                      # three minutes on two cores
     python benchmarks/augment.py --only small --rounds 50
@@ -41,11 +42,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from common import print_conditions
-from twofold.augment.flip import Flip
-from twofold.augment.flip_crop import FlipCrop
-from twofold.augment.jitter import PROPERTIES, ColourJitter
-from twofold.augment.operation import Augmentation, Compose
-from twofold.augment.resized_crop import ResizedCrop
+from twofold.augment import Augmentation, ColourJitter, Compose, Flip, FlipCrop, ResizedCrop
+from twofold.augment.jitter import PROPERTIES
 from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import normalise
 from twofold.data.spec import channels_last
@@ -61,14 +59,14 @@ GOALS = {
     "small": {"torchvision v2": 25.0},
     "photo": {"torchvision v2": 5.0, "torchvision v2 on Pillow": 5.0, "kornia": 8.0, "albumentations": 1.0},
 }
-# Seconds of a turn: as in training, a batch follows the one before it.
+# Seconds of a turn: several small batches in a row, as in training.
 TURN = 0.1
 SCALE, RATIO = (0.08, 1.0), (3 / 4, 4 / 3)
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A name, the function that does one batch, the goal for ours against it, and whose figures it shares."""
+    """A name, the function that does one batch, and the group of contenders of which the fastest counts."""
 
     name: str
     run: Callable[[], object]
@@ -82,13 +80,13 @@ def small_images(batch: int) -> Tensor:
 
 
 def photographs(batch: int) -> Tensor:
-    """Return squares of 256 px out of the photograph that comes with matplotlib."""
+    """Return squares of 256 px cut out of a photograph that matplotlib contains."""
     with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
-        picture = v2.functional.pil_to_tensor(Image.open(file).convert("RGB"))
+        photograph = v2.functional.pil_to_tensor(Image.open(file).convert("RGB"))
     generator = torch.Generator().manual_seed(0)
-    tops = torch.randint(0, picture.shape[1] - 256, (batch,), generator=generator).tolist()
-    lefts = torch.randint(0, picture.shape[2] - 256, (batch,), generator=generator).tolist()
-    squares = [picture[:, y : y + 256, x : x + 256] for y, x in zip(tops, lefts, strict=True)]
+    tops = torch.randint(0, photograph.shape[1] - 256, (batch,), generator=generator).tolist()
+    lefts = torch.randint(0, photograph.shape[2] - 256, (batch,), generator=generator).tolist()
+    squares = [photograph[:, y : y + 256, x : x + 256] for y, x in zip(tops, lefts, strict=True)]
     return torch.stack(squares)
 
 
@@ -155,9 +153,9 @@ def photo_contenders(images: Tensor, pool: ThreadPoolExecutor | None) -> list[Co
     contenders += one_by_one("torchvision v2", v2.Compose([*steps, *last]), list(images), pool)
     if images.device.type == "cpu":
         arrays = [np.ascontiguousarray(image.permute(1, 2, 0).numpy()) for image in images]
-        pictures: list[object] = [Image.fromarray(array) for array in arrays]
+        pillow_images: list[object] = [Image.fromarray(array) for array in arrays]
         pillow = v2.Compose([*steps, v2.ToImage(), *last])
-        contenders += one_by_one("torchvision v2 on Pillow", pillow, pictures, pool)
+        contenders += one_by_one("torchvision v2 on Pillow", pillow, pillow_images, pool)
         contenders += albumentations_contenders(arrays, pool)
     return contenders + kornia_contenders(images)
 
@@ -168,7 +166,7 @@ def albumentations_contenders(arrays: list[np.ndarray], pool: ThreadPoolExecutor
     import albumentations
     import cv2
 
-    # The threads are ours here; OpenCV's own would fight with them.
+    # The pool's threads would compete with OpenCV's own.
     cv2.setNumThreads(0 if pool else -1)
     transform = albumentations.Compose(
         [
@@ -202,7 +200,7 @@ def kornia_contenders(images: Tensor) -> list[Contender]:
 
 
 def check_pixels(images: Tensor) -> str:
-    """Compare our photographs with torchvision's for the same parameters; return what was found."""
+    """Compare our pixels of photographs with torchvision's for the same parameters; return the differences as text."""
     augmentation = photo_augmentation()
     drawn = augmentation.draw(seed=0, epoch=0, indices=torch.arange(len(images), device=images.device))
     result = augmentation.apply(images, drawn)
@@ -210,9 +208,9 @@ def check_pixels(images: Tensor) -> str:
     flip, crop, jitter = drawn.parts
     largest, several, pixels = 0, 0, 0
     for i, image in enumerate(images):
-        place = [int(getattr(crop, name)[i]) for name in ("top", "left", "height", "width")]
+        part = [int(getattr(crop, name)[i]) for name in ("top", "left", "height", "width")]
         expected = v2.functional.horizontal_flip(image) if flip.horizontal[i] else image
-        expected = v2.functional.resized_crop(expected, *place, [224, 224])
+        expected = v2.functional.resized_crop(expected, *part, [224, 224])
         for which in jitter.order[i].tolist():
             change = getattr(v2.functional, f"adjust_{PROPERTIES[which]}")
             expected = change(expected, float(getattr(jitter, PROPERTIES[which])[i]))
@@ -224,8 +222,8 @@ def check_pixels(images: Tensor) -> str:
     return f"{differ}; compiled {same} pixels as not"
 
 
-def images_a_second(contender: Contender, batch: int) -> float:
-    """Return the speed over as many batches as take `TURN` seconds, one at least."""
+def images_per_second(contender: Contender, batch: int) -> float:
+    """Return the speed over as many batches as take `TURN` seconds, at least one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     start, images = time.perf_counter(), 0
@@ -240,13 +238,13 @@ def images_a_second(contender: Contender, batch: int) -> float:
 
 
 def compete(connection: Connection, race: str, device: str, batch: int, name: str) -> None:
-    """Make one contender in a process of its own; answer each message with the speed of a turn, until None comes."""
+    """Run one contender in its own process: answer each message with the speed of a turn, until None comes."""
     images, contenders = entrants(race, torch.device(device), batch)
     contender = next(each for each in contenders if each.name == name)
-    # As the engine does, for ours alone.
+    # Ours only, as in training.
     with freed_memory_is_kept() if contender.group == "twofold" else nullcontext():
         while connection.recv() is not None:
-            connection.send(images_a_second(contender, len(images)))
+            connection.send(images_per_second(contender, len(images)))
 
 
 def entrants(race: str, device: torch.device, batch: int) -> tuple[Tensor, list[Contender]]:
@@ -264,7 +262,7 @@ def run_race(race: str, device: torch.device, batch: int, rounds: int, goals: di
     """Let the contenders take turns and print a table."""
     images, contenders = entrants(race, device, batch)
     if race == "photo":
-        # Here and not where contenders are made, which each process does.
+        # Printed here, since every process makes the contenders.
         for peer in ("albumentations", "kornia"):
             if importlib.util.find_spec(peer) is None:
                 print(f"left out: {peer} is not installed")

@@ -21,7 +21,7 @@ from twofold.inference.hardware import pick_hardware
 
 
 def print_conditions(title: str) -> None:
-    """Print what a figure needs to mean anything."""
+    """Print the device and the versions, without which a measurement means nothing."""
     hardware = pick_hardware()
     print(f"# {title}")
     print(f"device   {hardware.device_name}, {torch.get_num_threads()} threads, {platform.platform()}")
@@ -37,8 +37,8 @@ def spread(values: Sequence[float], form: str = ",.1f") -> str:
     return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
-class PictureDataset(Dataset[tuple[Tensor, int]]):
-    """Labelled pictures as torchvision's data sets give them: a Pillow image, transformed one at a time."""
+class ImageDataset(Dataset[tuple[Tensor, int]]):
+    """Labelled images as torchvision's data sets give them: each a Pillow image, transformed when it is read."""
 
     def __init__(self, pixels: Tensor, labels: Tensor, size: int | None) -> None:
         self._pixels = pixels[:, 0].numpy()
@@ -50,13 +50,13 @@ class PictureDataset(Dataset[tuple[Tensor, int]]):
         return len(self._labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        picture = Image.fromarray(np.asarray(self._pixels[index]))
-        return self._transform(picture), self._labels[index]
+        image = Image.fromarray(np.asarray(self._pixels[index]))
+        return self._transform(image), self._labels[index]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What one training gave: seconds of training alone, images a second, accuracy on the test images."""
+    """The result of a training: seconds without evaluation, images per second, accuracy on the test images."""
 
     seconds: float
     images_per_second: float
@@ -65,8 +65,8 @@ class Trained:
 
 def plain_torch(
     model: nn.Module,
-    train: PictureDataset,
-    test: PictureDataset | None,
+    train: ImageDataset,
+    test: ImageDataset | None,
     *,
     epochs: int,
     batch_size: int,
@@ -75,9 +75,10 @@ def plain_torch(
     warmup_steps: int = 0,
     max_steps: int | None = None,
 ) -> Trained:
-    """Train as the book does: DataLoader, float32, Adam at 0.001; then count the right answers on `test`.
+    """Train as D2L does: DataLoader, float32, Adam at 0.001; then measure the accuracy on `test`.
 
-    The clock starts after `warmup_steps`, which a training of few steps needs: loading processes take seconds to start.
+    The clock starts after `warmup_steps`: the DataLoader's processes take seconds to start, which would distort the
+    speed of a short training.
     """
     torch.manual_seed(seed)
     loader = DataLoader(train, batch_size, shuffle=True, num_workers=num_workers, drop_last=True)
@@ -99,10 +100,10 @@ def plain_torch(
             if steps == max_steps:
                 break
     seconds = time.perf_counter() - start
-    right = 0
+    correct = 0
     if test is not None:
         model.eval()
         with torch.inference_mode():
             for images, labels in DataLoader(test, 500, num_workers=num_workers):
-                right += int((model(images).argmax(dim=1) == labels).sum())
-    return Trained(seconds, seen / seconds, right / len(test) if test is not None else float("nan"))
+                correct += int((model(images).argmax(dim=1) == labels).sum())
+    return Trained(seconds, seen / seconds, correct / len(test) if test is not None else float("nan"))

@@ -1,8 +1,10 @@
-"""What augmentation gives: policies on full Fashion-MNIST against none, the same network, epochs and seeds.
+"""What augmentation gains: policies on full Fashion-MNIST against none, the same network, epochs and seeds.
 
-Each policy trains the same recipe (LeNet with batch normalisation unless `--model` says otherwise) from the same seeds,
-on 57,000 images; the accuracy over the 10,000 test images is taken once a training, at the end. A policy counts as
-better or worse than none only where the spreads of all seeds do not overlap. Nothing is tuned for a policy.
+Claim: none; the table shows which policies help in short trainings.
+Peer: the first policy, "none" unless `--policies` says otherwise.
+Conditions: each policy trains the same recipe (LeNet with batch normalisation unless `--model` says otherwise) from the
+same seeds on 57,000 images, and is evaluated once, at the end, on the 10,000 test images. A policy counts as better or
+worse only where the ranges over all seeds do not overlap. No setting is tuned for a policy.
 
     python benchmarks/policies.py                                   # half an hour on two cores
     python benchmarks/policies.py --model resnet18 --epochs 15 --policies none flip-crop strong --seeds 3
@@ -52,7 +54,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print_conditions(f"{arguments.model} on Fashion-MNIST, {arguments.epochs} epochs, {arguments.seeds} seeds")
     results: dict[str, list[float]] = {policy: [] for policy in arguments.policies}
-    # Seed by seed, so that a run that is cut off still compares like with like.
+    # Seed by seed, so that an interrupted run has compared all policies on the same seeds.
     for seed in range(arguments.seeds):
         for policy, reached in results.items():
             reached.append(accuracy(policy, arguments.model, arguments.epochs, seed))
@@ -61,8 +63,8 @@ def main() -> None:
     first = next(iter(results.values()))
     for policy, reached in results.items():
         verdict = "better" if min(reached) > max(first) else "worse" if max(reached) < min(first) else "overlaps"
-        told = "" if reached is first else f"{statistics.mean(reached) - statistics.mean(first):+.4f}, {verdict}"
-        print(f"{policy:<12} {statistics.mean(reached):>7.4f} {min(reached):>7.4f} {max(reached):>7.4f}  {told}")
+        against = "" if reached is first else f"{statistics.mean(reached) - statistics.mean(first):+.4f}, {verdict}"
+        print(f"{policy:<12} {statistics.mean(reached):>7.4f} {min(reached):>7.4f} {max(reached):>7.4f}  {against}")
 
 
 if __name__ == "__main__":

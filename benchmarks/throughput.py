@@ -1,10 +1,12 @@
 """Training speed at equal accuracy: Twofold's engine against a plain torch loop, the same network, data and epochs.
 
-The peer is what the book and most tutorials write: torchvision-style data set of Pillow images, Resize and ToTensor an
-image at a time in DataLoader workers, float32, Adam at 0.001. Twofold runs the same recipe (same network, batch size,
-optimiser, epochs, no augmentation) with its defaults: images in memory, batches on the device, precision "auto",
-channels-last. For each seed the peer trains, then Twofold; seconds are those of training alone, without evaluation;
-Twofold's one-time resizing before the first epoch is printed beside it.
+Claim: the engine trains ResNet-18 at 96 px 1.9 times and LeNet 1.5 times as fast.
+Peer: the loop that D2L and most tutorials have: a data set of Pillow images, Resize and ToTensor for each image in
+DataLoader workers, float32, Adam at 0.001.
+Conditions: Twofold trains the same recipe (network, batch size, optimiser, epochs, no augmentation) with its defaults:
+images in memory, batches on the device, precision "auto", channels-last. For each seed the peer trains, then Twofold.
+Seconds are those of training, without evaluation; the time of loading, resizing, evaluation and report is printed
+separately.
 
     python benchmarks/throughput.py                       # ResNet-18 at 96 px on fashion-mini, LeNet on Fashion-MNIST
     python benchmarks/throughput.py --seeds 1 --models lenet
@@ -22,7 +24,7 @@ from dataclasses import dataclass
 from torch import nn
 
 import twofold
-from common import PictureDataset, Trained, plain_torch, print_conditions, spread
+from common import ImageDataset, Trained, plain_torch, print_conditions, spread
 from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import load_data
 from twofold.engine.options import Options
@@ -46,7 +48,7 @@ SETTINGS = {
 
 
 def train_twofold(recipe: twofold.Recipe) -> tuple[Trained, float]:
-    """Return what Twofold's engine gives, and the seconds of everything else (loading, evaluation, report)."""
+    """Return the result of Twofold's engine, and the seconds of all but training (loading, evaluation, report)."""
     with tempfile.TemporaryDirectory() as folder, freed_memory_is_kept():  # as the command line does
         start = time.perf_counter()
         run = twofold.train(recipe, out=folder, options=Options(show=False))
@@ -75,7 +77,7 @@ def compare(model: str, seeds: int, num_workers: int) -> None:
     assert data.test is not None
     size = recipe.image_size or data.spec.image_size[0]
     train, test = (
-        PictureDataset(images.images, images.targets.labels, recipe.image_size) for images in (data.train, data.test)
+        ImageDataset(images.images, images.targets.labels, recipe.image_size) for images in (data.train, data.test)
     )
 
     def build() -> nn.Module:
@@ -114,7 +116,7 @@ def compare(model: str, seeds: int, num_workers: int) -> None:
     print(f"ratio         {spread(ratios, '.2f')}, goal {settings.goal}: {verdict}")
     for name, results in (("plain", peers), ("twofold", ours)):
         print(f"accuracy      {name} {spread([result.accuracy for result in results], '.4f')}")
-    print(f"beside it     {spread(others)} s for loading, resizing, evaluation and report\n", flush=True)
+    print(f"all the rest  {spread(others)} s for loading, resizing, evaluation and report\n", flush=True)
 
 
 def main() -> None:

@@ -1,14 +1,15 @@
-"""Does fine-tuning pay? The same network on few images: from scratch, from pretrained weights, and as a fixed eye.
+"""Does fine-tuning help? The same network on few images: from scratch, fine-tuned, and with frozen features.
 
-Fashion-MNIST is cut in two: five classes (tops, trousers, pullovers, dresses, coats) to pretrain on, the other five
-(sandals, shirts, trainers, bags, boots) to learn from 10, 50 and 250 images each. Three ways, with the same epochs and
-the settings of `twofold finetune`:
+Claim: with 10 and with 50 images for each class, fine-tuning is better than training from scratch, for every seed.
+Peers: the same network, with the same epochs and the settings of `twofold finetune`, three times:
 
 - scratch: random weights, a learning rate ten times that of fine-tuning for the whole network;
 - fine-tuned: the pretrained weights, a new head;
-- frozen: the pretrained features as they are, under a new linear head.
+- frozen: the pretrained features unchanged, a new linear head.
 
-Every seed draws other images; accuracy is over all 5,000 test images of the five classes.
+Conditions: five classes of Fashion-MNIST (tops, trousers, pullovers, dresses, coats) to pretrain on; the other five
+(sandals, shirts, trainers, bags, boots) to learn from 10, 50 and 250 images each. Every seed draws other images;
+accuracy is over all 5,000 test images of the five classes.
 
     python benchmarks/transfer.py                        # five seeds
     python benchmarks/transfer.py --figure docs/pictures/transfer.png
@@ -28,11 +29,11 @@ from torch import Tensor
 
 import twofold
 from common import print_conditions
-from twofold.cli.finetune import finetune_recipe
 from twofold.data import Data, load_data
+from twofold.engine.finetune import finetune_recipe
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
-from twofold.figures.drawing import new_figure, save_picture
+from twofold.figures.drawing import new_figure, save_figure
 
 FIRST, SECOND = (0, 1, 2, 3, 4), (5, 6, 7, 8, 9)
 WAYS = ("scratch", "frozen", "fine-tuned")
@@ -40,15 +41,15 @@ QUIET = Options(show=False)
 
 
 def save(folder: Path, data: Data, classes: tuple[int, ...], *, train: int, test: int, seed: int) -> Path:
-    """Write so many images of each class as a folder to train on."""
+    """Write `train` and `test` images of each class as a folder to train on."""
     assert data.test is not None
     generator = torch.Generator().manual_seed(seed)
-    for split, images, number in (("train", data.train, train), ("test", data.test, test)):
+    for split, images, count in (("train", data.train, train), ("test", data.test, test)):
         for label in classes:
             inside = folder / split / data.class_names[label].replace("/", "-")
             inside.mkdir(parents=True)
             of_class = (images.targets.labels == label).nonzero().flatten()
-            drawn: Tensor = of_class[torch.randperm(len(of_class), generator=generator)[:number]]
+            drawn: Tensor = of_class[torch.randperm(len(of_class), generator=generator)[:count]]
             for index in drawn:
                 Image.fromarray(images.load(index[None])[0, 0].numpy()).save(inside / f"{int(index)}.png")
     return folder
@@ -67,16 +68,16 @@ def recipes(pretrained: Path, folder: Path, seed: int) -> dict[str, Recipe]:
 
 
 def draw(found: dict[tuple[str, int], tuple[float, float, float]], sizes: list[int], path: Path) -> None:
-    """Draw mean, least and largest accuracy of each way and size; the ways side by side, so that none hides another."""
+    """Draw the mean, smallest and largest accuracy of each way and size, the ways next to each other."""
     figure = new_figure(7, 4.2)
     axes = figure.subplots()
-    for place, (way, colour, marker) in enumerate(
+    for position, (way, colour, marker) in enumerate(
         zip(WAYS, ("#777777", "#2f6690", "#c8553d"), ("o", "s", "D"), strict=True)
     ):
         means, lows, highs = zip(*(found[way, size] for size in sizes), strict=True)
         below = [mean - low for mean, low in zip(means, lows, strict=True)]
         above = [high - mean for mean, high in zip(means, highs, strict=True)]
-        at = [size * 1.05 ** (place - 1) for size in sizes]
+        at = [size * 1.05 ** (position - 1) for size in sizes]
         axes.errorbar(at, means, (below, above), color=colour, marker=marker, capsize=3, linewidth=1.2, label=way)
     axes.set_xscale("log")
     axes.set_xticks(sizes, [str(size) for size in sizes])
@@ -87,7 +88,7 @@ def draw(found: dict[tuple[str, int], tuple[float, float, float]], sizes: list[i
     axes.grid(color="0.92")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
-    save_picture(figure, path)
+    save_figure(figure, path)
 
 
 def main() -> None:

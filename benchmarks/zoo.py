@@ -1,21 +1,18 @@
-"""Every network of the notes on Fashion-MNIST: the accuracy that the book printed, and how soon the small form has it.
+"""Every network of D2L on Fashion-MNIST: how long its small form takes to reach the accuracy that the book prints.
 
-The book trains each network for five epochs with Adam, on images enlarged to 224 or 96 px where the paper's stem needs
-it. Twofold trains the same network on the 28 px that there are, with the small stem and, where the network was made for
-a thousand classes, a quarter or half of its channels. For each network, alternately in one run:
-
-- the notes' form in a plain torch loop: images a second, before and after ours, over a few steps. Its time is computed:
-  five epochs of 60,000 images at that speed.
-- ours, the whole of it: accuracy over the 10,000 test images (looked at once, at the end; the curve is over 3,000
-  images held out of the training set), seconds of training, images a second, the process's peak memory.
-
-Every training has a process of its own. Settings were chosen on the images held out.
+Claim: it reaches that accuracy sooner.
+Peer: D2L's form in a plain torch loop: five epochs of Adam, on images enlarged to 224 or 96 px where the paper's stem
+needs it. Its time is computed: five epochs of 60,000 images at the speed of a few steps, before and after ours.
+Conditions: ours trains the same network on images of 28 px, with the small stem and, where it was made for a thousand
+classes, a quarter or an eighth of its channels. Printed are the accuracy over the 10,000 test images (used once, at the
+end; the curve is over 3,000 validation images), seconds of training, images per second, and peak memory. Every training
+has its own process. Settings were chosen on the validation images.
 
     python benchmarks/zoo.py                                # all, half an hour on two cores
     python benchmarks/zoo.py lenet resnet18 --results zoo.json --figure docs/pictures/zoo.png
 
-`--results` keeps what was measured in a file and adds to what it holds already, so that networks can be measured one by
-one; the figure shows all in it.
+`--results` adds the measurements to a file, so that networks can be measured one at a time; the figure shows all of
+them.
 """
 
 from __future__ import annotations
@@ -32,14 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import twofold
-from common import PictureDataset, plain_torch, print_conditions
+from common import ImageDataset, plain_torch, print_conditions
 from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import load_data
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.engine.recipes import named_recipe
 from twofold.errors import check_known
-from twofold.figures.drawing import new_figure, save_picture
+from twofold.figures.drawing import new_figure, save_figure
 from twofold.models import create_model
 
 BOOK_IMAGES = 5 * 60_000
@@ -47,9 +44,9 @@ BOOK_IMAGES = 5 * 60_000
 
 @dataclass(frozen=True)
 class Entry:
-    """One network: the notes' recipe, the accuracy that the book printed for it, and our recipe."""
+    """One network: D2L's recipe, the accuracy that the book prints for it, and our recipe."""
 
-    notes: str
+    d2l: str
     target: float
     ours: Recipe
 
@@ -81,7 +78,7 @@ ENTRIES = {
 
 @dataclass(frozen=True)
 class Result:
-    """What one training of ours left."""
+    """The measurements of one training of ours."""
 
     accuracy: float
     seconds: float
@@ -108,17 +105,17 @@ def train_ours(recipe: Recipe) -> Result:
     )
 
 
-def notes_speed(recipe: Recipe, steps: int) -> tuple[float, float]:
-    """Return images a second of the notes' form in plain torch, and the process's peak memory in MB."""
+def d2l_speed(recipe: Recipe, steps: int) -> tuple[float, float]:
+    """Return images per second of D2L's form in plain torch, and the process's peak memory in MB."""
     data = load_data("fashion-mnist", val_fraction=0.0, show_progress=False)
-    pictures = PictureDataset(data.train.images, data.train.targets.labels, recipe.image_size)
+    images = ImageDataset(data.train.images, data.train.targets.labels, recipe.image_size)
     size = recipe.image_size or 28
     model = create_model(
         recipe.model, in_channels=1, num_classes=10, image_size=(size, size), options=recipe.model_options
     )
     trained = plain_torch(
         model,
-        pictures,
+        images,
         None,
         epochs=1,
         batch_size=recipe.batch_size,
@@ -135,7 +132,7 @@ def in_a_process(function: Any, *arguments: Any) -> Any:
         return pool.submit(function, *arguments).result()
 
 
-def draw(results: dict[str, Result], notes_seconds: dict[str, float], path: Path) -> None:
+def draw(results: dict[str, Result], d2l_seconds: dict[str, float], path: Path) -> None:
     figure = new_figure(8.5, 2.1 * ((len(results) + 1) // 2))
     panels = figure.subplots((len(results) + 1) // 2, 2, squeeze=False).flat
     in_order = sorted(results.items(), key=lambda item: list(ENTRIES).index(item[0]))
@@ -145,7 +142,7 @@ def draw(results: dict[str, Result], notes_seconds: dict[str, float], path: Path
         axes.axhline(target, color="0.55", linewidth=1, linestyle=(0, (4, 3)))
         axes.plot(seconds, accuracies, color="#2f6690", marker=".", markersize=5)
         axes.plot([result.seconds], [result.accuracy], "D", color="#c8553d", markersize=5)
-        axes.plot([notes_seconds[name]], [target], "o", color="0.45", markersize=5)
+        axes.plot([d2l_seconds[name]], [target], "o", color="0.45", markersize=5)
         axes.set_xscale("log")
         axes.set_xlim(3, 30_000)
         axes.set_xticks([10, 100, 1000, 10_000], ["10", "100", "1,000", "10,000"])
@@ -161,56 +158,56 @@ def draw(results: dict[str, Result], notes_seconds: dict[str, float], path: Path
     figure.supxlabel("seconds of training", fontsize=9)
     figure.supylabel("accuracy", fontsize=9)
     figure.suptitle(
-        "blue: ours on images held out · red: ours on the test images · grey: the book's, time computed",
+        "blue: ours on validation images · red: ours on the test images · grey: the book's, time computed",
         fontsize=9,
         x=0.02,
         ha="left",
     )
-    save_picture(figure, path)
+    save_figure(figure, path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("networks", nargs="*", default=list(ENTRIES))
-    parser.add_argument("--notes-steps", type=int, default=5, help="steps of the notes' form to measure, each time")
+    parser.add_argument("--d2l-steps", type=int, default=5, help="steps of D2L's form to measure, each time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path)
     parser.add_argument("--figure", type=Path)
     arguments = parser.parse_args()
     for name in arguments.networks:
         check_known("network", name, ENTRIES)
-    print_conditions(f"the networks of the notes on Fashion-MNIST, seed {arguments.seed}")
+    print_conditions(f"the networks of D2L on Fashion-MNIST, seed {arguments.seed}")
     print(
         f"{'network':<10} {'accuracy':>8} {'book':>6} {'seconds':>8} {'images/s':>8} {'parameters':>11} {'MB':>6}   "
-        f"notes' form: {'images/s':>14} {'seconds':>8} {'MB':>6}   {'times':>6}"
+        f"D2L's form: {'images/s':>15} {'seconds':>8} {'MB':>6}   {'times':>6}"
     )
     results: dict[str, Result] = {}
-    notes_seconds: dict[str, float] = {}
+    d2l_seconds: dict[str, float] = {}
     if arguments.results is not None and arguments.results.exists():
         for name, kept in json.loads(arguments.results.read_text()).items():
-            notes_seconds[name] = kept.pop("notes_seconds")
+            d2l_seconds[name] = kept.pop("d2l_seconds")
             results[name] = Result(**kept)
     for name in arguments.networks:
         entry = ENTRIES[name]
-        notes = named_recipe(entry.notes)
-        first = in_a_process(notes_speed, notes, arguments.notes_steps)
+        d2l = named_recipe(entry.d2l)
+        first = in_a_process(d2l_speed, d2l, arguments.d2l_steps)
         result: Result = in_a_process(train_ours, entry.ours.override(seed=arguments.seed))
-        second = in_a_process(notes_speed, notes, arguments.notes_steps)
+        second = in_a_process(d2l_speed, d2l, arguments.d2l_steps)
         speed = statistics.mean([first[0], second[0]])
-        results[name], notes_seconds[name] = result, BOOK_IMAGES / speed
-        verdict = "met" if result.accuracy >= entry.target and result.seconds < notes_seconds[name] else "MISSED"
+        results[name], d2l_seconds[name] = result, BOOK_IMAGES / speed
+        verdict = "met" if result.accuracy >= entry.target and result.seconds < d2l_seconds[name] else "MISSED"
         print(
             f"{name:<10} {result.accuracy:>8.4f} {entry.target:>6.3f} {result.seconds:>8.1f} "
             f"{result.images_per_second:>8,.0f} {result.parameters:>11,} {result.megabytes:>6,.0f}   "
-            f"{'':<12} {f'{first[0]:,.0f}, {second[0]:,.0f}':>14} {notes_seconds[name]:>8,.0f} {first[1]:>6,.0f}   "
-            f"{notes_seconds[name] / result.seconds:>6.1f} {verdict}",
+            f"{'':<11} {f'{first[0]:,.0f}, {second[0]:,.0f}':>15} {d2l_seconds[name]:>8,.0f} {first[1]:>6,.0f}   "
+            f"{d2l_seconds[name] / result.seconds:>6.1f} {verdict}",
             flush=True,
         )
         if arguments.results is not None:
-            kept = {name: asdict(one) | {"notes_seconds": notes_seconds[name]} for name, one in results.items()}
+            kept = {name: asdict(each) | {"d2l_seconds": d2l_seconds[name]} for name, each in results.items()}
             arguments.results.write_text(json.dumps(kept, indent=1))
     if arguments.figure is not None:
-        draw(results, notes_seconds, arguments.figure)
+        draw(results, d2l_seconds, arguments.figure)
         print(f"wrote {arguments.figure}")
 
 

@@ -1,11 +1,12 @@
-"""Every network in its paper form at 224 px: images a second, training and inference, against torchvision's.
+"""Every network in its paper form at 224 px: images per second, training and inference, against torchvision's.
 
-The peer is torchvision's model (timm's with `--peer timm`) as users run it: float32, row-major memory, a plain loop.
-Ours is the same network as `twofold train` and `twofold predict` run it: channels-last, the fused optimiser, Winograd's
-convolutions and kept memory on a processor, bfloat16 where this machine is measured to be faster with it. Same images,
-same batch, by turns: some steps of theirs, some of ours, the first of each turn thrown away (kept memory is given back
-between turns); the median step counts. Networks that torchvision lacks are measured against our own in the peer's loop,
-marked *.
+Claim: 1.8 times as fast.
+Peer: torchvision's network (timm's with `--peer timm`) as users run it: float32, row-major memory, a plain loop. For
+those that torchvision lacks, our own network in that loop, marked *.
+Conditions: ours runs as in `twofold train` and `twofold predict`: channels-last, the fused optimiser; on a CPU,
+Winograd's convolutions and kept memory; bfloat16 where it is measured to be faster on this machine. Both get the same
+images in the same batches, and take turns of some steps. The first step of each turn is not counted, and kept memory is
+released between turns; the median step counts.
 
     python benchmarks/zoo_speed.py                          # ten minutes on two cores
     python benchmarks/zoo_speed.py resnet18 vgg11 --peer timm
@@ -26,8 +27,7 @@ from torch import Tensor, nn
 from common import print_conditions
 from twofold.cli.memory import freed_memory_is_kept
 from twofold.inference.hardware import pick_hardware
-from twofold.models import MODELS, create_model
-from twofold.models.winograd import with_winograd
+from twofold.models import MODELS, create_model, with_winograd
 
 NETWORKS = ("alexnet", "vgg11", "vgg16", "nin", "googlenet", "resnet18", "resnet34", "resnet50", "densenet121")
 _TIMM = {"vgg11", "vgg16", "resnet18", "resnet34", "resnet50", "densenet121"}
@@ -107,17 +107,17 @@ def main() -> None:
     device = torch.device(hardware.device)
     images = torch.randn(arguments.batch, 3, 224, 224, device=device)
     labels = torch.randint(1000, (arguments.batch,), device=device)
-    blocked = images.contiguous(memory_format=torch.channels_last)
+    channels_last = images.contiguous(memory_format=torch.channels_last)
     for name in arguments.networks:
         assert name in MODELS
         theirs, source = peer_network(name, arguments.peer)
         theirs = theirs.to(device)
         mine = with_winograd(create_model(name, num_classes=1000).to(device, memory_format=torch.channels_last))
         pairs = {
-            "inference": (predictor(theirs, images, bfloat16=False), predictor(mine, blocked, bfloat16=bfloat16)),
+            "inference": (predictor(theirs, images, bfloat16=False), predictor(mine, channels_last, bfloat16=bfloat16)),
             "training": (
                 trainer(theirs, images, labels, fused=False, bfloat16=False),
-                trainer(mine, blocked, labels, fused=True, bfloat16=bfloat16),
+                trainer(mine, channels_last, labels, fused=True, bfloat16=bfloat16),
             ),
         }
         for work, pair in pairs.items():

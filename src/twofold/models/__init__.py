@@ -29,73 +29,51 @@ torch.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from twofold.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from twofold.models.alexnet import AlexNet
-    from twofold.models.densenet import DenseNet
-    from twofold.models.googlenet import GoogLeNet
-    from twofold.models.lenet import LeNet
-    from twofold.models.network import FeatureInfo, Network, stage_modules
-    from twofold.models.nin import NiN
-    from twofold.models.registry import MODELS, ModelEntry, check_model_options, create_model, resolve_options
-    from twofold.models.resnet import ResNet
-    from twofold.models.scratch_form import to_scratch
-    from twofold.models.sprint import Sprint
-    from twofold.models.summary import Layer, count_parameters, measure, summarise
-    from twofold.models.vgg import VGG
-    from twofold.models.winograd import with_winograd
+    from twofold.models.alexnet import AlexNet as AlexNet
+    from twofold.models.densenet import DenseNet as DenseNet
+    from twofold.models.googlenet import GoogLeNet as GoogLeNet
+    from twofold.models.lenet import LeNet as LeNet
+    from twofold.models.network import FeatureInfo as FeatureInfo, Network as Network, stage_modules as stage_modules
+    from twofold.models.nin import NiN as NiN
+    from twofold.models.registry import (
+        MODELS as MODELS,
+        ModelEntry as ModelEntry,
+        check_model_options as check_model_options,
+        create_model as create_model,
+        resolve_options as resolve_options,
+    )
+    from twofold.models.resnet import ResNet as ResNet
+    from twofold.models.scratch_form import to_scratch as to_scratch
+    from twofold.models.sprint import Sprint as Sprint
+    from twofold.models.summary import (
+        Layer as Layer,
+        count_parameters as count_parameters,
+        measure as measure,
+        summarise as summarise,
+    )
+    from twofold.models.vgg import VGG as VGG
+    from twofold.models.winograd import with_winograd as with_winograd
 
-__all__ = [
-    "MODELS",
-    "VGG",
-    "AlexNet",
-    "DenseNet",
-    "FeatureInfo",
-    "GoogLeNet",
-    "Layer",
-    "LeNet",
-    "ModelEntry",
-    "Network",
-    "NiN",
-    "ResNet",
-    "Sprint",
-    "check_model_options",
-    "count_parameters",
-    "create_model",
-    "measure",
-    "resolve_options",
-    "stage_modules",
-    "summarise",
-    "to_scratch",
-    "with_winograd",
-]
-
-_NAMES = {
-    "alexnet": "AlexNet",
-    "densenet": "DenseNet",
-    "googlenet": "GoogLeNet",
-    "lenet": "LeNet",
-    "network": "FeatureInfo Network stage_modules",
-    "nin": "NiN",
-    "registry": "MODELS ModelEntry check_model_options create_model resolve_options",
-    "resnet": "ResNet",
-    "scratch_form": "to_scratch",
-    "sprint": "Sprint",
-    "summary": "Layer count_parameters measure summarise",
-    "vgg": "VGG",
-    "winograd": "with_winograd",
-}
-_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'twofold.models' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(f"twofold.models.{_HOMES[name]}"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "alexnet": "AlexNet",
+        "densenet": "DenseNet",
+        "googlenet": "GoogLeNet",
+        "lenet": "LeNet",
+        "network": "FeatureInfo Network stage_modules",
+        "nin": "NiN",
+        "registry": "MODELS ModelEntry check_model_options create_model resolve_options",
+        "resnet": "ResNet",
+        "scratch_form": "to_scratch",
+        "sprint": "Sprint",
+        "summary": "Layer count_parameters measure summarise",
+        "vgg": "VGG",
+        "winograd": "with_winograd",
+    },
+)
