@@ -16,7 +16,7 @@ from pathlib import Path
 
 from twofold.errors import TwofoldError, check_known
 from twofold.figures.chapter import FIGURES
-from twofold.figures.drawing import save_picture
+from twofold.figures.drawing import save_figure
 from twofold.terminal import note, track
 
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "optimisation"
@@ -31,7 +31,7 @@ def _write_batch_sizes(path: Path) -> None:
 
 # Each writes its figure to the path that it is given.
 WRITERS: dict[str, Callable[[Path], None]] = {
-    **{name: lambda path, draw=draw: save_picture(draw(), path) for name, draw in FIGURES.items()},
+    **{name: lambda path, draw=draw: save_figure(draw(), path) for name, draw in FIGURES.items()},
     "batch-sizes": _write_batch_sizes,
 }
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageEnhance
 from twofold.data import DataError
 from twofold.data.duplicates import Fingerprint, distance, fingerprint, near_groups
 from twofold.data.inspection import KINDS, Inspection, inspect_folder, name_trouble
-from twofold.figures.drawing import save_picture
+from twofold.figures.drawing import save_figure
 from twofold.figures.odd_images import draw_odd_images
 from twofold.terminal import shown
 
@@ -324,7 +324,7 @@ def test_the_figure_shows_each_kind(clean: Path, tmp_path: Path) -> None:
     # Only the second of two copies is joined to the one before it; the cross of the broken file is two lines.
     assert [len(axes.lines) for axes in figure.axes] == [2, 0, 1] + [0] * (len(labels) - 3)
     for suffix in (".png", ".svg"):
-        save_picture(figure, tmp_path / f"odd{suffix}")
+        save_figure(figure, tmp_path / f"odd{suffix}")
         assert (tmp_path / f"odd{suffix}").stat().st_size > 1000
 
 

@@ -17,7 +17,7 @@ import twofold
 import twofold.figures.explain
 from small_predictors import FAMILIES, HOSTILE, image_of, make
 from twofold.data import load_eval_images
-from twofold.figures.drawing import save_picture
+from twofold.figures.drawing import save_figure
 from twofold.figures.explain import draw_channel, draw_explanation
 from twofold.interpret import (
     Channel,
@@ -48,7 +48,7 @@ def test_every_family_is_drawn(name: str, tmp_path: Path) -> None:
     for axes, values in zip(panels[5:], maps, strict=True):
         assert np.array_equal(shown(axes), values.numpy())
     assert all(stage.name in texts(figure) for stage in explanation.stages)
-    save_picture(figure, tmp_path / "explain.png")
+    save_figure(figure, tmp_path / "explain.png")
     with Image.open(tmp_path / "explain.png") as saved:
         assert saved.size == (1800, pytest.approx(150 * figure.get_figheight(), abs=1))
 
@@ -85,7 +85,7 @@ def test_hostile_names_are_drawn_as_they_are(suffix: str, tmp_path: Path) -> Non
         assert name in written
     assert written[0].startswith("$a_{b$.png: ")
     assert not any(text.get_parse_math() for text in figure.texts)
-    save_picture(figure, tmp_path / f"figure{suffix}")  # warnings are errors here
+    save_figure(figure, tmp_path / f"figure{suffix}")  # warnings are errors here
     begin = (tmp_path / f"figure{suffix}").read_bytes()[:8]
     assert begin.startswith({".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}[suffix])
 
@@ -148,7 +148,7 @@ def test_a_colour_image_is_explained_in_colour(tmp_path: Path, image_folder: Pat
     colour[10:30, 20:50] = (220, 40, 60)
     predictor = make("resnet18", channels=3)
     pixels = predictor.pixels(colour)
-    save_picture(draw_explanation(explain_image(predictor, pixels), title="red"), tmp_path / "red.png")
+    save_figure(draw_explanation(explain_image(predictor, pixels), title="red"), tmp_path / "red.png")
     drawn = matplotlib.image.imread(tmp_path / "red.png")
     reds = np.all(np.abs(drawn[..., :3] - np.array([220, 40, 60]) / 255) < 0.01, axis=-1)
     assert reds.sum() > 5000

@@ -15,7 +15,7 @@ from PIL import Image
 
 from twofold.errors import RunError, TwofoldError
 from twofold.figures.chapter import FIGURES
-from twofold.figures.drawing import COLOURS, save_picture
+from twofold.figures.drawing import COLOURS, save_figure
 from twofold.figures.trace import (
     MOST_FRAMES,
     MOST_PATHS,
@@ -77,7 +77,7 @@ def test_labels_tell_what_decides_the_path() -> None:
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_the_same_traces_make_the_same_bytes(suffix: str, pair: list[Trace], tmp_path: Path) -> None:
     for name in ("first", "second"):
-        save_picture(draw_traces(pair), tmp_path / f"{name}.{suffix}")
+        save_figure(draw_traces(pair), tmp_path / f"{name}.{suffix}")
     content = (tmp_path / f"first.{suffix}").read_bytes()
     assert content == (tmp_path / f"second.{suffix}").read_bytes()
     assert content.startswith({"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix])
@@ -85,7 +85,7 @@ def test_the_same_traces_make_the_same_bytes(suffix: str, pair: list[Trace], tmp
 
 
 def test_svg_says_no_date_and_is_small(pair: list[Trace], tmp_path: Path) -> None:
-    save_picture(draw_traces(pair), tmp_path / "one.svg")
+    save_figure(draw_traces(pair), tmp_path / "one.svg")
     text = (tmp_path / "one.svg").read_text()
     root = ET.fromstring(text)
     assert root.tag.endswith("svg")
@@ -104,7 +104,7 @@ def test_another_process_makes_the_same_figure(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for name in ("saddle", "adagrad"):
         assert f"wrote {tmp_path / name}.svg" in done.stderr
-        save_picture(FIGURES[name](), tmp_path / f"{name}-here.svg")
+        save_figure(FIGURES[name](), tmp_path / f"{name}-here.svg")
         assert (tmp_path / f"{name}.svg").read_bytes() == (tmp_path / f"{name}-here.svg").read_bytes()
 
 
@@ -208,14 +208,14 @@ def test_contour_levels_show_valley_and_slope() -> None:
 
 @pytest.mark.parametrize("formula", ["log(x) + y**2", "sqrt(x)*log(y)", "0*x + 0*y", "max(x, y)", "log(x)", "0*x"])
 def test_surfaces_with_holes_and_plains_are_drawn(formula: str, tmp_path: Path) -> None:
-    save_picture(draw_traces([trace(formula, "sgd", steps=3, lr=0.01)]), tmp_path / "one.png")
+    save_figure(draw_traces([trace(formula, "sgd", steps=3, lr=0.01)]), tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as drawn:
         assert drawn.size[0] > 900
 
 
 def test_dollar_signs_and_long_names_are_text(tmp_path: Path) -> None:
     surface = surface_from(lambda points: (points**2).sum(-1), dimension=2, name="$\\frac{" + "long " * 40)
-    save_picture(draw_traces([trace(surface, "sgd", steps=2, lr=0.1)]), tmp_path / "one.png")
+    save_figure(draw_traces([trace(surface, "sgd", steps=2, lr=0.1)]), tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as drawn:
         assert drawn.size[0] < 1200
 
@@ -231,5 +231,5 @@ def test_what_cannot_be_drawn_is_one_clear_line(pair: list[Trace], tmp_path: Pat
     with pytest.raises(TwofoldError, match="1,000 frames at most"):
         save_animation([long], tmp_path / "long.gif")
     with pytest.raises(RunError, match="cannot write"):
-        save_picture(draw_traces(pair), tmp_path / "missing" / "one.png")
+        save_figure(draw_traces(pair), tmp_path / "missing" / "one.png")
     assert list(tmp_path.iterdir()) == []

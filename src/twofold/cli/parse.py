@@ -152,9 +152,9 @@ def check_least(least: int, **values: float | None) -> None:
 
 def write_figure(figure: Any, path: Path) -> None:
     """Write a drawn figure and say where."""
-    from twofold.figures.drawing import save_picture
+    from twofold.figures.drawing import save_figure
 
-    save_picture(figure, path)
+    save_figure(figure, path)
     say_written(path)
 
 

@@ -27,85 +27,64 @@ comes without torch.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from twofold.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from twofold.data.decode import MAX_PIXELS, BrokenImageError, open_image
-    from twofold.data.images import Images, MemoryImages, Part, StreamedImages, prefetch
-    from twofold.data.inspection import inspect_folder
-    from twofold.data.load import Data, EvalData, load_data, load_eval_images
-    from twofold.data.names import NAMED_DATA, NamedData, check_data_name, looks_like_path
-    from twofold.data.pixels import ChannelMismatchError, image_to_pil, to_pixels
-    from twofold.data.sources.find import find_data
-    from twofold.data.sources.found import FilePart, Found
-    from twofold.data.sources.pack import PackOptions, pack_folder
-    from twofold.data.sources.problems import DataError, Problem
-    from twofold.data.spec import ModelSpec, PixelSpec, normalise
-    from twofold.data.statistics import channel_statistics
-    from twofold.data.targets import ClassTargets, Targets, class_labels
+    from twofold.data.decode import (
+        MAX_PIXELS as MAX_PIXELS,
+        BrokenImageError as BrokenImageError,
+        open_image as open_image,
+    )
+    from twofold.data.images import (
+        Images as Images,
+        MemoryImages as MemoryImages,
+        Part as Part,
+        StreamedImages as StreamedImages,
+        prefetch as prefetch,
+    )
+    from twofold.data.inspection import inspect_folder as inspect_folder
+    from twofold.data.load import (
+        Data as Data,
+        EvalData as EvalData,
+        load_data as load_data,
+        load_eval_images as load_eval_images,
+    )
+    from twofold.data.names import (
+        NAMED_DATA as NAMED_DATA,
+        NamedData as NamedData,
+        check_data_name as check_data_name,
+        looks_like_path as looks_like_path,
+    )
+    from twofold.data.pixels import (
+        ChannelMismatchError as ChannelMismatchError,
+        image_to_pil as image_to_pil,
+        to_pixels as to_pixels,
+    )
+    from twofold.data.sources.find import find_data as find_data
+    from twofold.data.sources.found import FilePart as FilePart, Found as Found
+    from twofold.data.sources.pack import PackOptions as PackOptions, pack_folder as pack_folder
+    from twofold.data.sources.problems import DataError as DataError, Problem as Problem
+    from twofold.data.spec import ModelSpec as ModelSpec, PixelSpec as PixelSpec, normalise as normalise
+    from twofold.data.statistics import channel_statistics as channel_statistics
+    from twofold.data.targets import ClassTargets as ClassTargets, Targets as Targets, class_labels as class_labels
 
-__all__ = [
-    "MAX_PIXELS",
-    "NAMED_DATA",
-    "BrokenImageError",
-    "ChannelMismatchError",
-    "ClassTargets",
-    "Data",
-    "DataError",
-    "EvalData",
-    "FilePart",
-    "Found",
-    "Images",
-    "MemoryImages",
-    "ModelSpec",
-    "NamedData",
-    "PackOptions",
-    "Part",
-    "PixelSpec",
-    "Problem",
-    "StreamedImages",
-    "Targets",
-    "channel_statistics",
-    "check_data_name",
-    "class_labels",
-    "find_data",
-    "image_to_pil",
-    "inspect_folder",
-    "load_data",
-    "load_eval_images",
-    "looks_like_path",
-    "normalise",
-    "open_image",
-    "pack_folder",
-    "prefetch",
-    "to_pixels",
-]
-
-_NAMES = {
-    "decode": "MAX_PIXELS BrokenImageError open_image",
-    "images": "Images MemoryImages Part StreamedImages prefetch",
-    "inspection": "inspect_folder",
-    "load": "Data EvalData load_data load_eval_images",
-    "names": "NAMED_DATA NamedData check_data_name looks_like_path",
-    "pixels": "ChannelMismatchError image_to_pil to_pixels",
-    "sources.find": "find_data",
-    "sources.found": "FilePart Found",
-    "sources.pack": "PackOptions pack_folder",
-    "sources.problems": "DataError Problem",
-    "spec": "ModelSpec PixelSpec normalise",
-    "statistics": "channel_statistics",
-    "targets": "ClassTargets Targets class_labels",
-}
-_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'twofold.data' has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(f"twofold.data.{_HOMES[name]}"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "decode": "MAX_PIXELS BrokenImageError open_image",
+        "images": "Images MemoryImages Part StreamedImages prefetch",
+        "inspection": "inspect_folder",
+        "load": "Data EvalData load_data load_eval_images",
+        "names": "NAMED_DATA NamedData check_data_name looks_like_path",
+        "pixels": "ChannelMismatchError image_to_pil to_pixels",
+        "sources.find": "find_data",
+        "sources.found": "FilePart Found",
+        "sources.pack": "PackOptions pack_folder",
+        "sources.problems": "DataError Problem",
+        "spec": "ModelSpec PixelSpec normalise",
+        "statistics": "channel_statistics",
+        "targets": "ClassTargets Targets class_labels",
+    },
+)

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _VIEW: Box = ((-5.5, 1.0), (-3.0, 2.0))
 _WIDE: Box = ((-5.5, 2.5), (-3.0, 3.2))  # for rules that shoot past the minimum
 _INK, _FAINT = "0.15", "0.45"
+_HEADING: dict[str, Any] = {"loc": "left", "fontsize": 10, "color": _INK}
+_RIM: dict[str, Any] = {"marker": "o", "markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.5}
+_PATH: dict[str, Any] = {"color": COLOURS[0], "linewidth": 1.5, "zorder": 3, **_RIM}
 
 
 def saddle() -> Figure:
@@ -29,8 +32,8 @@ def saddle() -> Figure:
     figure, (curve, space, contours) = new_panels(3, height=3.6, three_d=(1,))
     cubic = trace("cubic", "sgd", steps=20, lr=0.1)
     draw_surface(curve, cubic.surface, cubic.surface.view)
-    curve.plot(cubic.path[:, 0].numpy(), cubic.values.numpy(), **_path_style())
-    curve.set_title("x³: gradient descent stops at 0,\nwhere the curve is flat, though it falls on", **_heading())
+    curve.plot(cubic.path[:, 0].numpy(), cubic.values.numpy(), **_PATH)
+    curve.set_title("x³: gradient descent stops at 0,\nwhere the curve is flat, though it falls on", **_HEADING)
 
     grid = np.linspace(-1.0, 1.0, 21)
     x, y = np.meshgrid(grid, grid)
@@ -42,12 +45,12 @@ def saddle() -> Figure:
     space.set(xlabel="x1", ylabel="x2", xticks=[-1, 0, 1], yticks=[-1, 0, 1], zticks=[-1, 0, 1])
     space.tick_params(labelsize=8, pad=-2)
     space.view_init(elev=28, azim=-58)
-    space.set_title("x1² − x2²: at 0 a minimum along x1\nand a maximum along x2", **_heading())
+    space.set_title("x1² − x2²: at 0 a minimum along x1\nand a maximum along x2", **_HEADING)
 
     down = trace("saddle", "sgd", steps=20, lr=0.2)
     draw_surface(contours, down.surface, down.surface.view)
-    contours.plot(*down.path.T.numpy(), **_path_style())
-    contours.set_title("gradient descent comes near,\nand leaves along x2", **_heading())
+    contours.plot(*down.path.T.numpy(), **_PATH)
+    contours.set_title("gradient descent comes near,\nand leaves along x2", **_HEADING)
     return figure
 
 
@@ -82,7 +85,7 @@ def effective_rates() -> Figure:
         axes.set_ylim(0.01, 100)
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.label_outer()
-        axes.set_title(path.optimizer, **_heading())
+        axes.set_title(path.optimizer, **_HEADING)
         axes.set_xlabel("step", fontsize=9)
         axes.set_xticks([1, 10, 20])
         axes.tick_params(labelsize=8, color=_FAINT)
@@ -110,22 +113,6 @@ def _on_quadratic(optimizer: str, **settings: Any) -> Trace:
 
 def _pair(*panels: tuple[str, Trace], view: Box = _VIEW) -> Figure:
     return draw_panels([(title, [path], view) for title, path in panels])
-
-
-def _path_style() -> dict[str, Any]:
-    return {
-        "color": COLOURS[0],
-        "marker": "o",
-        "markersize": 4.5,
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.5,
-        "linewidth": 1.5,
-        "zorder": 3,
-    }
-
-
-def _heading() -> dict[str, Any]:
-    return {"loc": "left", "fontsize": 10, "color": _INK}
 
 
 FIGURES: dict[str, Callable[[], Figure]] = {

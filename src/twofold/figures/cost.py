@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twofold.figures.drawing import new_figure, save_picture
+from twofold.figures.drawing import new_figure, save_figure
 
 if TYPE_CHECKING:
     from twofold.proof.cost import Cost
@@ -57,4 +57,4 @@ def draw_costs(costs: Sequence[Cost], path: Path, conditions: str) -> None:
     figure.legend(*panels[0].get_legend_handles_labels(), loc="upper right", ncols=2, frameon=False, fontsize=10)
     figure.suptitle("What the readable form costs", x=0.01, ha="left", fontsize=13)
     figure.text(0.005, -0.01, conditions, fontsize=8, color="0.4", va="top")
-    save_picture(figure, path, tight=True)
+    save_figure(figure, path, tight=True)

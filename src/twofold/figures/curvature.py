@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from twofold.figures.drawing import new_figure, plain_axes, save_picture
+from twofold.figures.drawing import new_figure, plain_axes, save_figure
 from twofold.landscape.averaging import Memory
 from twofold.landscape.gradient_noise import Variance
 from twofold.landscape.hessian import Extremes
@@ -28,45 +28,27 @@ def draw_curvature(
 ) -> None:
     """Draw loss, largest and smallest eigenvalue over training into `path` (.png, .svg or .pdf).
 
-    Args:
-        steps: where it was measured.
-        losses: mean loss at each.
-        extremes: eigenvalues at each.
-        edge: the largest eigenvalue at which a quadratic would still be stable.
-        path: the file.
-        title: what was trained, and how.
-        edge_name: its formula.
+    Losses and eigenvalues are those at each of `steps`; `edge` is the largest eigenvalue at which a quadratic would
+    still be stable, `edge_name` its formula.
     """
     figure = new_figure(7.5, 6.5)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.9))
     above.plot(steps, losses, color=_INK, linewidth=1.8, marker="o", markersize=3.5)
     above.set_ylim(bottom=0)
     plain_axes(above, "loss")
-    largest = [found.largest for found in extremes]
-    smallest = [found.smallest for found in extremes]
     below.axhline(edge, color=_GREY, linewidth=1.4, linestyle=(0, (5, 3)))
     below.axhline(0, color="0.8", linewidth=0.8, zorder=0)
-    for values, errors, colour, marker in (
-        (largest, [found.largest_error for found in extremes], _RED, "o"),
-        (smallest, [found.smallest_error for found in extremes], _BLUE, "s"),
-    ):
-        below.errorbar(
-            steps,
-            values,
-            yerr=errors,
-            color=colour,
-            linewidth=1.8,
-            marker=marker,
-            markersize=4,
-            elinewidth=1,
-            capsize=2,
-        )
     # Names stand to the right of the last point, where no curve can run through them.
-    labels = [
-        (largest[-1], "largest", _RED),
-        (smallest[-1], "smallest", _BLUE),
-        (edge, f"{edge_name} = {edge:.3g}", "0.35"),
-    ]
+    labels: list[tuple[float, str, str]] = []
+    for name, colour, marker in (("largest", _RED, "o"), ("smallest", _BLUE, "s")):
+        values = [getattr(found, name) for found in extremes]
+        errors = [getattr(found, f"{name}_error") for found in extremes]
+        below.errorbar(
+            steps, values, yerr=errors,
+            color=colour, linewidth=1.8, marker=marker, markersize=4, elinewidth=1, capsize=2,
+        )  # fmt: skip
+        labels.append((values[-1], name, colour))
+    labels.append((edge, f"{edge_name} = {edge:.3g}", "0.35"))
     low, high = below.get_ylim()
     for at, (_, text, colour) in zip(_apart([y for y, _, _ in labels], (high - low) * 0.06), labels, strict=True):
         below.annotate(
@@ -76,7 +58,7 @@ def draw_curvature(
     below.set_xlabel("step")
     plain_axes(below, "eigenvalues of the Hessian")
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    save_picture(figure, path, tight=True)
+    save_figure(figure, path, tight=True)
 
 
 def draw_claims(
@@ -158,7 +140,7 @@ def draw_claims(
     memory.set_xlabel("number of gradients · (1 − γ)")
     memory.legend(frameon=False, fontsize=9, loc="lower right")
     plain_axes(memory, "share of momentum in its last gradients")
-    save_picture(figure, path, tight=True)
+    save_figure(figure, path, tight=True)
 
 
 def _apart(heights: Sequence[float], least: float) -> list[float]:

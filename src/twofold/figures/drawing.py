@@ -27,10 +27,7 @@ _STYLE: dict[Any, Any] = {"svg.hashsalt": "twofold", "svg.fonttype": "path"}
 def new_figure(width: float, height: float, *, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """Return an empty figure of so many inches, drawn without a display.
 
-    Args:
-        width: in inches.
-        height: in inches.
-        layout: "constrained" keeps panels and labels apart; None leaves everything where it was put.
+    The layout "constrained" keeps panels and labels apart; None leaves everything where it was put.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -49,13 +46,10 @@ def plain_axes(axes: Axes, title: str) -> None:
     axes.tick_params(labelsize=8.5)
 
 
-def save_picture(figure: Figure, path: Path, *, tight: bool = False) -> None:
+def save_figure(figure: Figure, path: Path, *, tight: bool = False) -> None:
     """Write a figure to `path` (.png, .svg or .pdf), atomically; the same figure gives the same bytes.
 
-    Args:
-        figure: what to write.
-        path: where to.
-        tight: widen the page to what was written outside of it, such as a line below.
+    `tight` widens the page to what was written outside of it, such as a line below.
 
     Raises:
         RunError: it cannot be written.
@@ -69,7 +63,10 @@ def save_picture(figure: Figure, path: Path, *, tight: bool = False) -> None:
             temporary, dpi=_DPI, format=kind, metadata=dates.get(kind), bbox_inches="tight" if tight else None
         )
         if kind == "svg":
-            temporary.write_text(_rounded(temporary.read_text(encoding="utf-8")), encoding="utf-8")
+            # Lines to a hundredth of a point: half the bytes, and no eye sees the rest.
+            svg = temporary.read_text(encoding="utf-8")
+            svg = re.sub(r'(?s) d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
+            temporary.write_text(svg, encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -79,15 +76,6 @@ def missing_glyphs_as_boxes() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=r"Glyph \d+")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
         yield
-
-
-def _rounded(svg: str) -> str:
-    """Return an SVG whose lines are given to a hundredth of a point: half the bytes, and no eye sees the rest."""
-
-    def shorter(path: re.Match[str]) -> str:
-        return re.sub(r"(\.\d\d)\d+", r"\1", path[0])
-
-    return re.sub(r'(?s) d="[^"]*"', shorter, svg)
 
 
 def spread(positions: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:

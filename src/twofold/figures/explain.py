@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
 from twofold.figures.drawing import missing_glyphs_as_boxes, new_figure
-from twofold.interpret import Box, ChannelView, ClassHeat, Example, Explanation, StageView
+from twofold.interpret import ChannelView, ClassHeat, Example, Explanation, StageView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,8 +121,14 @@ def draw_explanation(explanation: Explanation, *, title: str) -> Figure:
         for stage in explanation.stages:
             _draw_stage(page, stage, top)
             top += _HEADING + row
-        for line, text in enumerate(_legend(explanation)):
-            page.text(_MARGIN, top + line * _LINE, text, fit=full, color=_FAINT)
+        legend = (
+            "Grad-CAM: the redder, the more it raises the class's logit; each image in its own scale. Maps: the most "
+            "active on average, a row in one scale, from its least (or 0) in violet to its most in yellow."
+        )
+        page.text(_MARGIN, top, legend, fit=full, color=_FAINT)
+        if explanation.flip_average:
+            text = "The prediction is the mean over the image and its mirror image; the rest is the image's own."
+            page.text(_MARGIN, top + _LINE, text, fit=full, color=_FAINT)
     return page.figure
 
 
@@ -180,6 +186,8 @@ def _draw_prediction(page: _Page, explanation: Explanation, top: float) -> None:
 
 def _draw_heats(page: _Page, explanation: Explanation, heats: Sequence[ClassHeat], left: float, top: float) -> None:
     """Draw one row of images with their Grad-CAM, from `left` on."""
+    from matplotlib import colormaps
+
     for column, heat in enumerate(heats):
         at = left + column * _STEP
         most = float(heat.heat.max())
@@ -188,7 +196,12 @@ def _draw_heats(page: _Page, explanation: Explanation, heats: Sequence[ClassHeat
         axes = page.panel(at, top + _LABEL)
         _show_image(axes, explanation.pixels)
         if most > 0:
-            _show_heat(axes, heat.heat / most)
+            # Laid over the image: the cooler, the more transparent.
+            values = (heat.heat / most).numpy()
+            colours = colormaps["autumn_r"](values)
+            colours[..., 3] = 0.7 * np.sqrt(values)
+            axes.imshow(colours, interpolation="nearest")
+            axes.set_anchor("NW")
         else:
             axes.text(
                 0.5, 0.5, "nothing does", transform=axes.transAxes, ha="center", fontsize=9, color="white",
@@ -217,52 +230,25 @@ def _draw_stage(page: _Page, stage: StageView, top: float) -> None:
 
 def _draw_example(page: _Page, example: Example, left: float, top: float) -> None:
     """Draw one image, what excites the channel in it, and where the image comes from."""
+    from matplotlib.patches import Rectangle
+
     label = _number(example.peak.activation) + ("" if example.class_name is None else f"  {example.class_name}")
     page.text(left, top, label, size=9, fit=_CELL, weight="bold")
     page.text(left, top + _LINE, example.source, size=7, fit=_CELL, color=_FAINT)
     axes = page.panel(left, top + _LINE + _LABEL)
     _show_image(axes, example.pixels)
     if example.peak.box is not None:
-        _frame(axes, example.peak.box)
+        top, bottom, left, right = example.peak.box
+        # Two frames, visible on light and dark.
+        for colour, width in (("white", 3.0), (_ACCENT, 1.6)):
+            frame = {"fill": False, "edgecolor": colour, "linewidth": width, "clip_on": False}
+            axes.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, **frame))
 
 
 def _show_image(axes: Axes, pixels: UInt8[Tensor, "channels height width"]) -> None:
     array = pixels.cpu().permute(1, 2, 0).numpy()
     axes.imshow(array[..., 0] if array.shape[2] == 1 else array, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_anchor("NW")
-
-
-def _show_heat(axes: Axes, heat: Float32[Tensor, "height width"]) -> None:
-    """Lay heat (0..1) over an image: the cooler, the more transparent."""
-    from matplotlib import colormaps
-
-    values = heat.numpy()
-    colours = colormaps["autumn_r"](values)
-    colours[..., 3] = 0.7 * np.sqrt(values)
-    axes.imshow(colours, interpolation="nearest")
-    axes.set_anchor("NW")
-
-
-def _frame(axes: Axes, box: Box) -> None:
-    """Mark a part of an image, visibly on light and dark."""
-    from matplotlib.patches import Rectangle
-
-    top, bottom, left, right = box
-    for colour, width in (("white", 3.0), (_ACCENT, 1.6)):
-        corner = (left - 0.5, top - 0.5)
-        axes.add_patch(
-            Rectangle(corner, right - left, bottom - top, fill=False, edgecolor=colour, linewidth=width, clip_on=False)
-        )
-
-
-def _legend(explanation: Explanation) -> list[str]:
-    lines = [
-        "Grad-CAM: the redder, the more it raises the class's score; each image in its own scale. "
-        "Maps: the most active on average, a row in one scale, from its least (or 0) in violet to its most in yellow.",
-    ]
-    if explanation.flip_average:
-        lines.append("The prediction is the mean over the image and its mirror image; the rest is the image's own.")
-    return lines
 
 
 def _panel_height(pixels: UInt8[Tensor, "channels height width"]) -> float:

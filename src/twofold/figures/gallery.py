@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from twofold.figures.drawing import new_figure
 
 if TYPE_CHECKING:
     from jaxtyping import UInt8
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from torch import Tensor
 
@@ -39,12 +36,7 @@ def draw_gallery(
 ) -> Figure:
     """Return a figure with the original first, then each changed image with its caption, a phrase a line.
 
-    Args:
-        original: the image, as training gets it.
-        changed: what became of it, one or more times, all of one size.
-        captions: for each of them, what was done.
-        title: in bold.
-        subtitle: below it.
+    The original is as training gets it; the changed images are all of one size.
     """
     height, width = original.shape[1:]
     cells = [(original, ["original", f"{width}×{height} px"])]
@@ -68,21 +60,15 @@ def draw_gallery(
             left = _MARGIN + column * (_CELL + _GAP)
             bottom = 1 - (top + image_height) / page_height
             box = (left / page_width, bottom, _CELL / page_width, image_height / page_height)
-            _show(figure.add_axes(box), image)
+            axes = figure.add_axes(box)
+            axes.set_axis_off()
+            # An image stands at the left of its cell, in its own shape.
+            axes.set_anchor("NW")
+            pixels = image.cpu().expand(3, -1, -1).permute(1, 2, 0).numpy()
+            axes.imshow(pixels, interpolation="nearest" if max(image.shape[1:]) <= _SMALL else None)
             for line, phrase in enumerate(caption):
                 first = image is original and line == 0
                 style = {"color": _INK, "weight": "bold"} if first else {"color": _FAINT if image is original else _INK}
                 text(left, top + image_height + _BELOW + line * _LINE, phrase, fontsize=_TEXT_SIZE, **style)
         top += depth
     return figure
-
-
-def _show(axes: Axes, image: Tensor) -> None:
-    """Draw one image at the left of its cell, in its own shape."""
-    pixels = np.asarray(image.cpu().permute(1, 2, 0))
-    small = max(pixels.shape[:2]) <= _SMALL
-    if pixels.shape[2] == 1:
-        pixels = pixels.repeat(3, axis=2)
-    axes.set_axis_off()
-    axes.set_anchor("NW")
-    axes.imshow(pixels, interpolation="nearest" if small else None)

@@ -15,7 +15,6 @@ from twofold.terminal import shown
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from PIL.Image import Image
 
 _FEWEST_COLUMNS, _MOST_COLUMNS = 5, 8
 _MOST = 16
@@ -23,6 +22,7 @@ _CELL = 1.25
 _CAPTION = 0.5
 _HEADING = 0.47
 _PIXELS = 240
+_LONGEST_NAME = 22
 # Classes and folders have no image of their own.
 _WITHOUT_IMAGE = ("class imbalance", "class name", "folder problem")
 
@@ -54,54 +54,45 @@ def draw_odd_images(inspection: Inspection) -> Figure:
         figure.text(0.15 / width, at, heading, fontsize=10, weight="bold", va="top")
         figure.text(0.15 / width, at - 0.18 / height, KINDS[kind], fontsize=8, va="top", color="0.35")
         top += _HEADING
-        for index, cell in enumerate(cells):
+        for index, (path, message, group) in enumerate(cells):
             row, column = divmod(index, columns)
             left = 0.15 + column * (_CELL + 0.1)
             bottom = height - top - row * (_CELL + _CAPTION) - _CELL
             axes = figure.add_axes((left / width, bottom / height, _CELL / width, _CELL / height))
-            _draw_cell(axes, inspection.root, cell, joined=column > 0 and _are_copies(cell, cells[index - 1]))
+            joined = column > 0 and group is not None and group == cells[index - 1][2]
+            _draw_cell(axes, inspection.root / path, message, joined=joined)
         top += -(-len(cells) // columns) * (_CELL + _CAPTION)
     return figure
 
 
-class _Cell:
-    """One file of one finding; the files of a finding are a group."""
-
-    def __init__(self, path: str, message: str, group: int | None) -> None:
-        self.path = path
-        self.message = message
-        self.group = group
-
-
-def _cells(findings: Sequence[Finding]) -> list[_Cell]:
-    cells = []
+def _cells(findings: Sequence[Finding]) -> list[tuple[str, str, int | None]]:
+    """Return for each file its path, what is odd, and the number of the group that it is a copy in."""
+    cells: list[tuple[str, str, int | None]] = []
     for group, finding in enumerate(findings):
         copies = len(finding.paths) > 1
         for path in finding.paths:
             # Among copies the folder is what tells them apart.
             words = "/".join(path.split("/")[:-1]) if copies else finding.message
-            cells.append(_Cell(path, words, group if copies else None))
+            cells.append((path, words, group if copies else None))
         if len(cells) >= _MOST:
             break
     return cells[:_MOST]
 
 
-def _are_copies(first: _Cell, second: _Cell) -> bool:
-    return first.group is not None and first.group == second.group
-
-
-def _draw_cell(axes: Axes, root: Path, cell: _Cell, *, joined: bool) -> None:
+def _draw_cell(axes: Axes, path: Path, message: str, *, joined: bool) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_facecolor("0.96")
     axes.spines[:].set_color("0.8")
-    image = _thumbnail(root / cell.path)
-    if image is None:
+    try:
+        image = open_image(path)
+    except BrokenImageError:
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1)
         axes.plot([0, 1], [0, 1], color="0.8", linewidth=0.8)
         axes.plot([0, 1], [1, 0], color="0.8", linewidth=0.8)
     else:
+        image.thumbnail((_PIXELS, _PIXELS))
         grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if image.mode == "L" else {}
         wide, high = image.size
         longer = max(wide, high)
@@ -112,26 +103,12 @@ def _draw_cell(axes: Axes, root: Path, cell: _Cell, *, joined: bool) -> None:
         axes.set_ylim(longer, 0)
     if joined:
         axes.plot([-0.55, 0.5], [1.03, 1.03], transform=axes.transAxes, color=COLOURS[1], linewidth=2, clip_on=False)
-    name = _shortened(cell.path.split("/")[-1], 22)
-    words = textwrap.wrap(shown(cell.message), 25, max_lines=2, placeholder=" …")
+    name = shown(path.name)
+    if len(name) > _LONGEST_NAME:
+        # Start and suffix tell more than the middle.
+        end = _LONGEST_NAME // 2
+        name = f"{name[: _LONGEST_NAME - end - 1]}…{name[-end:]}"
+    words = textwrap.wrap(shown(message), 25, max_lines=2, placeholder=" …")
     with missing_glyphs_as_boxes():
         caption = "\n".join([name, *words])
         axes.set_xlabel(caption, fontsize=6.2, labelpad=2, linespacing=1.1, parse_math=False)
-
-
-def _thumbnail(path: Path) -> Image | None:
-    try:
-        image = open_image(path)
-    except BrokenImageError:
-        return None
-    image.thumbnail((_PIXELS, _PIXELS))
-    return image
-
-
-def _shortened(name: str, longest: int) -> str:
-    """Return a name with its middle left out: start and suffix tell more."""
-    name = shown(name)
-    if len(name) <= longest:
-        return name
-    end = longest // 2
-    return f"{name[: longest - end - 1]}…{name[-end:]}"

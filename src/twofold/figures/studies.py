@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from twofold.figures.drawing import new_figure, plain_axes, save_picture, spread
+from twofold.figures.drawing import new_figure, plain_axes, save_figure, spread
 
 _INK, _FAINT = "0.15", "0.4"
 _LINE, _ACCENT = "#2f6690", "#c8553d"
@@ -70,7 +70,7 @@ def draw_range_test(
             zorder=4,
         )
     figure.supxlabel(caption, fontsize=8, color=_FAINT, x=0.01, ha="left")
-    save_picture(figure, path)
+    save_figure(figure, path)
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,7 @@ def draw_batch_curves(
 ) -> None:
     """Draw loss against seconds, a curve a batch size, and the time of an epoch, into `path` (.png, .svg or .pdf).
 
-    Args:
-        path: the file.
-        curves: by growing batch size.
-        title: above the figure.
-        loss_label: what the loss axis shows.
-        full: the size of the full set.
-        caption: the conditions, below the figure.
+    The curves come by growing batch size; `full` is the size of the full set, `caption` the conditions.
     """
     import matplotlib
     from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -105,7 +99,8 @@ def draw_batch_curves(
         [0.0 + 0.85 * index / max(1, len(curves) - 1) for index in range(len(curves))]
     )
     for curve, colour in zip(curves, colours, strict=True):
-        left.plot(*zip(*curve.points, strict=True), color=colour, linewidth=1.9, label=_name(curve.batch_size, full))
+        name = f"{curve.batch_size:,}{' (all)' if curve.batch_size == full else ''}"
+        left.plot(*zip(*curve.points, strict=True), color=colour, linewidth=1.9, label=name)
     left.set_xscale("log")
     left.set_yscale("log")
     left.set_xlabel("seconds of training", fontsize=10, color=_FAINT)
@@ -126,8 +121,4 @@ def draw_batch_curves(
     left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     figure.suptitle(title, x=0.01, ha="left", fontsize=13)
     figure.supxlabel(caption, fontsize=8, color=_FAINT, x=0.01, ha="left")
-    save_picture(figure, path)
-
-
-def _name(batch_size: int, full: int) -> str:
-    return f"{batch_size:,} (all)" if batch_size == full else f"{batch_size:,}"
+    save_figure(figure, path)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,15 +43,6 @@ _FRAME_MS, _LAST_FRAME_MS = 150, 2500
 _GIF_DPI = 100
 
 
-@dataclass(frozen=True)
-class _Stroke:
-    """How a path is drawn."""
-
-    colour: str
-    marker: str
-    label: str
-
-
 def draw_traces(traces: Sequence[Trace], *, title: str | None = None, view: Box | None = None) -> Figure:
     """Return the figure of one or several paths over one surface.
 
@@ -64,13 +54,29 @@ def draw_traces(traces: Sequence[Trace], *, title: str | None = None, view: Box 
     Raises:
         TwofoldError: there are no traces, too many, or they are on several surfaces.
     """
+    return _draw(traces, title, view)[0]
+
+
+def _draw(traces: Sequence[Trace], title: str | None, view: Box | None) -> tuple[Figure, Axes, list[Line2D]]:
     surface = _common_surface(traces)
-    figure, axes = _new_figure(surface)
+    figure = new_figure(7.2, 5.2 if surface.dimension == 2 else 4.4)
+    axes = figure.subplots()
     draw_surface(axes, surface, view or fitting_view(surface, traces))
-    _draw_paths(axes, traces)
-    _write_title(axes, surface, title)
-    _legend(axes, len(traces))
-    return figure
+    lines = _draw_paths(axes, traces)
+    if title is None:
+        shown = surface.formula if len(surface.formula) <= 70 else f"{surface.formula[:67]}..."
+        title = shown if surface.name == surface.formula else f"{surface.name}: {shown}"
+    # A formula is the user's text: a dollar sign starts nothing.
+    axes.set_title(title, loc="left", fontsize=10, color=_INK, parse_math=False)
+    # The legend stands below the axes, where it covers nothing.
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=1 if len(traces) == 1 else 2,
+        frameon=False,
+        fontsize=9,
+    )
+    return figure, axes, lines
 
 
 def draw_panels(panels: Sequence[tuple[str, Sequence[Trace], Box | None]]) -> Figure:
@@ -96,16 +102,7 @@ def new_panels(
     sharey: bool = False,
     three_d: Sequence[int] = (),
 ) -> tuple[Figure, list[Any]]:
-    """Return a new figure and its panels, in rows of `columns`, `width` by `height` inches each.
-
-    Args:
-        num_panels: how many.
-        columns: how many fit in a row.
-        width: of a panel.
-        height: of a panel.
-        sharey: whether they have one vertical axis.
-        three_d: which of them are in space.
-    """
+    """Return a new figure and its panels, in rows of `columns`, `width` by `height` inches each; `three_d` in space."""
     columns = min(columns, num_panels)
     rows = math.ceil(num_panels / columns)
     figure = new_figure(width * columns, height * rows)
@@ -127,7 +124,7 @@ def save_animation(traces: Sequence[Trace], path: Path, *, title: str | None = N
     """
     from PIL import Image
 
-    surface = _common_surface(traces)
+    _common_surface(traces)
     num_frames = max(len(trace.path) for trace in traces)
     if num_frames > MOST_FRAMES:
         raise TwofoldError(
@@ -135,12 +132,8 @@ def save_animation(traces: Sequence[Trace], path: Path, *, title: str | None = N
             "take fewer steps, or draw a still figure"
         )
     frames: list[Image.Image] = []
-    figure, axes = _new_figure(surface)
+    figure, axes, lines = _draw(traces, title, view)
     figure.set_dpi(_GIF_DPI)
-    draw_surface(axes, surface, view or fitting_view(surface, traces))
-    lines = _draw_paths(axes, traces)
-    _write_title(axes, surface, title)
-    _legend(axes, len(traces))
     canvas: Any = figure.canvas
     for line in lines:
         line.set_animated(True)
@@ -153,7 +146,7 @@ def save_animation(traces: Sequence[Trace], path: Path, *, title: str | None = N
             line.set_data(*_drawn(trace, frame + 1))
             axes.draw_artist(line)
         frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
-    palette = _palette(frames[-1], [stroke.colour for stroke in _strokes(traces)])
+    palette = _palette(frames[-1], COLOURS[: len(traces)])
     quantised = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     durations = [_FRAME_MS] * (num_frames - 1) + [_LAST_FRAME_MS]
     with atomic_path(path) as temporary:
@@ -223,19 +216,6 @@ def _common_surface(traces: Sequence[Trace]) -> Surface:
     return traces[0].surface
 
 
-def _new_figure(surface: Surface) -> tuple[Figure, Axes]:
-    figure = new_figure(7.2, 5.2 if surface.dimension == 2 else 4.4)
-    return figure, figure.subplots()
-
-
-def _write_title(axes: Axes, surface: Surface, title: str | None) -> None:
-    if title is None:
-        shown = surface.formula if len(surface.formula) <= 70 else f"{surface.formula[:67]}..."
-        title = shown if surface.name == surface.formula else f"{surface.name}: {shown}"
-    # A formula is the user's text: a dollar sign starts nothing.
-    axes.set_title(title, loc="left", fontsize=10, color=_INK, parse_math=False)
-
-
 def _draw_contours(axes: Axes, surface: Surface, view: Box) -> None:
     (left, right), (bottom, top) = view
     x, y = (torch.linspace(low, high, _GRID, dtype=torch.float64) for low, high in view)
@@ -296,41 +276,30 @@ def _draw_curve(axes: Axes, surface: Surface, view: Box) -> None:
 
 def _draw_paths(axes: Axes, traces: Sequence[Trace]) -> list[Line2D]:
     lines = []
-    for trace, stroke in zip(traces, _strokes(traces), strict=True):
-        few = not _is_crowded(trace)
+    for trace, colour, marker in zip(traces, COLOURS, _MARKERS, strict=False):
+        # Markers have a rim unless the points are too many, or too near to each other.
+        spans = [high - low for low, high in trace.surface.view]
+        lengths = (trace.updates / torch.tensor(spans, dtype=torch.float64)).norm(dim=1)
+        few = trace.num_steps == 0 or (trace.num_steps <= 60 and float(lengths.mean()) >= 0.006)
         (line,) = axes.plot(
             *_drawn(trace),
-            color=stroke.colour,
-            marker=stroke.marker,
+            color=colour,
+            marker=marker,
             markersize=4.5 if few else 2.5,
-            markeredgecolor="white" if few else stroke.colour,
+            markeredgecolor="white" if few else colour,
             markeredgewidth=0.5 if few else 0.0,
             linewidth=1.5 if few else 1.2,
-            label=stroke.label,
+            label=describe(trace),
             zorder=3,
         )
         lines.append(line)
     return lines
 
 
-def _is_crowded(trace: Trace) -> bool:
-    """Tell whether the points are too many, or too near to each other, for markers with a rim."""
-    spans = [high - low for low, high in trace.surface.view]
-    lengths = (trace.updates / torch.tensor(spans, dtype=torch.float64)).norm(dim=1)
-    return trace.num_steps > 60 or (trace.num_steps > 0 and float(lengths.mean()) < 0.006)
-
-
 def _drawn(trace: Trace, num_points: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return a path's coordinates in the figure; a curve's second one is the value."""
     path = trace.path[:num_points].numpy()
     return (path[:, 0], path[:, 1]) if trace.surface.dimension == 2 else (path[:, 0], trace.values[:num_points].numpy())
-
-
-def _strokes(traces: Sequence[Trace]) -> list[_Stroke]:
-    return [
-        _Stroke(colour, marker, describe(trace))
-        for trace, colour, marker in zip(traces, COLOURS, _MARKERS, strict=False)
-    ]
 
 
 # Symbols of the settings that decide a path; ε does so for AdaDelta alone, whose first steps are about √ε.
@@ -346,14 +315,3 @@ def describe(trace: Trace, *, end: bool = True) -> str:
     words = ", ".join(f"{sign} = {settings[name]:g}" for name, sign in signs.items() if name in settings)
     name = f"{trace.optimizer}, {words}" if words else trace.optimizer
     return f"{name} ({trace.ended})" if end and trace.ended else name
-
-
-def _legend(axes: Axes, num_paths: int) -> None:
-    """Set the legend below the axes, where it covers nothing."""
-    axes.figure.legend(
-        *axes.get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=1 if num_paths == 1 else 2,
-        frameon=False,
-        fontsize=9,
-    )

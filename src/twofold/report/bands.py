@@ -66,14 +66,9 @@ class BandChart:
 def band_chart(
     slug: str, title: str, x_label: str, series: Sequence[BandSeries], *, as_percent: bool = False
 ) -> BandChart | None:
-    """Return a chart of the `series`, or None without any point.
+    """Return a chart of the `series` in the order in which they are drawn, or None without any point.
 
-    Args:
-        slug: names it in the page.
-        title: what the y axis shows.
-        x_label: what the x axis shows, with its unit.
-        series: the curves, in the order in which they are to be drawn.
-        as_percent: values are shares, to be written as per cent.
+    `slug` names it in the page, `title` says what the y axis shows; `as_percent` writes shares as per cent.
     """
     series = [line for line in series if line.points]
     if not series:
@@ -175,7 +170,7 @@ def search_chart(
     value_range: tuple[float, float],
     caption: str,
 ) -> SearchChart:
-    """Return the chart of a search.
+    """Return the chart of one rule's search.
 
     Args:
         name: of the rule.
@@ -243,14 +238,8 @@ def ranges(values: Sequence[Sequence[float]]) -> tuple[Range | None, ...]:
     def at(value: float) -> float:
         return round(3 + 94 * (value - low) / span, 2)
 
-    return tuple(
-        Range(
-            at(min(group)),
-            round(at(max(group)) - at(min(group)), 2),
-            at(sum(group) / len(group)),
-            tuple(map(at, group)),
-        )
-        if group
-        else None
-        for group in values
-    )
+    def of(group: Sequence[float]) -> Range:
+        left, right = at(min(group)), at(max(group))
+        return Range(left, round(right - left, 2), at(sum(group) / len(group)), tuple(map(at, group)))
+
+    return tuple(of(group) if group else None for group in values)

@@ -222,10 +222,14 @@ def _line_chart(
     x_values = [value for value in nice_ticks(0.0, axis.end, 6) if value <= axis.end]
     if axis.end >= 1:
         x_values = [value for value in x_values if value == int(value)]
+    # What the chart shows in words, for those who do not see it.
+    shown = [(curve.name, [value for _, value in curve.points if value is not None]) for curve in series]
+    parts = [f"{name} from {written(values[0])} to {written(values[-1])}" for name, values in shown]
+    best_words = f" Best epoch: {axis.best}." if axis.best is not None else ""
     return Chart(
         slug=slug,
         title=title,
-        description=_description(title, series, axis, written),
+        description=f"{title} over {axis.done:.3g} epochs: {'; '.join(parts)}.{best_words}",
         frame=frame,
         x_ticks=tuple(Tick(x_of(value), f"{value:g}") for value in x_values),
         y_ticks=tuple(Tick(y_of(value), tick_label(value, is_share=written is percent)) for value in y_values),
@@ -329,30 +333,19 @@ def _readouts(
     return tuple(readouts)
 
 
-def _description(title: str, series: Sequence[Series], axis: _Axis, written: Callable[[float], str]) -> str:
-    """Say in words what the chart shows, for those who do not see it."""
-    parts: list[str] = []
-    for curve in series:
-        values = [value for _, value in curve.points if value is not None]
-        parts.append(f"{curve.name} from {written(values[0])} to {written(values[-1])}")
-    best = f" Best epoch: {axis.best}." if axis.best is not None else ""
-    return f"{title} over {axis.done:.3g} epochs: {'; '.join(parts)}.{best}"
-
-
 def _thinned(points: Sequence[Point]) -> list[Point]:
     """Return the means of groups of neighbouring points, at most about 240."""
     size = math.ceil(len(points) / _MOST_POINTS)
     if size <= 1:
         return list(points)
-    groups = [points[start : start + size] for start in range(0, len(points), size)]
-    return [_mean_point(group) for group in groups]
-
-
-def _mean_point(group: Sequence[Point]) -> Point:
-    values = [value for _, value in group if value is not None]
-    x = sum(x for x, _ in group) / len(group)
-    # A step without a finite loss must stay a gap: it is what the reader looks for.
-    return (x, sum(values) / len(values)) if len(values) == len(group) else (x, None)
+    means: list[Point] = []
+    for start in range(0, len(points), size):
+        group = points[start : start + size]
+        values = [value for _, value in group if value is not None]
+        # A step without a finite loss must stay a gap: it is what the reader looks for.
+        mean = sum(values) / len(values) if len(values) == len(group) else None
+        means.append((sum(x for x, _ in group) / len(group), mean))
+    return means
 
 
 def _strided(points: Sequence[Point]) -> list[Point]:

@@ -41,10 +41,14 @@ def headline_facts(files: RunFiles) -> tuple[Fact, ...]:
         if done is not None and isinstance(planned, int) and planned != done:
             epochs = f"{done} of {_counted(planned, 'epoch')}"
         facts.append(Fact("Training time", duration(run.train_seconds), epochs))
-    if (speed := _typical_speed(files)) is not None:
-        facts.append(Fact("Images a second", significant(speed), "in training, median"))
+    # Over epochs, or over steps where no epoch was finished.
+    if speeds := sorted(line.images_per_second for line in files.epochs or files.steps if line.images_per_second):
+        facts.append(Fact("Images a second", significant(speeds[len(speeds) // 2]), "in training, median"))
     if run is not None and run.num_parameters is not None:
-        facts.append(Fact("Parameters", _short_count(run.num_parameters), f"{run.num_parameters:,}"))
+        count = run.num_parameters
+        units = ((1e9, "\u00a0billion"), (1e6, "\u00a0M"), (1e3, "\u00a0k"), (1, ""))
+        size, unit = next((size, unit) for size, unit in units if count >= size or size == 1)
+        facts.append(Fact("Parameters", f"{count / size:.3g}{unit}", f"{count:,}"))
     if environment is not None and (environment.device or environment.device_name):
         name = environment.device_name or environment.device or ""
         details = [environment.device] if environment.device and environment.device_name else []
@@ -58,12 +62,6 @@ def headline_facts(files: RunFiles) -> tuple[Fact, ...]:
     if run is not None and (when := run.started or run.finished) is not None:
         facts.append(Fact("Date", f"{when.day} {when:%b %Y}", f"{when:%H:%M} {when.tzname() or ''}".strip()))
     return tuple(facts)
-
-
-def _typical_speed(files: RunFiles) -> float | None:
-    """Return the median over epochs, or over steps where no epoch was finished."""
-    known = sorted(line.images_per_second for line in files.epochs or files.steps if line.images_per_second is not None)
-    return known[len(known) // 2] if known else None
 
 
 def duration(seconds: float) -> str:
@@ -87,33 +85,21 @@ def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _short_count(count: int) -> str:
-    for size, unit in ((1_000_000_000, "billion"), (1_000_000, "M"), (1_000, "k")):
-        if count >= size:
-            return f"{count / size:.3g}\u00a0{unit}"
-    return str(count)
-
-
 def recipe_settings(recipe: Mapping[str, Any]) -> tuple[Setting, ...]:
     """Return the recipe's settings in its own order, those that differ from their defaults marked."""
-    defaults = _default_settings(recipe)
+    from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
+
+    defaults = Recipe().model_dump()
+    # The default of a setting that belongs to a choice, such as momentum, is that of the run's choice.
+    for name, (chooser, by_choice) in DEPENDENT_SETTINGS.items():
+        choice = recipe.get(chooser, defaults[chooser])
+        defaults[name] = by_choice.get(choice) if isinstance(choice, str) else None
     settings = []
     for name, value in recipe.items():
         # In words, since an empty list of a JSON file and an empty tuple of a recipe are the same setting.
         given, default = _words(value), _words(defaults.get(name, value))
         settings.append(Setting(name, given, None if given == default else default))
     return tuple(settings)
-
-
-def _default_settings(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the defaults; for a setting that belongs to a choice, such as momentum, those of the run's choice."""
-    from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
-
-    defaults = Recipe().model_dump()
-    for name, (chooser, by_choice) in DEPENDENT_SETTINGS.items():
-        choice = recipe.get(chooser, defaults[chooser])
-        defaults[name] = by_choice.get(choice) if isinstance(choice, str) else None
-    return defaults
 
 
 def _words(value: Any) -> str:
@@ -173,19 +159,13 @@ def data_facts(files: RunFiles) -> tuple[Fact, ...]:
 
 def preprocessing_facts(spec: Mapping[str, Any] | None) -> tuple[Fact, ...]:
     """Return the preprocessing spec in the order of its file."""
-    if spec is None:
-        return ()
-    return tuple(
-        Fact(key.replace("_", " ").capitalize(), _spec_words(key, value))
-        for key, value in spec.items()
-        if key not in {"format", "class_names"}
-    )
-
-
-def _spec_words(key: str, value: Any) -> str:
-    if key == "image_size" and isinstance(value, list):
-        return " × ".join(_words(side) for side in value)
-    return _words(value)
+    facts = []
+    for key, value in (spec or {}).items():
+        if key not in {"format", "class_names"}:
+            is_size = key == "image_size" and isinstance(value, list)
+            words = " × ".join(map(_words, value)) if is_size else _words(value)
+            facts.append(Fact(key.replace("_", " ").capitalize(), words))
+    return tuple(facts)
 
 
 def _known_facts(*facts: tuple[str, Any, str | None]) -> tuple[Fact, ...]:

@@ -74,23 +74,18 @@ def draw(part: Table | Confusion | Calibration | Gallery, run_folder: Path) -> t
         case Table():
             return "table", (part,)
         case Confusion():
-            return "confusion", (_matrix(part), _confused_pairs(part))
+            pairs = [
+                # True class, what it was taken for, how often, share of the true class.
+                (part.names[row], part.names[column], count, count / sum(counts))
+                for row, counts in enumerate(part.counts)
+                for column, count in enumerate(counts)
+                if count and row != column
+            ]
+            return "confusion", (_matrix(part), sorted(pairs, key=lambda pair: (-pair[2], -pair[3]))[:_MOST_PAIRS])
         case Calibration():
             return "calibration", (reliability(part.bins), part.error, _calibration_remark(part))
         case Gallery():
             return "gallery", (part, [_shown(example, run_folder) for example in part.examples[:_MOST_EXAMPLES]])
-
-
-def _confused_pairs(confusion: Confusion) -> list[tuple[str, str, int, float]]:
-    """Return (true class, what it was taken for, how often, share of the true class), most frequent first."""
-    names = confusion.names
-    pairs = [
-        (names[row], names[column], count, count / sum(counts))
-        for row, counts in enumerate(confusion.counts)
-        for column, count in enumerate(counts)
-        if count and row != column
-    ]
-    return sorted(pairs, key=lambda pair: (-pair[2], -pair[3]))[:_MOST_PAIRS]
 
 
 def _matrix(confusion: Confusion) -> Matrix:

@@ -75,16 +75,5 @@ def read_run(run_folder: Path) -> RunFiles:
     run = RunRecord.load(run_folder / "run.json", problems)
     evaluation = evaluation_type.load(run_folder / "evaluation.json", problems)
     steps, epochs = read_metrics(run_folder / "metrics.jsonl", problems)
-    return RunFiles(
-        run_folder,
-        recipe,
-        spec,
-        environment,
-        run,
-        steps,
-        epochs,
-        evaluation,
-        evaluation_type,
-        section_of,
-        tuple(problems),
-    )
+    read = (recipe, spec, environment, run, steps, epochs, evaluation)
+    return RunFiles(run_folder, *read, evaluation_type, section_of, tuple(problems))

@@ -26,6 +26,7 @@ from twofold.report.parts import draw, last_part
 from twofold.report.read import RunFiles, read_run
 from twofold.tasks.section import Section
 
+# The badge: its words, and its tone.
 _STATUSES = {
     "finished": ("finished", "good"),
     "stopped-early": ("stopped early", "good"),
@@ -36,15 +37,6 @@ _STATUSES = {
 
 
 @dataclass(frozen=True)
-class Status:
-    """The badge: its words, its tone (good, warn, bad, info), and whether there is more to train."""
-
-    label: str
-    tone: str
-    is_unfinished: bool
-
-
-@dataclass(frozen=True)
 class Headline:
     """The number that the page opens with, on what it was measured, and its 95 % Wilson interval."""
 
@@ -52,14 +44,6 @@ class Headline:
     measured_on: str
     interval: tuple[float, float] | None
     remarks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Command:
-    """Something to copy and run."""
-
-    purpose: str
-    text: str
 
 
 def write_report(run_folder: Path) -> Path:
@@ -80,10 +64,9 @@ def write_report(run_folder: Path) -> Path:
 
 
 def _page(files: RunFiles) -> dict[str, Any]:
-    """Return all that the template shows."""
     run, evaluation = files.run, files.evaluation
-    status = _status(run)
-    is_unfinished = status is None or status.is_unfinished
+    status = run.status if run else None
+    is_unfinished = status not in {"finished", "stopped-early"}
     planned = files.recipe.get("epochs") if is_unfinished else None
     model = str(files.recipe.get("model") or (files.spec or {}).get("architecture") or "a model")
     data = last_part(str(files.recipe.get("data") or (evaluation and evaluation.data) or "unknown data"))
@@ -94,7 +77,7 @@ def _page(files: RunFiles) -> dict[str, Any]:
         "title": f"{model} on {data}",
         "model": model,
         "data": data,
-        "status": status,
+        "badge": status and _STATUSES.get(status, (status, "info")),
         "date": None if run is None else run.finished or run.started,
         "headline": _headline(files, section),
         "no_headline": section.absent,
@@ -124,13 +107,6 @@ def _page(files: RunFiles) -> dict[str, Any]:
         "evaluation_command": f"twofold {'eval' if has_weights else 'train --resume'} {shlex.quote(str(folder))}",
         "commands": _commands(folder, is_unfinished=is_unfinished, has_weights=has_weights),
     }
-
-
-def _status(run: RunRecord | None) -> Status | None:
-    if run is None or run.status is None:
-        return None
-    label, tone = _STATUSES.get(run.status, (run.status, "info"))
-    return Status(label, tone, is_unfinished=run.status not in {"finished", "stopped-early"})
 
 
 def wilson_interval(share: float, num_trials: int) -> tuple[float, float]:
@@ -193,20 +169,20 @@ def _curves_remark(recipe: Mapping[str, Any]) -> str | None:
     return f"Training is measured {' and '.join(harder)}, so it can look worse than validation." if harder else None
 
 
-def _commands(run_folder: Path, *, is_unfinished: bool, has_weights: bool) -> tuple[Command, ...]:
-    """Return what to run next. Paths are absolute, so that a command works from wherever it is pasted."""
+def _commands(run_folder: Path, *, is_unfinished: bool, has_weights: bool) -> list[tuple[str, str]]:
+    """Return what to run next, and what for. Paths are absolute, so that a command works wherever it is pasted."""
     folder, recipe, curves = (shlex.quote(str(run_folder / name)) for name in ("", "recipe.json", "tensorboard"))
-    commands: list[Command] = []
+    commands: list[tuple[str, str]] = []
     if is_unfinished:
-        commands.append(Command("Go on where it stopped", f"twofold train --resume {folder}"))
+        commands.append(("Go on where it stopped", f"twofold train --resume {folder}"))
     if has_weights:
-        commands.append(Command("Use it on a photo", f"twofold predict {folder} photo.png"))
-        commands.append(Command("Evaluate", f"twofold eval {folder}"))
-    commands.append(Command("Train the same recipe anew", f"twofold train --recipe {recipe}"))
-    commands.append(Command("Look closely at the curves", f"tensorboard --logdir {curves}"))
+        commands.append(("Use it on a photo", f"twofold predict {folder} photo.png"))
+        commands.append(("Evaluate", f"twofold eval {folder}"))
+    commands.append(("Train the same recipe anew", f"twofold train --recipe {recipe}"))
+    commands.append(("Look closely at the curves", f"tensorboard --logdir {curves}"))
     if has_weights:
         # A JSON string is a Python string too, in the double quotes that Python code is written with.
         path = json.dumps(str(run_folder), ensure_ascii=False)
         python = f'import twofold\n\nmodel = twofold.load({path})\nmodel.predict("photo.png")'
-        commands.append(Command("Use it from Python", python))
-    return tuple(commands)
+        commands.append(("Use it from Python", python))
+    return commands
