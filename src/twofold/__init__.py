@@ -6,8 +6,9 @@
     model = twofold.load(run.folder)
     model.predict("photo.png").class_name
 
-| folder | what |
+| file or folder | what |
 | --- | --- |
+| `api.py` | from Python: train, resume, load, evaluate, explain |
 | `scratch` | form one, to read: torch tensors and nothing else |
 | `models` | networks, one file a family |
 | `optim` | update rules, schedules, parameter groups |
@@ -22,6 +23,12 @@
 | `study` | experiments of many trainings |
 | `proof` | the table of ideas, and the proof that their two forms agree |
 | `cli` | the command line, a file a verb |
+| `records.py` | the files that a run or a race leaves, one frozen type each |
+| `terminal.py` | progress and tables: a bar on a terminal, lines elsewhere |
+| `files.py` | atomic, durable writes |
+| `keyed.py` | randomness as a pure function of (seed, epoch, sample index, purpose) |
+| `errors.py` | errors that users read |
+| `lazy.py` | names that are imported when first used |
 
 Names are imported when first used, so that `import twofold` and `twofold --help` stay instant.
 """

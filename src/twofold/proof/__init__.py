@@ -6,6 +6,5 @@
 | `parity.py` | what a proof is made of (`Parity`, `Case`, `Refusal`), and `compare`, which measures two forms |
 | `verify.py` | runs all cases of an idea: `twofold verify` |
 | `cost.py` | measures time, memory and error of both forms: `twofold cost` |
-
-The cases themselves are in the folder `cases`.
+| `cases/` | what is compared, a file for each room of `scratch` |
 """
