@@ -13,14 +13,14 @@ alone: losses and metrics are mappings from their names.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -34,10 +34,6 @@ Share = Annotated[float, (0.0, 1.0)]
 def _flat(prefix: str) -> Any:
     """Return a field for a mapping whose entries are keys of the record itself, each with `prefix` before its name."""
     return dataclasses.field(default_factory=dict, metadata={"prefix": prefix})
-
-
-def _left_out_if_none() -> Any:
-    return dataclasses.field(default=None, metadata={"left_out_if_none": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +110,7 @@ def load_object(path: Path, problems: list[str]) -> dict[str, Any] | None:
     return value
 
 
-@cache
-def _hints(record: type[Record]) -> dict[str, Any]:
-    return typing.get_type_hints(record, include_extras=True)
+_hints = functools.cache(functools.partial(typing.get_type_hints, include_extras=True))
 
 
 def _add(problems: list[str], line: str) -> None:
@@ -131,32 +125,19 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _count(value: Any) -> int:
-    if _number(value) < 0 or value != int(value):
-        raise TypeError
-    return int(value)
+def _scalar(kind: Any, value: Any) -> Any:
+    if kind is float:
+        return _number(value)
+    if kind is int and _number(value) >= 0 and value == int(value):
+        return int(value)
+    if (kind is str and isinstance(value, str) and value) or (kind is bool and isinstance(value, bool)):
+        return value
+    if kind is datetime:
+        return datetime.fromisoformat(value)
+    raise TypeError
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError
-    return value
-
-
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-_SCALARS: dict[Any, Callable[[Any], Any]] = {
-    float: _number,
-    int: _count,
-    str: _text,
-    bool: _flag,
-    datetime: datetime.fromisoformat,
-}
-# What these raise, and the KeyError for a list or an object where there should be none; a TwofoldError is a ValueError.
+# What `_scalar` raises; a TwofoldError is a ValueError. The KeyError is for lines of `metrics.jsonl` without a kind.
 _UNREADABLE = (TypeError, ValueError, OverflowError, KeyError)
 
 
@@ -174,7 +155,7 @@ def _parse(hint: Any, value: Any, problems: list[str], label: str) -> Any:
         return {key: entry for key in value for entry in _parse_all(arguments[1], [value[key]], problems, label)}
     if isinstance(hint, type) and issubclass(hint, Record) and isinstance(value, dict):
         return hint.from_json(value, problems, source=label)
-    return value if hint is Any else _SCALARS[hint](value)
+    return value if hint is Any else _scalar(hint, value)
 
 
 def _parse_all(hint: Any, values: list[Any], problems: list[str], label: str) -> Iterator[Any]:
@@ -388,7 +369,7 @@ class Mistake(Record):
     predicted: str = "?"
     probability: Share | None = None
     true_probability: Share | None = None
-    image: str | None = _left_out_if_none()
+    image: str | None = dataclasses.field(default=None, metadata={"left_out_if_none": True})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,8 +66,6 @@ class ChannelView:
     """What excites a channel.
 
     Attributes:
-        architecture: the network.
-        channel: the channel.
         data: name of the data set that was searched.
         split: which of its images.
         num_images: how many those are.
@@ -122,7 +120,7 @@ def explain_channel(
         predictor: the trained network.
         channel: one of its channels.
         data: what to search, from `load_eval_images`.
-        own: the name and the pixels of an image to compare with.
+        own: the name and the pixels of the other image.
         show: report progress.
 
     Raises:

@@ -64,9 +64,7 @@ class Explanation:
     """One image as a network sees it.
 
     Attributes:
-        architecture: the network.
         pixels: the image after preprocessing.
-        prediction: what the network says of it.
         stages: from the image to the head.
         heat_stage: the stage that Grad-CAM was computed on.
         heats: the predicted class first, then those that were asked for.
@@ -146,11 +144,8 @@ def grad_cam(
 ) -> Float32[Tensor, "height width"]:
     """Return how much each pixel of an image raises the logit of a class, by Captum's Grad-CAM, not below 0.
 
-    Args:
-        predictor: the trained network.
-        pixels: the image, from `predictor.pixels`.
-        class_index: the class.
-        stage: where to compute it; the last stage if left out. Its map is laid over the image by `stages.spread`.
+    The image is from `predictor.pixels`. The map of `stage`, the last one if left out, is laid over it by
+    `stages.spread`.
     """
     # Captum brings pyplot along, which nobody else needs.
     from captum.attr import LayerGradCam

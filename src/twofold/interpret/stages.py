@@ -115,14 +115,9 @@ def spread(
     heat would lie several pixels beside what causes it.
     """
     size = (values.shape[0], values.shape[1])
-    rows, cols = (
-        _interpolation(first, step, length, pixels)
-        for (first, step), length, pixels in zip(map_grid(field, size, image_size), size, image_size, strict=True)
-    )
-    return rows @ values @ cols.T
-
-
-def _interpolation(first: float, step: float, length: int, pixels: int) -> Float32[Tensor, "pixels length"]:
-    """Return linear interpolation along one side as a matrix: the weight of each element of a map at each pixel."""
-    at = ((torch.arange(pixels) - first) / step).clamp(0, length - 1)
-    return (1 - (at[:, None] - torch.arange(length)).abs()).clamp(min=0)
+    sides: list[Tensor] = []
+    for (first, step), length, pixels in zip(map_grid(field, size, image_size), size, image_size, strict=True):
+        # Linear interpolation along one side as a matrix: the weight of each element of the map at each pixel.
+        at = ((torch.arange(pixels) - first) / step).clamp(0, length - 1)
+        sides.append((1 - (at[:, None] - torch.arange(length)).abs()).clamp(min=0))
+    return sides[0] @ values @ sides[1].T

@@ -82,10 +82,7 @@ def learning_rate(batch_size: int) -> float:
 def study_batch_sizes(sizes: Sequence[int] = BATCH_SIZES, *, seed: int = 0, show: bool = True) -> BatchStudy:
     """Train with each batch size from the same start; return loss against time, and the time of an epoch.
 
-    Args:
-        sizes: batch sizes.
-        seed: of the examples and their order.
-        show: report progress.
+    The seed is that of the examples and their order.
 
     Raises:
         TwofoldError: a size cannot be used.
@@ -107,10 +104,14 @@ def _study(sizes: Sequence[int], seed: int, show: bool) -> BatchStudy:
     answer = torch.linalg.lstsq(ones.double(), labels.double()).solution
     least = float(((ones.double() @ answer - labels.double()) ** 2).mean() / 2)
     _train(features, labels, batch_size=NUM_EXAMPLES, seed=seed, epochs=5)  # the first calls of torch are slow
-    curves = [
-        _quietest([_train(features, labels, batch_size=size, seed=seed) for _ in range(_REPEATS)])
-        for size in track(sizes, total=len(sizes), label="batch sizes", enabled=show)
-    ]
+    curves = []
+    for size in track(sizes, total=len(sizes), label="batch sizes", enabled=show):
+        repeats = [_train(features, labels, batch_size=size, seed=seed) for _ in range(_REPEATS)]
+        # At each point the shortest time of all repeats, whose losses are the same.
+        same_points = zip(*(repeat.points for repeat in repeats), strict=True)
+        points = tuple((min(seconds for seconds, _ in same), same[0][1]) for same in same_points)
+        epoch_seconds = min(repeat.epoch_seconds for repeat in repeats)
+        curves.append(BatchCurve(size, repeats[0].lr, points, epoch_seconds))
     conditions = (
         f"linear regression, {NUM_EXAMPLES:,} × {len(_WEIGHT)}; SGD, learning rate {_LR_PER_EXAMPLE:g} × batch size, "
         f"at most {_MOST_LR:g}; {platform.machine()}, 1 thread, torch {torch.__version__}, shortest of {_REPEATS}"
@@ -118,9 +119,7 @@ def _study(sizes: Sequence[int], seed: int, show: bool) -> BatchStudy:
     return BatchStudy(tuple(curves), least, conditions)
 
 
-def problem(
-    seed: int,
-) -> tuple[Float[Tensor, "examples features"], Float[Tensor, "examples 1"]]:
+def problem(seed: int) -> tuple[Float[Tensor, "examples features"], Float[Tensor, "examples 1"]]:
     """Return features and labels of the regression."""
     scales = torch.tensor(_SCALES)
     generator = torch.Generator().manual_seed(seed)
@@ -128,15 +127,6 @@ def problem(
         torch.tensor(_WEIGHT) * scales, _BIAS, NUM_EXAMPLES, noise=_NOISE, generator=generator
     )
     return features * scales, labels
-
-
-def _quietest(repeats: Sequence[BatchCurve]) -> BatchCurve:
-    """Return the curve with, at each point, the shortest time of all repeats; their losses are the same."""
-    points = tuple(
-        (min(seconds for seconds, _ in same), same[0][1]) for same in zip(*(one.points for one in repeats), strict=True)
-    )
-    first = repeats[0]
-    return BatchCurve(first.batch_size, first.lr, points, min(one.epoch_seconds for one in repeats))
 
 
 def _train(
@@ -170,7 +160,7 @@ def _train(
             optimizer.zero_grad(set_to_none=True)
             step += 1
             if step >= next_point:
-                # Judging is not training: the clock stands still.
+                # Evaluating is not training: the clock stands still.
                 seconds += time.perf_counter() - clock
                 points.append((seconds, _full_loss(model, features, labels)))
                 next_point = max(next_point + 1, next_point * 2 ** (1 / _POINTS_PER_DOUBLING))
@@ -198,13 +188,10 @@ def draw_batch_study(path: Path, sizes: Sequence[int] = BATCH_SIZES, *, seed: in
 def draw_study(study: BatchStudy, path: Path) -> None:
     """Draw a study into `path` (.png, .svg or .pdf)."""
     # Above the least that any weights reach, as far down as float32 can tell.
-    curves = [
-        replace(
-            curve,
-            points=[(at, loss - study.least_loss) for at, loss in curve.points if loss - study.least_loss > _FINEST],
-        )
-        for curve in study.curves
-    ]
+    curves: list[BatchCurve] = []
+    for curve in study.curves:
+        above = [(at, loss - study.least_loss) for at, loss in curve.points]
+        curves.append(replace(curve, points=[(at, loss) for at, loss in above if loss > _FINEST]))
     draw_batch_curves(
         path,
         curves,

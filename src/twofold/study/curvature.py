@@ -65,9 +65,6 @@ class CurvatureSettings:
     """A training to watch, by plain gradient descent or with momentum, at one learning rate.
 
     Attributes:
-        model: a network, see `twofold models`.
-        model_options: its options.
-        data: a named data set or a folder of images.
         num_images: training images to use, drawn at random.
         batch_size: images in a batch; all at once if None.
         lr: learning rate η.
@@ -75,7 +72,6 @@ class CurvatureSettings:
         steps: optimiser steps.
         every: steps between two measurements.
         seed: of images, initial weights and order.
-        device: where to compute.
 
     Raises:
         TwofoldError: one is out of range.
@@ -207,16 +203,8 @@ def measure(model: nn.Module, inputs: Tensor, labels: Tensor, *, step: int, batc
     if not math.isfinite(loss):
         raise NotFiniteError("the loss is not finite; these weights have diverged")
     accuracy = float((logits.argmax(dim=1) == labels).float().mean())
-    extremes = extreme_eigenvalues(
-        model,
-        loss_function,
-        inputs,
-        labels,
-        steps=_PRODUCTS,
-        tolerance=_TOLERANCE,
-        piece=piece,
-        batch_statistics=batch_statistics,
-    )
+    limits = {"steps": _PRODUCTS, "tolerance": _TOLERANCE, "piece": piece}
+    extremes = extreme_eigenvalues(model, loss_function, inputs, labels, **limits, batch_statistics=batch_statistics)
     return CurvaturePoint(step, loss, accuracy, extremes)
 
 

@@ -22,11 +22,11 @@ from twofold.engine.build import build_training
 from twofold.engine.recipe import Recipe
 from twofold.engine.step import train_step
 from twofold.errors import RunError, TwofoldError
-from twofold.study.training import load_study_data, study_conditions
+from twofold.study.training import RunningAverage, load_study_data, study_conditions
 from twofold.terminal import track
 
 # The test ends where the smoothed loss is this many times its lowest.
-_BURST = 4.0
+_RISEN = 4.0
 # The suggestion is the learning rate at the lowest loss, over this.
 MARGIN = 10.0
 # The loss must fall to this share of its start, or the test has shown nothing.
@@ -94,8 +94,7 @@ def range_test(
     check_range(low, high, steps, smoothing)
     rates: list[float] = []
     losses: list[float] = []
-    average, weight, best = 0.0, 0.0, math.inf
-    diverged = False
+    average, best, diverged = RunningAverage(smoothing), math.inf, False
     for index in track(range(steps), total=steps, label="raising the learning rate", enabled=show):
         lr = low * (high / low) ** (index / (steps - 1))
         loss = step(lr)
@@ -104,10 +103,9 @@ def range_test(
             break
         rates.append(lr)
         losses.append(loss)
-        average = smoothing * average + (1 - smoothing) * loss
-        weight = smoothing * weight + (1 - smoothing)
-        best = min(best, average / weight)
-        if average / weight > _BURST * best:
+        smoothed = average.add(loss)
+        best = min(best, smoothed)
+        if smoothed > _RISEN * best:
             diverged = True
             break
     if not losses:
@@ -139,19 +137,9 @@ def smooth(values: Sequence[float], keep: float) -> list[float]:
     >>> smooth([4.0, 2.0, 3.0], 0.0)
     [4.0, 2.0, 3.0]
     """
-    forwards = _averages(values, keep)
-    backwards = _averages(values[::-1], keep)[::-1]
+    forwards = list(map(RunningAverage(keep).add, values))
+    backwards = list(map(RunningAverage(keep).add, values[::-1]))[::-1]
     return [(forward + backward) / 2 for forward, backward in zip(forwards, backwards, strict=True)]
-
-
-def _averages(values: Sequence[float], keep: float) -> list[float]:
-    averages: list[float] = []
-    total = weight = 0.0
-    for value in values:
-        total = keep * total + (1 - keep) * value
-        weight = keep * weight + (1 - keep)
-        averages.append(total / weight)
-    return averages
 
 
 def lr_find(
@@ -169,11 +157,7 @@ def lr_find(
 
     Args:
         recipe: the training that a learning rate is sought for.
-        low: the first learning rate.
-        high: the last, if the loss has not risen before.
-        steps: how many, evenly spaced in the logarithm of the learning rate.
-        smoothing: share of the average loss that is kept from step to step.
-        show: print progress.
+        low, high, steps, smoothing, show: as for `range_test`.
 
     Raises:
         TwofoldError: data, device, network or a setting cannot be used.

@@ -61,25 +61,17 @@ DEFAULT_OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adadelta", "adam
 
 @dataclass(frozen=True, kw_only=True)
 class RaceSettings:
-    """All that decides a race.
+    """All that decides a race; what a recipe has as well means what it means there.
 
     Attributes:
         optimizers: names from `CONTENDERS`.
-        model: a network of the registry.
-        data: a named data set, or a folder of images.
         seeds: runs a rule; their seeds are `seed`, `seed` + 1, and so on.
-        epochs: passes over the training images in a run.
+        epochs: of a run.
         trials: learning rates that are tried for each rule.
         trial_epochs: epochs of a trial.
-        batch_size: images in a batch.
-        schedule: how the learning rate moves in trials and runs.
-        augment: augmentation of the training images.
-        image_size: side of the images in px; their own if None.
         val_fraction: share of the training images held out for the search.
         decades: width of the search in powers of ten; the rule's usual learning rate is its middle.
         seed: of the validation split and the first run.
-        device: where to compute.
-        precision: of the arithmetic.
         threads: of torch, in each process.
 
     Raises:
@@ -123,22 +115,20 @@ class RaceSettings:
 
     def recipe(self, optimizer: str, *, lr: float, seed: int, epochs: int) -> Recipe:
         """Return the recipe of one trial or run."""
-        rule: dict[str, Any] = {"weight_decay": 0.0, **CONTENDERS[optimizer].settings}
-        return Recipe(
-            model=self.model,
-            data=self.data,
-            image_size=self.image_size,
-            val_fraction=self.val_fraction,
-            augment=self.augment,
-            lr=lr,
-            schedule=self.schedule,
-            epochs=epochs,
-            batch_size=self.batch_size,
-            seed=seed,
-            device=self.device,
-            precision=self.precision,
-            **rule,
+        same = (
+            "model",
+            "data",
+            "image_size",
+            "val_fraction",
+            "augment",
+            "schedule",
+            "batch_size",
+            "device",
+            "precision",
         )
+        settings: dict[str, Any] = {name: getattr(self, name) for name in same}
+        settings |= {"weight_decay": 0.0, **CONTENDERS[optimizer].settings}
+        return Recipe(lr=lr, seed=seed, epochs=epochs, **settings)
 
     def search_range(self, optimizer: str) -> tuple[float, float]:
         """Return the lowest and the highest learning rate that the search may try."""
@@ -152,10 +142,9 @@ class RaceSettings:
     @classmethod
     def from_record(cls, record: Any, *, source: str) -> RaceSettings:
         """Return the settings in a record; `source` names it in errors."""
-        known = {one.name for one in fields(cls)}
-        if not isinstance(record, dict) or set(record) != known or not isinstance(record["optimizers"], list):
-            raise TwofoldError(f"{source} does not hold the settings of a race; start a new race")
         try:
+            if set(record) != {field.name for field in fields(cls)} or not isinstance(record["optimizers"], list):
+                raise TypeError("other settings")
             settings: dict[str, Any] = record | {"optimizers": tuple(record["optimizers"])}
             return cls(**settings)
         except TypeError as error:
@@ -285,10 +274,7 @@ def standings(
 ) -> tuple[Standing, ...]:
     """Return how each rule did, best first: by mean accuracy; those with diverged runs after those without.
 
-    Args:
-        optimizers: their names.
-        trials: their trials, as `training.run_training` records them.
-        runs: their runs.
+    Trials and runs, by name of the rule, are as `training.run_training` records them.
     """
     made: list[dict[str, Any]] = []
     for name in optimizers:
@@ -307,17 +293,16 @@ def standings(
                 "diverged": tuple(run["diverged"] for run in runs.get(name, ()) if run["diverged"] is not None),
             }
         )
-    made.sort(
-        key=lambda one: (
-            not one["accuracies"],
-            len(one["diverged"]),
-            -sum(one["accuracies"]) / (len(one["accuracies"]) or 1),
-        )
-    )
+
+    def rank(entry: dict[str, Any]) -> tuple[bool, int, float]:
+        accuracies = entry["accuracies"]
+        return not accuracies, len(entry["diverged"]), -sum(accuracies) / (len(accuracies) or 1)
+
+    made.sort(key=rank)
     first = made[0]["accuracies"]
     return tuple(
-        Standing(place=place, relation=_relation(place, first, one["accuracies"]), **one)
-        for place, one in enumerate(made, 1)
+        Standing(place=place, relation=_relation(place, first, entry["accuracies"]), **entry)
+        for place, entry in enumerate(made, 1)
     )
 
 
@@ -359,8 +344,8 @@ def verdict(table: Sequence[Standing]) -> tuple[str, ...]:
     if first.relation == "diverged":
         return ("Every run diverged: there is nothing to compare.",)
     names: dict[str, list[str]] = {}
-    for one in table[1:]:
-        names.setdefault(one.relation, []).append(one.optimizer)
+    for standing in table[1:]:
+        names.setdefault(standing.relation, []).append(standing.optimizer)
     said: list[str] = []
     if behind := names.get("behind"):
         said.append(f"{first.optimizer} is ahead of {_listed(behind)}: its worst run is better than their best.")
@@ -376,11 +361,11 @@ def verdict(table: Sequence[Standing]) -> tuple[str, ...]:
         )
     if diverged := names.get("diverged"):
         said.append(f"{_listed(diverged)} diverged in every run.")
-    partly = [one for one in table if one.diverged and one.accuracies]
-    said += [
-        f"{one.optimizer} diverged in {len(one.diverged)} of {len(one.diverged) + len(one.accuracies)} runs."
-        for one in partly
-    ]
+    for standing in table:
+        if standing.diverged and standing.accuracies:
+            num_diverged = len(standing.diverged)
+            num_runs = num_diverged + len(standing.accuracies)
+            said.append(f"{standing.optimizer} diverged in {num_diverged} of {num_runs} runs.")
     return tuple(said) or (f"{first.optimizer} raced alone.",)
 
 

@@ -52,9 +52,8 @@ def write_race_page(target: Path, record: RaceRecord) -> None:
 
 
 def _page(record: RaceRecord) -> dict[str, Any]:
-    """Return all that the template shows."""
     settings = RaceSettings.from_record(record.settings, source="race.json")
-    table = record.table
+    table, jobs = record.table, record.environment.jobs
     strips = ranges([row["accuracies"] for row in table])
     return {
         "title": f"Race on {settings.model} and {record.data.name}",
@@ -68,7 +67,8 @@ def _page(record: RaceRecord) -> dict[str, Any]:
         "rows": tuple(_row(row, strip) for row, strip in zip(table, strips, strict=True)),
         "table_remark": _table_remark(record, settings),
         "charts": _charts(record),
-        "curves_remark": _curves_remark(record),
+        "curves_remark": " Seconds are of training alone, without evaluation."
+        + (f" {jobs} runs shared the machine, which slows each: compare seconds within this page only." * (jobs > 1)),
         "searches": _searches(record, settings),
         "search_remark": (
             f"Each rule had {settings.trials} trials of {_epochs(settings.trial_epochs)} with a seed that no run uses, "
@@ -152,25 +152,20 @@ def _table_remark(record: RaceRecord, settings: RaceSettings) -> str:
 
 
 def _charts(record: RaceRecord) -> tuple[BandChart, ...]:
-    loss_epochs, loss_seconds, val_epochs, val_seconds = [], [], [], []
+    curves: dict[str, dict[str, list[Any]]] = {"val": {}, "loss": {}}
     # The first is drawn last, over the others.
     for row in reversed(record.table):
         name = row["optimizer"]
-        runs = [run for run in record.runs.get(name, ()) if run["diverged"] is None]
-        if not runs:
-            continue
-        curves = [run["curve"] for run in runs]
-        epochs = [[[e["epoch"], e["seconds"], e["val_accuracy"]] for e in run["epochs"]] for run in runs]
-        loss_epochs.append(BandSeries(name, name, _points(curves, 0)))
-        loss_seconds.append(BandSeries(name, name, _points(curves, 1)))
-        val_epochs.append(BandSeries(name, name, _points(epochs, 0)))
-        val_seconds.append(BandSeries(name, name, _points(epochs, 1)))
-    made = (
-        band_chart("val-epochs", "Validation accuracy", "epochs", val_epochs, as_percent=True),
-        band_chart("val-seconds", "Validation accuracy", "seconds of training", val_seconds, as_percent=True),
-        band_chart("loss-epochs", "Training loss", "epochs", loss_epochs),
-        band_chart("loss-seconds", "Training loss", "seconds of training", loss_seconds),
-    )
+        if runs := [run for run in record.runs.get(name, ()) if run["diverged"] is None]:
+            curves["val"][name] = [
+                [[e["epoch"], e["seconds"], e["val_accuracy"]] for e in run["epochs"]] for run in runs
+            ]
+            curves["loss"][name] = [run["curve"] for run in runs]
+    made: list[BandChart | None] = []
+    for what, title in (("val", "Validation accuracy"), ("loss", "Training loss")):
+        for x, (unit, x_label) in enumerate((("epochs", "epochs"), ("seconds", "seconds of training"))):
+            series = [BandSeries(name, name, _points(runs, x)) for name, runs in curves[what].items()]
+            made.append(band_chart(f"{what}-{unit}", title, x_label, series, as_percent=what == "val"))
     return tuple(chart for chart in made if chart is not None)
 
 
@@ -183,14 +178,6 @@ def _points(runs: Sequence[Sequence[Sequence[float]]], x: int) -> list[BandPoint
             BandPoint(sum(point[x] for point in same) / len(same), sum(values) / len(values), min(values), max(values))
         )
     return points
-
-
-def _curves_remark(record: RaceRecord) -> str:
-    jobs = record.environment.jobs
-    said = " Seconds are of training alone, without evaluation."
-    if jobs > 1:
-        said += f" {jobs} runs shared the machine, which slows each: compare seconds within this page only."
-    return said
 
 
 def _searches(record: RaceRecord, settings: RaceSettings) -> tuple[SearchChart, ...]:
@@ -212,7 +199,13 @@ def _searches(record: RaceRecord, settings: RaceSettings) -> tuple[SearchChart, 
 
 
 def _fairness(record: RaceRecord, settings: RaceSettings) -> tuple[str, ...]:
-    same = "; digests of both are in race.json, and agree" if _same_starts(record.runs) else ""
+    starts: dict[int, set[tuple[str, str]]] = {}
+    for own in record.runs.values():
+        for run in own:
+            if run["diverged"] is None:
+                starts.setdefault(run["seed"], set()).add((run["initial_weights"], run["image_order"]))
+    agree = all(len(of_seed) == 1 for of_seed in starts.values())
+    same = "; digests of both are in race.json, and agree" if agree else ""
     lines = [
         f"For each seed every rule had the same initial weights and the same batches{same}.",
         "Each rule had the same number of trials, epochs a trial and width of search.",
@@ -225,16 +218,6 @@ def _fairness(record: RaceRecord, settings: RaceSettings) -> tuple[str, ...]:
     if remarks:
         lines.append(f"Settings of the rules are the usual ones ({'; '.join(remarks)}).")
     return tuple(lines)
-
-
-def _same_starts(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
-    """Tell whether, seed by seed, all finished runs began with the same weights and saw the same images in order."""
-    seen: dict[int, set[tuple[str, str]]] = {}
-    for own in runs.values():
-        for run in own:
-            if run["diverged"] is None:
-                seen.setdefault(run["seed"], set()).add((run["initial_weights"], run["image_order"]))
-    return all(len(starts) == 1 for starts in seen.values())
 
 
 def _settings(record: RaceRecord, settings: RaceSettings) -> tuple[Fact, ...]:
@@ -269,14 +252,8 @@ def _commands(settings: RaceSettings, table: Sequence[Mapping[str, Any]]) -> tup
         rule = {"weight_decay": 0.0, **rule, "lr": float(significant(first["lr"]).replace(",", ""))}
         for name, value in rule.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
-        words += [
-            "--schedule",
-            settings.schedule,
-            "--augment",
-            settings.augment,
-            "--batch-size",
-            str(settings.batch_size),
-        ]
+        words += ["--schedule", settings.schedule, "--augment", settings.augment]
+        words += ["--batch-size", str(settings.batch_size)]
         commands.append(("Train with the rule that came first", shlex.join(words)))
     changes = settings.to_record() | {"seeds": settings.seeds + 2}
     usual = RaceSettings().to_record()

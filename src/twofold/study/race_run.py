@@ -111,10 +111,7 @@ def race(
 def resume_race(path: Path | str, *, jobs: int | None = None, show: bool = True) -> Race:
     """Go on with the race in the folder `path`, to the same results as if it had never stopped.
 
-    Args:
-        path: the folder.
-        jobs: processes that work at the same time; as many as it began with if left out.
-        show: print progress.
+    Without `jobs`, as many processes work at the same time as it began with.
 
     Raises:
         TwofoldError: it is no race, is finished, is still going, or its images have changed.
@@ -150,11 +147,8 @@ def _carry_out(folder: RaceFolder, settings: RaceSettings, shared: TrainingData,
     with record.lock():
         _check_images(folder, shared)
         record.log(f"race folder {folder.path}", show=show)
-        versions = software(shared.hardware)
-        environment = RaceEnvironment(
-            **versions, threads=settings.threads, jobs=jobs, optuna=require_optuna().__version__
-        )
-        record.write_environment(environment)
+        used = {"threads": settings.threads, "jobs": jobs, "optuna": require_optuna().__version__}
+        record.write_environment(RaceEnvironment(**software(shared.hardware), **used))
         searches = [Job("search", name) for name in settings.optimizers]
         # Seed by seed, not rule by rule: if the machine slows down for a while, every rule gets its share of that.
         runs = [

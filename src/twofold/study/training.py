@@ -40,9 +40,7 @@ OnProgress = Callable[[float, float], None]
 def load_study_data(recipe: Recipe, *, show: bool = True) -> TrainingData:
     """Return images in memory and a device, for all trainings of a study.
 
-    Args:
-        recipe: names data, network, device and precision; its seed draws the validation images.
-        show: report progress while images are prepared.
+    The recipe names data, network, device and precision; its seed draws the validation images.
 
     Raises:
         TwofoldError: the data, the device or the network's input cannot be used.
@@ -75,29 +73,36 @@ def evaluate_training(training: Training, images: Images | None) -> dict[str, fl
     }
 
 
+class RunningAverage:
+    """An exponential average that does not begin at 0: its weights add up to 1 from the first value on."""
+
+    def __init__(self, keep: float) -> None:
+        self._keep = keep
+        self._sum = self._weight = 0.0
+
+    def add(self, value: float) -> float:
+        """Take the next value; return the average."""
+        self._sum = self._keep * self._sum + (1 - self._keep) * value
+        self._weight = self._keep * self._weight + (1 - self._keep)
+        return self._sum / self._weight
+
+
 class DivergenceWatch:
-    """Tells when a training has diverged, so that no time is lost on it."""
+    """Finds that a training has diverged, so that no time is lost on it."""
 
     def __init__(self) -> None:
         self._start: float | None = None
-        self._sum = 0.0
-        self._weight = 0.0
+        self._average = RunningAverage(_AVERAGE_KEEPS)
         self._steps = 0
 
     def reason(self, loss: float) -> str | None:
-        """Take the loss of the next step; return why it counts as diverged, or None.
-
-        Args:
-            loss: mean loss of a step, before its update.
-        """
+        """Take the mean loss of the next step, before its update; return why it counts as diverged, or None."""
         self._steps += 1
         if not math.isfinite(loss):
             return f"the loss became {loss} at step {self._steps}"
         if self._start is None:
             self._start = loss
-        self._sum = _AVERAGE_KEEPS * self._sum + (1 - _AVERAGE_KEEPS) * loss
-        self._weight = _AVERAGE_KEEPS * self._weight + (1 - _AVERAGE_KEEPS)
-        average = self._sum / self._weight
+        average = self._average.add(loss)
         if average > DIVERGED_FACTOR * self._start:
             return f"the loss rose from {self._start:.3g} to {average:.3g} by step {self._steps}"
         return None
@@ -207,11 +212,9 @@ class _Curve:
         self.seconds += seconds
         self._done += 1
         self._losses.append(loss)
-        ends_epoch = self._done % self._num_steps == 0
-        if ends_epoch or (len(self._losses) >= self._size and self._left_in_epoch() >= self._size):
+        in_epoch = self._done % self._num_steps
+        # The last point of an epoch stands for no fewer steps than the others.
+        if in_epoch == 0 or (len(self._losses) >= self._size and self._num_steps - in_epoch >= self._size):
             mean = sum(self._losses) / len(self._losses)
             self.points.append([self._done / self._num_steps, self.seconds, mean])
             self._losses = []
-
-    def _left_in_epoch(self) -> int:
-        return self._num_steps - self._done % self._num_steps

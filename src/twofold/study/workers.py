@@ -28,12 +28,12 @@ _POLL_SECONDS = 0.2
 
 
 class Workers(Generic[T]):
-    """So many processes that do tasks; a context.
+    """`count` processes that do tasks; a context.
 
     Args:
         count: how many.
         begin: called in each process, once, with `argument`; returns what does a task. A function of a module.
-        argument: what `begin` needs; travels to the process.
+        argument: what `begin` needs; it is pickled for each process.
     """
 
     def __init__(self, count: int, begin: Callable[[Any], Work[T]], argument: Any) -> None:
@@ -79,7 +79,9 @@ class Workers(Generic[T]):
         while left or busy:
             while left and idle:
                 pipe = idle.pop(0)
-                _send(pipe, left.popleft())
+                # A process that has died is found when its pipe is read.
+                with contextlib.suppress(OSError):
+                    pipe.send(left.popleft())
                 busy.add(pipe)
             on_wait()
             for ready in wait(list(busy), timeout=_POLL_SECONDS):
@@ -98,12 +100,6 @@ class Workers(Generic[T]):
                     if exit_code is None:
                         raise RuntimeError(f"a process of this command failed:\n{message}")
                     raise (RunError if exit_code == RunError.exit_code else TwofoldError)(message)
-
-
-def _send(pipe: Connection, task: Any) -> None:
-    # A process that has died is found when its pipe is read.
-    with contextlib.suppress(OSError):
-        pipe.send(task)
 
 
 def _died(process: Any) -> RunError:
