@@ -7,6 +7,7 @@ next step, adds up what steps measured, compares epochs, saves the state, and en
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import torch
 from twofold.engine.build import Training
 from twofold.engine.options import Options
 from twofold.engine.progress import Reporter
+from twofold.engine.recipe import Recipe
 from twofold.engine.run import RunFolder, now, software
 from twofold.engine.state import Counters, restore_tensors, state_tensors
 from twofold.engine.step import StepResult
@@ -273,13 +275,11 @@ class Session:
         tensors, record, faults = self._run.checkpoints.load_newest()
         for fault in faults:
             self._run.log(f"warning: {fault}; going on from the one before")
-        if record["recipe"] != self._recipe.model_dump(mode="json"):
-            mine = self._recipe.model_dump(mode="json")
-            changed = [
-                f"{name} was {record['recipe'].get(name)!r}, is {value!r}"
-                for name, value in mine.items()
-                if record["recipe"].get(name) != value
-            ]
+        stored = dict(Recipe.from_json(json.dumps(record["recipe"]), source=str(self._run.checkpoints.last)))
+        changed = [
+            f"{name} was {stored[name]!r}, is {value!r}" for name, value in self._recipe if stored[name] != value
+        ]
+        if changed:
             raise TwofoldError(
                 f"{self._run.path} was trained with another recipe ({'; '.join(changed)}); a resumed run keeps its "
                 f"recipe: start a new one with --recipe {self._run.path / 'recipe.json'}"
