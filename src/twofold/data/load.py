@@ -29,7 +29,7 @@ from twofold.data.sources.find import find_data
 from twofold.data.sources.found import Found
 from twofold.data.sources.problems import DataError
 from twofold.data.spec import ModelSpec, PixelSpec
-from twofold.data.targets import Targets
+from twofold.data.statistics import channel_statistics
 from twofold.errors import TwofoldError
 from twofold.keyed import derive_key, permutation
 
@@ -59,6 +59,15 @@ class Data:
     def num_classes(self) -> int:
         """How many classes there are."""
         return len(self.class_names)
+
+    def model_spec(self, **network: Any) -> ModelSpec:
+        """Return what must travel with the weights of a network that is trained on these images.
+
+        Args:
+            **network: what the images do not say: `architecture`, `architecture_options`, `compute` …
+        """
+        mean, std = channel_statistics(self.train)
+        return ModelSpec(**self.spec.model_dump(), class_names=self.class_names, mean=mean, std=std, **network)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +162,15 @@ def load_eval_images(
             "train with 3 channels, or with 1 channel set explicitly so that colour is turned to grey"
         )
     part = found.splits[split]
-    part = part.with_targets(_match_classes(found, part.targets, spec.class_names))
+    present = {found.class_names[index] for index in part.targets.classes()}
+    if unknown := sorted(present - set(spec.class_names)):
+        more = f" and {len(unknown) - 20} more" if len(unknown) > 20 else ""
+        raise TwofoldError(
+            f"{found.source} has classes that the network was not trained on: {', '.join(unknown[:20])}{more}; "
+            f"it knows {', '.join(spec.class_names[:20])}"
+        )
+    new = {name: index for index, name in enumerate(spec.class_names)}
+    part = part.with_targets(part.targets.renumber(torch.tensor([new.get(name, -1) for name in found.class_names])))
     images, notes = _open({split: part}, pixels, memory_limit, show_progress)
     return EvalData(
         name=found.name,
@@ -190,14 +207,11 @@ def _pixel_spec(options: dict[str, Any], *, channels: int, image_size: tuple[int
     """Return the spec that the user's options and the data's own `channels` and `image_size` give together."""
     wanted = image_size if options["image_size"] is None else options["image_size"]
     chosen = channels if options["channels"] is None else options["channels"]
+    size = (wanted, wanted) if isinstance(wanted, int) else wanted
+    convert = chosen == 1 and channels == 3
     try:
         return PixelSpec.model_validate(
-            {
-                "channels": chosen,
-                "image_size": (wanted, wanted) if isinstance(wanted, int) else wanted,
-                "resize": options["resize"],
-                "convert_colour": chosen == 1 and channels == 3,
-            }
+            {"channels": chosen, "image_size": size, "resize": options["resize"], "convert_colour": convert}
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -233,18 +247,6 @@ def _eval_split(found: Found, split: str | None) -> str:
     # Training splits validation images off; here are meant those that the data bring along.
     own = " of its own" if split == "val" else ""
     raise TwofoldError(f"{found.source} has no split {split!r}{own}; it has {', '.join(found.splits)}")
-
-
-def _match_classes(found: Found, targets: Targets, to_names: tuple[str, ...]) -> Targets:
-    """Return `targets` with the classes numbered as in `to_names`."""
-    present = {found.class_names[index] for index in targets.classes()}
-    if unknown := sorted(present - set(to_names)):
-        raise TwofoldError(
-            f"{found.source} has classes that the network was not trained on: {', '.join(unknown[:20])}"
-            f"{f' and {len(unknown) - 20} more' if len(unknown) > 20 else ''}; it knows {', '.join(to_names[:20])}"
-        )
-    new = {name: index for index, name in enumerate(to_names)}
-    return targets.renumber(torch.tensor([new.get(name, -1) for name in found.class_names]))
 
 
 def _open(

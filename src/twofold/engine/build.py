@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from twofold.data import Data, Images, MemoryImages, channel_statistics, load_data, prefetch
+from twofold.data import Data, Images, MemoryImages, load_data, prefetch
 from twofold.data.spec import Compute, ModelSpec
 from twofold.engine.batches import BatchPlan
 from twofold.engine.freezing import Freezing, layer_decay_factors
@@ -140,15 +140,10 @@ def load_training_data(
 
 
 def model_spec(recipe: Recipe, data: Data, hardware: Hardware) -> ModelSpec:
-    """Return what must travel with the weights: task, network, classes, how pixels become inputs, how it computes."""
-    mean, std = channel_statistics(data.train)
-    return ModelSpec(
-        **data.spec.model_dump(),
+    """Return what must travel with the weights: task, network, how pixels become inputs, how it computes."""
+    return data.model_spec(
         architecture=recipe.model,
         architecture_options=resolve_options(recipe.model, recipe.model_options, data.spec.image_size),
-        class_names=data.class_names,
-        mean=mean,
-        std=std,
         flip_average=recipe.flip_average,
         compute=Compute(precision=hardware.precision, winograd=recipe.winograd),
     )
