@@ -44,11 +44,8 @@ class Memory:
 def impulse_weights(optimizer: str, state: str, *, steps: int, **settings: Any) -> Float64[Tensor, " steps"]:
     """Return what the tensor `state` of an optimiser holds of a single gradient of 1, after 1, 2, … `steps` steps.
 
-    Args:
-        optimizer: a name in `twofold.optim.rules.OPTIMIZERS`.
-        state: one of its state tensors, such as velocity or grad_avg.
-        steps: how many.
-        settings: of the rule, such as momentum=0.9; its learning rate is 1.
+    The state is one that the rule keeps, such as velocity or grad_avg; the settings are the rule's, such as
+    momentum=0.9, and its learning rate is 1.
     """
     check_known("optimizer", optimizer, OPTIMIZERS)
     check_known(f"state of {optimizer}", state, OPTIMIZERS[optimizer].state_names)
@@ -68,7 +65,7 @@ def measure_memory(optimizer: str, state: str, decay_name: str, decay: float) ->
     """Return what the running average `state` of an optimiser remembers.
 
     Args:
-        optimizer: a name in `twofold.optim.rules.OPTIMIZERS`.
+        optimizer: the rule.
         state: one of its running averages: velocity, grad_avg, square_avg or delta_avg.
         decay_name: the setting that is its decay: momentum, gamma, rho, beta1 or beta2.
         decay: γ, at least 0 and below 1.

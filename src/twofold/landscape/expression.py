@@ -15,9 +15,9 @@ import math
 import operator
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import reduce
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial, reduce
+from typing import Any, Literal
 
 from twofold.errors import TwofoldError, nearest
 
@@ -44,16 +44,13 @@ _REPLACEMENTS: dict[type[ast.operator], str] = {
 }
 
 
-def _least(first: Any, second: Any) -> Any:
+def _bound(first: Any, second: Any, *, side: Literal["max", "min"]) -> Any:
+    """Return the elementwise minimum (`side` "max") or maximum of two values, one of them or both tensors."""
     if isinstance(second, float):
-        return first.clamp(max=second)
-    return second.clamp(max=first) if isinstance(first, float) else first.minimum(second)
-
-
-def _most(first: Any, second: Any) -> Any:
-    if isinstance(second, float):
-        return first.clamp(min=second)
-    return second.clamp(min=first) if isinstance(first, float) else first.maximum(second)
+        return first.clamp(**{side: second})
+    if isinstance(first, float):
+        return second.clamp(**{side: first})
+    return first.minimum(second) if side == "max" else first.maximum(second)
 
 
 @dataclass(frozen=True)
@@ -72,26 +69,16 @@ _PLAIN = {
 }
 _OTHERS = {
     "abs": _Function(math.fabs, operator.methodcaller("abs")),
-    "max": _Function(max, lambda *values: reduce(_most, values), most_arguments=8),
-    "min": _Function(min, lambda *values: reduce(_least, values), most_arguments=8),
+    "max": _Function(max, lambda *values: reduce(partial(_bound, side="min"), values), most_arguments=8),
+    "min": _Function(min, lambda *values: reduce(partial(_bound, side="max"), values), most_arguments=8),
     "sigmoid": _Function(lambda x: 0.5 * (1.0 + math.tanh(0.5 * x)), operator.methodcaller("sigmoid")),
 }
 FUNCTIONS: dict[str, _Function] = dict(sorted({**_PLAIN, **_OTHERS}.items()))
 ALLOWED = f"allowed are numbers, {', '.join((*VARIABLES, *CONSTANTS))}, + - * / **, parentheses, {', '.join(FUNCTIONS)}"
 
 
-@dataclass(frozen=True)
-class _Variable:
-    index: int
-
-
-@dataclass(frozen=True)
-class _Call:
-    function: Callable[..., Any]
-    arguments: tuple[_Node, ...]
-
-
-_Node = float | _Variable | _Call
+# A constant, or what computes the values from the coordinates.
+_Node = float | Callable[[Sequence[Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -105,11 +92,11 @@ class Expression:
 
     text: str
     dimension: int
-    _tree: _Node
+    _compute: Callable[[Sequence[Any]], Any] = field(compare=False, repr=False)
 
     def __call__(self, points: Any) -> Any:
         """Return the values at `points`, tensors of shape (..., dimension) and (...)."""
-        return _compute(self._tree, [points[..., index] for index in range(self.dimension)])
+        return self._compute([points[..., index] for index in range(self.dimension)])
 
 
 def parse_expression(text: str) -> Expression:
@@ -129,14 +116,6 @@ e, + - * / **, parentheses, abs, cos, exp, log, max, min, sigmoid, sin, sqrt, ta
     return _Reader(text).read()
 
 
-def _compute(node: _Node, coordinates: Sequence[Any]) -> Any:
-    if isinstance(node, _Variable):
-        return coordinates[node.index]
-    if isinstance(node, _Call):
-        return node.function(*(_compute(argument, coordinates) for argument in node.arguments))
-    return node
-
-
 class _Reader:
     """Turns Python's syntax tree of a text into an `Expression`."""
 
@@ -149,10 +128,10 @@ class _Reader:
             raise TwofoldError('a formula is needed, such as "x**2 + 2*y**2", got nothing')
         if len(self.text) > LONGEST_TEXT:
             raise self._refusal(f"it has {len(self.text):,} characters, {LONGEST_TEXT} are allowed")
-        tree = self._node(self._parsed(), DEEPEST_NESTING)
-        if not self.found:
+        compute = self._node(self._parsed(), DEEPEST_NESTING)
+        if not callable(compute):
             raise self._refusal("it has no variable; write it in x, or in x and y")
-        return Expression(self.text, 1 + max(self.found), tree)
+        return Expression(self.text, 1 + max(self.found), compute)
 
     def _parsed(self) -> ast.expr:
         if "#" in self.text:
@@ -174,7 +153,9 @@ class _Reader:
             raise self._refusal(f"it is nested more than {DEEPEST_NESTING} levels deep; write it flatter")
         match node:
             case ast.Constant(value=value):
-                return self._number(value)
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    raise self._refusal(f"{_short(repr(value))} is not a real number; {ALLOWED}")
+                return self._finite(lambda: float(value), "a number in it")
             case ast.Name(id=name):
                 return self._name(name)
             case ast.UnaryOp(op=ast.UAdd(), operand=operand):
@@ -190,15 +171,10 @@ class _Reader:
         part = ast.get_source_segment(self.text, node) or type(node).__name__
         raise self._refusal(f"{_short(part)!r} is not allowed; {ALLOWED}")
 
-    def _number(self, value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._refusal(f"{_short(repr(value))} is not a real number; {ALLOWED}")
-        return self._finite(lambda: float(value), "a number in it")
-
     def _name(self, name: str) -> _Node:
         if name in VARIABLES:
             self.found.add(VARIABLES[name])
-            return _Variable(VARIABLES[name])
+            return operator.itemgetter(VARIABLES[name])
         if name in CONSTANTS:
             return CONSTANTS[name]
         if name in FUNCTIONS:
@@ -235,7 +211,7 @@ class _Reader:
         numbers = [argument for argument in arguments if isinstance(argument, float)]
         if len(numbers) == len(arguments):
             return self._finite(lambda: of_numbers(*numbers), f"{name} of {' and '.join(f'{n:g}' for n in numbers)}")
-        return _Call(of_tensors, tuple(arguments))
+        return lambda coordinates: of_tensors(*(part(coordinates) if callable(part) else part for part in arguments))
 
     def _finite(self, compute: Callable[[], Any], what: str) -> float:
         """Return a constant part's value, which must be a finite real number."""

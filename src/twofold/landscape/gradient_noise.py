@@ -62,12 +62,8 @@ class GradientSource:
 
     The network is copied and keeps its mode (training or eval). It must not be random: put dropout in eval mode.
 
-    Args:
-        model: the network.
-        loss: (outputs, labels) to the mean loss over them.
-        images: inputs as the network takes them.
-        labels: one per image.
-        piece: images whose graph is in memory at once, for the full gradient in eval mode.
+    `loss` maps (outputs, labels) to the mean loss over them; `piece` is the number of images whose graph is in memory
+    at once, for the full gradient in eval mode.
     """
 
     def __init__(
@@ -103,18 +99,13 @@ class GradientSource:
 def epoch_bias(source: GradientSource, *, batch_size: int, seed: int = 0) -> float:
     """Return how far the mean of the gradients of an epoch's batches is from the full gradient, as a share of it.
 
-    Args:
-        source: the network and its images.
-        batch_size: a divisor of the number of images: a smaller last batch would count its images more than once.
-        seed: of the order.
-
     Raises:
-        TwofoldError: it is no divisor.
+        TwofoldError: `batch_size` does not divide the number of images: a smaller last batch would count its images
+            more than once.
     """
     if batch_size < 1 or len(source) % batch_size:
         raise TwofoldError(f"batch_size must divide the {len(source)} images evenly, got {batch_size}")
-    order = permutation(derive_key(seed, "order"), len(source))
-    batches = order.split(batch_size)
+    batches = permutation(derive_key(seed, "order"), len(source)).split(batch_size)
     mean = torch.stack([source.batch(indices) for indices in batches]).mean(dim=0)
     full = source.full()
     return float((mean - full).norm() / full.norm())
@@ -126,20 +117,13 @@ def sampled_bias(source: GradientSource, *, batch_size: int, num_batches: int, s
     The batches are drawn with replacement, images within a batch too. For an unbiased gradient the square of the result
     is 1 on average; for one with a bias it grows with the number of batches.
 
-    Args:
-        source: the network and its images.
-        batch_size: images in a batch.
-        num_batches: batches, two or more.
-        seed: of the draw.
+    Raises:
+        TwofoldError: there are fewer than two batches.
     """
     if num_batches < 2:
         raise TwofoldError(f"num_batches must be 2 or more, got {num_batches}")
-    drawn = torch.stack(
-        [
-            source.batch(indices)
-            for indices in draw_batches(len(source), batch_size, num_batches, replacement=True, seed=seed)
-        ]
-    )
+    batches = draw_batches(len(source), batch_size, num_batches, replacement=True, seed=seed)
+    drawn = torch.stack([source.batch(indices) for indices in batches])
     squared_error = float(drawn.var(dim=0).sum()) / num_batches
     return float((drawn.mean(dim=0) - source.full()).norm()) / math.sqrt(squared_error)
 
@@ -149,23 +133,15 @@ def gradient_variance(
 ) -> tuple[float, float]:
     """Return the variance of the gradient of random batches about the full gradient, and its standard error.
 
-    Args:
-        source: the network and its images.
-        batch_size: images in a batch; without replacement no more than there are.
-        replacement: whether an image may be in a batch more than once.
-        num_batches: batches to draw, two or more.
-        seed: of the draw.
+    Raises:
+        TwofoldError: there are fewer than two batches, or a batch without replacement is larger than the set.
     """
     if num_batches < 2:
         raise TwofoldError(f"num_batches must be 2 or more, got {num_batches}")
     full = source.full()
-    squares = torch.tensor(
-        [
-            float((source.batch(indices) - full).square().sum())
-            for indices in draw_batches(len(source), batch_size, num_batches, replacement=replacement, seed=seed)
-        ],
-        dtype=torch.float64,
-    )
+    batches = draw_batches(len(source), batch_size, num_batches, replacement=replacement, seed=seed)
+    distances = [float((source.batch(indices) - full).square().sum()) for indices in batches]
+    squares = torch.tensor(distances, dtype=torch.float64)
     return float(squares.mean()), float(squares.std()) / math.sqrt(num_batches)
 
 
@@ -178,13 +154,7 @@ def image_variance(source: GradientSource) -> float:
 
 
 def expected_variance(image: float, batch_size: int, num_images: int, *, replacement: bool) -> float:
-    """Return the variance that theory expects of a batch's gradient.
-
-    Args:
-        image: σ², that of one image.
-        batch_size: images in a batch, B.
-        num_images: images to draw from, N.
-        replacement: whether an image may be drawn more than once.
+    """Return the variance that theory expects of the gradient of a batch from that of one `image`, σ².
 
     >>> expected_variance(8.0, 4, 10, replacement=True), expected_variance(9.0, 10, 10, replacement=False)
     (2.0, 0.0)
@@ -214,10 +184,7 @@ def draw_batches(
 def fit_slope(x: Sequence[float], y: Sequence[float], error: Sequence[float]) -> Slope:
     """Return the slope of log y over log x by weighted least squares.
 
-    Args:
-        x: above 0, three or more.
-        y: above 0.
-        error: the standard error of each y.
+    All values are above 0, and at least three; `error` is the standard error of each y.
 
     >>> round(fit_slope([1, 2, 4], [8.0, 4.0, 2.0], [0.1, 0.1, 0.1]).slope, 6)
     -1.0

@@ -202,15 +202,12 @@ def hessian_product(
         for batch in pieces:
             grads = gradient(*batch) if kept is None else kept
             # A gradient that depends on no parameter has no curvature.
-            pairs = [(g, d) for g, d in zip(grads, directions, strict=True) if g.requires_grad]
-            if pairs:
+            curved = [index for index, grad in enumerate(grads) if grad.requires_grad]
+            if curved:
+                outputs, along = [grads[index] for index in curved], [directions[index] for index in curved]
                 total += _flat(
                     torch.autograd.grad(
-                        [grad for grad, _ in pairs],
-                        parameters,
-                        grad_outputs=[direction for _, direction in pairs],
-                        retain_graph=kept is not None,
-                        materialize_grads=True,
+                        outputs, parameters, along, retain_graph=kept is not None, materialize_grads=True
                     )
                 )
         return total
@@ -246,8 +243,8 @@ def lanczos(
         product: A times a vector.
         start: a random vector; what it is orthogonal to is not found.
         steps: products at most.
-        tolerance: stop when each error bound is below this share of its own eigenvalue's size. Beside the other
-            eigenvalue's size a bound would say little: most eigenvalues of a network lie near 0.
+        tolerance: stop when each error bound is below this share of its own eigenvalue's size; most eigenvalues of a
+            network lie near 0, so that a share of the other's size would say little.
 
     Raises:
         NotFiniteError: a product is not finite.

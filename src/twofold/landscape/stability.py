@@ -29,10 +29,7 @@ _DOUBLINGS = 60
 def stable_lr(largest_eigenvalue: float, *, momentum: float = 0.0, nesterov: bool = False) -> float:
     """Return the learning rate past which gradient descent diverges on a quadratic (Polyak, 1964, for momentum).
 
-    Args:
-        largest_eigenvalue: of the Hessian, λ_max; above 0.
-        momentum: γ, 0 for none.
-        nesterov: look ahead.
+    `largest_eigenvalue` is the Hessian's, λ_max, above 0; momentum γ is 0 for none.
 
     >>> stable_lr(4.0), stable_lr(4.0, momentum=0.5)
     (0.5, 0.75)

@@ -146,14 +146,7 @@ def surface_from(
 ) -> Surface:
     """Return a surface made of any function of tensors.
 
-    Args:
-        function: maps tensors (..., dimension) to (...), made of what autograd can differentiate twice.
-        dimension: 1 or 2.
-        name: shown in figures and errors.
-        view: the box to draw; -5 to 5 on each side if left out.
-        domain: the box where it is defined; wherever its value is finite if left out.
-        start: where to start from.
-        noise: standard deviation of the noise in each coordinate of the gradient.
+    The arguments are the attributes of `Surface`; the view is -5 to 5 on each side if left out.
 
     Raises:
         TwofoldError: one of them is out of range.
@@ -208,10 +201,7 @@ SURFACES: dict[str, Surface] = {
     for surface in (
         _QUADRATIC,
         replace(
-            _QUADRATIC,
-            name="noisy",
-            noise=0.5,
-            source="the quadratic with a gradient that is right on average, as that of a minibatch is",
+            _QUADRATIC, name="noisy", noise=0.5, source="the quadratic with a minibatch's gradient: right on average"
         ),
         _named(
             "ill-conditioned",

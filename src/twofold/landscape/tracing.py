@@ -141,11 +141,8 @@ class Trace:
 
     def nearest_minimum(self) -> tuple[Stationary, float] | None:
         """Return the known minimum that is nearest to the last point, and how far it is; None if none is known."""
-        distances = [(math.dist(self.last.tolist(), minimum.point), minimum) for minimum in self.surface.minima]
-        if not distances:
-            return None
-        distance, nearest = min(distances, key=lambda pair: pair[0])
-        return nearest, distance
+        distances = [(minimum, math.dist(self.last.tolist(), minimum.point)) for minimum in self.surface.minima]
+        return min(distances, key=lambda pair: pair[1], default=None)
 
     @property
     def verdict(self) -> str:
@@ -249,9 +246,9 @@ def trace(
     def stacked(rows: list[Tensor]) -> Tensor:
         return torch.stack(rows) if rows else torch.zeros((0, surface.dimension), dtype=torch.float64)
 
-    used = {name: value for name, value in rule.defaults.items() if name not in ("compile", "weight_decay")}
-    if rule.defaults["weight_decay"]:
-        used["weight_decay"] = rule.defaults["weight_decay"]
+    used = {name: value for name, value in rule.defaults.items() if name != "compile"}
+    if not used["weight_decay"]:
+        del used["weight_decay"]
     return Trace(
         surface=surface,
         optimizer=optimizer,
@@ -318,7 +315,11 @@ def suggest_settings(
     points = [torch.nn.Parameter(origin.clone()) for _ in _RATES]
     groups = [{"params": [point], "lr": lr} for point, lr in zip(points, _RATES, strict=True)]
     rule = create_optimizer(optimizer, groups, **{"convention": "d2l", **settings, "lr": _RATES[0]})
-    low, high = _around(surface, origin)
+    # The lowest and the highest corner of the view, widened by its own size where the start is outside.
+    low, high = torch.tensor(surface.view, dtype=torch.float64).T
+    span, outside = high - low, (origin < low) | (origin > high)
+    low = torch.where(outside, torch.minimum(low, origin - span), low)
+    high = torch.where(outside, torch.maximum(high, origin + span), high)
     stays = torch.ones(len(_RATES), dtype=torch.bool)
     total = torch.zeros(len(_RATES), dtype=torch.float64)
     steps = surface.steps if steps is None else steps
@@ -360,17 +361,6 @@ def _problem(surface: Surface, point: Tensor) -> str:
 def _is_outside(surface: Surface, point: Tensor) -> bool:
     sides = surface.domain or ()
     return any(not low <= value <= high for value, (low, high) in zip(point.tolist(), sides, strict=False))
-
-
-def _around(surface: Surface, start: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the lowest and the highest corner of the view, widened by its own size where the start is outside."""
-    low, high = torch.tensor(surface.view, dtype=torch.float64).T
-    span = high - low
-    outside = (start < low) | (start > high)
-    return (
-        torch.where(outside, torch.minimum(low, start - span), low),
-        torch.where(outside, torch.maximum(high, start + span), high),
-    )
 
 
 def _newton_step(surface: Surface, point: Tensor) -> float:
