@@ -50,8 +50,8 @@ class FlipCrop(Augmentation):
         """Return the parameters of the samples `indices` in `epoch`: the same whatever batch they are drawn in."""
         keys = [derive_key(seed, epoch, purpose) for purpose in ("flip", "crop-top", "crop-left")]
         drawn = bits_of_several(keys, indices)
-        top, left = to_integers(drawn[1:], 0, 2 * self.padding + 1)
-        return FlipCropParams(flipped=to_uniform(drawn[0]) < self.flip_probability, top=top, left=left)
+        corner = to_integers(drawn[1:], 0, 2 * self.padding + 1)
+        return FlipCropParams(flipped=to_uniform(drawn[0]) < self.flip_probability, top=corner[0], left=corner[1])
 
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], params: FlipCropParams
