@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from twofold.data import image_to_pil, to_pixels
+from twofold.data.decode import ByteStream
 from twofold.data.spec import ModelSpec
 from twofold.errors import TwofoldError
 from twofold.inference.build import build_model
@@ -25,7 +25,7 @@ from twofold.tasks.registry import task_named
 from twofold.tasks.task import Prediction
 
 # A path, an encoded image, or pixels: see `twofold.data.image_to_pil`.
-ImageLike = str | Path | bytes | BinaryIO | Image.Image | np.ndarray | Tensor
+ImageLike = str | Path | bytes | bytearray | memoryview | ByteStream | Image.Image | np.ndarray | Tensor
 
 BATCH_SIZE = 64
 
