@@ -17,7 +17,7 @@ import torch
 
 from twofold.errors import TwofoldError
 from twofold.proof.ideas import Idea
-from twofold.proof.parity import Case, Results, cast, compare
+from twofold.proof.parity import Case, KeyedChoose, cast, compare
 
 # Seconds on one core of an Intel Xeon server, torch 2.15: what an idea takes besides its repeats (the first call,
 # memory, the error), and a call of both forms.
@@ -81,9 +81,9 @@ def cost(idea: Idea, *, repeats: int = 5) -> Cost:
     typical = idea.parity().typical
     if typical is None:
         raise TwofoldError(f"{idea.name} has nothing to measure: its two forms differ in words, not in work")
-    case = typical()
+    case = typical(KeyedChoose(f"{idea.name} typical"))
     dtype = torch.float32 if torch.float32 in case.dtypes else case.dtypes[0]
-    forms: dict[str, Callable[..., Results]] = {"read": case.read, "run": case.run}
+    forms: dict[str, Callable[..., object]] = {"read": case.read, "run": case.run}
     times: dict[str, list[float]] = {name: [] for name in forms}
     for attempt in range(repeats + 1):
         for name, form in forms.items():
@@ -106,7 +106,7 @@ def cost(idea: Idea, *, repeats: int = 5) -> Cost:
     return Cost(idea, _describe(case), measured["read"], measured["run"], error)
 
 
-def peak_bytes(form: Callable[..., Results], inputs: dict[str, object]) -> int:
+def peak_bytes(form: Callable[..., object], inputs: dict[str, object]) -> int:
     """Return the most bytes that `form(**inputs)` held at once, beyond its inputs."""
     # torch's tracing library announces its start and end on standard error.
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")

@@ -17,12 +17,7 @@ from twofold.errors import TwofoldError, nearest
 if TYPE_CHECKING:
     from twofold.proof.parity import Parity
 
-REGRESSION = "Regression and the training loop"
-CONVOLUTION = "Convolution"
-NETWORKS = "Networks"
-OPTIMISATION = "Optimisation"
-VISION = "Vision"
-CHAPTERS = (REGRESSION, CONVOLUTION, NETWORKS, OPTIMISATION, VISION)
+CHAPTERS = ("Regression and the training loop", "Convolution", "Networks", "Optimisation", "Vision")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +25,7 @@ class Idea:
     """One idea in two forms.
 
     Attributes:
-        name: what it is called on the command line.
+        name: what it is called on the command line: its key in the table.
         title: what it is, in a few words.
         chapter: one of `CHAPTERS`, from where the entry stands in the table.
         also: what else it is called, here or in other tools.
@@ -39,11 +34,10 @@ class Idea:
         read: the readable form: "module:function" in `twofold`, in reading order, forward before backward.
         parts: further functions that the readable form is built from.
         run: the fast form: "module:name" of what to call, first the one to use.
-        proof: "module:name" of its `Parity` in `twofold.proof.cases`.
-        lab: the lab that shows it, where there is one.
+        proof: "module:name" of its `Parity` in `twofold.proof.cases`; left out, it follows from `read` and the name.
     """
 
-    name: str
+    name: str = ""
     title: str
     chapter: str = ""
     also: tuple[str, ...] = ()
@@ -52,8 +46,7 @@ class Idea:
     read: tuple[str, ...]
     parts: tuple[str, ...] = ()
     run: tuple[str, ...]
-    proof: str
-    lab: str | None = None
+    proof: str = ""
 
     @property
     def file(self) -> str:
@@ -128,10 +121,8 @@ def _scratch(module: str, *functions: str) -> tuple[str, ...]:
     return tuple(f"scratch.{module}:{function}" for function in functions)
 
 
-_ENTRIES = (
-    REGRESSION,
-    Idea(
-        name="synthetic-data",
+_REGRESSION = {
+    "synthetic-data": Idea(
         title="synthetic points whose answer is known",
         also=("toy data", "made-up data"),
         formula="y = X w + b + ε,  ε ~ N(0, σ²)",
@@ -139,20 +130,16 @@ _ENTRIES = (
         read=_scratch("data", "synthetic_regression"),
         parts=_scratch("data", "normal"),
         run=("torch:normal", "torch.nn.functional:linear"),
-        proof="basics:synthetic_data",
     ),
-    Idea(
-        name="minibatches",
+    "minibatches": Idea(
         title="a few random examples at a time, with and without replacement",
         also=("minibatch", "mini-batch", "batches", "data loader", "shuffle", "sampling"),
         formula="g = 1/|B| Σ_{i in B} ∇f_i(x),  E[g] = ∇f(x)",
         source="Robbins and Monro, 1951; Bottou, Curtis and Nocedal, 2018",
         read=_scratch("data", "batches", "data_iter"),
         run=("torch.utils.data:DataLoader", "torch.utils.data:RandomSampler"),
-        proof="basics:minibatches",
     ),
-    Idea(
-        name="initialisation",
+    "initialisation": Idea(
         title="weights of the right size to start from",
         also=("init", "initialization", "xavier", "glorot", "kaiming", "he"),
         formula="Xavier: Var(W) = 2/(fan_in + fan_out);  Kaiming: Var(W) = 2/fan",
@@ -160,10 +147,8 @@ _ENTRIES = (
         read=_scratch("init", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal", "fans"),
         parts=_scratch("init", "constant", "normal", "uniform"),
         run=("torch.nn.init:xavier_uniform_", "torch.nn.init:kaiming_normal_"),
-        proof="basics:initialisation",
     ),
-    Idea(
-        name="linear",
+    "linear": Idea(
         title="the dense layer: linear and softmax regression, and half of every perceptron",
         also=("dense layer", "fully connected", "fc", "affine", "linear regression"),
         formula="y = x Wᵀ + b;  ∂L/∂x = g W,  ∂L/∂W = gᵀ x,  ∂L/∂b = Σ g",
@@ -172,68 +157,55 @@ _ENTRIES = (
         run=("torch.nn.functional:linear", "torch.nn:Linear"),
         proof="basics:dense",
     ),
-    Idea(
-        name="sigmoid",
+    "sigmoid": Idea(
         title="the S-shaped activation, to 0..1",
         also=("logistic", "activation"),
         formula="σ(x) = 1/(1 + e⁻ˣ);  σ' = σ(1 − σ)",
         source="Verhulst, 1838; Rumelhart, Hinton and Williams, 1986",
         read=_scratch("activation", "sigmoid", "sigmoid_backward"),
         run=("torch:sigmoid", "torch.nn:Sigmoid"),
-        proof="basics:sigmoid",
     ),
-    Idea(
-        name="tanh",
+    "tanh": Idea(
         title="the S-shaped activation, to −1..1",
         also=("hyperbolic tangent", "activation"),
         formula="tanh x = 2σ(2x) − 1;  tanh' = 1 − tanh²",
         source="LeCun et al., Efficient backprop, 1998",
         read=_scratch("activation", "tanh", "tanh_backward"),
         run=("torch:tanh", "torch.nn:Tanh"),
-        proof="basics:tanh",
     ),
-    Idea(
-        name="relu",
+    "relu": Idea(
         title="the activation that is on or off",
         also=("rectifier", "rectified linear unit", "activation"),
         formula="max(x, 0);  slope 1 where x > 0, else 0",
         source="Nair and Hinton, 2010",
         read=_scratch("activation", "relu", "relu_backward"),
         run=("torch:relu", "torch.nn:ReLU"),
-        proof="basics:relu",
     ),
-    Idea(
-        name="squared-loss",
+    "squared-loss": Idea(
         title="how far off a predicted value is",
         also=("mse", "l2 loss", "mean squared error", "loss"),
         formula="D2L: ½(ŷ − y)² each;  torch: mean of (ŷ − y)²",
         source="Legendre, 1805",
         read=_scratch("loss", "squared_loss", "squared_loss_backward", "mse_loss", "mse_loss_backward"),
         run=("torch.nn.functional:mse_loss", "torch.nn:MSELoss"),
-        proof="basics:squared_loss",
     ),
-    Idea(
-        name="softmax",
+    "softmax": Idea(
         title="logits into probabilities",
         also=("log softmax", "probabilities", "activation"),
         formula="p_k = exp(z_k) / Σ_j exp(z_j);  ∂L/∂z = p (g − Σ g p)",
         source="Bridle, 1990",
         read=_scratch("loss", "softmax", "softmax_backward", "log_softmax", "log_softmax_backward"),
         run=("torch.nn.functional:softmax", "torch.nn.functional:log_softmax"),
-        proof="basics:softmax",
     ),
-    Idea(
-        name="cross-entropy",
+    "cross-entropy": Idea(
         title="minus the logarithm of the true class's probability, with label smoothing",
         also=("log loss", "nll", "negative log likelihood", "label smoothing", "loss"),
         formula="L = −Σ_k q_k log p_k,  q = (1 − ε) onehot + ε/K;  ∂L/∂z = p − q",
         source="Shannon, 1948; Szegedy et al., 2016",
         read=_scratch("loss", "cross_entropy", "cross_entropy_backward", "smooth_targets"),
         run=("torch.nn.functional:cross_entropy", "torch.nn:CrossEntropyLoss"),
-        proof="basics:cross_entropy",
     ),
-    Idea(
-        name="dropout",
+    "dropout": Idea(
         title="set a random part to zero, so that no value is relied upon",
         also=("regularisation",),
         formula="y = m x,  m = 0 with probability p, else 1/(1 − p)",
@@ -242,8 +214,7 @@ _ENTRIES = (
         run=("torch.nn.functional:dropout", "torch.nn:Dropout"),
         proof="basics:dropout_parity",
     ),
-    Idea(
-        name="mlp",
+    "mlp": Idea(
         title="the multilayer perceptron, and back-propagation through a list of layers",
         also=("perceptron", "multilayer perceptron", "backprop", "backpropagation", "back-propagation"),
         formula="y = f_n(… f_1(x));  the gradient goes back through f_n, …, f_1 in turn",
@@ -251,41 +222,34 @@ _ENTRIES = (
         read=_scratch("network", "mlp", "Sequential", "Layer"),
         parts=_scratch("network", "Linear", "ReLU", "BatchNorm", "Dropout"),
         run=("torch.nn:Sequential",),
-        proof="networks:mlp",
     ),
-    Idea(
-        name="five-steps",
+    "five-steps": Idea(
         title="data, model, loss, optimiser, training: linear regression by hand",
         also=("training loop", "train", "linear regression"),
         formula="for each batch: ŷ = f(x), L(ŷ, y), g = ∂L/∂w, w ← w − ηg",
         source="Robbins and Monro, 1951",
         read=_scratch("train", "linear_regression"),
         run=("twofold.engine.loop:fit", "torch.nn:Linear"),
-        proof="networks:five_steps",
     ),
-    Idea(
-        name="parameter-groups",
+    "parameter-groups": Idea(
         title="weights with their own learning rates, changed by hand while training",
         also=("param groups", "optimizer", "optimiser", "weight decay"),
         formula="for each group: x ← x − η_group g",
         source="torch.optim",
         read=_scratch("optim", "Optimizer", "decayed"),
         run=("torch.optim:Optimizer", "twofold.optim.groups:parameter_groups"),
-        proof="optim:parameter_groups",
     ),
-    CONVOLUTION,
-    Idea(
-        name="cross-correlation",
+}
+_CONVOLUTION = {
+    "cross-correlation": Idea(
         title="one kernel slid over one image; a kernel learned from data",
         also=("correlation", "kernel", "filter", "edge detection"),
         formula="y[r, c] = Σ_i Σ_j x[r + i, c + j] w[i, j]",
         source="Fukushima, 1980; LeCun et al., 1998",
         read=_scratch("conv", "cross_correlation"),
         run=("torch.nn.functional:conv2d",),
-        proof="conv:cross_correlation",
     ),
-    Idea(
-        name="conv2d",
+    "conv2d": Idea(
         title="convolution: channels, stride, padding on each side, dilation, groups",
         also=("convolution", "conv", "im2col", "unfold", "stride", "padding", "dilation", "groups", "depthwise"),
         formula="y = W X, X the windows as columns;  ∂L/∂W = G Xᵀ, ∂L/∂X = Wᵀ G;  side ⌊(n − d(k − 1) − 1 + p)/s⌋ + 1",
@@ -294,10 +258,8 @@ _ENTRIES = (
         parts=_scratch("conv", "check", "padding_sides", "pad", "unpad", "output_size", "windows", "by_group", "met")
         + _scratch("conv", "pair"),
         run=("torch.nn.functional:conv2d", "torch.nn:Conv2d"),
-        proof="conv:conv2d",
     ),
-    Idea(
-        name="conv2d-pieces",
+    "conv2d-pieces": Idea(
         title="the same convolution, in pieces that fit the cache",
         also=("blocking", "tiling", "cache"),
         formula="∂L/∂W = Σ over strips of G Xᵀ, X the columns of a few rows of the output",
@@ -305,61 +267,50 @@ _ENTRIES = (
         read=_scratch("conv_pieces", "conv2d", "conv2d_backward"),
         parts=_scratch("conv_pieces", "strips", "images_last"),
         run=("torch.nn.functional:conv2d", "torch.nn:Conv2d"),
-        proof="conv:conv2d_pieces",
     ),
-    Idea(
-        name="conv1x1",
+    "conv1x1": Idea(
         title="the 1x1 convolution is a dense layer over channels",
         also=("pointwise", "1x1", "network in network"),
         formula="y[:, r, c] = W x[:, r, c] + b",
         source="Lin, Chen and Yan, Network in network, 2014",
         read=_scratch("conv", "conv1x1"),
         run=("torch.nn.functional:linear", "torch.nn.functional:conv2d"),
-        proof="conv:conv1x1",
     ),
-    Idea(
-        name="receptive-field",
+    "receptive-field": Idea(
         title="how much of the image one output sees",
         also=("field of view",),
         formula="field ← field + d(k − 1) jump;  jump ← jump s",
         source="Luo et al., 2016",
         read=_scratch("conv", "receptive_field"),
         run=("torch.autograd:grad",),
-        proof="conv:receptive_field",
     ),
-    Idea(
-        name="max-pool2d",
+    "max-pool2d": Idea(
         title="the largest value of each window",
         also=("max pooling", "pooling", "pool"),
         formula="y[r, c] = max_{i, j} x[s r + i, s c + j];  the gradient goes to the first largest",
         source="Riesenhuber and Poggio, 1999",
         read=_scratch("pool", "max_pool2d", "max_pool2d_backward"),
         run=("torch.nn.functional:max_pool2d", "torch.nn:MaxPool2d"),
-        proof="layers:max_pool2d",
     ),
-    Idea(
-        name="avg-pool2d",
+    "avg-pool2d": Idea(
         title="the mean of each window",
         also=("average pooling", "mean pooling", "pooling", "pool"),
         formula="y[r, c] = 1/k² Σ_{i, j} x[s r + i, s c + j]",
         source="LeCun et al., 1998",
         read=_scratch("pool", "avg_pool2d", "avg_pool2d_backward"),
         run=("torch.nn.functional:avg_pool2d", "torch.nn:AvgPool2d"),
-        proof="layers:avg_pool2d",
     ),
-    Idea(
-        name="adaptive-avg-pool2d",
+    "adaptive-avg-pool2d": Idea(
         title="the means of so many parts of the image; global average pooling",
         also=("adaptive", "adaptive pooling", "global average pooling", "gap", "pooling", "pool"),
         formula="y = A_h x A_wᵀ, each row of A the mean of one part;  ∂L/∂x = A_hᵀ g A_w",
         source="Lin, Chen and Yan, 2014; He et al., 2014",
         read=_scratch("pool", "adaptive_avg_pool2d", "adaptive_avg_pool2d_backward", "averaging_matrix"),
         run=("torch.nn.functional:adaptive_avg_pool2d", "torch.nn:AdaptiveAvgPool2d"),
-        proof="layers:adaptive_avg_pool2d",
     ),
-    NETWORKS,
-    Idea(
-        name="lenet",
+}
+_NETWORKS = {
+    "lenet": Idea(
         title="the first convolution network, and training it by hand",
         also=("lenet-5", "cnn"),
         formula="conv 5×5 → σ → pool, twice; dense 120 → 84 → classes",
@@ -367,30 +318,24 @@ _ENTRIES = (
         read=_scratch("network", "lenet") + _scratch("train", "lenet_on_images", "train_steps"),
         parts=_scratch("network", "Conv2d", "MaxPool2d", "Sigmoid", "Flatten") + _scratch("train", "accuracy"),
         run=("twofold.models.lenet:LeNet", "twofold.engine.loop:fit"),
-        proof="networks:lenet",
     ),
-    Idea(
-        name="batch-norm",
+    "batch-norm": Idea(
         title="batch normalisation, dense and convolutional",
         also=("batch normalisation", "batch normalization", "bn", "normalisation"),
         formula="y = γ (x − μ)/√(σ² + ε) + β;  ∂L/∂x = γ/σ (g − mean(g) − x̂ mean(g x̂))",
         source="Ioffe and Szegedy, 2015",
         read=_scratch("norm", "batch_norm", "batch_norm_backward"),
         run=("torch.nn.functional:batch_norm", "torch.nn:BatchNorm2d"),
-        proof="layers:batch_norm",
     ),
-    Idea(
-        name="local-response-norm",
+    "local-response-norm": Idea(
         title="divide by the size of the neighbouring channels",
         also=("local response normalisation", "lrn", "alexnet", "normalisation"),
         formula="y = x / (k + α mean(x²))^β over the neighbouring channels",
         source="Krizhevsky, Sutskever and Hinton, 2012",
         read=_scratch("norm", "local_response_norm", "local_response_norm_backward"),
         run=("torch.nn.functional:local_response_norm", "torch.nn:LocalResponseNorm"),
-        proof="layers:local_response_norm",
     ),
-    Idea(
-        name="resnet",
+    "resnet": Idea(
         title="residual blocks: ResNet-18 on from-scratch operations",
         also=("residual", "residual block", "skip connection", "shortcut"),
         formula="y = relu(x + F(x))",
@@ -400,240 +345,207 @@ _ENTRIES = (
         run=("twofold.models.resnet:ResNet",),
         proof="networks:residual",
     ),
-    OPTIMISATION,
-    Idea(
-        name="sgd",
+}
+_OPTIMISATION = {
+    "sgd": Idea(
         title="gradient descent, stochastic and in minibatches",
         also=("gradient descent", "stochastic gradient descent", "optimizer"),
         formula="x ← x − ηg",
         source="Cauchy, 1847; Robbins and Monro, 1951",
         read=_scratch("optim", "sgd"),
         run=("twofold.optim.rules:SGD", "torch.optim:SGD"),
-        proof="optim:sgd",
     ),
-    Idea(
-        name="momentum",
+    "momentum": Idea(
         title="a ball that keeps part of its speed",
         also=("heavy ball", "velocity", "optimizer"),
         formula="D2L: v ← γv + ηg, x ← x − v;  torch: v ← γv + g, x ← x − ηv",
         source="Polyak, 1964",
         read=_scratch("optim", "momentum"),
         run=("twofold.optim.rules:Momentum", "torch.optim:SGD"),
-        proof="optim:momentum",
     ),
-    Idea(
-        name="nesterov",
+    "nesterov": Idea(
         title="momentum that looks ahead",
         also=("nag", "accelerated gradient", "optimizer"),
         formula="v ← γv + g;  x ← x − η(g + γv)",
         source="Nesterov, 1983; Sutskever et al., 2013",
         read=_scratch("optim", "nesterov"),
         run=("twofold.optim.rules:Nesterov", "torch.optim:SGD"),
-        proof="optim:nesterov",
     ),
-    Idea(
-        name="adagrad",
+    "adagrad": Idea(
         title="smaller steps where gradients have been large",
         also=("optimizer",),
         formula="s ← s + g²;  D2L: x ← x − ηg/√(s + ε);  torch: x ← x − ηg/(√s + ε)",
         source="Duchi, Hazan and Singer, 2011",
         read=_scratch("optim", "adagrad"),
         run=("twofold.optim.rules:AdaGrad", "torch.optim:Adagrad"),
-        proof="optim:adagrad",
     ),
-    Idea(
-        name="rmsprop",
+    "rmsprop": Idea(
         title="smaller steps where gradients have been large lately",
         also=("optimizer",),
         formula="s ← γs + (1 − γ)g²;  D2L: x ← x − ηg/√(s + ε);  torch: x ← x − ηg/(√s + ε)",
         source="Tieleman and Hinton, 2012",
         read=_scratch("optim", "rmsprop"),
         run=("twofold.optim.rules:RMSProp", "torch.optim:RMSprop"),
-        proof="optim:rmsprop",
     ),
-    Idea(
-        name="adadelta",
+    "adadelta": Idea(
         title="past steps stand in for the learning rate",
         also=("optimizer",),
         formula="s ← ρs + (1 − ρ)g²;  g′ = √((Δ + ε)/(s + ε)) g;  x ← x − g′;  Δ ← ρΔ + (1 − ρ)g′²",
         source="Zeiler, 2012",
         read=_scratch("optim", "adadelta"),
         run=("twofold.optim.rules:AdaDelta", "torch.optim:Adadelta"),
-        proof="optim:adadelta",
     ),
-    Idea(
-        name="adam",
+    "adam": Idea(
         title="momentum over RMSProp, both corrected for their start at zero",
         also=("optimizer",),
         formula="v ← β₁v + (1 − β₁)g;  s ← β₂s + (1 − β₂)g²;  x ← x − η v̂/(√ŝ + ε),  v̂ = v/(1 − β₁ᵗ), ŝ = s/(1 − β₂ᵗ)",
         source="Kingma and Ba, 2015",
         read=_scratch("optim", "adam"),
         run=("twofold.optim.rules:Adam", "torch.optim:Adam"),
-        proof="optim:adam",
     ),
-    Idea(
-        name="adamw",
+    "adamw": Idea(
         title="Adam with weight decay beside it",
         also=("weight decay", "decoupled weight decay", "optimizer"),
         formula="x ← (1 − ηλ)x, then Adam",
         source="Loshchilov and Hutter, 2019",
         read=_scratch("optim", "adamw"),
         run=("twofold.optim.rules:AdamW", "torch.optim:AdamW"),
-        proof="optim:adamw",
     ),
-    Idea(
-        name="schedules",
+    "schedules": Idea(
         title="how the learning rate moves",
         also=("schedule", "scheduler", "learning rate", "warmup", "cosine", "one-cycle"),
         formula="ηt^α;  ηα^t;  ηf^⌊t/T⌋;  up and down in a line;  up, then half a cosine",
         source="Robbins and Monro, 1951; Smith and Topin, 2018; Loshchilov and Hutter, 2017",
         read=_scratch("schedule", "power", "exponential", "step", "one_cycle", "warmup_cosine"),
         run=("twofold.optim.schedule:Schedule", "twofold.optim.scheduler:ScheduleLR"),
-        proof="optim:schedules",
     ),
-    VISION,
-    Idea(
-        name="flip",
+}
+_VISION = {
+    "flip": Idea(
         title="mirror an image",
         also=("mirror", "augmentation"),
         formula="y[r, c] = x[r, W − 1 − c]",
         source="Krizhevsky, Sutskever and Hinton, 2012",
         read=_scratch("augment", "horizontal_flip", "vertical_flip", "draw_flip"),
         run=("torchvision.transforms.v2.functional:horizontal_flip", "torchvision.transforms.v2:RandomHorizontalFlip"),
-        proof="augment:flip",
     ),
-    Idea(
-        name="resized-crop",
+    "resized-crop": Idea(
         title="a random part of an image, brought to size",
         also=("crop", "resize", "resizing", "bilinear", "antialias", "augmentation"),
         formula="y = A_h x A_wᵀ,  A[r, j] ∝ max(0, 1 − |(j + ½) − (r + ½)s| / max(1, s))",
         source="Szegedy et al., Going deeper with convolutions, 2015; Turkowski, 1990",
         read=_scratch("augment", "resized_crop", "crop", "resize", "resize_matrix", "draw_resized_crop"),
         run=("torchvision.transforms.v2.functional:resized_crop", "torchvision.transforms.v2:RandomResizedCrop"),
-        proof="augment:resized_crop",
     ),
-    Idea(
-        name="brightness",
+    "brightness": Idea(
         title="lighter or darker",
         also=("colour", "augmentation"),
         formula="y = f x",
         source="Haeberli and Voorhies, 1994; Howard, 2013",
         read=_scratch("augment", "adjust_brightness"),
         run=("torchvision.transforms.v2.functional:adjust_brightness",),
-        proof="augment:brightness",
     ),
-    Idea(
-        name="contrast",
+    "contrast": Idea(
         title="nearer to the mean grey, or further from it",
         also=("colour", "augmentation"),
         formula="y = f x + (1 − f) μ_grey",
         source="Haeberli and Voorhies, 1994; Howard, 2013",
         read=_scratch("augment", "adjust_contrast"),
         run=("torchvision.transforms.v2.functional:adjust_contrast",),
-        proof="augment:contrast",
     ),
-    Idea(
-        name="saturation",
+    "saturation": Idea(
         title="nearer to grey, or further from it",
         also=("colour", "grayscale", "augmentation"),
         formula="y = f x + (1 − f)(0.2989 R + 0.587 G + 0.114 B)",
         source="Haeberli and Voorhies, 1994; ITU-R BT.601, 1982",
         read=_scratch("augment", "adjust_saturation", "rgb_to_grayscale"),
         run=("torchvision.transforms.v2.functional:adjust_saturation",),
-        proof="augment:saturation",
     ),
-    Idea(
-        name="hue",
+    "hue": Idea(
         title="rotate the colour wheel; all four colour changes in random order",
         also=("colour", "hsv", "colour jitter", "augmentation"),
         formula="H ← (H + f) mod 1;  channel = V − V S max(0, min(k, 4 − k, 1))",
         source="Smith, 1978; Howard, 2013",
         read=_scratch("augment", "adjust_hue", "rgb_to_hsv", "hsv_to_rgb", "draw_jitter", "Jitter", "color_jitter"),
         run=("torchvision.transforms.v2.functional:adjust_hue", "torchvision.transforms.v2:ColorJitter"),
-        proof="augment:hue",
     ),
-    Idea(
-        name="normalize",
+    "normalize": Idea(
         title="pixels to mean 0 and standard deviation 1",
         also=("normalise", "standardise", "mean and std", "transforms"),
         formula="y = (x/255 − μ) / σ",
         source="LeCun et al., Efficient backprop, 1998",
         read=_scratch("augment", "to_float", "normalize", "compose"),
         run=("torchvision.transforms.v2.functional:normalize", "twofold.data.spec:normalise"),
-        proof="augment:normalize",
     ),
-    Idea(
-        name="box-forms",
+    "box-forms": Idea(
         title="bounding boxes by their corners, or by centre and size",
         also=("bounding box", "bbox", "boxes", "xyxy", "cxcywh", "box convert"),
         formula="c = (x₁ + x₂)/2,  w = x₂ − x₁",
         source="Girshick et al., 2014",
         read=_scratch("boxes", "corner_to_center", "center_to_corner", "area"),
         run=("torchvision.ops:box_convert", "torchvision.ops:box_area"),
-        proof="boxes:box_forms",
     ),
-    Idea(
-        name="anchors",
+    "anchors": Idea(
         title="boxes of several sizes and shapes at every position",
         also=("anchor", "prior boxes", "default boxes", "ssd"),
         formula="w = s√r, h = s/√r;  (sᵢ, r₁) and (s₁, rⱼ): n + m − 1 a pixel",
         source="Ren et al., Faster R-CNN, 2015; Liu et al., SSD, 2016",
         read=_scratch("boxes", "anchors", "multiscale_anchors"),
         run=("torchvision.models.detection.anchor_utils:DefaultBoxGenerator",),
-        proof="boxes:anchors",
     ),
-    Idea(
-        name="iou",
+    "iou": Idea(
         title="how much two boxes overlap",
         also=("intersection over union", "jaccard", "overlap", "box iou"),
         formula="|A ∩ B| / (|A| + |B| − |A ∩ B|)",
         source="Jaccard, 1901; Everingham et al., 2010",
         read=_scratch("boxes", "iou"),
         run=("torchvision.ops:box_iou",),
-        proof="boxes:iou",
     ),
-    Idea(
-        name="match-anchors",
+    "match-anchors": Idea(
         title="which anchor answers for which object",
         also=("match", "matching", "assignment", "ssd"),
         formula="repeat (a, t) ← argmax IoU over the free pairs;  then argmax_t IoU ≥ τ, else −1",
         source="Erhan et al., MultiBox, 2014; Liu et al., SSD, 2016",
         read=_scratch("boxes", "match"),
         run=("torchvision.models.detection._utils:SSDMatcher",),
-        proof="boxes:match_anchors",
     ),
-    Idea(
-        name="box-offsets",
+    "box-offsets": Idea(
         title="how an anchor must move and grow to become the object's box, and back",
         also=("offsets", "box regression", "encode", "decode", "ssd"),
         formula="t = ((c − a)/a_w)/0.1,  log(w/a_w)/0.2",
         source="Girshick et al., 2014; Liu et al., SSD, 2016",
         read=_scratch("boxes", "offsets", "apply_offsets"),
         run=("torchvision.models.detection._utils:BoxCoder",),
-        proof="boxes:box_offsets",
     ),
-    Idea(
-        name="nms",
+    "nms": Idea(
         title="one box an object: non-maximum suppression",
         also=("non-maximum suppression", "non maximum suppression", "suppression"),
         formula="keep argmax score, drop IoU > τ with it, repeat",
         source="Felzenszwalb et al., 2010",
         read=_scratch("boxes", "nms"),
         run=("torchvision.ops:nms",),
-        proof="boxes:nms",
     ),
-)
+}
+
+# The file of `cases` for each module of scratch, where it has another name.
+_CASES = {
+    **dict.fromkeys(("data", "init", "linear", "activation", "loss", "dropout"), "basics"),
+    **dict.fromkeys(("pool", "norm"), "layers"),
+    **dict.fromkeys(("network", "train"), "networks"),
+    "conv_pieces": "conv",
+    "schedule": "optim",
+}
 
 
-def _by_name() -> dict[str, Idea]:
-    """Return the table by name, each idea with the chapter that stands before it."""
-    ideas, chapter = {}, ""
-    for entry in _ENTRIES:
-        if isinstance(entry, str):
-            chapter = entry
-        else:
-            ideas[entry.name] = replace(entry, chapter=chapter)
-    return ideas
+def _filled(name: str, idea: Idea, chapter: str) -> Idea:
+    module = idea.read[0].partition(":")[0].rpartition(".")[2]
+    proof = idea.proof or f"{_CASES.get(module, module)}:{name.replace('-', '_')}"
+    return replace(idea, name=name, chapter=chapter, proof=proof)
 
 
-IDEAS: dict[str, Idea] = _by_name()
+_TABLES = (_REGRESSION, _CONVOLUTION, _NETWORKS, _OPTIMISATION, _VISION)
+IDEAS: dict[str, Idea] = {
+    name: _filled(name, idea, chapter)
+    for chapter, table in zip(CHAPTERS, _TABLES, strict=True)
+    for name, idea in table.items()
+}

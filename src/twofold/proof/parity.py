@@ -5,7 +5,7 @@ results. `compare` runs both in float64 and in float32 and measures how far apar
 refuse what they should. Shapes and options of a case come from a `Choose`: in the test suite
 hypothesis searches for them, `twofold verify` takes them from keyed random numbers, the same on every machine.
 
-Names of results say what they prove: `value…`, `gradient…` or `update…`.
+Names of results say what they prove: `value…`, `gradient…` or `update…`. A form with one result returns it as it is.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class KeyedChoose:
     """Choices from keyed random numbers: a pure function of (name, index)."""
 
     name: str
-    index: int
+    index: int = 0
     _drawn: int = 0
 
     def integer(self, low: int, high: int) -> int:
@@ -62,7 +62,12 @@ def pick(choose: Choose, options: Sequence[T]) -> T:
 
 def generator(choose: Choose) -> torch.Generator:
     """Return a torch generator with a chosen seed."""
-    return torch.Generator().manual_seed(choose.integer(0, 2**31 - 1))
+    return seeded(choose.integer(0, 2**31 - 1))
+
+
+def seeded(seed: int) -> torch.Generator:
+    """Return a torch generator with `seed`."""
+    return torch.Generator().manual_seed(seed)
 
 
 def normal(choose: Choose, *shape: int) -> Tensor:
@@ -81,19 +86,22 @@ class Case:
 
     Attributes:
         inputs: what both forms are called with, by name. Floating tensors are given in each dtype in turn, as copies.
-        read: the readable form: inputs to named results.
+        read: the readable form: inputs to named results, or to one value.
         run: the fast form, the same.
-        covers: what this case shows, in words for a reader: "stride 2", "empty batch".
+        covers: what this case shows, in words for a reader: "stride 2", "empty batch". Empty words are left out.
         tolerance: the largest error allowed in every dtype, where it is not a matter of rounding alone.
         dtypes: the dtypes to compare in.
     """
 
     inputs: dict[str, Any]
-    read: Callable[..., Results]
-    run: Callable[..., Results]
-    covers: tuple[str, ...] = ()
+    read: Callable[..., Results | Tensor]
+    run: Callable[..., Results | Tensor]
+    covers: Sequence[str] = ()
     tolerance: float | None = None
     dtypes: tuple[torch.dtype, ...] = (torch.float64, torch.float32)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "covers", tuple(filter(None, self.covers)))
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,8 @@ class Refusal:
 class Parity:
     """How an idea is proved.
 
+    Everything is a function, so that the cases prove what a module holds when they are run, planted mistakes included.
+
     Attributes:
         draw: a case from chosen shapes and options.
         edges: the cases that must not be left to chance: a batch of one, an empty one, ties.
@@ -117,9 +127,9 @@ class Parity:
     """
 
     draw: Callable[[Choose], Case]
-    edges: Callable[[], Iterable[Case]] = field(default=lambda: ())
+    edges: Callable[[Choose], Iterable[Case]] = field(default=lambda _: ())
     refusals: Callable[[], Iterable[Refusal]] = field(default=lambda: ())
-    typical: Callable[[], Case] | None = None
+    typical: Callable[[Choose], Case] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,34 +160,32 @@ class Difference:
 def differentiable(
     choose: Choose,
     inputs: dict[str, Tensor],
-    *,
-    read: Callable[..., Results],
+    *covers: str,
+    read: Callable[..., tuple[Tensor, ...]],
     run: Callable[..., Tensor],
-    covers: Sequence[str] = (),
 ) -> Case:
     """Return a case of one operation, forward and backward.
 
     Args:
         choose: where the gradient of the loss in the output comes from.
         inputs: what both forms take, by name; gradients are compared in every floating one.
-        read: `read(grad, **inputs)` returns the value and each gradient, by hand.
-        run: `run(**inputs)` returns the value; its gradients are autograd's.
         covers: what the case shows.
+        read: `read(grad, **inputs)` returns the value and the gradient in each floating input, by hand.
+        run: `run(**inputs)` returns the value; its gradients are autograd's.
     """
     grad = normal(choose, *run(**inputs).shape)
+    names = "value", *(f"gradient {name}" for name, value in inputs.items() if value.is_floating_point())
     return Case(
         {"grad": grad, **inputs},
-        read=read,
-        run=lambda grad, **tensors: with_gradients(run, grad, tensors),
-        covers=tuple(covers),
+        read=lambda **inputs: dict(zip(names, read(**inputs), strict=True)),
+        run=lambda grad, **inputs: with_gradients(run, grad, inputs),
+        covers=covers,
     )
 
 
-def with_gradients(
-    function: Callable[..., Tensor], grad: Tensor | None, inputs: dict[str, Tensor], wrt: Sequence[str] | None = None
-) -> Results:
-    """Return the value of `function(**inputs)` and its gradients by autograd in `wrt` (all floating if left out)."""
-    names = [name for name, value in inputs.items() if value.is_floating_point()] if wrt is None else list(wrt)
+def with_gradients(function: Callable[..., Tensor], grad: Tensor | None, inputs: dict[str, Tensor]) -> Results:
+    """Return the value of `function(**inputs)` and its gradients by autograd in every floating input."""
+    names = [name for name, value in inputs.items() if value.is_floating_point()]
     leaves = {name: value.detach().requires_grad_(name in names) for name, value in inputs.items()}
     value = function(**leaves)
     gradients = torch.autograd.grad(value, [leaves[name] for name in names], grad)
@@ -189,7 +197,7 @@ def with_gradients(
 def compare(case: Case) -> Iterator[Difference]:
     """Yield the difference in every result, in every dtype of the case."""
     for dtype in case.dtypes:
-        ours, theirs = (form(**cast(case.inputs, dtype)) for form in (case.read, case.run))
+        ours, theirs = (results(form, case.inputs, dtype) for form in (case.read, case.run))
         if ours.keys() != theirs.keys() or not ours:
             raise AssertionError(f"the forms return different results: {list(ours)} and {list(theirs)}")
         for result, mine in ours.items():
@@ -197,6 +205,12 @@ def compare(case: Case) -> Iterator[Difference]:
                 raise AssertionError(f"a result's name must start with one of {KINDS}, got {result!r}")
             allowed = TOLERANCE[dtype] if case.tolerance is None else case.tolerance
             yield _difference(result, dtype, mine, theirs[result], allowed)
+
+
+def results(form: Callable[..., Results | Tensor], inputs: dict[str, Any], dtype: torch.dtype) -> Results:
+    """Return what a form makes of copies of `inputs` in `dtype`, by name."""
+    returned = form(**cast(inputs, dtype))
+    return {"value": returned} if isinstance(returned, Tensor) else returned
 
 
 def refuses(call: Callable[[], object]) -> bool:
@@ -225,20 +239,19 @@ def refusals(
 
 def cases(name: str, parity: Parity, num_drawn: int) -> Iterator[Case]:
     """Yield an idea's edge cases and `num_drawn` drawn ones, the same every time."""
-    yield from parity.edges()
+    yield from parity.edges(KeyedChoose(f"{name} edges"))
     for index in range(num_drawn):
         yield parity.draw(KeyedChoose(name, index))
 
 
 def cast(inputs: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
     """Return copies of the inputs, floating tensors in `dtype`."""
-
-    def copied(value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        return value.to(dtype, copy=True) if value.is_floating_point() else value.clone()
-
-    return {name: copied(value) for name, value in inputs.items()}
+    return {
+        name: value.to(dtype if value.is_floating_point() else value.dtype, copy=True)
+        if isinstance(value, Tensor)
+        else value
+        for name, value in inputs.items()
+    }
 
 
 def _difference(result: str, dtype: torch.dtype, mine: Tensor, other: Tensor, allowed: float) -> Difference:

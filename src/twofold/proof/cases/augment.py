@@ -8,7 +8,7 @@ allowed, since torchvision's own kernels round differently from CPU to CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from twofold.proof.parity import Case, Choose, KeyedChoose, Parity, Refusal, generator, normal, pick
+from twofold.proof.parity import Case, Choose, Parity, Refusal, generator, normal, pick, refusals
 from twofold.scratch import augment
 
 _EXACT = 0.0
@@ -49,12 +49,7 @@ def _over_white(image: Tensor) -> Tensor:
 
 
 def _case(
-    image: Tensor,
-    name: str,
-    *options: Any,
-    tolerance: float = _ONE_STEP,
-    covers: tuple[str, ...] = (),
-    also: tuple[str, ...] = (),
+    image: Tensor, name: str, *options: Any, tolerance: float = _ONE_STEP, covers: str = "", also: tuple[str, ...] = ()
 ) -> Case:
     """Return the function `name` of scratch and of torchvision on one image, and those in `also` without options."""
 
@@ -62,12 +57,11 @@ def _case(
         results = {f"value {name}": _over_white(getattr(module, name)(image, *options))}
         return results | {f"value {other}": _over_white(getattr(module, other)(image)) for other in also}
 
-    said = tuple(str(option) for option in options)
     return Case(
         {"image": image},
         partial(form, augment),
         partial(form, functional),
-        covers=(*covers, *said),
+        covers=(covers, *map(str, options)),
         tolerance=tolerance,
         dtypes=(torch.float32,),
     )
@@ -76,14 +70,7 @@ def _case(
 def _refusals(*wrong: tuple[str, str, tuple[Any, ...]]) -> Iterator[Refusal]:
     """Yield a refusal for each (what, name of the function, its arguments)."""
     for what, name, arguments in wrong:
-        forms: list[Callable[[], object]] = [
-            partial(getattr(module, name), *arguments) for module in (augment, functional)
-        ]
-        yield Refusal(what, *forms)
-
-
-def _typical(name: str, *options: Any, tolerance: float = _ONE_STEP) -> Case:
-    return _case(_pixels(KeyedChoose(f"{name} typical", 0), 3, 224, 224), name, *options, tolerance=tolerance)
+        yield from refusals(getattr(augment, name), getattr(functional, name), {what: arguments})
 
 
 _ROW = torch.zeros(4, dtype=torch.uint8)
@@ -94,22 +81,19 @@ _TWO_CHANNELS = _IMAGE[:2]
 # Flips
 
 
-def _flip_case(image: Tensor, covers: tuple[str, ...] = ()) -> Case:
+def _flip_case(image: Tensor, covers: str = "") -> Case:
     return _case(image, "horizontal_flip", tolerance=_EXACT, covers=covers, also=("vertical_flip",))
-
-
-def _edges_flip() -> Iterator[Case]:
-    choose = KeyedChoose("flip edges", 0)
-    yield _flip_case(_pixels(choose, 3, 1, 1), covers=("one pixel",))
-    yield _flip_case(_pixels(choose, 1, 1, 5), covers=("one row",))
-    yield _flip_case(_pixels(choose, 3, 5, 1), covers=("one column",))
 
 
 flip = Parity(
     draw=lambda choose: _flip_case(_draw_image(choose)),
-    edges=_edges_flip,
+    edges=lambda choose: [
+        _flip_case(_pixels(choose, 3, 1, 1), "one pixel"),
+        _flip_case(_pixels(choose, 1, 1, 5), "one row"),
+        _flip_case(_pixels(choose, 3, 5, 1), "one column"),
+    ],
     refusals=lambda: _refusals(("a row of pixels", "vertical_flip", (_ROW,))),
-    typical=lambda: _flip_case(_pixels(KeyedChoose("flip typical", 0), 3, 224, 224)),
+    typical=lambda choose: _flip_case(_pixels(choose, 3, 224, 224)),
 )
 
 
@@ -122,7 +106,7 @@ def _weights_case(size: int, out_size: int) -> Case:
         {"columns": torch.eye(size)[None]},
         read=lambda columns: {"value resize_matrix": augment.resize_matrix(columns.shape[2], out_size)},
         run=lambda columns: {"value resize_matrix": functional.resize(columns, [out_size, size])[0]},
-        covers=(f"weights of {size} to {out_size}",),
+        covers=[f"weights of {size} to {out_size}"],
         dtypes=(torch.float32,),
     )
 
@@ -138,7 +122,7 @@ def _draw_resized_crop(choose: Choose) -> Case:
         # A crop that ends before the image begins gets a wrong shape from torchvision, which counts from the end then.
         h, w = choose.integer(1, 15), choose.integer(1, 15)
         top, left = choose.integer(-h, 13), choose.integer(-w, 13)
-    covers = () if inside else ("a crop that leaves the image",)
+    covers = "" if inside else "a crop that leaves the image"
     what = choose.integer(0, 4)
     if what == 4:
         return _weights_case(choose.integer(1, 60), choose.integer(1, 60))
@@ -152,24 +136,23 @@ def _draw_resized_crop(choose: Choose) -> Case:
     return _case(image, "resized_crop", top, left, h, w, size, covers=covers)
 
 
-def _edges_resized_crop() -> Iterator[Case]:
-    choose = KeyedChoose("resized_crop edges", 0)
-    yield _case(_pixels(choose, 3, 1, 1), "resize", (5, 3), covers=("one pixel, grown",))
-    yield _case(_pixels(choose, 1, 9, 7), "resize", (1, 1), covers=("shrunk to one pixel",))
-    yield _case(_pixels(choose, 3, 6, 5), "resize", (6, 5), tolerance=_EXACT, covers=("already that size",))
-    yield _case(_pixels(choose, 1, 6, 5), "resize", (6, 9), covers=("one side already that size",))
-    yield _case(_pixels(choose, 3, 40, 90), "resize", 16, covers=("the shorter side named",))
-    yield _case(_pixels(choose, 3, 90, 40), "resize", 16, covers=("the shorter side named",))
-    yield _case(_pixels(choose, 3, 64, 48, (0, 255)), "resize", (32, 24), covers=("half the size, black and white",))
-    yield _case(_pixels(choose, 3, 3, 900), "resize", (3, 7), covers=("129 pixels in one",))
-    yield _case(_pixels(choose, 3, 4, 4, (255,)), "resize", (11, 3), tolerance=_EXACT, covers=("white stays white",))
+def _edges_resized_crop(choose: Choose) -> Iterator[Case]:
+    yield _case(_pixels(choose, 3, 1, 1), "resize", (5, 3), covers="one pixel, grown")
+    yield _case(_pixels(choose, 1, 9, 7), "resize", (1, 1), covers="shrunk to one pixel")
+    yield _case(_pixels(choose, 3, 6, 5), "resize", (6, 5), tolerance=_EXACT, covers="already that size")
+    yield _case(_pixels(choose, 1, 6, 5), "resize", (6, 9), covers="one side already that size")
+    yield _case(_pixels(choose, 3, 40, 90), "resize", 16, covers="the shorter side named")
+    yield _case(_pixels(choose, 3, 90, 40), "resize", 16, covers="the shorter side named")
+    yield _case(_pixels(choose, 3, 64, 48, (0, 255)), "resize", (32, 24), covers="half the size, black and white")
+    yield _case(_pixels(choose, 3, 3, 900), "resize", (3, 7), covers="129 pixels in one")
+    yield _case(_pixels(choose, 3, 4, 4, (255,)), "resize", (11, 3), tolerance=_EXACT, covers="white stays white")
     yield _weights_case(224, 32)
     yield _weights_case(32, 224)
     whole = _pixels(choose, 3, 8, 6)
-    yield _case(whole, "crop", 0, 0, 8, 6, tolerance=_EXACT, covers=("the whole image",))
-    yield _case(whole, "crop", 7, 5, 1, 1, tolerance=_EXACT, covers=("the last pixel",))
-    yield _case(whole, "crop", -2, -3, 13, 12, tolerance=_EXACT, covers=("more than the image on every side",))
-    yield _case(whole, "crop", 8, 0, 2, 2, tolerance=_EXACT, covers=("beside the image",))
+    yield _case(whole, "crop", 0, 0, 8, 6, tolerance=_EXACT, covers="the whole image")
+    yield _case(whole, "crop", 7, 5, 1, 1, tolerance=_EXACT, covers="the last pixel")
+    yield _case(whole, "crop", -2, -3, 13, 12, tolerance=_EXACT, covers="more than the image on every side")
+    yield _case(whole, "crop", 8, 0, 2, 2, tolerance=_EXACT, covers="beside the image")
 
 
 resized_crop = Parity(
@@ -182,41 +165,34 @@ resized_crop = Parity(
         ("a shorter side of 0", "resize", (_IMAGE, 0)),
         ("a negative size", "resized_crop", (_IMAGE, 0, 0, 2, 2, (2, -2))),
     ),
-    typical=lambda: _case(
-        _pixels(KeyedChoose("resized_crop typical", 0), 3, 375, 500), "resized_crop", 30, 70, 310, 280, (224, 224)
-    ),
+    typical=lambda choose: _case(_pixels(choose, 3, 375, 500), "resized_crop", 30, 70, 310, 280, (224, 224)),
 )
 
 
 # Colours
 
 
-def _draw_factor(choose: Choose) -> float:
-    """Return 0, 1, or a value between 0 and 3."""
-    return pick(choose, (0.0, 1.0, *[choose.integer(0, 3000) / 1000] * 6))
-
-
 def _factor_parity(name: str, tolerance: float, also: tuple[str, ...] = ()) -> Parity:
     """Return the parity of an adjustment by a factor of 0 or more."""
 
     def draw(choose: Choose) -> Case:
-        return _case(_draw_image(choose), name, _draw_factor(choose), tolerance=tolerance, also=also)
+        image, anything = _draw_image(choose), [choose.integer(0, 3000) / 1000] * 6
+        return _case(image, name, pick(choose, (0.0, 1.0, *anything)), tolerance=tolerance, also=also)
 
-    def edges() -> Iterator[Case]:
-        choose = KeyedChoose(f"{name} edges", 0)
+    def edges(choose: Choose) -> Iterator[Case]:
         several, cube = _pixels(choose, 3, 5, 4), _colour_cube(15)
-        yield _case(_pixels(choose, 3, 1, 1), name, 1.7, tolerance=tolerance, covers=("one pixel",))
-        yield _case(_pixels(choose, 1, 5, 4), name, 1.7, tolerance=tolerance, covers=("a grey image",))
-        yield _case(several, name, 1.0, tolerance=_EXACT, covers=("nothing changes",))
+        yield _case(_pixels(choose, 3, 1, 1), name, 1.7, tolerance=tolerance, covers="one pixel")
+        yield _case(_pixels(choose, 1, 5, 4), name, 1.7, tolerance=tolerance, covers="a grey image")
+        yield _case(several, name, 1.0, tolerance=_EXACT, covers="nothing changes")
         for factor in (0.0, 0.3, 2.5, 1000.0):
-            yield _case(cube, name, factor, tolerance=tolerance, covers=("the whole colour cube",))
+            yield _case(cube, name, factor, tolerance=tolerance, covers="the whole colour cube")
 
     wrong = ("a negative factor", _IMAGE, -0.1), ("two channels", _TWO_CHANNELS, 1.5), ("a row of pixels", _ROW, 1.5)
     return Parity(
         draw,
         edges,
         refusals=lambda: _refusals(*((what, name, tuple(arguments)) for what, *arguments in wrong)),
-        typical=lambda: _typical(name, 1.4, tolerance=tolerance),
+        typical=lambda choose: _case(_pixels(choose, 3, 224, 224), name, 1.4, tolerance=tolerance),
     )
 
 
@@ -225,17 +201,16 @@ contrast = _factor_parity("adjust_contrast", _ONE_STEP)
 saturation = _factor_parity("adjust_saturation", _ONE_STEP, also=("rgb_to_grayscale",))
 
 
-def _edges_hue() -> Iterator[Case]:
-    choose = KeyedChoose("hue edges", 0)
-    yield _case(_pixels(choose, 3, 1, 1), "adjust_hue", 0.2, covers=("one pixel",))
-    yield _case(_pixels(choose, 1, 5, 4), "adjust_hue", 0.2, tolerance=_EXACT, covers=("a grey image",))
+def _edges_hue(choose: Choose) -> Iterator[Case]:
+    yield _case(_pixels(choose, 3, 1, 1), "adjust_hue", 0.2, covers="one pixel")
+    yield _case(_pixels(choose, 1, 5, 4), "adjust_hue", 0.2, tolerance=_EXACT, covers="a grey image")
     gray = _pixels(choose, 1, 8, 8).repeat(3, 1, 1)
-    yield _case(gray, "adjust_hue", 0.3, tolerance=_EXACT, covers=("grey pixels in three channels",))
+    yield _case(gray, "adjust_hue", 0.3, tolerance=_EXACT, covers="grey pixels in three channels")
     cube = _colour_cube(15)
-    yield _case(cube, "adjust_hue", 0.0, tolerance=_EXACT, covers=("nothing changes",))
+    yield _case(cube, "adjust_hue", 0.0, tolerance=_EXACT, covers="nothing changes")
     for factor in (0.5, -0.5, 1 / 6, -1 / 3, 0.07):
-        yield _case(cube, "adjust_hue", factor, covers=("the whole colour cube",))
-    yield _case(_pixels(choose, 3, 16, 16, (0, 255)), "adjust_hue", 1 / 6, covers=("the corners of the colour cube",))
+        yield _case(cube, "adjust_hue", factor, covers="the whole colour cube")
+    yield _case(_pixels(choose, 3, 16, 16, (0, 255)), "adjust_hue", 1 / 6, covers="the corners of the colour cube")
 
 
 hue = Parity(
@@ -247,26 +222,26 @@ hue = Parity(
         ("two channels", "adjust_hue", (_TWO_CHANNELS, 0.1)),
         ("a row of pixels", "adjust_hue", (_ROW, 0.1)),
     ),
-    typical=lambda: _typical("adjust_hue", 0.1),
+    typical=lambda choose: _case(_pixels(choose, 3, 224, 224), "adjust_hue", 0.1),
 )
 
 
 # From pixels to what a network takes
 
 
-def _normalize_case(choose: Choose, x: Tensor, covers: tuple[str, ...] = ()) -> Case:
+def _normalize_case(choose: Choose, x: Tensor, covers: str = "") -> Case:
     """Return floats normalised, in each dtype."""
     mean = [choose.integer(-1000, 1000) / 1000 for _ in x]
     std = [choose.integer(1, 2000) / 1000 for _ in x]
     return Case(
         {"x": x},
-        read=lambda x: {"value": augment.normalize(x, mean, std)},
-        run=lambda x: {"value": functional.normalize(x, mean, std)},
-        covers=covers,
+        read=lambda x: augment.normalize(x, mean, std),
+        run=lambda x: functional.normalize(x, mean, std),
+        covers=[covers],
     )
 
 
-def _prepare_case(choose: Choose, image: Tensor, covers: tuple[str, ...] = ()) -> Case:
+def _prepare_case(choose: Choose, image: Tensor, covers: str = "") -> Case:
     """Return an image mirrored, as floats and normalised: each step by itself, and all composed."""
     # Between two levels: a difference of nearly 0 would be rounding error alone.
     mean = [(choose.integer(0, 254) + 0.5) / 255 for _ in image]
@@ -280,7 +255,7 @@ def _prepare_case(choose: Choose, image: Tensor, covers: tuple[str, ...] = ()) -
         {"image": image},
         read=lambda image: {"value to_float": augment.to_float(image), "value composed": scratch(image)},
         run=lambda image: {"value to_float": as_floats(image), "value composed": torchvision(image)},
-        covers=("as a network takes it", *covers),
+        covers=("as a network takes it", covers),
         dtypes=(torch.float32,),
     )
 
@@ -292,14 +267,13 @@ def _draw_normalize(choose: Choose) -> Case:
     return _normalize_case(choose, normal(choose, *image.shape))
 
 
-def _edges_normalize() -> Iterator[Case]:
-    choose = KeyedChoose("normalize edges", 0)
+def _edges_normalize(choose: Choose) -> Iterator[Case]:
     every_value = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
-    yield _prepare_case(choose, every_value, covers=("every value of a pixel",))
-    yield _prepare_case(choose, _pixels(choose, 3, 1, 1), covers=("one pixel",))
-    yield _normalize_case(choose, normal(choose, 5, 2, 3), covers=("five channels",))
+    yield _prepare_case(choose, every_value, "every value of a pixel")
+    yield _prepare_case(choose, _pixels(choose, 3, 1, 1), "one pixel")
+    yield _normalize_case(choose, normal(choose, 5, 2, 3), "five channels")
     special = torch.tensor([math.inf, -math.inf, math.nan, 0.0]).double().view(1, 2, 2)
-    yield _normalize_case(choose, special, covers=("infinite and undefined elements",))
+    yield _normalize_case(choose, special, "infinite and undefined elements")
 
 
 def _refused_normalize() -> Iterator[Refusal]:
@@ -317,5 +291,5 @@ normalize = Parity(
     draw=_draw_normalize,
     edges=_edges_normalize,
     refusals=_refused_normalize,
-    typical=lambda: _prepare_case(KeyedChoose("normalize", 0), _pixels(KeyedChoose("normalize", 1), 3, 224, 224)),
+    typical=lambda choose: _prepare_case(choose, _pixels(choose, 3, 224, 224)),
 )

@@ -18,7 +18,6 @@ from torchvision.models.detection.image_list import ImageList
 from twofold.proof.parity import (
     Case,
     Choose,
-    KeyedChoose,
     Parity,
     Refusal,
     Results,
@@ -41,21 +40,23 @@ def _boxes(choose: Choose, count: int, *, least: float = 0.05) -> Tensor:
     return torch.cat([drawn[:, :2], drawn[:, :2] + least + (1 - least) * drawn[:, 2:]], dim=1)
 
 
-def _on_grid(choose: Choose, count: int, *, least: int = 0) -> Tensor:
-    """Return `count` boxes with corners on a small grid: many are equal, touch, lie in one another or have no area."""
-    drawn = torch.randint(0, 4, (count, 4), generator=generator(choose)).double()
-    return torch.cat([drawn[:, :2], drawn[:, :2] + drawn[:, 2:].clamp(min=least)], dim=1)
-
-
 def _draw_boxes(choose: Choose, most: int) -> Tensor:
+    """Return boxes anywhere, or on a small grid: many are then equal, touch, lie in one another or have no area."""
     count = choose.integer(0, most)
-    return _on_grid(choose, count) if choose.integer(0, 1) else _boxes(choose, count)
+    if not choose.integer(0, 1):
+        return _boxes(choose, count)
+    drawn = torch.randint(0, 4, (count, 4), generator=generator(choose)).double()
+    return torch.cat([drawn[:, :2], drawn[:, :2] + drawn[:, 2:]], dim=1)
+
+
+def _corners(*rows: tuple[float, float, float, float]) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64).reshape(-1, 4)
 
 
 # Two forms of a box
 
 
-def _box_forms_case(corners: Tensor, covers: tuple[str, ...] = ()) -> Case:
+def _box_forms_case(corners: Tensor, *covers: str) -> Case:
     def read(corners: Tensor) -> Results:
         centers = boxes.corner_to_center(corners)
         return {
@@ -73,13 +74,7 @@ def _box_forms_case(corners: Tensor, covers: tuple[str, ...] = ()) -> Case:
             "value area": ops.box_area(corners),
         }
 
-    return Case({"corners": corners}, read, run, covers=covers)
-
-
-def _edges_box_forms() -> Iterator[Case]:
-    yield _box_forms_case(torch.zeros(0, 4).double(), covers=("no boxes",))
-    yield _box_forms_case(torch.tensor([[3.0, 4.0, 3.0, 4.0]]).double(), covers=("a box of one point",))
-    yield _box_forms_case(torch.tensor([[-9.0, -5.0, 1e4, 0.25]]).double(), covers=("beyond the image",))
+    return Case({"corners": corners}, read, run, covers)
 
 
 def _refused_box_forms() -> Iterator[Refusal]:
@@ -90,9 +85,13 @@ def _refused_box_forms() -> Iterator[Refusal]:
 
 box_forms = Parity(
     draw=lambda choose: _box_forms_case(_draw_boxes(choose, 9)),
-    edges=_edges_box_forms,
+    edges=lambda _: [
+        _box_forms_case(_corners(), "no boxes"),
+        _box_forms_case(_corners((3, 4, 3, 4)), "a box of one point"),
+        _box_forms_case(_corners((-9, -5, 1e4, 0.25)), "beyond the image"),
+    ],
     refusals=_refused_box_forms,
-    typical=lambda: _box_forms_case(_boxes(KeyedChoose("box_forms typical", 0), 8732)),
+    typical=lambda choose: _box_forms_case(_boxes(choose, 8732)),
 )
 
 
@@ -104,28 +103,20 @@ def _overlap(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     return ops.box_iou(boxes1, boxes2).nan_to_num(nan=0.0)
 
 
-def _iou_case(boxes1: Tensor, boxes2: Tensor, covers: tuple[str, ...] = ()) -> Case:
-    return Case(
-        {"boxes1": boxes1, "boxes2": boxes2},
-        read=lambda boxes1, boxes2: {"value": boxes.iou(boxes1, boxes2)},
-        run=lambda boxes1, boxes2: {"value": _overlap(boxes1, boxes2)},
-        covers=covers,
-    )
+def _iou_case(boxes1: Tensor, boxes2: Tensor, *covers: str) -> Case:
+    return Case({"boxes1": boxes1, "boxes2": boxes2}, boxes.iou, _overlap, covers)
 
 
-def _edges_iou() -> Iterator[Case]:
-    choose = KeyedChoose("iou edges", 0)
-    none, some = torch.zeros(0, 4).double(), _boxes(choose, 5)
-    unit = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).double()
-    right, below, corner = (unit + torch.tensor(shift).double() for shift in ([1, 0, 1, 0], [0, 1, 0, 1], [1, 1, 1, 1]))
-    yield _iou_case(none, none, covers=("no boxes",))
-    yield _iou_case(some, none, covers=("no boxes on one side",))
-    yield _iou_case(some, some, covers=("identical boxes",))
-    yield _iou_case(unit, torch.cat([right, below, corner]), covers=("touching boxes",))
-    yield _iou_case(unit, unit / 4 + 0.25, covers=("a box in another",))
-    yield _iou_case(unit, unit + 7, covers=("boxes far apart",))
-    line, point = torch.tensor([[0.5, 0.0, 0.5, 1.0]]).double(), torch.tensor([[0.5, 0.5, 0.5, 0.5]]).double()
-    yield _iou_case(torch.cat([unit, line, point]), torch.cat([unit, line, point]), covers=("boxes without area",))
+def _edges_iou(choose: Choose) -> Iterator[Case]:
+    none, some, unit = _corners(), _boxes(choose, 5), _corners((0, 0, 1, 1))
+    yield _iou_case(none, none, "no boxes")
+    yield _iou_case(some, none, "no boxes on one side")
+    yield _iou_case(some, some, "identical boxes")
+    yield _iou_case(unit, _corners((1, 0, 2, 1), (0, 1, 1, 2), (1, 1, 2, 2)), "touching boxes")
+    yield _iou_case(unit, unit / 4 + 0.25, "a box in another")
+    yield _iou_case(unit, unit + 7, "boxes far apart")
+    without_area = _corners((0, 0, 1, 1), (0.5, 0, 0.5, 1), (0.5, 0.5, 0.5, 0.5))
+    yield _iou_case(without_area, without_area, "boxes without area")
 
 
 iou = Parity(
@@ -140,7 +131,7 @@ iou = Parity(
             "three values on both sides": (torch.ones(2, 3), torch.ones(2, 3)),
         },
     ),
-    typical=lambda: _iou_case(_boxes(KeyedChoose("iou", 0), 8732), _boxes(KeyedChoose("iou", 1), 20)),
+    typical=lambda choose: _iou_case(_boxes(choose, 8732), _boxes(choose, 20)),
 )
 
 
@@ -154,16 +145,14 @@ def _default_boxes(maps: list[tuple[int, int]], scales: list[float], ratios: lis
     return make(image, [torch.zeros(1, 1, *size) for size in maps])[0]
 
 
-def _anchors_case(
-    maps: list[tuple[int, int]], scales: list[float], ratios: list[list[float]], covers: tuple[str, ...] = ()
-) -> Case:
+def _anchors_case(maps: list[tuple[int, int]], scales: list[float], ratios: list[list[float]], *covers: str) -> Case:
     """Return the anchors of several maps. SSD's have size s_k, √(s_k s_(k+1)), and s_k with each ratio r and 1/r."""
     sizes = [[small, math.sqrt(small * large)] for small, large in pairwise(scales)]
     both_ways = [[1.0, *(way for ratio in some for way in (ratio, 1 / ratio))] for some in ratios]
     return Case(
         {},
-        read=lambda: {"value": boxes.multiscale_anchors(maps, sizes, both_ways)},
-        run=lambda: {"value": _default_boxes(maps, scales, ratios)},
+        read=lambda: boxes.multiscale_anchors(maps, sizes, both_ways),
+        run=lambda: _default_boxes(maps, scales, ratios),
         covers=(*covers, f"{len(maps)} maps"),
         dtypes=(torch.float32,),
     )
@@ -174,19 +163,16 @@ def _one_by_one(
 ) -> Tensor:
     """Return the anchors of one map from their areas and ratios in pixels, box by box."""
     image_height, image_width = image_size
+    # A pixel's boxes of the first ratio come first, those of the first size and the other ratios then.
+    shapes = [(size, ratios[0]) for size in sizes] + [(sizes[0], ratio) for ratio in ratios[1:]]
     rows = []
     for i in range(height):
         for j in range(width):
-            for n, size in enumerate(sizes):
-                for m, ratio in enumerate(ratios):
-                    if n == 0 or m == 0:
-                        pixels = size**2 * image_height * image_width
-                        x, y = (j + 0.5) * image_width / width, (i + 0.5) * image_height / height
-                        rows.append([n, m, x, y, (pixels * ratio) ** 0.5, (pixels / ratio) ** 0.5])
-    # A pixel's boxes of the first ratio come first, those of the first size and the other ratios then.
-    each = len(sizes) + len(ratios) - 1
-    order = sorted(range(len(rows)), key=lambda k: (k // each, rows[k][1] > 0, rows[k][0], rows[k][1]))
-    corners = ops.box_convert(torch.tensor([rows[k][2:] for k in order], dtype=torch.float64), "cxcywh", "xyxy")
+            for size, ratio in shapes:
+                pixels = size**2 * image_height * image_width
+                x, y = (j + 0.5) * image_width / width, (i + 0.5) * image_height / height
+                rows.append([x, y, (pixels * ratio) ** 0.5, (pixels / ratio) ** 0.5])
+    corners = ops.box_convert(torch.tensor(rows, dtype=torch.float64), "cxcywh", "xyxy")
     return (corners / torch.tensor([image_width, image_height, image_width, image_height])).float()
 
 
@@ -195,13 +181,13 @@ def _image_anchors_case(
     sizes: list[float],
     ratios: list[float],
     image_size: tuple[int, int],
-    covers: tuple[str, ...] = (),
+    *covers: str,
 ) -> Case:
     """Return the anchors of one map, with ratios that hold in the pixels of an image."""
     return Case(
         {},
-        read=lambda: {"value": boxes.anchors(*size, sizes, ratios, image_size=image_size)},
-        run=lambda: {"value": _one_by_one(*size, sizes, ratios, image_size)},
+        read=lambda: boxes.anchors(*size, sizes, ratios, image_size=image_size),
+        run=lambda: _one_by_one(*size, sizes, ratios, image_size),
         covers=(*covers, "ratios in pixels"),
         dtypes=(torch.float32,),
     )
@@ -219,16 +205,6 @@ def _draw_anchors(choose: Choose) -> Case:
     scales = [choose.integer(10, 1200) / 1000 for _ in range(len(maps) + 1)]
     ratios = [[choose.integer(50, 400) / 100 for _ in range(choose.integer(0, 2))] for _ in maps]
     return _anchors_case(maps, scales, ratios)
-
-
-def _edges_anchors() -> Iterator[Case]:
-    yield _anchors_case([(1, 1)], [0.5, 0.5], [[]], covers=("one pixel, one size",))
-    yield _anchors_case([(1, 7)], [0.1, 0.3], [[2.0]], covers=("one row",))
-    yield _anchors_case([(7, 1)], [0.1, 0.3], [[2.0]], covers=("one column",))
-    maps, ratios = [(4, 6), (2, 3), (1, 1)], [[2.0], [2.0, 3.0], [2.0]]
-    yield _anchors_case(maps, [0.2, 0.5, 0.9, 1.0], ratios, covers=("anchors beyond the image",))
-    yield _image_anchors_case((2, 3), [0.2, 0.4], [1.0, 2.0, 0.5], (480, 640), covers=("a wide image",))
-    yield _image_anchors_case((3, 2), [0.2, 0.4], [2.0, 1.0], (640, 480), covers=("a high image",))
 
 
 def _refused_anchors() -> Iterator[Refusal]:
@@ -251,9 +227,18 @@ def _refused_anchors() -> Iterator[Refusal]:
 
 anchors = Parity(
     draw=_draw_anchors,
-    edges=_edges_anchors,
+    edges=lambda _: [
+        _anchors_case([(1, 1)], [0.5, 0.5], [[]], "one pixel, one size"),
+        _anchors_case([(1, 7)], [0.1, 0.3], [[2.0]], "one row"),
+        _anchors_case([(7, 1)], [0.1, 0.3], [[2.0]], "one column"),
+        _anchors_case(
+            [(4, 6), (2, 3), (1, 1)], [0.2, 0.5, 0.9, 1.0], [[2.0], [2.0, 3.0], [2.0]], "anchors beyond the image"
+        ),
+        _image_anchors_case((2, 3), [0.2, 0.4], [1.0, 2.0, 0.5], (480, 640), "a wide image"),
+        _image_anchors_case((3, 2), [0.2, 0.4], [2.0, 1.0], (640, 480), "a high image"),
+    ],
     refusals=_refused_anchors,
-    typical=lambda: _anchors_case(  # SSD300: 8732 anchors
+    typical=lambda _: _anchors_case(  # SSD300: 8732 anchors
         [(side, side) for side in (38, 19, 10, 5, 3, 1)],
         [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05],
         [[2.0], [2.0, 3.0], [2.0, 3.0], [2.0, 3.0], [2.0], [2.0]],
@@ -289,38 +274,38 @@ def _match_by_ssd(anchors: Tensor, truth: Tensor, threshold: float) -> Tensor | 
     return SSDMatcher(threshold)(overlap)
 
 
-def _match_case(anchors: Tensor, truth: Tensor, threshold: float, covers: tuple[str, ...] = ()) -> Case:
-    def run(anchors: Tensor, truth: Tensor) -> Results:
+def _match_case(anchors: Tensor, truth: Tensor, threshold: float, *covers: str) -> Case:
+    def run(anchors: Tensor, truth: Tensor) -> Tensor:
         by_ssd = _match_by_ssd(anchors, truth, threshold)
-        return {"value": _match_by_hand(anchors, truth, threshold) if by_ssd is None else by_ssd}
+        return _match_by_hand(anchors, truth, threshold) if by_ssd is None else by_ssd
 
     return Case(
         {"anchors": anchors, "truth": truth},
-        read=lambda anchors, truth: {"value": boxes.match(anchors, truth, threshold)},
+        read=partial(boxes.match, threshold=threshold),
         run=run,
         covers=(*covers, f"threshold {threshold}"),
         tolerance=_EXACT,
     )
 
 
-def _edges_match() -> Iterator[Case]:
-    choose = KeyedChoose("match edges", 0)
-    none, some = torch.zeros(0, 4).double(), _boxes(choose, 8)
-    yield _match_case(some, none, 0.5, covers=("no true boxes",))
-    yield _match_case(none, some, 0.5, covers=("no anchors",))
-    yield _match_case(some, some, 0.5, covers=("anchors that are the true boxes",))
-    yield _match_case(some[:1].repeat(4, 1), some[:1], 0.5, covers=("identical anchors",))
-    yield _match_case(some, some[:1].repeat(3, 1), 0.5, covers=("identical true boxes",))
-    yield _match_case(some[:2], some, 0.5, covers=("more true boxes than anchors",))
-    yield _match_case(some, some[:2] + 90, 0.5, covers=("true boxes that no anchor meets",))
+# Of ten parts three, or seven: the overlap is the threshold, as far as float32 and float64 can tell.
+_PARTS_OF_TEN = _corners((0, 0, 10, 1), (0, 0, 3, 1), (0, 0, 7, 1))
+
+
+def _edges_match(choose: Choose) -> Iterator[Case]:
+    none, some = _corners(), _boxes(choose, 8)
+    yield _match_case(some, none, 0.5, "no true boxes")
+    yield _match_case(none, some, 0.5, "no anchors")
+    yield _match_case(some, some, 0.5, "anchors that are the true boxes")
+    yield _match_case(some[:1].repeat(4, 1), some[:1], 0.5, "identical anchors")
+    yield _match_case(some, some[:1].repeat(3, 1), 0.5, "identical true boxes")
+    yield _match_case(some[:2], some, 0.5, "more true boxes than anchors")
+    yield _match_case(some, some[:2] + 90, 0.5, "true boxes that no anchor meets")
     # Both true boxes overlap the first anchor most; the second has to make do with another.
-    wanted = torch.tensor([[0, 0, 4, 4], [0, 0, 4, 2], [5, 5, 6, 6]]).double()
-    both = torch.tensor([[0, 0, 4, 3], [0, 0, 4, 4]]).double()
-    yield _match_case(wanted, both, 0.5, covers=("two true boxes want one anchor",))
-    # Of ten parts three: the overlap is the threshold, as far as float32 and float64 can tell.
-    row = torch.tensor([[0, 0, 10, 1], [0, 0, 3, 1], [0, 0, 7, 1]]).double()
-    yield _match_case(row, row[:1], 0.3, covers=("an overlap of just the threshold",))
-    yield _match_case(row, row[:1], 0.7, covers=("an overlap of just the threshold",))
+    wanted, both = _corners((0, 0, 4, 4), (0, 0, 4, 2), (5, 5, 6, 6)), _corners((0, 0, 4, 3), (0, 0, 4, 4))
+    yield _match_case(wanted, both, 0.5, "two true boxes want one anchor")
+    for threshold in (0.3, 0.7):
+        yield _match_case(_PARTS_OF_TEN, _PARTS_OF_TEN[:1], threshold, "an overlap of just the threshold")
 
 
 match_anchors = Parity(
@@ -334,16 +319,14 @@ match_anchors = Parity(
             "five values a true box": (torch.ones(2, 4), torch.ones(2, 5)),
         },
     ),
-    typical=lambda: _match_case(_boxes(KeyedChoose("match", 0), 8732), _boxes(KeyedChoose("match", 1), 20), 0.5),
+    typical=lambda choose: _match_case(_boxes(choose, 8732), _boxes(choose, 20), 0.5),
 )
 
 
 # Offsets
 
 
-def _box_offsets_case(
-    choose: Choose, anchors: Tensor, truth: Tensor, covers: tuple[str, ...] = (), **options: Any
-) -> Case:
+def _box_offsets_case(choose: Choose, anchors: Tensor, truth: Tensor, *covers: str, **options: Any) -> Case:
     weights = tuple(1 / variance for variance in options.get("variances", (0.1, 0.1, 0.2, 0.2)))
     # torchvision stretches an anchor by 62.5 at most; the formula has no such limit.
     coder = BoxCoder(weights=weights, bbox_xform_clip=math.inf)  # pyright: ignore[reportArgumentType]
@@ -364,8 +347,7 @@ def _box_offsets_case(
         }
 
     inputs = {"anchors": anchors, "truth": truth, "change": normal(choose, len(anchors), 4)}
-    said = [f"{name} {value}" for name, value in options.items()]
-    return Case(inputs, read, run, covers=(*covers, *said))
+    return Case(inputs, read, run, (*covers, *(f"{name} {value}" for name, value in options.items())))
 
 
 def _draw_box_offsets(choose: Choose) -> Case:
@@ -373,17 +355,15 @@ def _draw_box_offsets(choose: Choose) -> Case:
     anchors, truth = _boxes(choose, count, least=0.2), _boxes(choose, count, least=0.2)
     if choose.integer(0, 1):
         return _box_offsets_case(choose, anchors, truth)
-    first, second, third, fourth = (choose.integer(1, 20) / 10 for _ in range(4))
-    return _box_offsets_case(choose, anchors, truth, variances=(first, second, third, fourth))
+    return _box_offsets_case(choose, anchors, truth, variances=tuple(choose.integer(1, 20) / 10 for _ in range(4)))
 
 
-def _edges_box_offsets() -> Iterator[Case]:
-    choose = KeyedChoose("box_offsets edges", 0)
+def _edges_box_offsets(choose: Choose) -> Iterator[Case]:
     some = _boxes(choose, 5, least=0.2)
-    yield _box_offsets_case(choose, some[:0], some[:0], covers=("no boxes",))
-    yield _box_offsets_case(choose, some, some, covers=("anchors that are the true boxes",))
-    yield _box_offsets_case(choose, some * 500, some * 400 + 30, covers=("boxes in pixels",))
-    yield _box_offsets_case(choose, some, some * torch.tensor([1, 1, 9, 9]), covers=("much larger true boxes",))
+    yield _box_offsets_case(choose, some[:0], some[:0], "no boxes")
+    yield _box_offsets_case(choose, some, some, "anchors that are the true boxes")
+    yield _box_offsets_case(choose, some * 500, some * 400 + 30, "boxes in pixels")
+    yield _box_offsets_case(choose, some, some * torch.tensor([1, 1, 9, 9]), "much larger true boxes")
 
 
 def _refused_box_offsets() -> Iterator[Refusal]:
@@ -398,22 +378,18 @@ box_offsets = Parity(
     draw=_draw_box_offsets,
     edges=_edges_box_offsets,
     refusals=_refused_box_offsets,
-    typical=lambda: _box_offsets_case(
-        KeyedChoose("offsets", 0),
-        _boxes(KeyedChoose("offsets", 1), 8732, least=0.2),
-        _boxes(KeyedChoose("offsets", 2), 8732, least=0.2),
-    ),
+    typical=lambda choose: _box_offsets_case(choose, _boxes(choose, 8732, least=0.2), _boxes(choose, 8732, least=0.2)),
 )
 
 
 # Non-maximum suppression
 
 
-def _nms_case(corners: Tensor, scores: Tensor, threshold: float, covers: tuple[str, ...] = ()) -> Case:
+def _nms_case(corners: Tensor, scores: Tensor, threshold: float, *covers: str) -> Case:
     return Case(
         {"corners": corners, "scores": scores},
-        read=lambda corners, scores: {"value": boxes.nms(corners, scores, threshold)},
-        run=lambda corners, scores: {"value": ops.nms(corners, scores, threshold)},
+        read=lambda corners, scores: boxes.nms(corners, scores, threshold),
+        run=lambda corners, scores: ops.nms(corners, scores, threshold),
         covers=(*covers, f"threshold {threshold}"),
         tolerance=_EXACT,
     )
@@ -423,35 +399,30 @@ def _draw_nms(choose: Choose) -> Case:
     corners = _draw_boxes(choose, 30)
     ties = choose.integer(0, 1)
     scores = tied(choose, len(corners)) if ties else normal(choose, len(corners))
-    return _nms_case(corners, scores, pick(choose, _THRESHOLDS), covers=("ties in the scores",) if ties else ())
+    return _nms_case(corners, scores, pick(choose, _THRESHOLDS), "ties in the scores" if ties else "")
 
 
-def _edges_nms() -> Iterator[Case]:
-    choose = KeyedChoose("nms edges", 0)
-    some, unit = _boxes(choose, 6), torch.tensor([[0.0, 0.0, 1.0, 1.0]]).double()
-    yield _nms_case(some[:0], normal(choose, 0), 0.5, covers=("no boxes",))
-    yield _nms_case(some[:1], normal(choose, 1), 0.5, covers=("one box",))
-    yield _nms_case(some[:1].repeat(4, 1), normal(choose, 4), 0.5, covers=("identical boxes",))
-    yield _nms_case(some[:1].repeat(4, 1), torch.ones(4).double(), 0.5, covers=("identical boxes and scores",))
-    many = _boxes(choose, 40)
-    yield _nms_case(many, torch.ones(40).double(), 0.3, covers=("one score for all",))
-    touching = torch.cat([unit, unit + torch.tensor([1, 0, 1, 0]), unit + torch.tensor([0, 1, 0, 1])])
-    yield _nms_case(touching, normal(choose, 3), 0.0, covers=("touching boxes",))
-    yield _nms_case(torch.zeros(3, 4).double(), normal(choose, 3), 0.0, covers=("boxes without area",))
-    row = torch.tensor([[0, 0, 10, 1], [0, 0, 3, 1], [0, 0, 7, 1]]).double()
+def _edges_nms(choose: Choose) -> Iterator[Case]:
+    some, many = _boxes(choose, 6), _boxes(choose, 40)
+    yield _nms_case(some[:0], normal(choose, 0), 0.5, "no boxes")
+    yield _nms_case(some[:1], normal(choose, 1), 0.5, "one box")
+    yield _nms_case(some[:1].repeat(4, 1), normal(choose, 4), 0.5, "identical boxes")
+    yield _nms_case(some[:1].repeat(4, 1), torch.ones(4).double(), 0.5, "identical boxes and scores")
+    yield _nms_case(many, torch.ones(40).double(), 0.3, "one score for all")
+    touching = _corners((0, 0, 1, 1), (1, 0, 2, 1), (0, 1, 1, 2))
+    yield _nms_case(touching, normal(choose, 3), 0.0, "touching boxes")
+    yield _nms_case(torch.zeros(3, 4).double(), normal(choose, 3), 0.0, "boxes without area")
     scores = torch.tensor([0.9, 0.8, 0.7]).double()
     for threshold in (0.3, 0.7):
-        yield _nms_case(row, scores, threshold, covers=("an overlap of just the threshold",))
+        yield _nms_case(_PARTS_OF_TEN, scores, threshold, "an overlap of just the threshold")
     # The second is dropped for the first, so it can't drop the third, which overlaps it alone.
-    chain = torch.tensor([[0, 0, 4, 1], [1, 0, 5, 1], [2, 0, 6, 1]]).double()
-    yield _nms_case(chain, scores, 0.5, covers=("a dropped box drops none",))
+    chain = _corners((0, 0, 4, 1), (1, 0, 5, 1), (2, 0, 6, 1))
+    yield _nms_case(chain, scores, 0.5, "a dropped box drops none")
 
 
-def _typical_nms() -> Case:
-    choose = KeyedChoose("nms typical", 0)
+def _typical_nms(choose: Choose) -> Case:
     things, noise = _boxes(choose, 50), 0.02 * normal(choose, 2000, 4)
-    found = things.repeat(40, 1) + noise.clamp(-0.024, 0.024)
-    return _nms_case(found, normal(choose, 2000), 0.45)
+    return _nms_case(things.repeat(40, 1) + noise.clamp(-0.024, 0.024), normal(choose, 2000), 0.45)
 
 
 nms = Parity(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -14,10 +15,8 @@ from torch.nn import functional
 from twofold.proof.parity import (
     Case,
     Choose,
-    KeyedChoose,
     Parity,
     Refusal,
-    Results,
     differentiable,
     normal,
     pick,
@@ -29,13 +28,12 @@ from twofold.scratch import conv, conv_pieces
 def _conv_case(
     form: ModuleType,
     choose: Choose,
-    *,
+    *covers: str,
     batch: int,
     channels: tuple[int, int],
     size: tuple[int, int],
     kernel: tuple[int, int],
     bias: bool = True,
-    covers: tuple[str, ...] = (),
     **options: Any,
 ) -> Case:
     """Return conv2d and its gradients on an input of `size`: those of the module `form` against torch's."""
@@ -54,18 +52,13 @@ def _conv_case(
             warnings.filterwarnings("ignore", message="Using padding='same'")
             return functional.conv2d(x, weight, bias, **fast_options)
 
-    def read(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Results:
-        grad_x, grad_weight, grad_bias = form.conv2d_backward(grad, x, weight, **options)
-        results = {
-            "value": form.conv2d(x, weight, bias, **options),
-            "gradient x": grad_x,
-            "gradient weight": grad_weight,
-        }
-        return results | ({} if bias is None else {"gradient bias": grad_bias})
+    def read(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, ...]:
+        grads = form.conv2d_backward(grad, x, weight, **options)
+        return form.conv2d(x, weight, bias, **options), *(grads[:2] if bias is None else grads)
 
     inputs = {"x": x, "weight": weight} | ({"bias": normal(choose, channels[1])} if bias else {})
     said = [name for name, value in options.items() if value not in (0, 1, (0, 0), (1, 1))]
-    return differentiable(choose, inputs, read=read, run=fast, covers=(*covers, *said))
+    return differentiable(choose, inputs, *covers, *said, read=read, run=fast)
 
 
 def _draw_conv2d(form: ModuleType, choose: Choose) -> Case:
@@ -73,16 +66,8 @@ def _draw_conv2d(form: ModuleType, choose: Choose) -> Case:
     kernel = choose.integer(1, 4), choose.integer(1, 4)
     dilation = choose.integer(1, 2), choose.integer(1, 2)
     stride = choose.integer(1, 3), choose.integer(1, 3)
-    padding = pick(
-        choose,
-        (
-            0,
-            (choose.integer(0, 2), choose.integer(0, 2)),
-            ((choose.integer(0, 2), choose.integer(0, 2)), (choose.integer(0, 2), choose.integer(0, 2))),
-            "same",
-            "valid",
-        ),
-    )
+    both, rows, cols = ((choose.integer(0, 2), choose.integer(0, 2)) for _ in range(3))
+    padding = pick(choose, (0, both, (rows, cols), "same", "valid"))
     # At least as large as the spread kernel; sometimes just that.
     size = tuple(d * (k - 1) + 1 + choose.integer(0, 5) for k, d in zip(kernel, dilation, strict=True))
     return _conv_case(
@@ -100,23 +85,20 @@ def _draw_conv2d(form: ModuleType, choose: Choose) -> Case:
     )
 
 
-def _edges_conv2d(form: ModuleType) -> Iterator[Case]:
-    choose = KeyedChoose("conv2d edges", 0)
-    edges: tuple[tuple[str, int, tuple[int, int], tuple[int, int], tuple[int, int], dict[str, Any]], ...] = (
-        ("empty batch", 0, (2, 3), (5, 5), (3, 3), {}),
-        ("kernel as large as input", 1, (2, 3), (5, 4), (5, 4), {}),
-        ("one pixel", 2, (1, 1), (1, 1), (1, 1), {}),
-        ("depthwise", 2, (4, 8), (6, 6), (3, 3), {"groups": 4}),
-        ("padding", 1, (1, 1), (2, 2), (3, 3), {"padding": 1}),
-    )
-    for covers, batch, channels, size, kernel, options in edges:
-        yield _conv_case(
-            form, choose, batch=batch, channels=channels, size=size, kernel=kernel, covers=(covers,), **options
-        )
+def _edges_conv2d(form: ModuleType, choose: Choose) -> Iterator[Case]:
+    edges: dict[str, tuple[int, tuple[int, int], tuple[int, int], tuple[int, int], dict[str, Any]]] = {
+        "empty batch": (0, (2, 3), (5, 5), (3, 3), {}),
+        "kernel as large as input": (1, (2, 3), (5, 4), (5, 4), {}),
+        "one pixel": (2, (1, 1), (1, 1), (1, 1), {}),
+        "depthwise": (2, (4, 8), (6, 6), (3, 3), {"groups": 4}),
+        "padding": (1, (1, 1), (2, 2), (3, 3), {"padding": 1}),
+    }
+    for covers, (batch, channels, size, kernel, options) in edges.items():
+        yield _conv_case(form, choose, covers, batch=batch, channels=channels, size=size, kernel=kernel, **options)
     if form is conv_pieces:  # more than one strip, with a stride and without
-        large = {"batch": 9, "channels": (16, 4), "covers": ("several strips",)}
-        yield _conv_case(form, choose, size=(60, 60), kernel=(3, 3), **large)
-        yield _conv_case(form, choose, size=(121, 60), kernel=(3, 5), stride=(2, 1), **large)
+        large = partial(_conv_case, form, choose, "several strips", batch=9, channels=(16, 4))
+        yield large(size=(60, 60), kernel=(3, 3))
+        yield large(size=(121, 60), kernel=(3, 5), stride=(2, 1))
 
 
 def _refused_conv2d(form: ModuleType) -> Iterator[Refusal]:
@@ -139,9 +121,9 @@ def _conv2d(form: ModuleType) -> Parity:
     typical = {"batch": 32, "channels": (64, 64), "size": (24, 24), "kernel": (3, 3), "padding": 1, "bias": False}
     return Parity(
         draw=lambda choose: _draw_conv2d(form, choose),
-        edges=lambda: _edges_conv2d(form),
+        edges=lambda choose: _edges_conv2d(form, choose),
         refusals=lambda: _refused_conv2d(form),
-        typical=lambda: _conv_case(form, KeyedChoose("conv2d typical", 0), **typical),
+        typical=lambda choose: _conv_case(form, choose, **typical),
     )
 
 
@@ -153,9 +135,9 @@ def _draw_cross_correlation(choose: Choose) -> Case:
     size = kernel[0] + choose.integer(0, 5), kernel[1] + choose.integer(0, 5)
     return Case(
         {"x": normal(choose, *size), "kernel": normal(choose, *kernel)},
-        read=lambda x, kernel: {"value": conv.cross_correlation(x, kernel)},
-        run=lambda x, kernel: {"value": functional.conv2d(x[None, None], kernel[None, None])[0, 0]},
-        covers=("kernel as large as input",) if kernel == size else (),
+        read=conv.cross_correlation,
+        run=lambda x, kernel: functional.conv2d(x[None, None], kernel[None, None])[0, 0],
+        covers=["kernel as large as input" if kernel == size else ""],
     )
 
 
@@ -186,7 +168,7 @@ def _draw_conv1x1(choose: Choose) -> Case:
             ("value", "value of conv2d"),
             functional.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2),
         ),
-        covers=("empty batch",) if batch == 0 else (),
+        covers=["empty batch" if batch == 0 else ""],
     )
 
 
@@ -204,32 +186,25 @@ def _draw_receptive_field(choose: Choose) -> Case:
     """A few convolutions, and how far a single output's gradient reaches into the image."""
     layers = [(choose.integer(1, 4), choose.integer(1, 2), choose.integer(1, 2)) for _ in range(choose.integer(1, 3))]
 
-    def reach() -> tuple[int, int]:
+    def touched(x: Tensor, output: Tensor) -> tuple[int, int]:
+        """Return the first and last pixel of a row `x` that `output` depends on."""
+        (gradient,) = torch.autograd.grad(output, x, retain_graph=True)
+        pixels = gradient.flatten().nonzero().flatten()
+        return int(pixels[0]), int(pixels[-1])
+
+    def run() -> Tensor:
         # Large enough for two outputs; weights of one, so that nothing cancels.
         x = torch.zeros(1, 1, 1, 200, requires_grad=True)
         y = x
         for kernel, stride, dilation in layers:
             weight = torch.ones(1, 1, 1, kernel)
             y = functional.conv2d(y, weight, stride=(1, stride), dilation=(1, dilation))
-        starts, ends = zip(*(_touched(x, y[0, 0, 0, index]) for index in (0, 1)), strict=True)
-        return ends[0] - starts[0] + 1, starts[1] - starts[0]
+        starts, ends = zip(*(touched(x, y[0, 0, 0, index]) for index in (0, 1)), strict=True)
+        return torch.tensor((ends[0] - starts[0] + 1, starts[1] - starts[0]))
 
-    return Case(
-        {},
-        read=lambda: {"value": torch.tensor(conv.receptive_field(layers))},
-        run=lambda: {"value": torch.tensor(reach())},
-        covers=tuple(
-            word for word, index in (("stride", 1), ("dilation", 2)) if any(layer[index] > 1 for layer in layers)
-        ),
-        dtypes=(torch.float64,),
-    )
-
-
-def _touched(x: Tensor, output: Tensor) -> tuple[int, int]:
-    """Return the first and last pixel of a row `x` that `output` depends on."""
-    (gradient,) = torch.autograd.grad(output, x, retain_graph=True)
-    touched = gradient.flatten().nonzero().flatten()
-    return int(touched[0]), int(touched[-1])
+    _, strides, dilations = zip(*layers, strict=True)
+    covers = "stride" if max(strides) > 1 else "", "dilation" if max(dilations) > 1 else ""
+    return Case({}, lambda: torch.tensor(conv.receptive_field(layers)), run, covers, dtypes=(torch.float64,))
 
 
 receptive_field = Parity(draw=_draw_receptive_field)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,7 +12,6 @@ from torch.nn import functional
 from twofold.proof.parity import (
     Case,
     Choose,
-    KeyedChoose,
     Parity,
     Refusal,
     Results,
@@ -28,14 +27,14 @@ from twofold.scratch import norm, pool
 # pool
 
 
-def _pool_case(choose: Choose, x: Tensor, *, kind: str, covers: tuple[str, ...] = (), **options: Any) -> Case:
+def _pool_case(choose: Choose, x: Tensor, *covers: str, kind: str, **options: Any) -> Case:
     """Return max or average pooling of `x`; `options` are kernel_size, stride, padding and the rest."""
 
-    def read(grad: Tensor, x: Tensor) -> Results:
+    def read(grad: Tensor, x: Tensor) -> tuple[Tensor, ...]:
         if kind == "max":
             y, index = pool.max_pool2d(x, **options)
-            return {"value": y, "gradient x": pool.max_pool2d_backward(grad, x, index, **options)}
-        return {"value": pool.avg_pool2d(x, **options), "gradient x": pool.avg_pool2d_backward(grad, x, **options)}
+            return y, pool.max_pool2d_backward(grad, x, index, **options)
+        return pool.avg_pool2d(x, **options), pool.avg_pool2d_backward(grad, x, **options)
 
     def run(x: Tensor) -> Tensor:
         return functional.max_pool2d(x, **options) if kind == "max" else functional.avg_pool2d(x, **options)
@@ -43,7 +42,7 @@ def _pool_case(choose: Choose, x: Tensor, *, kind: str, covers: tuple[str, ...] 
     said = [name for name in ("padding", "ceil_mode") if options.get(name) not in (None, 0, (0, 0), False)]
     if options.get("stride") not in (None, options["kernel_size"]):
         said.append("overlap or gaps")
-    return differentiable(choose, {"x": x}, read=read, run=run, covers=(*covers, *said))
+    return differentiable(choose, {"x": x}, *covers, *said, read=read, run=run)
 
 
 def _draw_pool(choose: Choose, kind: str) -> Case:
@@ -60,91 +59,81 @@ def _draw_pool(choose: Choose, kind: str) -> Case:
     if kind == "avg":
         options["count_include_pad"] = bool(choose.integer(0, 1))
     x = draw(choose, choose.integer(1, 3), choose.integer(1, 3), *size)
-    return _pool_case(choose, x, kind=kind, covers=("ties",) if ties else (), **options)
+    return _pool_case(choose, x, "ties" if ties else "", kind=kind, **options)
 
 
-def _edges_pool(kind: str) -> Iterator[Case]:
-    choose = KeyedChoose(f"{kind} pool edges", 0)
-    yield _pool_case(choose, normal(choose, 2, 3, 4, 5), kind=kind, kernel_size=(4, 5), covers=("window = input",))
-    yield _pool_case(choose, torch.ones(1, 1, 5, 5).double(), kind=kind, kernel_size=3, stride=1, covers=("all equal",))
-    yield _pool_case(
-        choose, -normal(choose, 1, 1, 3, 3).abs(), kind=kind, kernel_size=3, padding=1, covers=("negative",)
-    )
-    yield _pool_case(choose, normal(choose, 1, 1, 1, 1), kind=kind, kernel_size=1, covers=("one pixel", "batch of one"))
-    yield _pool_case(choose, normal(choose, 0, 2, 4, 4), kind=kind, kernel_size=2, covers=("empty batch",))
+def _edges_pool(choose: Choose, kind: str) -> Iterator[Case]:
+    yield _pool_case(choose, normal(choose, 2, 3, 4, 5), "window = input", kind=kind, kernel_size=(4, 5))
+    yield _pool_case(choose, torch.ones(1, 1, 5, 5).double(), "all equal", kind=kind, kernel_size=3, stride=1)
+    yield _pool_case(choose, -normal(choose, 1, 1, 3, 3).abs(), "negative", kind=kind, kernel_size=3, padding=1)
+    yield _pool_case(choose, normal(choose, 1, 1, 1, 1), "one pixel", "batch of one", kind=kind, kernel_size=1)
+    yield _pool_case(choose, normal(choose, 0, 2, 4, 4), "empty batch", kind=kind, kernel_size=2)
     odd = normal(choose, 1, 1, 4, 6)
     odd[0, 0, 1, 1], odd[0, 0, 2, 5] = float("nan"), float("-inf")
-    yield _pool_case(choose, odd, kind=kind, kernel_size=2, covers=("undefined elements",))
+    yield _pool_case(choose, odd, "undefined elements", kind=kind, kernel_size=2)
 
 
 def _refused_pool(kind: str) -> Iterator[Refusal]:
     x = torch.zeros(1, 1, 4, 4)
-    ours: Callable[..., Any] = pool.max_pool2d if kind == "max" else pool.avg_pool2d
-    theirs: Callable[..., Any] = functional.max_pool2d if kind == "max" else functional.avg_pool2d
-    wrong: dict[str, tuple[Any, ...]] = {
+    wrong = {
         "a window larger than the input": (x, 5),
         "a window of 0": (x, 0),
         "stride 0": (x, 2, 0),
         "padding above half the window": (x, 2, 2, 2),
         "negative padding": (x, 2, 2, -1),
     }
-    return refusals(ours, theirs, wrong)
+    return refusals(getattr(pool, f"{kind}_pool2d"), getattr(functional, f"{kind}_pool2d"), wrong)
 
 
 def _pool(kind: str) -> Parity:
     return Parity(
         draw=lambda choose: _draw_pool(choose, kind),
-        edges=lambda: _edges_pool(kind),
+        edges=lambda choose: _edges_pool(choose, kind),
         refusals=lambda: _refused_pool(kind),
-        typical=lambda: _pool_case(
-            KeyedChoose(kind, 0), normal(KeyedChoose(kind, 1), 32, 64, 48, 48), kind=kind, kernel_size=2
-        ),
+        typical=lambda choose: _pool_case(choose, normal(choose, 32, 64, 48, 48), kind=kind, kernel_size=2),
     )
 
 
 max_pool2d, avg_pool2d = _pool("max"), _pool("avg")
 
 
-def _adaptive_case(choose: Choose, x: Tensor, size: tuple[int, int], covers: tuple[str, ...] = ()) -> Case:
-    def read(grad: Tensor, x: Tensor) -> Results:
-        return {
-            "value": pool.adaptive_avg_pool2d(x, size),
-            "gradient x": pool.adaptive_avg_pool2d_backward(grad, x),
-        }
-
+def _adaptive_case(choose: Choose, x: Tensor, size: tuple[int, int], *covers: str) -> Case:
     return differentiable(
-        choose, {"x": x}, read=read, run=lambda x: functional.adaptive_avg_pool2d(x, size), covers=covers
+        choose,
+        {"x": x},
+        *covers,
+        read=lambda grad, x: (pool.adaptive_avg_pool2d(x, size), pool.adaptive_avg_pool2d_backward(grad, x)),
+        run=lambda x: functional.adaptive_avg_pool2d(x, size),
     )
 
 
 def _draw_adaptive(choose: Choose) -> Case:
     size = choose.integer(1, 8), choose.integer(1, 8)
     out = choose.integer(1, 8), choose.integer(1, 8)
-    covers = (("global",) if out == (1, 1) else ()) + (("more parts than pixels",) if out > size else ())
-    return _adaptive_case(choose, normal(choose, choose.integer(1, 3), choose.integer(1, 3), *size), out, covers)
-
-
-def _edges_adaptive() -> Iterator[Case]:
-    choose = KeyedChoose("adaptive", 0)
-    yield _adaptive_case(choose, normal(choose, 2, 3, 7, 5), (1, 1), ("global",))
-    yield _adaptive_case(choose, normal(choose, 0, 3, 4, 4), (2, 2), ("empty batch",))
+    x = normal(choose, choose.integer(1, 3), choose.integer(1, 3), *size)
+    return _adaptive_case(
+        choose, x, out, "global" if out == (1, 1) else "", "more parts than pixels" if out > size else ""
+    )
 
 
 adaptive_avg_pool2d = Parity(
     draw=_draw_adaptive,
-    edges=_edges_adaptive,
+    edges=lambda choose: [
+        _adaptive_case(choose, normal(choose, 2, 3, 7, 5), (1, 1), "global"),
+        _adaptive_case(choose, normal(choose, 0, 3, 4, 4), (2, 2), "empty batch"),
+    ],
     refusals=lambda: refusals(
         pool.adaptive_avg_pool2d,
         functional.adaptive_avg_pool2d,
         {"a negative size": (torch.zeros(1, 1, 4, 4), -1)},
     ),
-    typical=lambda: _adaptive_case(KeyedChoose("a", 0), normal(KeyedChoose("a", 1), 64, 512, 7, 7), (1, 1)),
+    typical=lambda choose: _adaptive_case(choose, normal(choose, 64, 512, 7, 7), (1, 1)),
 )
 
 # norm
 
 
-def _norm_case(choose: Choose, x: Tensor, *, training: bool, covers: tuple[str, ...] = ()) -> Case:
+def _norm_case(choose: Choose, x: Tensor, *covers: str, training: bool) -> Case:
     channels = x.shape[1]
     momentum, eps = pick(choose, (0.1, 0.5)), pick(choose, (1e-5, 1e-3))
 
@@ -195,13 +184,12 @@ def _draw_norm(choose: Choose) -> Case:
     return _norm_case(choose, x, training=training)
 
 
-def _edges_norm() -> Iterator[Case]:
-    choose = KeyedChoose("norm", 0)
+def _edges_norm(choose: Choose) -> Iterator[Case]:
     # Where a channel does not vary, its variance is exactly 0, and only eps keeps the division defined.
-    yield _norm_case(choose, torch.full((4, 2, 3, 3), 2.0).double(), training=True, covers=("all equal",))
-    yield _norm_case(choose, normal(choose, 1, 3, 2, 2), training=True, covers=("batch of one",))
-    yield _norm_case(choose, normal(choose, 1, 3), training=False, covers=("batch of one",))
-    yield _norm_case(choose, normal(choose, 0, 3, 2, 2), training=False, covers=("empty batch",))
+    yield _norm_case(choose, torch.full((4, 2, 3, 3), 2.0).double(), "all equal", training=True)
+    yield _norm_case(choose, normal(choose, 1, 3, 2, 2), "batch of one", training=True)
+    yield _norm_case(choose, normal(choose, 1, 3), "batch of one", training=False)
+    yield _norm_case(choose, normal(choose, 0, 3, 2, 2), "empty batch", training=False)
 
 
 def _refused_norm() -> Iterator[Refusal]:
@@ -217,37 +205,36 @@ batch_norm = Parity(
     draw=_draw_norm,
     edges=_edges_norm,
     refusals=_refused_norm,
-    typical=lambda: _norm_case(KeyedChoose("n", 0), normal(KeyedChoose("n", 1), 32, 64, 24, 24), training=True),
+    typical=lambda choose: _norm_case(choose, normal(choose, 32, 64, 24, 24), training=True),
 )
 
 
-def _lrn_case(choose: Choose, shape: tuple[int, ...], size: int, covers: tuple[str, ...] = ()) -> Case:
+def _lrn_case(choose: Choose, shape: tuple[int, ...], size: int, *covers: str) -> Case:
     # Larger than AlexNet's 1e-4, so that the neighbours matter.
     options = {"alpha": pick(choose, (0.5, 1e-4)), "beta": pick(choose, (0.75, 0.5)), "k": pick(choose, (1.0, 2.0))}
-
-    def read(grad: Tensor, x: Tensor) -> Results:
-        return {
-            "value": norm.local_response_norm(x, size, **options),
-            "gradient x": norm.local_response_norm_backward(grad, x, size, **options),
-        }
-
-    def run(x: Tensor) -> Tensor:
-        return functional.local_response_norm(x, size, **options)
-
-    return differentiable(choose, {"x": normal(choose, *shape)}, read=read, run=run, covers=covers)
+    return differentiable(
+        choose,
+        {"x": normal(choose, *shape)},
+        *covers,
+        read=lambda grad, x: (
+            norm.local_response_norm(x, size, **options),
+            norm.local_response_norm_backward(grad, x, size, **options),
+        ),
+        run=lambda x: functional.local_response_norm(x, size, **options),
+    )
 
 
 def _draw_lrn(choose: Choose) -> Case:
     size, channels = choose.integer(1, 6), choose.integer(1, 7)
-    covers = ("even size" if size % 2 == 0 else "odd size", *(("size above channels",) if size > channels else ()))
-    return _lrn_case(choose, (choose.integer(1, 3), channels, choose.integer(1, 3), 2), size, covers)
+    covers = "even size" if size % 2 == 0 else "odd size", "size above channels" if size > channels else ""
+    return _lrn_case(choose, (choose.integer(1, 3), channels, choose.integer(1, 3), 2), size, *covers)
 
 
 local_response_norm = Parity(
     draw=_draw_lrn,
-    edges=lambda: [_lrn_case(KeyedChoose("lrn", 0), (0, 3, 2, 2), 3, ("empty batch",))],
+    edges=lambda choose: [_lrn_case(choose, (0, 3, 2, 2), 3, "empty batch")],
     refusals=lambda: refusals(
         norm.local_response_norm, functional.local_response_norm, {"a flat input": (torch.zeros(2, 3), 2)}
     ),
-    typical=lambda: _lrn_case(KeyedChoose("lrn", 1), (32, 96, 27, 27), 5),
+    typical=lambda choose: _lrn_case(choose, (32, 96, 27, 27), 5),
 )

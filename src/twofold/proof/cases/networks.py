@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from twofold.models.lenet import LeNet
 from twofold.models.resnet import BasicBlock, ResNet
 from twofold.models.scratch_form import ScratchCrossEntropyLoss, to_scratch
-from twofold.proof.parity import Case, Choose, KeyedChoose, Parity, Refusal, Results, normal, pick
+from twofold.proof.parity import Case, Choose, Parity, Results, normal, pick, refusals, seeded
 from twofold.scratch import network, train
 from twofold.scratch.loss import cross_entropy_backward
 from twofold.scratch.optim import Optimizer
@@ -29,9 +29,7 @@ def _torch_mlp(sizes: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def _network_case(
-    scratch: network.Sequential, fast: nn.Module, x: Tensor, labels: Tensor, covers: tuple[str, ...] = ()
-) -> Case:
+def _network_case(scratch: network.Sequential, fast: nn.Module, x: Tensor, labels: Tensor, *covers: str) -> Case:
     """Return outputs, every gradient, and every weight after some steps of Adam, from the same start."""
     start = {name: value.clone() for name, value in scratch.state_dict().items()}
     one = torch.ones(())
@@ -80,51 +78,36 @@ def _network_case(
 def _draw_mlp(choose: Choose) -> Case:
     sizes = tuple(choose.integer(1, 6) for _ in range(choose.integer(2, 4)))
     batch = choose.integer(1, 5)
-    generator = torch.Generator().manual_seed(choose.integer(0, 1000))
+    generator = seeded(choose.integer(0, 1000))
     labels = torch.randint(sizes[-1], (batch,), generator=generator)
-    covers = (f"{len(sizes) - 1} layers", *(("batch of one",) if batch == 1 else ()))
-    scratch = network.mlp(*sizes, generator=generator)
-    return _network_case(scratch, _torch_mlp(sizes), normal(choose, batch, sizes[0]), labels, covers)
+    scratch, x = network.mlp(*sizes, generator=generator), normal(choose, batch, sizes[0])
+    covers = f"{len(sizes) - 1} layers", "batch of one" if batch == 1 else ""
+    return _network_case(scratch, _torch_mlp(sizes), x, labels, *covers)
 
 
 mlp = Parity(
     draw=_draw_mlp,
-    refusals=lambda: [
-        Refusal(
-            "an input of another size",
-            lambda: network.mlp(3, 2).forward(torch.zeros(1, 4)),
-            lambda: _torch_mlp((3, 2))(torch.zeros(1, 4)),
-        )
-    ],
+    refusals=lambda: refusals(
+        network.mlp(3, 2).forward, _torch_mlp((3, 2)), {"an input of another size": (torch.zeros(1, 4),)}
+    ),
 )
 
 
-def _lenet_case(choose: Choose, batch: int, channels: int, classes: int) -> Case:
-    generator = torch.Generator().manual_seed(choose.integer(0, 1000))
-    labels = torch.randint(classes, (batch,), generator=generator)
-    return _network_case(
-        network.lenet(channels, classes, generator=generator),
-        LeNet(in_channels=channels, num_classes=classes),
-        normal(choose, batch, channels, 28, 28),
-        labels,
-        (f"{channels} channels",),
-    )
-
-
 def _draw_lenet(choose: Choose) -> Case:
-    return _lenet_case(choose, choose.integer(1, 3), pick(choose, (1, 3)), choose.integer(2, 10))
+    batch, channels, classes = choose.integer(1, 3), pick(choose, (1, 3)), choose.integer(2, 10)
+    generator = seeded(choose.integer(0, 1000))
+    labels = torch.randint(classes, (batch,), generator=generator)
+    scratch = network.lenet(channels, classes, generator=generator)
+    fast = LeNet(in_channels=channels, num_classes=classes)
+    return _network_case(scratch, fast, normal(choose, batch, channels, 28, 28), labels, f"{channels} channels")
 
 
 lenet = Parity(
     draw=_draw_lenet,
-    refusals=lambda: [
-        Refusal(
-            "images that are too small",
-            lambda: network.lenet().forward(torch.zeros(1, 1, 20, 20)),
-            lambda: LeNet()(torch.zeros(1, 1, 20, 20)),
-        )
-    ],
-    typical=lambda: _bridge_case(KeyedChoose("lenet", 0), LeNet(), (128, 1, 28, 28), 10, dtypes=(torch.float32,)),
+    refusals=lambda: refusals(
+        network.lenet().forward, LeNet(), {"images that are too small": (torch.zeros(1, 1, 20, 20),)}
+    ),
+    typical=lambda choose: _bridge_case(choose, LeNet(), (128, 1, 28, 28), 10, dtypes=(torch.float32,)),
 )
 
 
@@ -133,10 +116,9 @@ def _bridge_case(
     model: nn.Module,
     shape: tuple[int, int, int, int],
     classes: int,
-    *,
+    *covers: str,
     training: bool = True,
     dtypes: tuple[torch.dtype, ...] = (torch.float64, torch.float32),
-    covers: tuple[str, ...] = (),
 ) -> Case:
     """Return one forward and backward of `model`, as it is and on scratch operations."""
     labels = torch.arange(shape[0]) % classes
@@ -156,36 +138,36 @@ def _bridge_case(
         return results(copy.deepcopy(model).to(x.dtype), nn.CrossEntropyLoss(), x, labels)
 
     inputs = {"x": normal(choose, *shape), "labels": labels}
-    return Case(inputs, read, run, covers=("training" if training else "eval mode", *covers), dtypes=dtypes)
+    return Case(inputs, read, run, ("training" if training else "eval mode", *covers), dtypes=dtypes)
+
+
+def _with_seed(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
+    """Return what `build` makes when torch's global generator has `seed`, and leave that generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
 
 
 def _draw_residual(choose: Choose) -> Case:
     stride, channels = choose.integer(1, 2), (choose.integer(1, 3), choose.integer(1, 3))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(choose.integer(0, 1000))
-        block = BasicBlock(*channels, stride)
+    block = _with_seed(choose.integer(0, 1000), lambda: BasicBlock(*channels, stride))
     shape = choose.integer(2, 3), channels[0], choose.integer(3, 6), choose.integer(3, 6)
-    plain = stride == 1 and channels[0] == channels[1]
     return _bridge_case(
         choose,
         block,
         shape,
         channels[1],
+        "plain shortcut" if stride == 1 and channels[0] == channels[1] else "1x1 shortcut",
         training=bool(choose.integer(0, 1)),
         # A few values a channel may lie so close together that float32 has no digits left for the gradient.
         dtypes=(torch.float64,),
-        covers=("plain shortcut" if plain else "1x1 shortcut",),
     )
 
 
-def _edges_residual() -> Iterator[Case]:
+def _edges_residual(choose: Choose) -> Iterator[Case]:
     for training in (True, False):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            resnet18 = ResNet(18, in_channels=1, num_classes=10, image_size=(64, 64))
-        yield _bridge_case(
-            KeyedChoose("resnet", 0), resnet18, (2, 1, 64, 64), 10, training=training, covers=("ResNet-18",)
-        )
+        resnet18 = _with_seed(0, lambda: ResNet(18, in_channels=1, num_classes=10, image_size=(64, 64)))
+        yield _bridge_case(choose, resnet18, (2, 1, 64, 64), 10, "ResNet-18", training=training)
 
 
 residual = Parity(draw=_draw_residual, edges=_edges_residual)
@@ -196,12 +178,11 @@ def _draw_five_steps(choose: Choose) -> Case:
     seed, epochs, batch_size = choose.integer(0, 1000), choose.integer(1, 3), pick(choose, (10, 32, 7))
     lr = pick(choose, (0.03, 0.1))
 
-    def read() -> Results:
-        weight, bias, losses = train.linear_regression(num_epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)
+    def named(weight: Tensor, bias: Tensor, losses: list[float]) -> Results:
         return {"update weight": weight, "update bias": bias, "value losses": torch.tensor(losses)}
 
     def run() -> Results:
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded(seed)
         features = torch.randn(1000, 2, generator=generator)
         labels = features @ torch.tensor([[2.0], [-3.4]]) + 4.2
         labels += torch.normal(0.0, 0.01, labels.shape, generator=generator)
@@ -221,13 +202,15 @@ def _draw_five_steps(choose: Choose) -> Case:
                 optimizer.step()
                 total += loss.item() * len(x)
             losses.append(total / len(dataset))
-        return {
-            "update weight": model.weight.detach(),
-            "update bias": model.bias.detach(),
-            "value losses": torch.tensor(losses),
-        }
+        return named(model.weight.detach(), model.bias.detach(), losses)
 
-    return Case({}, read, run, covers=(f"batches of {batch_size}",), dtypes=(torch.float32,))
+    return Case(
+        {},
+        lambda: named(*train.linear_regression(num_epochs=epochs, batch_size=batch_size, lr=lr, seed=seed)),
+        run,
+        covers=[f"batches of {batch_size}"],
+        dtypes=(torch.float32,),
+    )
 
 
 five_steps = Parity(draw=_draw_five_steps)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.optim import lr_scheduler
 
 from twofold.optim import rules
@@ -30,7 +31,7 @@ def _moving(lr: float, step: int) -> float:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A rule's learning rate and settings, and torch's optimiser for a parameter.
+    """A rule's learning rate and settings, and torch's optimiser with its own (at the same learning rate).
 
     Where the conventions differ, `before` changes torch's optimiser and gradient before each step so that both are
     equal; it then sets the learning rate too.
@@ -38,12 +39,13 @@ class _Drawn:
 
     lr: float
     settings: dict[str, Any]
-    fast: Callable[[Tensor], torch.optim.Optimizer]
+    torch_class: Callable[..., torch.optim.Optimizer]
+    torch_settings: dict[str, Any] = field(default_factory=dict)
     before: Callable[[torch.optim.Optimizer, Tensor, int], None] | None = None
-    covers: tuple[str, ...] = ()
+    covers: str = ""
 
 
-def _rule_case(rule: str, drawn: _Drawn, x: Tensor, grads: Tensor, covers: tuple[str, ...] = ()) -> Case:
+def _rule_case(rule: str, drawn: _Drawn, x: Tensor, grads: Tensor, covers: str = "") -> Case:
     """Return a case of one rule: start `x`, a step for each of `grads`, the learning rate changing half way."""
 
     def read(x: Tensor, grads: Tensor) -> Results:
@@ -57,27 +59,19 @@ def _rule_case(rule: str, drawn: _Drawn, x: Tensor, grads: Tensor, covers: tuple
         return {"update x": x, "update x by torch": x}
 
     def run(x: Tensor, grads: Tensor) -> Results:
-        def own(parameter: Tensor) -> torch.optim.Optimizer:
-            return rules.create_optimizer(rule, [parameter], lr=drawn.lr, **drawn.settings)
+        own = rules.create_optimizer(rule, [own_x := Parameter(x.clone())], lr=drawn.lr, **drawn.settings)
+        by_torch = drawn.torch_class([torch_x := Parameter(x)], **{"lr": drawn.lr, **drawn.torch_settings})
+        for optimizer, parameter, before in ((own, own_x, None), (by_torch, torch_x, drawn.before)):
+            for step, grad in enumerate(grads):
+                parameter.grad = grad.clone()
+                if before is None:
+                    optimizer.param_groups[0]["lr"] = _moving(drawn.lr, step)
+                else:
+                    before(optimizer, parameter, step)
+                optimizer.step()
+        return {"update x": own_x.detach(), "update x by torch": torch_x.detach()}
 
-        return {
-            "update x": stepped(own, None, x.clone(), grads),
-            "update x by torch": stepped(drawn.fast, drawn.before, x, grads),
-        }
-
-    def stepped(build: Any, before: Any, x: Tensor, grads: Tensor) -> Tensor:
-        parameter = torch.nn.Parameter(x)
-        optimizer = build(parameter)
-        for step, grad in enumerate(grads):
-            parameter.grad = grad.clone()
-            if before is None:
-                optimizer.param_groups[0]["lr"] = _moving(drawn.lr, step)
-            else:
-                before(optimizer, parameter, step)
-            optimizer.step()
-        return parameter.detach()
-
-    return Case({"x": x, "grads": grads}, read, run, covers=("changing learning rate", *covers, *drawn.covers))
+    return Case({"x": x, "grads": grads}, read, run, ("changing learning rate", covers, drawn.covers))
 
 
 def _rule(rule: str, build: Callable[[Choose], _Drawn]) -> Parity:
@@ -85,12 +79,11 @@ def _rule(rule: str, build: Callable[[Choose], _Drawn]) -> Parity:
 
     def draw(choose: Choose) -> Case:
         shape = choose.integer(0, 4), choose.integer(1, 4)
-        covers = ("no elements",) if 0 in shape else ()
+        covers = "no elements" if 0 in shape else ""
         drawn = build(choose)
         return _rule_case(rule, drawn, normal(choose, *shape), normal(choose, _STEPS, *shape), covers)
 
-    def typical() -> Case:
-        choose = KeyedChoose(rule, 0)
+    def typical(choose: Choose) -> Case:
         return _rule_case(rule, build(KeyedChoose(rule, 1)), normal(choose, 1_000_000), normal(choose, 2, 1_000_000))
 
     def refused() -> Iterator[Refusal]:
@@ -100,7 +93,7 @@ def _rule(rule: str, build: Callable[[Choose], _Drawn]) -> Parity:
             yield Refusal(
                 "an unknown convention",
                 lambda: getattr(optim, rule)(x, x, x.clone(), **wrong),
-                lambda: rules.create_optimizer(rule, [torch.nn.Parameter(x)], **wrong),
+                lambda: rules.create_optimizer(rule, [Parameter(x)], **wrong),
             )
 
     return Parity(draw=draw, typical=typical, refusals=refused)
@@ -110,19 +103,18 @@ def _lr(choose: Choose) -> float:
     return pick(choose, (0.1, 0.01, 0.5))
 
 
-_TORCH, _D2L = ("torch's convention",), ("D2L's convention",)
+_TORCH, _D2L = "torch's convention", "D2L's convention"
 
 
 def _sgd(choose: Choose) -> _Drawn:
-    lr = _lr(choose)
-    return _Drawn(lr, {}, lambda p: torch.optim.SGD([p], lr=lr))
+    return _Drawn(_lr(choose), {}, torch.optim.SGD)
 
 
 def _momentum(choose: Choose) -> _Drawn:
     lr, gamma = _lr(choose), pick(choose, (0.9, 0.5, 0.0))
     if choose.integer(0, 1) == 0:
         settings = {"momentum": gamma, "convention": "torch"}
-        return _Drawn(lr, settings, lambda p: torch.optim.SGD([p], lr=lr, momentum=gamma), covers=_TORCH)
+        return _Drawn(lr, settings, torch.optim.SGD, {"momentum": gamma}, covers=_TORCH)
 
     def scale(_: torch.optim.Optimizer, parameter: Tensor, step: int) -> None:
         # v ← γv + ηg, x ← x − v is torch's rule at a learning rate of 1 for the gradient ηg.
@@ -130,32 +122,28 @@ def _momentum(choose: Choose) -> _Drawn:
         parameter.grad *= _moving(lr, step)
 
     settings = {"momentum": gamma, "convention": "d2l"}
-    return _Drawn(lr, settings, lambda p: torch.optim.SGD([p], lr=1.0, momentum=gamma), scale, _D2L)
+    return _Drawn(lr, settings, torch.optim.SGD, {"lr": 1.0, "momentum": gamma}, scale, _D2L)
 
 
 def _nesterov(choose: Choose) -> _Drawn:
-    lr, gamma = _lr(choose), pick(choose, (0.9, 0.5))
-    return _Drawn(lr, {"momentum": gamma}, lambda p: torch.optim.SGD([p], lr=lr, momentum=gamma, nesterov=True))
+    lr, settings = _lr(choose), {"momentum": pick(choose, (0.9, 0.5))}
+    return _Drawn(lr, settings, torch.optim.SGD, {**settings, "nesterov": True})
 
 
 def _adagrad(choose: Choose) -> _Drawn:
     lr, eps = _lr(choose), pick(choose, (1e-6, 1e-2))
     if choose.integer(0, 1) == 0:
-        settings = {"eps": eps, "convention": "torch"}
-        return _Drawn(lr, settings, lambda p: torch.optim.Adagrad([p], lr=lr, eps=eps), covers=_TORCH)
-
+        return _Drawn(lr, {"eps": eps, "convention": "torch"}, torch.optim.Adagrad, {"eps": eps}, covers=_TORCH)
     # √(s + ε): a sum that starts at ε instead of 0, and nothing added to the root.
-    def fast(parameter: Tensor) -> torch.optim.Optimizer:
-        return torch.optim.Adagrad([parameter], lr=lr, eps=0.0, initial_accumulator_value=eps)
-
-    return _Drawn(lr, {"eps": eps, "convention": "d2l"}, fast, covers=_D2L)
+    settings = {"eps": 0.0, "initial_accumulator_value": eps}
+    return _Drawn(lr, {"eps": eps, "convention": "d2l"}, torch.optim.Adagrad, settings, covers=_D2L)
 
 
 def _rmsprop(choose: Choose) -> _Drawn:
     lr, gamma, eps = _lr(choose), pick(choose, (0.9, 0.99, 0.5)), pick(choose, (1e-6, 1e-2))
     if choose.integer(0, 1) == 0:
         settings = {"gamma": gamma, "eps": eps, "convention": "torch"}
-        return _Drawn(lr, settings, lambda p: torch.optim.RMSprop([p], lr=lr, alpha=gamma, eps=eps), covers=_TORCH)
+        return _Drawn(lr, settings, torch.optim.RMSprop, {"alpha": gamma, "eps": eps}, covers=_TORCH)
 
     def forget(optimizer: torch.optim.Optimizer, parameter: Tensor, step: int) -> None:
         # AdaDelta steps by √(Δ + ε)/√(s + ε) · g. With Δ set to 0 each time that is √ε/√(s + ε) · g: RMSProp with ε
@@ -165,23 +153,23 @@ def _rmsprop(choose: Choose) -> _Drawn:
             optimizer.state[parameter]["acc_delta"].zero_()
 
     settings = {"gamma": gamma, "eps": eps, "convention": "d2l"}
-    return _Drawn(lr, settings, lambda p: torch.optim.Adadelta([p], lr=lr, rho=gamma, eps=eps), forget, _D2L)
+    return _Drawn(lr, settings, torch.optim.Adadelta, {"rho": gamma, "eps": eps}, forget, _D2L)
 
 
 def _adadelta(choose: Choose) -> _Drawn:
-    lr, rho, eps = pick(choose, (1.0, 0.5)), pick(choose, (0.9, 0.5)), pick(choose, (1e-6, 1e-3))
-    return _Drawn(lr, {"rho": rho, "eps": eps}, lambda p: torch.optim.Adadelta([p], lr=lr, rho=rho, eps=eps))
+    lr, settings = pick(choose, (1.0, 0.5)), {"rho": pick(choose, (0.9, 0.5)), "eps": pick(choose, (1e-6, 1e-3))}
+    return _Drawn(lr, settings, torch.optim.Adadelta, settings)
 
 
 def _adam(choose: Choose) -> _Drawn:
     lr, betas, eps = _lr(choose), pick(choose, ((0.9, 0.999), (0.5, 0.9), (0.0, 0.99))), pick(choose, (1e-8, 1e-3))
     settings = {"beta1": betas[0], "beta2": betas[1], "eps": eps}
-    return _Drawn(lr, settings, lambda p: torch.optim.Adam([p], lr=lr, betas=betas, eps=eps))
+    return _Drawn(lr, settings, torch.optim.Adam, {"betas": betas, "eps": eps})
 
 
 def _adamw(choose: Choose) -> _Drawn:
-    lr, decay = _lr(choose), pick(choose, (0.01, 0.5, 0.0))
-    return _Drawn(lr, {"weight_decay": decay}, lambda p: torch.optim.AdamW([p], lr=lr, weight_decay=decay))
+    lr, settings = _lr(choose), {"weight_decay": pick(choose, (0.01, 0.5, 0.0))}
+    return _Drawn(lr, settings, torch.optim.AdamW, settings)
 
 
 sgd, momentum, nesterov = _rule("sgd", _sgd), _rule("momentum", _momentum), _rule("nesterov", _nesterov)
@@ -205,7 +193,7 @@ def _draw_groups(choose: Choose) -> Case:
         return {"update x": x, "update y": y}
 
     def run(x: Tensor, y: Tensor, grads: Tensor) -> Results:
-        parameters = torch.nn.Parameter(x), torch.nn.Parameter(y)
+        parameters = Parameter(x), Parameter(y)
         groups = [
             {"params": [parameters[0]], "weight_decay": decay, "lr": first},
             {"params": [parameters[1]], "lr": second},
@@ -221,7 +209,7 @@ def _draw_groups(choose: Choose) -> Case:
         return {"update x": parameters[0].detach(), "update y": parameters[1].detach()}
 
     inputs = {"x": normal(choose, 3), "y": normal(choose, 3), "grads": normal(choose, _STEPS, 3)}
-    return Case(inputs, read, run, covers=(rule, *(("weight decay",) if decay else ())))
+    return Case(inputs, read, run, (rule, "weight decay" if decay else ""))
 
 
 parameter_groups = Parity(
@@ -238,63 +226,58 @@ parameter_groups = Parity(
 # schedules
 
 
-def _torch_rates(build: Callable[[torch.optim.Optimizer], Any], lr: float, num_steps: int) -> Tensor:
-    """Return the learning rate of each step as a torch scheduler sets it."""
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
-    scheduler = build(optimizer)
-    rates = []
-    for _ in range(num_steps):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return torch.tensor(rates, dtype=torch.float64)
-
-
 def _draw_schedule(choose: Choose) -> Case:
     name = pick(choose, ("exponential", "step", "power", "cosine", "one-cycle", "warmup-cosine"))
     lr, steps = pick(choose, (0.1, 1.0)), choose.integer(1, 40)
     factor, period = pick(choose, (0.5, 0.95)), choose.integer(1, 5)
     warmup, final = pick(choose, (0.0, 0.25, 1.0)), pick(choose, (0.0, 0.1))
+    ends = {"warmup": warmup, "final_lr": final}
+    # By hand, the settings of a `Schedule`, and torch's scheduler.
+    forms: dict[str, tuple[Callable[[int], float], dict[str, float], Callable[[torch.optim.Optimizer], Any] | None]] = {
+        "exponential": (
+            lambda t: schedule.exponential(lr, factor, t),
+            {"alpha": factor},
+            lambda optimizer: lr_scheduler.ExponentialLR(optimizer, factor),
+        ),
+        "step": (
+            lambda t: schedule.step(lr, factor, period, t),
+            {"step_epochs": float(period), "step_factor": factor},
+            lambda optimizer: lr_scheduler.StepLR(optimizer, period, factor),
+        ),
+        "power": (
+            lambda t: schedule.power(lr, -factor, t + 1),
+            {"alpha": -factor},
+            lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda t: (t + 1) ** -factor),
+        ),
+        "cosine": (
+            lambda t: schedule.warmup_cosine(lr, t / steps, warmup=0.0, final_lr=0.0),
+            {},
+            lambda optimizer: lr_scheduler.CosineAnnealingLR(optimizer, steps),
+        ),
+        # Torch has no such shapes; tests/optim/test_schedule.py sets torch's nearest one beside each.
+        "one-cycle": (lambda t: schedule.one_cycle(lr, t / steps, **ends), ends, None),
+        "warmup-cosine": (lambda t: schedule.warmup_cosine(lr, t / steps, **ends), ends, None),
+    }
+    by_hand, settings, torch_scheduler = forms[name]
 
     def read() -> Results:
         rates = torch.tensor([by_hand(t) for t in range(steps)], dtype=torch.float64)
         return {"value": rates, "value by torch": rates}
 
-    def by_hand(t: int) -> float:
-        forms: dict[str, Callable[[], float]] = {
-            "exponential": lambda: schedule.exponential(lr, factor, t),
-            "step": lambda: schedule.step(lr, factor, period, t),
-            "power": lambda: schedule.power(lr, -factor, t + 1),
-            "cosine": lambda: schedule.warmup_cosine(lr, t / steps, warmup=0.0, final_lr=0.0),
-            "one-cycle": lambda: schedule.one_cycle(lr, t / steps, warmup=warmup, final_lr=final),
-            "warmup-cosine": lambda: schedule.warmup_cosine(lr, t / steps, warmup=warmup, final_lr=final),
-        }
-        return forms[name]()
-
     def run() -> Results:
-        shapes: dict[str, dict[str, Any]] = {
-            "exponential": {"alpha": factor},
-            "step": {"step_epochs": float(period), "step_factor": factor},
-            "power": {"alpha": -factor},
-            "cosine": {},
-        }
-        settings = shapes.get(name, {"warmup": warmup, "final_lr": final})
         fast = Schedule(name="warmup-cosine" if name == "cosine" else name, lr=lr, **settings)  # type: ignore[arg-type]
         rates = torch.tensor([fast.at(t / steps, t) for t in range(steps)], dtype=torch.float64)
-        return {"value": rates, "value by torch": by_torch(rates)}
+        if torch_scheduler is None:
+            return {"value": rates, "value by torch": rates}
+        optimizer = torch.optim.SGD([Parameter(torch.zeros(1))], lr=lr)
+        scheduler, by_torch = torch_scheduler(optimizer), []
+        for _ in range(steps):
+            by_torch.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        return {"value": rates, "value by torch": torch.tensor(by_torch, dtype=torch.float64)}
 
-    def by_torch(rates: Tensor) -> Tensor:
-        if name == "exponential":
-            return _torch_rates(lambda o: lr_scheduler.ExponentialLR(o, factor), lr, steps)
-        if name == "step":
-            return _torch_rates(lambda o: lr_scheduler.StepLR(o, period, factor), lr, steps)
-        if name == "power":
-            return lr * torch.arange(1, steps + 1, dtype=torch.float64).pow(-factor)
-        if name == "cosine":
-            return _torch_rates(lambda o: lr_scheduler.CosineAnnealingLR(o, steps), lr, steps)
-        return rates  # torch has no such shape; tests/optim/test_schedule.py sets torch's nearest one beside it
-
-    return Case({}, read, run, covers=(name,), dtypes=(torch.float64,))
+    return Case({}, read, run, (name,), dtypes=(torch.float64,))
 
 
 schedules = Parity(draw=_draw_schedule)
