@@ -24,9 +24,9 @@ OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "optimis
 
 def _write_batch_sizes(path: Path) -> None:
     """Measure the minibatch study and draw it; its times are this machine's."""
-    from twofold.study.batch_sizes import draw_batch_study
+    from twofold.study.batch_sizes import draw_study, study_batch_sizes
 
-    draw_batch_study(path, show=False)
+    draw_study(study_batch_sizes(show=False), path)
 
 
 # Each writes its figure to the path that it is given.

@@ -14,7 +14,7 @@ from twofold.study.batch_sizes import (
     NUM_EXAMPLES,
     BatchStudy,
     check_sizes,
-    draw_batch_study,
+    draw_study,
     learning_rate,
     problem,
     study_batch_sizes,
@@ -24,7 +24,9 @@ from twofold.study.batch_sizes import (
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[BatchStudy, Path]:
     path = tmp_path_factory.mktemp("figures") / "batch.png"
-    return draw_batch_study(path, [10, 100, NUM_EXAMPLES], show=False), path
+    study = study_batch_sizes([10, 100, NUM_EXAMPLES], show=False)
+    draw_study(study, path)
+    return study, path
 
 
 def test_all_come_near_the_least_loss_that_least_squares_knows(drawn: tuple[BatchStudy, Path]) -> None:

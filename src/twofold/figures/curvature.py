@@ -72,12 +72,10 @@ def draw_claims(
     """Draw what `twofold claims` measured, points for what was measured on lines of what theory says.
 
     Args:
-        with_replacement: variances of the gradient, by batch size.
-        without: the same, of batches without replacement.
+        with_replacement, without: variances of the gradient, by batch size, of batches with and without replacement.
         num_images: images that the batches are drawn from.
         bounds: rule, measured and expected learning rate times λ_max at which it begins to diverge.
         memories: decays γ, and what averages with them hold.
-        path: the file.
     """
     from matplotlib.ticker import FuncFormatter, NullFormatter
 

@@ -33,16 +33,8 @@ _LINE = 0.17
 _INK, _FAINT, _ACCENT, _BAR = "0.1", "0.45", "#c8553d", "#2f6690"
 # Tried in this order for characters that DejaVu, which comes with matplotlib, lacks; from Linux, macOS and Windows.
 _FALLBACK_FONTS = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Source Han Sans SC",
-    "WenQuanYi Micro Hei",
-    "PingFang SC",
-    "Hiragino Sans GB",
-    "Arial Unicode MS",
-    "Microsoft YaHei",
-    "SimHei",
-    "Noto Sans Devanagari",
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei"),
+    *("PingFang SC", "Hiragino Sans GB", "Arial Unicode MS", "Microsoft YaHei", "SimHei", "Noto Sans Devanagari"),
 )
 
 
@@ -164,7 +156,6 @@ def draw_channel(view: ChannelView) -> Figure:
 
 
 def _draw_prediction(page: _Page, explanation: Explanation, top: float) -> None:
-    """Draw the image and the most probable classes, in the first three columns."""
     channels, height, width = explanation.pixels.shape
     page.text(_MARGIN, top, "the image", size=10, fit=_CELL, weight="bold")
     colour = "grey" if channels == 1 else "colour"
@@ -229,7 +220,6 @@ def _draw_stage(page: _Page, stage: StageView, top: float) -> None:
 
 
 def _draw_example(page: _Page, example: Example, left: float, top: float) -> None:
-    """Draw one image, what excites the channel in it, and where the image comes from."""
     from matplotlib.patches import Rectangle
 
     label = _number(example.peak.activation) + ("" if example.class_name is None else f"  {example.class_name}")

@@ -116,12 +116,7 @@ def explain_channel(
 ) -> ChannelView:
     """Return the images of `data` that excite a channel most, and what it does in another one.
 
-    Args:
-        predictor: the trained network.
-        channel: one of its channels.
-        data: what to search, from `load_eval_images`.
-        own: the name and the pixels of the other image.
-        show: report progress.
+    `data` is what to search, from `load_eval_images`; `own` the name and the pixels of the other image.
 
     Raises:
         TwofoldError: the network has no such channel.
@@ -188,7 +183,6 @@ def _largest(
 def _peaks(
     predictor: Predictor, channel: Channel, activations: Float32[Tensor, " images"], positions: Tensor, count: int
 ) -> list[Peak]:
-    """Return the peak of each image, most active first."""
     field = stage_fields(network_of(predictor))[channel.stage]
     peaks = []
     for index in activations.argsort(descending=True, stable=True)[:count].tolist():

@@ -85,10 +85,7 @@ def explain_image(
 ) -> Explanation:
     """Return what the network makes of an image, stage by stage, and where it sees its prediction and `classes`.
 
-    Args:
-        predictor: the trained network.
-        pixels: the image, from `predictor.pixels`.
-        classes: classes to look for beside the predicted one.
+    The image is from `predictor.pixels`.
 
     Raises:
         TwofoldError: a class that the network does not know.

@@ -64,11 +64,8 @@ def impulse_weights(optimizer: str, state: str, *, steps: int, **settings: Any) 
 def measure_memory(optimizer: str, state: str, decay_name: str, decay: float) -> Memory:
     """Return what the running average `state` of an optimiser remembers.
 
-    Args:
-        optimizer: the rule.
-        state: one of its running averages: velocity, grad_avg, square_avg or delta_avg.
-        decay_name: the setting that is its decay: momentum, gamma, rho, beta1 or beta2.
-        decay: γ, at least 0 and below 1.
+    The state is a running average: velocity, grad_avg, square_avg or delta_avg; its decay γ, at least 0 and below 1, is
+    the setting `decay_name`: momentum, gamma, rho, beta1 or beta2.
 
     >>> memory = measure_memory("momentum", "velocity", "momentum", 0.9)
     >>> memory.horizon, round(memory.total, 6), round(memory.recent_share, 4)

@@ -40,9 +40,7 @@ def hessian_eigenvalues(
 
     The whole matrix is made, so this is for surfaces and other small functions.
 
-    Args:
-        function: takes a float64 vector, returns its value as a tensor of one element; differentiable twice.
-        point: where.
+    The function takes a float64 vector, returns its value as a tensor of one element, and is differentiable twice.
 
     Raises:
         TwofoldError: the function returns something else, or a second derivative there is not finite.
@@ -92,12 +90,8 @@ def classify_point(eigenvalues: Float[Tensor, " dim"], *, tolerance: float = 1e-
 class Extremes:
     """The smallest and the largest eigenvalue of a symmetric matrix, as Lanczos' method found them.
 
-    Attributes:
-        smallest: the smallest eigenvalue; it is never below the true one.
-        largest: the largest eigenvalue; it is never above the true one.
-        smallest_error: some eigenvalue is no further from `smallest` than this.
-        largest_error: some eigenvalue is no further from `largest` than this.
-        num_products: matrix-vector products that it took.
+    Both lie within the true ones; some eigenvalue is no further from each than its error. `num_products` are the
+    matrix-vector products that it took.
     """
 
     smallest: float
@@ -127,10 +121,8 @@ def extreme_eigenvalues(
     by piece. It is not what training descends where a network normalises over the batch: see `batch_statistics`.
 
     Args:
-        model: the network; left as it is.
         loss: (outputs, labels) to the mean loss over them, such as nn.CrossEntropyLoss().
         images: inputs as the network takes them.
-        labels: what the loss compares with, one per image.
         steps: Hessian-vector products at most.
         seed: of the random vector that Lanczos' method starts from.
         tolerance: stop when each error bound is below this share of its own eigenvalue's size; 0 for all `steps`.
@@ -239,12 +231,9 @@ def lanczos(
     Rounding would make the basis lose orthogonality, and copies of eigenvalues appear; so each new vector is made
     orthogonal to all before it, twice.
 
-    Args:
-        product: A times a vector.
-        start: a random vector; what it is orthogonal to is not found.
-        steps: products at most.
-        tolerance: stop when each error bound is below this share of its own eigenvalue's size; most eigenvalues of a
-            network lie near 0, so that a share of the other's size would say little.
+    `product` returns A times a vector; what `start` is orthogonal to is not found. It stops after `steps` products, or
+    when each error bound is below `tolerance` times its own eigenvalue's size (most of a network's lie near 0, so that
+    a share of the other's size would say little).
 
     Raises:
         NotFiniteError: a product is not finite.

@@ -60,7 +60,6 @@ def measure_stable_lr(
         hessian: H, symmetric, all eigenvalues above 0.
         optimizer: a name in `twofold.optim.rules.OPTIMIZERS`: sgd, momentum or nesterov, whose steps grow with the
             slope. Rules that divide by the slope circle the minimum instead.
-        steps: of each trial.
         precision: width of the last interval, as a share of the result.
         settings: of the rule, such as momentum=0.9.
 

@@ -47,7 +47,6 @@ class Surface:
     """A function of one or two variables, and what is known about it.
 
     Attributes:
-        name: its name.
         formula: to be shown; that of a named surface can be read by `parse_expression`.
         dimension: 1 or 2.
         function: maps tensors (..., dimension) to (...), made of what autograd can differentiate twice.
@@ -58,7 +57,6 @@ class Surface:
         stationary: the points without slope that are known, those in the view at least.
         noise: standard deviation of the normal noise that each step adds to each coordinate of the gradient.
         settings: for some rules, by name; chosen for the view and the number of steps.
-        source: where it comes from.
     """
 
     name: str

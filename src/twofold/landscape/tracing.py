@@ -92,8 +92,6 @@ class Trace:
     """What an optimiser did on a surface, for n steps: row k of a path is where it stood after k of them.
 
     Attributes:
-        surface: the surface.
-        optimizer: the rule's name.
         settings: all settings of the rule, the defaults too; "lr" is the first step's.
         path: the points.
         values: the surface's values there, without noise.
@@ -185,7 +183,6 @@ def trace(
         steps: how many steps to take; `surface.steps` if left out.
         schedule: η over the steps, a step counting as an epoch; constant if left out.
         seed: decides the noise, where the surface has some.
-        show: show progress.
         settings: the rule's settings; convention="d2l" unless given.
 
     Raises:
@@ -344,7 +341,6 @@ def suggest_settings(
 
 
 def _problem(surface: Surface, point: Tensor) -> str:
-    """Return why no path can start at `point`, or nothing."""
     if not bool((point.abs() <= FAR_AWAY).all()):
         return f"its coordinates must be finite, and {FAR_AWAY:g} at most"
     if _is_outside(surface, point):

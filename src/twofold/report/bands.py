@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from twofold.figures.drawing import spread
-from twofold.report.charts import Frame, Tick, axis_span, nice_ticks, percent, significant, tick_label
+from twofold.report.charts import Frame, Plot, Tick, axis_span, nice_ticks, percent, significant, tick_label
 
 _LABEL_HEIGHT = 14.0
 
@@ -50,16 +50,12 @@ class BandCurve:
 
 
 @dataclass(frozen=True)
-class BandChart:
+class BandChart(Plot):
     """A chart of several curves, ready to draw."""
 
     slug: str
     title: str
     x_label: str
-    description: str
-    frame: Frame
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
     curves: tuple[BandCurve, ...]
 
 
@@ -147,16 +143,12 @@ class SearchDot:
 
 
 @dataclass(frozen=True)
-class SearchChart:
+class SearchChart(Plot):
     """The trials of one rule: validation loss against learning rate."""
 
     name: str
     style: str
     caption: str
-    description: str
-    frame: Frame
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
     path: str
     dots: tuple[SearchDot, ...]
 
@@ -172,14 +164,8 @@ def search_chart(
 ) -> SearchChart:
     """Return the chart of one rule's search.
 
-    Args:
-        name: of the rule.
-        style: CSS class of its colour.
-        trials: (learning rate, validation loss, or None where it diverged).
-        chosen: the learning rate that was taken.
-        lr_range: what was searched.
-        value_range: of the y axis, the same for all rules.
-        caption: what was found, in words.
+    The trials are (learning rate, validation loss, or None where it diverged), `chosen` is the learning rate that was
+    taken, of `lr_range`; `value_range` is that of the y axis, the same for all rules.
     """
     frame = Frame(width=300, height=190, left=40, right=12, top=16, bottom=36)
     left, right = math.log10(lr_range[0]), math.log10(lr_range[1])

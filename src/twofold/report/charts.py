@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from twofold.records import EpochRecord, StepRecord
 
@@ -95,15 +96,21 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Chart:
-    """A line chart, ready to draw."""
+class Plot:
+    """What every chart has: its rectangle, its ticks, and what it shows in words."""
 
-    slug: str
-    title: str
     description: str
     frame: Frame
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
+
+
+@dataclass(frozen=True)
+class Chart(Plot):
+    """A line chart, ready to draw."""
+
+    slug: str
+    title: str
     curves: tuple[Curve, ...]
     readouts: tuple[Readout, ...]
     best: float | None
@@ -153,15 +160,6 @@ def significant(value: float) -> str:
     return f"{value:.3g}"
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """The x axis that all charts share, in epochs."""
-
-    done: float
-    end: float
-    best: int | None
-
-
 def charts(
     steps: Sequence[StepRecord], epochs: Sequence[EpochRecord], planned_epochs: float | None, best_epoch: int | None
 ) -> tuple[Chart, ...]:
@@ -170,7 +168,7 @@ def charts(
     With `planned_epochs` the axis shows the whole plan, so that one sees how far an unfinished run got.
     """
     done = max([*(float(line.epoch) for line in epochs), *(line.epoch for line in steps)], default=0.0)
-    axis = _Axis(done=done, end=max(done, planned_epochs or 0.0, 1e-9), best=best_epoch)
+    axis: dict[str, Any] = {"done": done, "end": max(done, planned_epochs or 0.0, 1e-9), "best_epoch": best_epoch}
     names = dict.fromkeys(name for line in epochs for name in (*line.val, *line.train) if name.isidentifier())
     made = []
     for name in ["loss", *(name for name in names if name != "loss")]:
@@ -184,14 +182,14 @@ def charts(
         values = [value for curve in series for _, value in curve.points if value is not None]
         is_share = name != "loss" and all(0 <= value <= 1 for value in values)
         title = name.replace("_", " ").capitalize()
-        made.append(_line_chart(name, title, series, axis, percent if is_share else significant))
+        made.append(_line_chart(name, title, series, percent if is_share else significant, **axis))
     rates = _strided([(line.epoch, line.lr) for line in steps] or [(float(line.epoch), line.lr) for line in epochs])
     speeds = _thinned([(line.epoch, line.images_per_second) for line in steps])
     for slug, title, name, points in (
         ("lr", "Learning rate", "learning rate", rates),
         ("speed", "Images a second", "images/s", speeds),
     ):
-        made.append(_line_chart(slug, title, [Series(name, "ink", points)], axis, significant, is_small=True))
+        made.append(_line_chart(slug, title, [Series(name, "ink", points)], significant, is_small=True, **axis))
     return tuple(chart for chart in made if chart is not None)
 
 
@@ -199,11 +197,14 @@ def _line_chart(
     slug: str,
     title: str,
     series: Sequence[Series],
-    axis: _Axis,
     written: Callable[[float], str],
     *,
+    done: float,
+    end: float,
+    best_epoch: int | None,
     is_small: bool = False,
 ) -> Chart | None:
+    """Return a chart over epochs, `done` of which are drawn and `end` of which the x axis shows."""
     series = [curve for curve in series if any(value is not None for _, value in curve.points)]
     if not series:
         return None
@@ -211,25 +212,25 @@ def _line_chart(
     low, high, y_values = _value_axis(series, is_share=written is percent, is_small=is_small)
 
     def x_of(epoch: float) -> float:
-        return frame.x(epoch / axis.end)
+        return frame.x(epoch / end)
 
     def y_of(value: float) -> float:
         # A loss that explodes leaves the plot at its edge instead of flattening all that came before it.
         return frame.y(min(1.03, max(0.0, (value - low) / (high - low))))
 
-    best = axis.best if axis.best is not None and len(series) > 1 and 0 < axis.best <= axis.done else None
+    best = best_epoch if best_epoch is not None and len(series) > 1 and 0 < best_epoch <= done else None
     best_value = None if best is None else dict(series[-1].points).get(float(best))
-    x_values = [value for value in nice_ticks(0.0, axis.end, 6) if value <= axis.end]
-    if axis.end >= 1:
+    x_values = [value for value in nice_ticks(0.0, end, 6) if value <= end]
+    if end >= 1:
         x_values = [value for value in x_values if value == int(value)]
     # What the chart shows in words, for those who do not see it.
     shown = [(curve.name, [value for _, value in curve.points if value is not None]) for curve in series]
     parts = [f"{name} from {written(values[0])} to {written(values[-1])}" for name, values in shown]
-    best_words = f" Best epoch: {axis.best}." if axis.best is not None else ""
+    best_words = f" Best epoch: {best_epoch}." if best_epoch is not None else ""
     return Chart(
         slug=slug,
         title=title,
-        description=f"{title} over {axis.done:.3g} epochs: {'; '.join(parts)}.{best_words}",
+        description=f"{title} over {done:.3g} epochs: {'; '.join(parts)}.{best_words}",
         frame=frame,
         x_ticks=tuple(Tick(x_of(value), f"{value:g}") for value in x_values),
         y_ticks=tuple(Tick(y_of(value), tick_label(value, is_share=written is percent)) for value in y_values),
@@ -237,12 +238,11 @@ def _line_chart(
         readouts=_readouts(series, x_of, written),
         best=None if best is None else x_of(best),
         best_dot=None if best is None or best_value is None else (x_of(best), y_of(best_value)),
-        undone=x_of(axis.done) if axis.end > axis.done + 0.02 else None,
+        undone=x_of(done) if end > done + 0.02 else None,
     )
 
 
 def _value_axis(series: Sequence[Series], *, is_share: bool, is_small: bool) -> tuple[float, float, list[float]]:
-    """Return the range of the y axis and its ticks."""
     # The step loss is noisy: its peaks may leave the plot, the epoch means may not.
     steady = [curve for curve in series if curve.style != "faint"]
     values = [value for curve in steady or series for _, value in curve.points if value is not None]
@@ -360,8 +360,7 @@ def _strided(points: Sequence[Point]) -> list[Point]:
 def reliability(bins: Sequence[tuple[float, float, int]]) -> Reliability | None:
     """Return the reliability diagram: how often the model is right against how sure it says it is.
 
-    Args:
-        bins: (confidence, accuracy, number of images), the number above 0.
+    The bins are (confidence, accuracy, number of images), the number above 0.
     """
     if not bins:
         return None

@@ -35,7 +35,6 @@ class RunFiles:
     """All that a run folder holds.
 
     Attributes:
-        folder: the folder.
         recipe: as `recipe.json` has it; so is the `spec`.
         evaluation_type: of the run's task.
         section_of: says what the report does of such an evaluation.

@@ -8,7 +8,6 @@ import json
 import math
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +33,6 @@ _STATUSES = {
     "running": ("running", "info"),
     "failed": ("failed", "bad"),
 }
-
-
-@dataclass(frozen=True)
-class Headline:
-    """The number that the page opens with, on what it was measured, and its 95 % Wilson interval."""
-
-    value: float
-    measured_on: str
-    interval: tuple[float, float] | None
-    remarks: tuple[str, ...]
 
 
 def write_report(run_folder: Path) -> Path:
@@ -124,7 +113,7 @@ def wilson_interval(share: float, num_trials: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _headline(files: RunFiles, section: Section) -> Headline | None:
+def _headline(files: RunFiles, section: Section) -> dict[str, Any] | None:
     """Return the headline of the evaluation, else that of the best epoch on the validation images."""
     run, headline, after = files.run, section.headline, ""
     if files.evaluation is not None and headline is not None:
@@ -142,7 +131,8 @@ def _headline(files: RunFiles, section: Section) -> Headline | None:
         headline, after = measured[best], f" after epoch {best}"
         remarks = ("not evaluated yet: the best of several epochs flatters a little",)
     interval = wilson_interval(headline.value, headline.num_trials) if headline.num_trials else None
-    return Headline(headline.value, headline.measured_on + after, interval, remarks)
+    measured_on = headline.measured_on + after
+    return {"value": headline.value, "measured_on": measured_on, "interval": interval, "remarks": remarks}
 
 
 def _evaluation_remarks(evaluation: Evaluation, run: RunRecord | None) -> list[str]:

@@ -178,13 +178,6 @@ def _full_loss(
     return float(((model(features) - labels) ** 2).mean() / 2)
 
 
-def draw_batch_study(path: Path, sizes: Sequence[int] = BATCH_SIZES, *, seed: int = 0, show: bool = True) -> BatchStudy:
-    """Measure and draw the study into `path` (.png, .svg or .pdf); return what was measured."""
-    study = study_batch_sizes(sizes, seed=seed, show=show)
-    draw_study(study, path)
-    return study
-
-
 def draw_study(study: BatchStudy, path: Path) -> None:
     """Draw a study into `path` (.png, .svg or .pdf)."""
     # Above the least that any weights reach, as far down as float32 can tell.

@@ -106,10 +106,7 @@ def measure_claims(names: Sequence[str] = (), *, seed: int = 0, evidence: Eviden
 def gradient_source(model: str, *, seed: int = 0, num_images: int = NUM_IMAGES) -> GradientSource:
     """Return the gradients of a network of half its width, in training mode, at its initial weights.
 
-    Args:
-        model: lenet or lenet-bn, which have no dropout.
-        seed: of the images and the weights.
-        num_images: training images of fashion-mini to draw.
+    The model has no dropout, as lenet and lenet-bn; the images are drawn from the training images of fashion-mini.
     """
     recipe = Recipe(model=model, model_options={"width": 0.5}, data="fashion-mini", val_fraction=0.0, seed=seed)
     data = load_recipe_data(recipe, Options(show=False), splits=("train",))

@@ -47,11 +47,8 @@ _PIECE = 256
 class CurvaturePoint:
     """What was measured at one step of training, over all images that it trains on.
 
-    Attributes:
-        step: optimiser steps done.
-        loss: mean cross-entropy.
-        accuracy: share of the images that are classified correctly.
-        extremes: the extreme eigenvalues of the loss's Hessian.
+    Loss and accuracy are mean cross-entropy and the share that is classified correctly; `extremes` are the extreme
+    eigenvalues of the loss's Hessian.
     """
 
     step: int

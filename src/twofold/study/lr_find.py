@@ -79,13 +79,9 @@ def range_test(
 ) -> RangeTest:
     """Call `step` with growing learning rates until the loss diverges.
 
-    Args:
-        step: does one update at a learning rate and returns the loss before it.
-        low: the first learning rate.
-        high: the last.
-        steps: how many, evenly spaced in their logarithm.
-        smoothing: share of the average that is kept from step to step; 0 takes the losses as they are.
-        show: report progress.
+    `step` does one update at a learning rate and returns the loss before it. The learning rates go from `low` to
+    `high`, evenly spaced in their logarithm; `smoothing` is the share of the average loss that is kept from step to
+    step.
 
     Raises:
         TwofoldError: a setting cannot be used.
@@ -155,9 +151,7 @@ def lr_find(
 
     Its learning rate, schedule and epochs play no part; when the images are used up, they come again in a new order.
 
-    Args:
-        recipe: the training that a learning rate is sought for.
-        low, high, steps, smoothing, show: as for `range_test`.
+    The other arguments are those of `range_test`.
 
     Raises:
         TwofoldError: data, device, network or a setting cannot be used.

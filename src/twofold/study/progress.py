@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 class RaceProgress:
     """Shows progress in epochs; a context.
 
-    Args:
-        total: epochs of all trials and runs together.
-        show: print anything.
-        log: keeps the lines that say what was found.
+    `total` are the epochs of all trials and runs together; `log` keeps the lines that say what was found.
     """
 
     def __init__(self, *, total: float, show: bool, log: Callable[[str], None]) -> None:

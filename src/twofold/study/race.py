@@ -97,7 +97,7 @@ class RaceSettings:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if len(self.optimizers) < 1:
+        if not self.optimizers:
             raise TwofoldError(f"optimizers is empty; name some of {', '.join(CONTENDERS)}")
         for name in self.optimizers:
             check_known("optimizer", name, CONTENDERS)

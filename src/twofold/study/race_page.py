@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +26,6 @@ _RELATIONS = {
     "unknown": "no clear difference: one run has no spread",
     "diverged": "diverged in every run",
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the table, in words."""
-
-    name: str
-    style: str
-    mean: str
-    range: str
-    strip: Range | None
-    runs: str
-    lr: str
-    seconds: str
-    relation: str
 
 
 def write_race_page(target: Path, record: RaceRecord) -> None:
@@ -119,24 +103,24 @@ def _notes(record: RaceRecord, settings: RaceSettings) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _row(row: Mapping[str, Any], strip: Range | None) -> Row:
+def _row(row: Mapping[str, Any], strip: Range | None) -> dict[str, Any]:
+    """Return a row of the table, in words."""
     accuracies = row["accuracies"]
     relation = _RELATIONS[row["relation"]]
     if row["diverged"] and accuracies:
         relation += f"; {len(row['diverged'])} of {len(row['diverged']) + len(accuracies)} runs diverged"
     if row["lr"] is None:
         relation = "diverged at every learning rate"
-    return Row(
-        name=row["optimizer"],
-        style=row["optimizer"],
-        mean="–" if row["mean"] is None else percent(row["mean"], 2),
-        range=f"{100 * min(accuracies):.2f} to {100 * max(accuracies):.2f}" if len(accuracies) > 1 else "–",
-        strip=strip,
-        runs="runs: " + ", ".join(percent(value, 2) for value in accuracies),
-        lr="–" if row["lr"] is None else f"{row['lr']:.3g}",
-        seconds="–" if row["seconds"] is None else duration(row["seconds"]),
-        relation=relation,
-    )
+    return {
+        "name": row["optimizer"],
+        "mean": "–" if row["mean"] is None else percent(row["mean"], 2),
+        "range": f"{100 * min(accuracies):.2f} to {100 * max(accuracies):.2f}" if len(accuracies) > 1 else "–",
+        "strip": strip,
+        "runs": "runs: " + ", ".join(percent(value, 2) for value in accuracies),
+        "lr": "–" if row["lr"] is None else f"{row['lr']:.3g}",
+        "seconds": "–" if row["seconds"] is None else duration(row["seconds"]),
+        "relation": relation,
+    }
 
 
 def _table_remark(record: RaceRecord, settings: RaceSettings) -> str:

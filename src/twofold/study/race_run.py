@@ -94,7 +94,6 @@ def race(
         out: where its folder is made.
         name: the folder's name; made from time, network and data if left out.
         jobs: processes that work at the same time, each with `settings.threads` threads.
-        show: print progress.
 
     Raises:
         TwofoldError: data, device, folder or optuna cannot be used. No folder is made then.
@@ -228,7 +227,6 @@ class _Worker:
             self._search(job.optimizer) if job.kind == "search" else self._run(job.optimizer, job.seed)
 
     def _search(self, optimizer: str) -> None:
-        """Try learning rates; leave a file a trial."""
         settings, optuna = self.settings, require_optuna()
         low, high = settings.search_range(optimizer)
         # The same for every rule, and none that a run has: the learning rate is not tuned to a run's initial weights.

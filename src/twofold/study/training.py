@@ -127,11 +127,8 @@ def study_conditions(recipe: Recipe, *, threads: int | None = None) -> Iterator[
 def run_training(shared: TrainingData, recipe: Recipe, *, on_progress: OnProgress, test: bool) -> dict[str, Any]:
     """Train as `recipe` says; return what was measured, as a JSON-able record.
 
-    Args:
-        shared: images and device.
-        recipe: what decides the training.
-        on_progress: called with how far it has come.
-        test: evaluate the weights of the last epoch on the test images, once.
+    `on_progress` is called with how far it has come; `test` evaluates the weights of the last epoch on the test images,
+    once.
 
     Returns:
         lr, seed, diverged (why, or None), seconds (of training alone, without evaluation), epochs (a record an epoch),

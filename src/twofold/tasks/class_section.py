@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twofold.records import ClassEvaluation, Mistake
+from twofold.records import ClassEvaluation
 from twofold.tasks.section import (
     Calibration,
     Chapter,
@@ -33,6 +33,10 @@ def class_section(evaluation: ClassEvaluation) -> Section:
     if (accuracy := evaluation.metrics.get("accuracy")) is not None:
         measured_on = f"of {images_of(evaluation.num_images, evaluation.split)} right"
         headline = Headline(min(1.0, max(0.0, accuracy)), measured_on, evaluation.num_images)
+    examples = []
+    for mistake in evaluation.mistakes:
+        lines = (Line(mistake.predicted, mistake.probability), Line(mistake.true, mistake.true_probability, "true: "))
+        examples.append(Example(mistake.image, mistake.source, lines))
     largest = max((score.count or 0 for score in evaluation.classes), default=0)
     remarks: tuple[str, ...] = ()
     if evaluation.num_images and 0 < largest <= evaluation.num_images:
@@ -45,7 +49,7 @@ def class_section(evaluation: ClassEvaluation) -> Section:
                 Gallery(
                     "What the model predicted and how confident it was; below, the true class and the probability "
                     "it gave to that.",
-                    tuple(map(_example, evaluation.mistakes)),
+                    tuple(examples),
                     absent="No mistakes were recorded.",
                 ),
             ),
@@ -78,8 +82,3 @@ def _classes(evaluation: ClassEvaluation) -> tuple[Confusion | Table, ...]:
     if not evaluation.confusion:
         return (table,)
     return Confusion(tuple(score.name for score in evaluation.classes), evaluation.confusion), table
-
-
-def _example(mistake: Mistake) -> Example:
-    predicted = Line(mistake.predicted, mistake.probability)
-    return Example(mistake.image, mistake.source, (predicted, Line(mistake.true, mistake.true_probability, "true: ")))
