@@ -47,6 +47,7 @@ from torch import Generator, Tensor
 
 Size = int | tuple[int, int]
 Property = Literal["brightness", "contrast", "saturation", "hue"]
+Image = UInt8[Tensor, "channels height width"]
 
 # How bright red, green and blue look (ITU-R BT.601, 1982; 0.299 is cut short in torchvision as in Matlab).
 _RED, _GREEN, _BLUE = 0.2989, 0.587, 0.114
@@ -55,7 +56,7 @@ _RED, _GREEN, _BLUE = 0.2989, 0.587, 0.114
 # Where the pixels are
 
 
-def horizontal_flip(image: UInt8[Tensor, "channels height width"]) -> UInt8[Tensor, "channels height width"]:
+def horizontal_flip(image: Image) -> Image:
     """Return the image mirrored left to right: y[r, c] = x[r, width − 1 − c].
 
     >>> horizontal_flip(torch.tensor([[[1, 2, 3]]], dtype=torch.uint8))
@@ -66,7 +67,7 @@ def horizontal_flip(image: UInt8[Tensor, "channels height width"]) -> UInt8[Tens
     return image[:, :, width - 1 - torch.arange(width, device=image.device)]
 
 
-def vertical_flip(image: UInt8[Tensor, "channels height width"]) -> UInt8[Tensor, "channels height width"]:
+def vertical_flip(image: Image) -> Image:
     """Return the image mirrored top to bottom: y[r, c] = x[height − 1 − r, c].
 
     >>> vertical_flip(torch.tensor([[[1], [2], [3]]], dtype=torch.uint8)).flatten()
@@ -77,9 +78,7 @@ def vertical_flip(image: UInt8[Tensor, "channels height width"]) -> UInt8[Tensor
     return image[:, height - 1 - torch.arange(height, device=image.device)]
 
 
-def crop(
-    image: UInt8[Tensor, "channels height width"], top: int, left: int, height: int, width: int
-) -> UInt8[Tensor, "channels crop_h crop_w"]:
+def crop(image: Image, top: int, left: int, height: int, width: int) -> UInt8[Tensor, "channels crop_h crop_w"]:
     """Return `height` rows from `top` and `width` columns from `left`, in pixels; outside the image is black.
 
     >>> image = torch.arange(1, 10, dtype=torch.uint8).reshape(1, 3, 3)
@@ -102,7 +101,7 @@ def crop(
     return y
 
 
-def resize(image: UInt8[Tensor, "channels height width"], size: Size) -> UInt8[Tensor, "channels out_h out_w"]:
+def resize(image: Image, size: Size) -> UInt8[Tensor, "channels out_h out_w"]:
     """Return the image at `size` (height, width), or with its shorter side at that many pixels: A_h x A_wᵀ, rounded.
 
     >>> image = torch.tensor([[[0, 100], [200, 100]]], dtype=torch.uint8)
@@ -157,7 +156,7 @@ def resize_matrix(size: int, out_size: int) -> Float32[Tensor, "out_size size"]:
 
 
 def resized_crop(
-    image: UInt8[Tensor, "channels height width"], top: int, left: int, height: int, width: int, size: Size
+    image: Image, top: int, left: int, height: int, width: int, size: Size
 ) -> UInt8[Tensor, "channels out_h out_w"]:
     """Return the crop at `size`: every image in a batch gets the same size, whatever was cut out of it.
 
@@ -171,9 +170,7 @@ def resized_crop(
 # What colour they have
 
 
-def rgb_to_grayscale(
-    image: UInt8[Tensor, "channels height width"], num_output_channels: int = 1
-) -> UInt8[Tensor, "out_channels height width"]:
+def rgb_to_grayscale(image: Image, num_output_channels: int = 1) -> UInt8[Tensor, "out_channels height width"]:
     """Return how bright each pixel looks, 0.2989 R + 0.587 G + 0.114 B, in 1 channel or 3 equal ones.
 
     >>> rgb_to_grayscale(torch.tensor([100, 200, 0], dtype=torch.uint8).view(3, 1, 1))  # 29.89 + 117.4
@@ -185,9 +182,7 @@ def rgb_to_grayscale(
     return _gray(image).to(torch.uint8).repeat(num_output_channels, 1, 1)
 
 
-def adjust_brightness(
-    image: UInt8[Tensor, "channels height width"], brightness_factor: float
-) -> UInt8[Tensor, "channels height width"]:
+def adjust_brightness(image: Image, brightness_factor: float) -> Image:
     """Return f x: 0 gives black, 1 the image, 2 twice as much light.
 
     >>> adjust_brightness(torch.tensor([[[10, 101, 200]]], dtype=torch.uint8), 1.5)
@@ -198,9 +193,7 @@ def adjust_brightness(
     return _blend(image, torch.zeros(1, 1, 1, device=image.device), brightness_factor)
 
 
-def adjust_contrast(
-    image: UInt8[Tensor, "channels height width"], contrast_factor: float
-) -> UInt8[Tensor, "channels height width"]:
+def adjust_contrast(image: Image, contrast_factor: float) -> Image:
     """Return f x + (1 − f) μ, μ the mean of the image in grey: distances from μ are multiplied by f.
 
     >>> adjust_contrast(torch.tensor([[[90, 100, 110]]], dtype=torch.uint8), 3.0)
@@ -211,9 +204,7 @@ def adjust_contrast(
     return _blend(image, _gray(image).mean().view(1, 1, 1), contrast_factor)
 
 
-def adjust_saturation(
-    image: UInt8[Tensor, "channels height width"], saturation_factor: float
-) -> UInt8[Tensor, "channels height width"]:
+def adjust_saturation(image: Image, saturation_factor: float) -> Image:
     """Return f x + (1 − f) grey(x): 0 gives a grey image, 2 colours twice as far from grey. Grey images stay.
 
     >>> pixel = torch.tensor([100, 200, 0], dtype=torch.uint8).view(3, 1, 1)  # in grey: 147
@@ -225,9 +216,7 @@ def adjust_saturation(
     return image if image.shape[0] == 1 else _blend(image, _gray(image), saturation_factor)
 
 
-def adjust_hue(
-    image: UInt8[Tensor, "channels height width"], hue_factor: float
-) -> UInt8[Tensor, "channels height width"]:
+def adjust_hue(image: Image, hue_factor: float) -> Image:
     """Return the image with all hues rotated by `hue_factor` of a circle, −½..½. Grey images stay.
 
     >>> red = torch.tensor([200, 0, 0], dtype=torch.uint8).view(3, 1, 1)
@@ -335,7 +324,7 @@ def compose(functions: Sequence[Callable[[Tensor], Tensor]]) -> Callable[[Tensor
     return apply
 
 
-def to_float(image: UInt8[Tensor, "channels height width"]) -> Float32[Tensor, "channels height width"]:
+def to_float(image: Image) -> Float32[Tensor, "channels height width"]:
     """Return x / 255: float32 in 0..1.
 
     >>> to_float(torch.tensor([[[0, 51, 255]]], dtype=torch.uint8))
@@ -462,9 +451,7 @@ def draw_jitter(
     )
 
 
-def color_jitter(
-    image: UInt8[Tensor, "channels height width"], jitter: Jitter
-) -> UInt8[Tensor, "channels height width"]:
+def color_jitter(image: Image, jitter: Jitter) -> Image:
     """Return the image with the jitter's four adjustments, in its order.
 
     >>> jitter = Jitter(("brightness", "contrast", "saturation", "hue"), 2.0, 0.5, 1.0, 0.0)

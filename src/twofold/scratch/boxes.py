@@ -28,10 +28,12 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 
+Boxes = Float[Tensor, "boxes 4"]  # or as many offsets
+
 # Two forms of a box, and how two boxes compare
 
 
-def corner_to_center(boxes: Float[Tensor, "boxes 4"]) -> Float[Tensor, "boxes 4"]:
+def corner_to_center(boxes: Boxes) -> Boxes:
     """Return corners (x1, y1, x2, y2) as (cx, cy, w, h): cx = (x1 + x2)/2, w = x2 − x1, and so for y.
 
     >>> corner_to_center(torch.tensor([[1.0, 2.0, 5.0, 4.0]]))
@@ -41,7 +43,7 @@ def corner_to_center(boxes: Float[Tensor, "boxes 4"]) -> Float[Tensor, "boxes 4"
     return torch.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], dim=1)
 
 
-def center_to_corner(boxes: Float[Tensor, "boxes 4"]) -> Float[Tensor, "boxes 4"]:
+def center_to_corner(boxes: Boxes) -> Boxes:
     """Return (cx, cy, w, h) as corners: x1 = cx − w/2, x2 = cx + w/2, and so for y. The inverse.
 
     >>> center_to_corner(torch.tensor([[3.0, 3.0, 4.0, 2.0]]))
@@ -51,7 +53,7 @@ def center_to_corner(boxes: Float[Tensor, "boxes 4"]) -> Float[Tensor, "boxes 4"
     return torch.stack([cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2], dim=1)
 
 
-def area(boxes: Float[Tensor, "boxes 4"]) -> Float[Tensor, " boxes"]:
+def area(boxes: Boxes) -> Float[Tensor, " boxes"]:
     """Return (x2 − x1)(y2 − y1) of each box.
 
     >>> area(torch.tensor([[1.0, 2.0, 5.0, 4.0]]))
@@ -88,11 +90,7 @@ def iou(boxes1: Float[Tensor, "n 4"], boxes2: Float[Tensor, "m 4"]) -> Float[Ten
 
 
 def anchors(
-    height: int,
-    width: int,
-    sizes: Sequence[float],
-    ratios: Sequence[float],
-    image_size: tuple[int, int] | None = None,
+    height: int, width: int, sizes: Sequence[float], ratios: Sequence[float], image_size: tuple[int, int] | None = None
 ) -> Float32[Tensor, "anchors 4"]:
     """Return the anchors of a feature map of `height` x `width`, in parts of the image, pixel by pixel, row by row.
 
@@ -201,11 +199,7 @@ def match(
     return matched
 
 
-def offsets(
-    anchors: Float[Tensor, "boxes 4"],
-    truth: Float[Tensor, "boxes 4"],
-    variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2),
-) -> Float[Tensor, "boxes 4"]:
+def offsets(anchors: Boxes, truth: Boxes, variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)) -> Boxes:
     """Return how each anchor must move and stretch to become its true box: what the network learns to say.
 
     Moves are counted in widths and heights of the anchor, so that they mean the same for small and large ones.
@@ -231,10 +225,8 @@ def offsets(
 
 
 def apply_offsets(
-    anchors: Float[Tensor, "boxes 4"],
-    offsets: Float[Tensor, "boxes 4"],
-    variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2),
-) -> Float[Tensor, "boxes 4"]:
+    anchors: Boxes, offsets: Boxes, variances: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
+) -> Boxes:
     """Return the anchors moved and stretched: the boxes that a network's `offsets` mean. The inverse of `offsets`.
 
         cx = a_x + 0.1 t_x a_w,    cy = a_y + 0.1 t_y a_h,    w = a_w exp(0.2 t_w),    h = a_h exp(0.2 t_h)
@@ -253,7 +245,7 @@ def apply_offsets(
 # What to keep
 
 
-def nms(boxes: Float[Tensor, "boxes 4"], scores: Float[Tensor, " boxes"], threshold: float) -> Int64[Tensor, " kept"]:
+def nms(boxes: Boxes, scores: Float[Tensor, " boxes"], threshold: float) -> Int64[Tensor, " kept"]:
     """Return the indices of the boxes to keep, by falling score: greedy non-maximum suppression.
 
     Take the box with the highest score (the first on a tie), drop all boxes that overlap it by *more* than

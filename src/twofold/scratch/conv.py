@@ -46,6 +46,11 @@ Pair = int | tuple[int, int]
 # make the output as large as the input.
 Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | Literal["valid", "same"]
 Sides = tuple[tuple[int, int], tuple[int, int]]
+Input = Float[Tensor, "batch in_channels height width"]
+Output = Float[Tensor, "batch out_channels out_h out_w"]
+Kernels = Float[Tensor, "out_channels group_channels kh kw"]
+Bias = Float[Tensor, " out_channels"]
+Images = Float[Tensor, "batch channels height width"]
 
 
 def cross_correlation(x: Float[Tensor, "height width"], kernel: Float[Tensor, "kh kw"]) -> Float[Tensor, "out_h out_w"]:
@@ -81,14 +86,14 @@ def cross_correlation(x: Float[Tensor, "height width"], kernel: Float[Tensor, "k
 
 
 def conv2d(
-    x: Float[Tensor, "batch in_channels height width"],
-    weight: Float[Tensor, "out_channels group_channels kh kw"],
-    bias: Float[Tensor, " out_channels"] | None = None,
+    x: Input,
+    weight: Kernels,
+    bias: Bias | None = None,
     stride: Pair = 1,
     padding: Padding = 0,
     dilation: Pair = 1,
     groups: int = 1,
-) -> Float[Tensor, "batch out_channels out_h out_w"]:
+) -> Output:
     """Return the cross-correlation of a batch with `weight`, plus `bias`; see the module for the options.
 
     >>> x = torch.arange(9.0).reshape(1, 1, 3, 3)
@@ -108,18 +113,8 @@ def conv2d(
 
 
 def conv2d_backward(
-    grad: Float[Tensor, "batch out_channels out_h out_w"],
-    x: Float[Tensor, "batch in_channels height width"],
-    weight: Float[Tensor, "out_channels group_channels kh kw"],
-    stride: Pair = 1,
-    padding: Padding = 0,
-    dilation: Pair = 1,
-    groups: int = 1,
-) -> tuple[
-    Float[Tensor, "batch in_channels height width"],
-    Float[Tensor, "out_channels group_channels kh kw"],
-    Float[Tensor, " out_channels"],
-]:
+    grad: Output, x: Input, weight: Kernels, stride: Pair = 1, padding: Padding = 0, dilation: Pair = 1, groups: int = 1
+) -> tuple[Input, Kernels, Bias]:
     """Return the gradients of the loss in x, weight and bias, given `grad`, its gradient in the output.
 
     With y = W X, the dense layer on its side (a column of X is one position, a row of y one output channel), the dense
@@ -155,9 +150,7 @@ def conv2d_backward(
 
 
 def conv1x1(
-    x: Float[Tensor, "batch in_channels height width"],
-    weight: Float[Tensor, "out_channels in_channels"],
-    bias: Float[Tensor, " out_channels"] | None = None,
+    x: Input, weight: Float[Tensor, "out_channels in_channels"], bias: Bias | None = None
 ) -> Float[Tensor, "batch out_channels height width"]:
     """Return the 1x1 convolution of `x`: at every pixel, the dense layer over its channels.
 
@@ -197,9 +190,7 @@ def output_size(
     return rows, cols
 
 
-def pad(
-    x: Float[Tensor, "batch channels height width"], sides: Sides, value: float = 0.0
-) -> Float[Tensor, "batch channels padded_h padded_w"]:
+def pad(x: Images, sides: Sides, value: float = 0.0) -> Float[Tensor, "batch channels padded_h padded_w"]:
     """Return `x` with `value` around it: sides = ((top, bottom), (left, right)) pixels.
 
     >>> pad(torch.ones(1, 1, 1, 1), ((1, 0), (0, 2)))
@@ -215,9 +206,7 @@ def pad(
     return padded
 
 
-def unpad(
-    x: Float[Tensor, "batch channels padded_h padded_w"], sides: Sides
-) -> Float[Tensor, "batch channels height width"]:
+def unpad(x: Float[Tensor, "batch channels padded_h padded_w"], sides: Sides) -> Images:
     """Return `x` without its sides: what `pad` added, taken off.
 
     >>> unpad(pad(torch.ones(1, 1, 1, 1), ((1, 0), (0, 2))), ((1, 0), (0, 2)))
@@ -228,7 +217,7 @@ def unpad(
 
 
 def windows(
-    x: Float[Tensor, "batch channels height width"], kernel: tuple[int, int], stride: Pair = 1, dilation: Pair = 1
+    x: Images, kernel: tuple[int, int], stride: Pair = 1, dilation: Pair = 1
 ) -> Float[Tensor, "batch channels out_h out_w kh kw"]:
     """Return what the kernel sees at each position: w[n, ch, r, c, i, j] = x[n, ch, s·r + d·i, s·c + d·j].
 
@@ -250,11 +239,7 @@ def windows(
 
 
 def columns(
-    x: Float[Tensor, "batch channels height width"],
-    kernel: tuple[int, int],
-    stride: Pair = 1,
-    dilation: Pair = 1,
-    groups: int = 1,
+    x: Images, kernel: tuple[int, int], stride: Pair = 1, dilation: Pair = 1, groups: int = 1
 ) -> Float[Tensor, "groups group_elements positions"]:
     """Return the windows as the columns of a matrix (one a group): rows (channel, i, j), columns (r, c, image).
 
@@ -271,7 +256,7 @@ def columns(
 
 def sum_columns(
     grad_columns: Float[Tensor, "groups group_elements positions"],
-    grad_x: Float[Tensor, "batch channels height width"],
+    grad_x: Images,
     kernel: tuple[int, int],
     size: tuple[int, int],
     stride: Pair = 1,
@@ -361,9 +346,7 @@ def padding_sides(
     return rows, cols
 
 
-def by_group(
-    weight: Float[Tensor, "out_channels group_channels kh kw"], groups: int
-) -> Float[Tensor, "groups group_out group_elements"]:
+def by_group(weight: Kernels, groups: int) -> Float[Tensor, "groups group_out group_elements"]:
     """Return the weight as one matrix a group: a row an output channel, an element a weight of its kernels.
 
     >>> by_group(torch.zeros(6, 2, 3, 3), groups=2).shape

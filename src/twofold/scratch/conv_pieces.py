@@ -20,10 +20,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from twofold.scratch.conv import (
+    Bias,
+    Images,
+    Input,
+    Kernels,
+    Output,
     Padding,
     Pair,
     by_group,
@@ -41,14 +44,14 @@ _COLUMN_ELEMENTS = 2**21  # 8 MiB of float32: what a CPU's caches hold
 
 
 def conv2d(
-    x: Float[Tensor, "batch in_channels height width"],
-    weight: Float[Tensor, "out_channels group_channels kh kw"],
-    bias: Float[Tensor, " out_channels"] | None = None,
+    x: Input,
+    weight: Kernels,
+    bias: Bias | None = None,
     stride: Pair = 1,
     padding: Padding = 0,
     dilation: Pair = 1,
     groups: int = 1,
-) -> Float[Tensor, "batch out_channels out_h out_w"]:
+) -> Output:
     """Return what `conv.conv2d` returns, a strip of rows at a time.
 
     >>> x = torch.arange(9.0).reshape(1, 1, 3, 3)
@@ -70,19 +73,15 @@ def conv2d(
 
 
 def conv2d_backward(
-    grad: Float[Tensor, "batch out_channels out_h out_w"],
-    x: Float[Tensor, "batch in_channels height width"],
-    weight: Float[Tensor, "out_channels group_channels kh kw"],
+    grad: Output,
+    x: Input,
+    weight: Kernels,
     stride: Pair = 1,
     padding: Padding = 0,
     dilation: Pair = 1,
     groups: int = 1,
     need_x: bool = True,
-) -> tuple[
-    Float[Tensor, "batch in_channels height width"] | None,
-    Float[Tensor, "out_channels group_channels kh kw"],
-    Float[Tensor, " out_channels"],
-]:
+) -> tuple[Input | None, Kernels, Bias]:
     """Return what `conv.conv2d_backward` returns, a strip of rows at a time.
 
     A network's first layer can do without ∂L/∂x (`need_x`): nothing before it learns.
@@ -112,7 +111,7 @@ def conv2d_backward(
     return grad_x, grad_weight.view(weight.shape), grad.sum(dim=(0, 2, 3))
 
 
-def images_last(x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+def images_last(x: Images) -> Images:
     """Return the same tensor with the values at one position of all images side by side in memory.
 
     >>> x = images_last(torch.zeros(5, 2, 3, 4))

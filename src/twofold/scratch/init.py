@@ -92,10 +92,7 @@ def xavier_normal(shape: tuple[int, ...], *, generator: Generator | None = None)
 
 
 def kaiming_uniform(
-    shape: tuple[int, ...],
-    *,
-    mode: Literal["fan_in", "fan_out"] = "fan_in",
-    generator: Generator | None = None,
+    shape: tuple[int, ...], *, mode: Literal["fan_in", "fan_out"] = "fan_in", generator: Generator | None = None
 ) -> Tensor:
     """Return weights drawn evenly from [-a, a], a = √(6 / fan).
 
@@ -107,10 +104,7 @@ def kaiming_uniform(
 
 
 def kaiming_normal(
-    shape: tuple[int, ...],
-    *,
-    mode: Literal["fan_in", "fan_out"] = "fan_in",
-    generator: Generator | None = None,
+    shape: tuple[int, ...], *, mode: Literal["fan_in", "fan_out"] = "fan_in", generator: Generator | None = None
 ) -> Tensor:
     """Return weights drawn from N(0, 2 / fan).
 

@@ -38,9 +38,7 @@ def linear_backward(
     x: Float[Tensor, "*batch in_features"],
     weight: Float[Tensor, "out_features in_features"],
 ) -> tuple[
-    Float[Tensor, "*batch in_features"],
-    Float[Tensor, "out_features in_features"],
-    Float[Tensor, " out_features"],
+    Float[Tensor, "*batch in_features"], Float[Tensor, "out_features in_features"], Float[Tensor, " out_features"]
 ]:
     """Return the gradients of the loss in x, W and b, given `grad`, its gradient in y.
 

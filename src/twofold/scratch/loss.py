@@ -27,9 +27,11 @@ from torch import Tensor
 Reduction = Literal["mean", "sum", "none"]
 # The class of each example, or the share of each class in it.
 Labels = Int64[Tensor, " batch"] | Float[Tensor, "batch classes"]
+Logits = Float[Tensor, "batch classes"]  # and what is computed from each of them: probabilities, gradients
+Elements = Float[Tensor, "*shape"]
 
 
-def squared_loss(prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def squared_loss(prediction: Elements, target: Elements) -> Elements:
     """Return ½(ŷ − y)² for each element: D2L's form.
 
     >>> squared_loss(torch.tensor([3.0]), torch.tensor([1.0]))
@@ -39,9 +41,7 @@ def squared_loss(prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*sh
     return (prediction - target) ** 2 / 2
 
 
-def squared_loss_backward(
-    grad: Float[Tensor, "*shape"], prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]
-) -> Float[Tensor, "*shape"]:
+def squared_loss_backward(grad: Elements, prediction: Elements, target: Elements) -> Elements:
     """Return g (ŷ − y): d/dŷ ½(ŷ − y)² = ŷ − y, the error itself.
 
     >>> squared_loss_backward(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([1.0]))
@@ -50,7 +50,7 @@ def squared_loss_backward(
     return grad * (prediction - target)
 
 
-def mse_loss(prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+def mse_loss(prediction: Elements, target: Elements) -> Float[Tensor, ""]:
     """Return the mean of (ŷ − y)² over all elements: torch's form, twice the mean of `squared_loss`.
 
     >>> mse_loss(torch.tensor([3.0, 1.0]), torch.tensor([1.0, 1.0]))
@@ -60,9 +60,7 @@ def mse_loss(prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"
     return ((prediction - target) ** 2).mean()
 
 
-def mse_loss_backward(
-    grad: Float[Tensor, ""], prediction: Float[Tensor, "*shape"], target: Float[Tensor, "*shape"]
-) -> Float[Tensor, "*shape"]:
+def mse_loss_backward(grad: Float[Tensor, ""], prediction: Elements, target: Elements) -> Elements:
     """Return g · 2(ŷ − y)/n, n the number of elements.
 
     >>> mse_loss_backward(torch.tensor(1.0), torch.tensor([3.0, 1.0]), torch.tensor([1.0, 1.0]))
@@ -71,7 +69,7 @@ def mse_loss_backward(
     return grad * 2 * (prediction - target) / prediction.numel()
 
 
-def softmax(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
+def softmax(logits: Logits) -> Logits:
     """Return exp(z_k) / Σ_j exp(z_j) for each row.
 
     >>> softmax(torch.tensor([[1000.0, 1000.0]]))
@@ -80,9 +78,7 @@ def softmax(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch clas
     return log_softmax(logits).exp()
 
 
-def softmax_backward(
-    grad: Float[Tensor, "batch classes"], y: Float[Tensor, "batch classes"]
-) -> Float[Tensor, "batch classes"]:
+def softmax_backward(grad: Logits, y: Logits) -> Logits:
     """Return y (g − Σ_k g_k y_k), y the probabilities.
 
     log p_k = z_k − log Σ_i exp(z_i) has the slope δ_kj − p_j in z_j (δ_kj = 1 where k = j, else 0), and the slope of
@@ -95,7 +91,7 @@ def softmax_backward(
     return y * (grad - (grad * y).sum(dim=1, keepdim=True))
 
 
-def log_softmax(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
+def log_softmax(logits: Logits) -> Logits:
     """Return z_k − log Σ_j exp(z_j) for each row, with the row's largest logit taken off first.
 
     >>> log_softmax(torch.tensor([[0.0, 0.0, 0.0, 0.0]])).exp()
@@ -107,9 +103,7 @@ def log_softmax(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch 
     return shifted - shifted.exp().sum(dim=1, keepdim=True).log()
 
 
-def log_softmax_backward(
-    grad: Float[Tensor, "batch classes"], y: Float[Tensor, "batch classes"]
-) -> Float[Tensor, "batch classes"]:
+def log_softmax_backward(grad: Logits, y: Logits) -> Logits:
     """Return g − softmax(z) Σ_k g_k, given y = log_softmax(z).
 
     The slope of log Σ_i exp(z_i) in z_j is exp(z_j) / Σ_i exp(z_i) = p_j. So ∂y_k/∂z_j = δ_kj − p_j (δ_kj = 1 where
@@ -121,9 +115,7 @@ def log_softmax_backward(
     return grad - y.exp() * grad.sum(dim=1, keepdim=True)
 
 
-def smooth_targets(
-    labels: Labels, num_classes: int, label_smoothing: float = 0.0, *, dtype: torch.dtype
-) -> Float[Tensor, "batch classes"]:
+def smooth_targets(labels: Labels, num_classes: int, label_smoothing: float = 0.0, *, dtype: torch.dtype) -> Logits:
     """Return each label as a row of probabilities: 1 − ε at its class, and ε/K more at every class.
 
     Labels that are such rows already, as those of mixed images are, become (1 − ε) q + ε/K.
@@ -150,11 +142,7 @@ def smooth_targets(
 
 
 def cross_entropy(
-    logits: Float[Tensor, "batch classes"],
-    labels: Labels,
-    *,
-    label_smoothing: float = 0.0,
-    reduction: Reduction = "mean",
+    logits: Logits, labels: Labels, *, label_smoothing: float = 0.0, reduction: Reduction = "mean"
 ) -> Tensor:
     """Return −Σ_k q_k log p_k: its mean or sum over the batch, or (with "none") one value an example.
 
@@ -172,13 +160,8 @@ def cross_entropy(
 
 
 def cross_entropy_backward(
-    grad: Tensor,
-    logits: Float[Tensor, "batch classes"],
-    labels: Labels,
-    *,
-    label_smoothing: float = 0.0,
-    reduction: Reduction = "mean",
-) -> Float[Tensor, "batch classes"]:
+    grad: Tensor, logits: Logits, labels: Labels, *, label_smoothing: float = 0.0, reduction: Reduction = "mean"
+) -> Logits:
     """Return the gradient in the logits: (p − q) · g, over n for the mean.
 
     L = −Σ_k q_k (z_k − log Σ_j exp z_j) and Σ_k q_k = 1, so ∂L/∂z_j = −q_j + p_j: what was said less what is true.

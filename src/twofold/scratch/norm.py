@@ -19,17 +19,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+Values = Float[Tensor, "batch channels *size"]
+PerChannel = Float[Tensor, " channels"]
+
 
 def batch_norm(
-    x: Float[Tensor, "batch channels *size"],
-    running_mean: Float[Tensor, " channels"],
-    running_var: Float[Tensor, " channels"],
-    weight: Float[Tensor, " channels"],
-    bias: Float[Tensor, " channels"],
+    x: Values,
+    running_mean: PerChannel,
+    running_var: PerChannel,
+    weight: PerChannel,
+    bias: PerChannel,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> Float[Tensor, "batch channels *size"]:
+) -> Values:
     """Return γ x̂ + β with γ = `weight` and β = `bias`; in training, move the running statistics, in place.
 
     The running variance takes the unbiased estimate, Σ(x − μ)² / (m − 1), m values a channel: it is meant for other
@@ -61,18 +64,14 @@ def batch_norm(
 
 
 def batch_norm_backward(
-    grad: Float[Tensor, "batch channels *size"],
-    x: Float[Tensor, "batch channels *size"],
-    running_mean: Float[Tensor, " channels"],
-    running_var: Float[Tensor, " channels"],
-    weight: Float[Tensor, " channels"],
+    grad: Values,
+    x: Values,
+    running_mean: PerChannel,
+    running_var: PerChannel,
+    weight: PerChannel,
     training: bool = False,
     eps: float = 1e-5,
-) -> tuple[
-    Float[Tensor, "batch channels *size"],
-    Float[Tensor, " channels"],
-    Float[Tensor, " channels"],
-]:
+) -> tuple[Values, PerChannel, PerChannel]:
     """Return the gradients in x, weight (γ) and bias (β).
 
     y = γ x̂ + β gives at once ∂L/∂γ = Σ g x̂ and ∂L/∂β = Σ g, summed over the m values of a channel.
@@ -109,9 +108,7 @@ def batch_norm_backward(
     return without * _per_channel(weight * inverse, x), grad_weight, sum_grad
 
 
-def local_response_norm(
-    x: Float[Tensor, "batch channels *rest"], size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-) -> Float[Tensor, "batch channels *rest"]:
+def local_response_norm(x: Values, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Values:
     """Return x / (k + α·mean(x²))^β, the mean over `size` channels around each, those outside counting as 0.
 
     >>> local_response_norm(torch.tensor([[[3.0]]]), size=1, alpha=1.0, beta=0.5, k=16.0)  # 3 / √(16 + 9)
@@ -121,13 +118,8 @@ def local_response_norm(
 
 
 def local_response_norm_backward(
-    grad: Float[Tensor, "batch channels *rest"],
-    x: Float[Tensor, "batch channels *rest"],
-    size: int,
-    alpha: float = 1e-4,
-    beta: float = 0.75,
-    k: float = 1.0,
-) -> Float[Tensor, "batch channels *rest"]:
+    grad: Values, x: Values, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Values:
     """Return the gradient in x.
 
     With D_c = k + α/size · Σ_{j near c} x_j² and y_c = x_c D_c^−β, channel i acts on its own numerator and on the D of

@@ -40,9 +40,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 Convention = Literal["d2l", "torch"]
+# Weights, their gradient and the state beside them have one shape.
+Elements = Float[Tensor, "*shape"]
 
 
-def sgd(x: Float[Tensor, "*shape"], grad: Float[Tensor, "*shape"], *, lr: float) -> None:
+def sgd(x: Elements, grad: Elements, *, lr: float) -> None:
     """x ← x − ηg.
 
     >>> x = torch.tensor([-5.0, -2.0])
@@ -54,9 +56,9 @@ def sgd(x: Float[Tensor, "*shape"], grad: Float[Tensor, "*shape"], *, lr: float)
 
 
 def momentum(
-    x: Float[Tensor, "*shape"],
-    grad: Float[Tensor, "*shape"],
-    velocity: Float[Tensor, "*shape"],
+    x: Elements,
+    grad: Elements,
+    velocity: Elements,
     *,
     lr: float,
     momentum: float = 0.9,
@@ -78,14 +80,7 @@ def momentum(
         x -= lr * velocity
 
 
-def nesterov(
-    x: Float[Tensor, "*shape"],
-    grad: Float[Tensor, "*shape"],
-    velocity: Float[Tensor, "*shape"],
-    *,
-    lr: float,
-    momentum: float = 0.9,
-) -> None:
+def nesterov(x: Elements, grad: Elements, velocity: Elements, *, lr: float, momentum: float = 0.9) -> None:
     """v ← γv + g; x ← x − η(g + γv): the weights are kept a step ahead, where the next gradient is wanted.
 
     Plain momentum would hold w ← w − ηv. Keep x = w − ηγv instead, where momentum alone takes w next. With v′ the new
@@ -102,13 +97,7 @@ def nesterov(
 
 
 def adagrad(
-    x: Float[Tensor, "*shape"],
-    grad: Float[Tensor, "*shape"],
-    square_sum: Float[Tensor, "*shape"],
-    *,
-    lr: float,
-    eps: float = 1e-6,
-    convention: Convention = "torch",
+    x: Elements, grad: Elements, square_sum: Elements, *, lr: float, eps: float = 1e-6, convention: Convention = "torch"
 ) -> None:
     """s ← s + g²; x ← x − η g / √(s + ε) (D2L), or η g / (√s + ε) (torch).
 
@@ -122,9 +111,9 @@ def adagrad(
 
 
 def rmsprop(
-    x: Float[Tensor, "*shape"],
-    grad: Float[Tensor, "*shape"],
-    square_avg: Float[Tensor, "*shape"],
+    x: Elements,
+    grad: Elements,
+    square_avg: Elements,
     *,
     lr: float,
     gamma: float = 0.9,
@@ -143,10 +132,10 @@ def rmsprop(
 
 
 def adadelta(
-    x: Float[Tensor, "*shape"],
-    grad: Float[Tensor, "*shape"],
-    square_avg: Float[Tensor, "*shape"],
-    delta_avg: Float[Tensor, "*shape"],
+    x: Elements,
+    grad: Elements,
+    square_avg: Elements,
+    delta_avg: Elements,
     *,
     lr: float = 1.0,
     rho: float = 0.9,
@@ -168,10 +157,10 @@ def adadelta(
 
 
 def adam(
-    x: Float[Tensor, "*shape"],
-    grad: Float[Tensor, "*shape"],
-    grad_avg: Float[Tensor, "*shape"],
-    square_avg: Float[Tensor, "*shape"],
+    x: Elements,
+    grad: Elements,
+    grad_avg: Elements,
+    square_avg: Elements,
     *,
     lr: float = 0.001,
     beta1: float = 0.9,
@@ -196,10 +185,10 @@ def adam(
 
 
 def adamw(
-    x: Float[Tensor, "*shape"],
-    grad: Float[Tensor, "*shape"],
-    grad_avg: Float[Tensor, "*shape"],
-    square_avg: Float[Tensor, "*shape"],
+    x: Elements,
+    grad: Elements,
+    grad_avg: Elements,
+    square_avg: Elements,
     *,
     lr: float = 0.001,
     weight_decay: float = 0.01,
@@ -222,7 +211,7 @@ def adamw(
     adam(x, grad, grad_avg, square_avg, lr=lr, beta1=beta1, beta2=beta2, eps=eps, step=step)
 
 
-def decayed(grad: Float[Tensor, "*shape"], x: Float[Tensor, "*shape"], weight_decay: float) -> Float[Tensor, "*shape"]:
+def decayed(grad: Elements, x: Elements, weight_decay: float) -> Elements:
     """Return g + λx: the gradient of the loss plus that of ½λ|x|², which pulls every weight to zero.
 
     >>> decayed(torch.tensor([1.0]), torch.tensor([10.0]), 0.01)

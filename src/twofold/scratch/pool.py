@@ -20,17 +20,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from twofold.scratch.conv import Pair, Sides, met, output_size, pad, pair, unpad, windows
+from twofold.scratch.conv import Images, Pair, Sides, met, output_size, pad, pair, unpad, windows
+
+Pooled = Float[Tensor, "batch channels out_h out_w"]
+Index = Int64[Tensor, "batch channels out_h out_w"]
 
 
 def max_pool2d(
-    x: Float[Tensor, "batch channels height width"],
-    kernel_size: Pair,
-    stride: Pair | None = None,
-    padding: Pair = 0,
-    *,
-    ceil_mode: bool = False,
-) -> tuple[Float[Tensor, "batch channels out_h out_w"], Int64[Tensor, "batch channels out_h out_w"]]:
+    x: Images, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0, *, ceil_mode: bool = False
+) -> tuple[Pooled, Index]:
     """Return the largest value in each window, and its index in it: i · kernel_width + j, the first on a tie.
 
     Padding counts as −∞, so it never wins over a value. With `ceil_mode` a window may hang over the right and lower
@@ -57,15 +55,15 @@ def max_pool2d(
 
 
 def max_pool2d_backward(
-    grad: Float[Tensor, "batch channels out_h out_w"],
-    x: Float[Tensor, "batch channels height width"],
-    index: Int64[Tensor, "batch channels out_h out_w"],
+    grad: Pooled,
+    x: Images,
+    index: Index,
     kernel_size: Pair,
     stride: Pair | None = None,
     padding: Pair = 0,
     *,
     ceil_mode: bool = False,
-) -> Float[Tensor, "batch channels height width"]:
+) -> Images:
     """Return the gradient in x: each output's gradient at the pixel that was largest, 0 elsewhere.
 
     Moving the largest pixel by a little moves the output by as much; moving any other changes nothing.
@@ -88,14 +86,14 @@ def max_pool2d_backward(
 
 
 def avg_pool2d(
-    x: Float[Tensor, "batch channels height width"],
+    x: Images,
     kernel_size: Pair,
     stride: Pair | None = None,
     padding: Pair = 0,
     *,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-) -> Float[Tensor, "batch channels out_h out_w"]:
+) -> Pooled:
     """Return the mean of each window. The zeros of the padding count in it, unless `count_include_pad` is off.
 
     >>> avg_pool2d(torch.arange(9.0).reshape(1, 1, 3, 3), 2, stride=1)
@@ -114,15 +112,15 @@ def avg_pool2d(
 
 
 def avg_pool2d_backward(
-    grad: Float[Tensor, "batch channels out_h out_w"],
-    x: Float[Tensor, "batch channels height width"],
+    grad: Pooled,
+    x: Images,
     kernel_size: Pair,
     stride: Pair | None = None,
     padding: Pair = 0,
     *,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-) -> Float[Tensor, "batch channels height width"]:
+) -> Images:
     """Return the gradient in x: y = Σ x / count, so each pixel of a window gets g / count.
 
     >>> avg_pool2d_backward(torch.tensor([[[[8.0]]]]), torch.zeros(1, 1, 2, 2), 2)
@@ -139,9 +137,7 @@ def avg_pool2d_backward(
     return unpad(grad_padded, sides)
 
 
-def adaptive_avg_pool2d(
-    x: Float[Tensor, "batch channels height width"], output_size: Pair
-) -> Float[Tensor, "batch channels out_h out_w"]:
+def adaptive_avg_pool2d(x: Images, output_size: Pair) -> Pooled:
     """Return the means of out_h x out_w parts of the image: A_h x A_wᵀ, the rows of A averaging one part each.
 
     >>> adaptive_avg_pool2d(torch.arange(9.0).reshape(1, 1, 3, 3), 1)  # global: one value a channel
@@ -151,9 +147,7 @@ def adaptive_avg_pool2d(
     return rows @ x @ cols.T
 
 
-def adaptive_avg_pool2d_backward(
-    grad: Float[Tensor, "batch channels out_h out_w"], x: Float[Tensor, "batch channels height width"]
-) -> Float[Tensor, "batch channels height width"]:
+def adaptive_avg_pool2d_backward(grad: Pooled, x: Images) -> Images:
     """Return the gradient in x: y_rc = Σ_i Σ_j A_h[r, i] x_ij A_w[c, j], so ∂L/∂x = A_hᵀ g A_w.
 
     >>> adaptive_avg_pool2d_backward(torch.tensor([[[[9.0]]]]), torch.zeros(1, 1, 3, 3))[0, 0, 0]
