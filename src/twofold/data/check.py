@@ -6,11 +6,11 @@ only what is new. The cache may be lost: the files are decoded again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from twofold.data.decode import BrokenImageError, open_image
@@ -49,43 +49,31 @@ def check_images(
         name: of the set of images.
         keys: of each image; another content must have another key.
         encoded: returns the path or the bytes of the image at an index, or raises BrokenImageError.
-        label: of the progress.
-        show_progress: whether to show it.
     """
     cache = cache_folder() / room / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
-    known = _read_cache(cache)
+    known: dict[str, Checked] = {}
+    # A cache that is missing or in any way damaged is as good as none.
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        content = json.loads(cache.read_text(encoding="utf-8"))
+        if content["version"] == _VERSION:
+            known = {key: Checked(int(h), int(w), bool(grey)) for key, (h, w, grey) in content["files"].items()}
+
+    def check(index: int) -> Checked:
+        try:
+            image = open_image(encoded(index))
+        except BrokenImageError as error:
+            return Checked(broken=error.reason)
+        return Checked(image.height, image.width, is_grey(image))
+
     missing = [index for index, key in enumerate(keys) if key not in known]
-    decoded = ordered_map(partial(_check, encoded), missing)
-    for index, result in zip(
-        missing, track(decoded, total=len(missing), label=label, enabled=show_progress), strict=True
-    ):
-        known[keys[index]] = result
+    decoded = track(ordered_map(check, missing), total=len(missing), label=label, enabled=show_progress)
+    known |= {keys[index]: result for index, result in zip(missing, decoded, strict=True)}
     results = {key: known[key] for key in keys}
     if missing:
         # Failures are not kept: a file may be readable next time, unchanged.
         good = {key: (each.height, each.width, int(each.grey)) for key, each in results.items() if each.broken is None}
-        try:
+        # A cache that cannot be written costs time at the next start, nothing else.
+        with contextlib.suppress(OSError, TwofoldError):
             cache.parent.mkdir(parents=True, exist_ok=True)
             write_text(cache, json.dumps({"version": _VERSION, "files": good}))
-        except (OSError, TwofoldError):
-            pass  # a cache that cannot be written costs time at the next start, nothing else
     return [results[key] for key in keys]
-
-
-def _check(encoded: Callable[[int], str | Path | bytes], index: int) -> Checked:
-    try:
-        image = open_image(encoded(index))
-    except BrokenImageError as error:
-        return Checked(broken=error.reason)
-    return Checked(image.height, image.width, is_grey(image))
-
-
-def _read_cache(path: Path) -> dict[str, Checked]:
-    """Return the results by key; none if the file is missing or in any way damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["version"] != _VERSION:
-            return {}
-        return {key: Checked(int(h), int(w), bool(grey)) for key, (h, w, grey) in content["files"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}

@@ -29,7 +29,7 @@ _TEMPORARY_TROUBLE = (408, 425, 429)
 class Resource:
     """A file to download: its name, the addresses of its mirrors, its checksum and the most bytes it may have.
 
-    The checksum is what its publishers give: an MD5, or the first digits of a SHA-256.
+    The one checksum is what its publishers give: an MD5, or the first digits of a SHA-256.
     """
 
     filename: str
@@ -37,10 +37,6 @@ class Resource:
     md5: str | None = None
     sha256_starts: str | None = None
     max_bytes: int = 512 * _MEBIBYTE
-
-    def __post_init__(self) -> None:
-        if (self.md5 is None) == (self.sha256_starts is None):
-            raise ValueError(f"{self.filename} needs one checksum: md5 or sha256_starts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +66,6 @@ def file_md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def file_digest_starts(path: Path, start: str) -> bool:
-    """Return whether the SHA-256 of a file starts with these hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest().startswith(start)
-
-
 def download(resource: Resource, target: Path, *, patience: Patience | None = None, show_progress: bool = True) -> None:
     """Download `resource` to `target`.
 
@@ -103,14 +93,22 @@ def download(resource: Resource, target: Path, *, patience: Patience | None = No
 
 
 def _receive(url: str, resource: Resource, temporary: Path, timeout: float, show_progress: bool) -> None:
-    """Write what `url` sends to `temporary`, and check it."""
     if resource.md5 is not None:
         kind, checksum, digest = "MD5", resource.md5, hashlib.md5(usedforsecurity=False)
     else:
         assert resource.sha256_starts is not None
         kind, checksum, digest = "SHA-256", resource.sha256_starts, hashlib.sha256()
     received = 0
-    with _open(url, timeout) as response, temporary.open("wb") as file:
+    request = urllib.request.Request(url, headers={"User-Agent": "twofold"})
+    try:
+        answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        error.close()
+        again = error.code >= 500 or error.code in _TEMPORARY_TROUBLE
+        raise _FailedError(f"the server answered {error.code} {error.reason}", again=again) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _FailedError(_reason(error, timeout), again=True) from error
+    with answer as response, temporary.open("wb") as file:
         declared = response.headers.get("Content-Length", "")
         expected = int(declared) if declared.isdecimal() else None
         if expected is not None and expected > resource.max_bytes:
@@ -127,18 +125,6 @@ def _receive(url: str, resource: Resource, temporary: Path, timeout: float, show
         raise _FailedError(f"the connection ended after {received:,} of {expected:,} bytes", again=True)
     if not digest.hexdigest().startswith(checksum):
         raise _FailedError(f"wrong checksum: {kind} {digest.hexdigest()}, expected {checksum}", again=False)
-
-
-def _open(url: str, timeout: float) -> http.client.HTTPResponse:
-    request = urllib.request.Request(url, headers={"User-Agent": "twofold"})
-    try:
-        return urllib.request.urlopen(request, timeout=timeout)
-    except urllib.error.HTTPError as error:
-        error.close()
-        again = error.code >= 500 or error.code in _TEMPORARY_TROUBLE
-        raise _FailedError(f"the server answered {error.code} {error.reason}", again=again) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _FailedError(_reason(error, timeout), again=True) from error
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ thumbnail is the same as well, up to brightness and contrast.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -75,24 +75,18 @@ def near_groups(prints: Iterable[Fingerprint | None], *, max_bits: int) -> list[
         keys = [(start, own.bits >> start & mask) for start, mask in bands]
         candidates = sorted({leader for key in keys for leader in table.get(key, ())})
         candidates = [leader for leader in candidates if distance(own, leaders[leader]) <= max_bits]
-        leader = _first_alike(own, candidates, leaders)
-        if leader is not None:
-            groups[leader].append(index)
-            continue
+        if candidates:
+            # The first candidate whose thumbnail is the same, up to brightness and contrast.
+            others = _standardised(b"".join(leaders[leader].thumb for leader in candidates))
+            alike = others @ _standardised(own.thumb)[0] >= _ALIKE
+            if alike.any():
+                groups[candidates[int(alike.argmax())]].append(index)
+                continue
         leaders[index] = own
         groups[index] = [index]
         for key in keys:
             table.setdefault(key, []).append(index)
     return [members for members in groups.values() if len(members) > 1]
-
-
-def _first_alike(own: Fingerprint, candidates: Sequence[int], leaders: dict[int, Fingerprint]) -> int | None:
-    """Return the first candidate whose thumbnail is that of `own`, up to brightness and contrast."""
-    if not candidates:
-        return None
-    others = _standardised(b"".join(leaders[candidate].thumb for candidate in candidates))
-    alike = others @ _standardised(own.thumb)[0] >= _ALIKE
-    return candidates[int(alike.argmax())] if alike.any() else None
 
 
 def _standardised(thumbs: bytes) -> np.ndarray:

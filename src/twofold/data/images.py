@@ -37,15 +37,8 @@ _MEMORY_BATCH = 256
 class Images(Protocol):
     """Images by index and what is known of them; `in_memory` says whether a batch costs no decoding."""
 
-    @property
-    def targets(self) -> Targets:
-        """What is known of each image."""
-        ...
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether the pixels are held in a tensor."""
-        ...
+    targets: Targets
+    in_memory: bool
 
     def __len__(self) -> int: ...
 
@@ -169,12 +162,8 @@ class StreamedImages:
     def __init__(self, part: Part, spec: PixelSpec) -> None:
         self.part = part
         self.spec = spec
+        self.targets = part.targets
         self._pool = ThreadPoolExecutor(num_workers(), thread_name_prefix="twofold-decode")
-
-    @property
-    def targets(self) -> Targets:
-        """What is known of each image."""
-        return self.part.targets
 
     def __len__(self) -> int:
         return len(self.part)

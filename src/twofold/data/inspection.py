@@ -8,7 +8,6 @@ inspecting the same folder again gives the same.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import statistics
 from collections import Counter
@@ -24,6 +23,7 @@ from twofold.data.parallel import ordered_map
 from twofold.data.pixels import is_grey
 from twofold.data.sources.listing import ImageFile, Listing, list_folder, same_names
 from twofold.data.sources.problems import single_error
+from twofold.files import file_digest
 from twofold.terminal import shown, track
 
 KINDS = {
@@ -48,14 +48,12 @@ BROKEN = ("broken file", "folder problem")
 _IMBALANCE = 10
 _SIZE_FACTOR = 4
 _LONGEST_SHAPE = 3.0
-_FORMAT_OF_SUFFIX = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
+_SUFFIXES = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
 }
 # The first bytes of what is often called .jpg and is no image that we read.
 _SIGNATURES = (
@@ -69,6 +67,7 @@ _SIGNATURES = (
     (b"<svg", "an SVG drawing"),
     (b"<?xml", "an XML text, perhaps an SVG drawing"),
 )
+_DEEP = "16 bits a channel, the lower 8 dropped"
 _MODES = {
     "1": "one bit a pixel",
     "P": "a palette of colours",
@@ -77,10 +76,7 @@ _MODES = {
     "YCbCr": "YCbCr",
     "LAB": "LAB",
     "F": "float values",
-    "RGBA": "transparency, laid on white",
-    "RGBa": "transparency, laid on white",
-    "LA": "transparency, laid on white",
-    "La": "transparency, laid on white",
+    **dict.fromkeys(("RGBA", "RGBa", "LA", "La"), "transparency, laid on white"),
 }
 
 
@@ -140,21 +136,14 @@ class Inspection:
 def inspect_folder(root: Path, *, near_bits: int = 4, show_progress: bool = True) -> Inspection:
     """Look through a folder of images.
 
-    Args:
-        root: one folder a class, or train/, val/ and test/ with one folder a class each.
-        near_bits: the most of 64 bits in which the hashes of near duplicates may differ.
-        show_progress: of the inspection.
+    `near_bits` is the most of 64 bits in which the hashes of near duplicates may differ.
 
     Raises:
         DataError: the folder is missing, cannot be opened, or holds no class folders and images.
     """
     listing = list_folder(root)
-    entries = [
-        (file, split, name)
-        for split, classes in listing.splits.items()
-        for name, members in classes.items()
-        for file in members
-    ]
+    by_class = [(split, name, files) for split, classes in listing.splits.items() for name, files in classes.items()]
+    entries = [(file, split, name) for split, name, files in by_class for file in files]
     if not entries and not listing.problems:
         message = f"{root} holds no images; put PNG, JPEG, WebP, BMP or TIFF files into the folders of its classes"
         raise single_error("no images", str(root), message)
@@ -194,37 +183,18 @@ def _look(file: ImageFile, split: str, class_name: str, *, needs_digest: bool) -
         image = open_image(file.path)
         # What the header says is read after that: by now it is known to be sound.
         with Image.open(file.path, formats=FORMATS) as header:
-            kind, pixels = "JPEG" if header.format == "MPO" else str(header.format), _unusual(header)
-        digest = None
-        if needs_digest:
-            with open(file.path, "rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            kind = "JPEG" if header.format == "MPO" else str(header.format)
+            # Only the raw mode of Pillow's tiles says that a colour PNG has 16 bits.
+            is_deep = header.mode.startswith("I") or ";16" in str(getattr(header, "tile", ""))
+            has_alpha = header.mode in ("L", "RGB") and "transparency" in header.info
+            pixels = _DEEP if is_deep else _MODES.get("LA" if has_alpha else header.mode)
+        digest = file_digest(Path(file.path)) if needs_digest else None
     except BrokenImageError as error:
         return Look(file, split, class_name, broken=_explained(file, error.reason))
     except OSError as error:
         return Look(file, split, class_name, broken=f"changed while it was read: {error.strerror or error}")
-    return Look(
-        file,
-        split,
-        class_name,
-        format=kind,
-        height=image.height,
-        width=image.width,
-        grey=is_grey(image),
-        pixels=pixels,
-        fingerprint=fingerprint(image),
-        digest=digest,
-    )
-
-
-def _unusual(header: Image.Image) -> str | None:
-    """Return what is unusual about the pixels as they are stored, from a header that is open."""
-    # Only the raw mode of Pillow's tiles says that a colour PNG has 16 bits.
-    if header.mode.startswith("I") or ";16" in str(getattr(header, "tile", "")):
-        return "16 bits a channel, the lower 8 dropped"
-    if header.mode in ("L", "RGB") and "transparency" in header.info:
-        return _MODES["LA"]
-    return _MODES.get(header.mode)
+    seen = (kind, image.height, image.width, is_grey(image), pixels, fingerprint(image), digest)
+    return Look(file, split, class_name, None, *seen)
 
 
 def _explained(file: ImageFile, reason: str) -> str:
@@ -240,10 +210,8 @@ def _explained(file: ImageFile, reason: str) -> str:
         return reason
     if start[4:8] == b"ftyp":
         return f"{reason}: it is a HEIC, AVIF or video file"
-    for signature, what in _SIGNATURES:
-        if start.startswith(signature):
-            return f"{reason}: it is {what}"
-    return reason
+    what = next((what for signature, what in _SIGNATURES if start.startswith(signature)), None)
+    return reason if what is None else f"{reason}: it is {what}"
 
 
 def _single(root: Path, good: Sequence[Look]) -> Iterator[Finding]:
@@ -257,7 +225,7 @@ def _single(root: Path, good: Sequence[Look]) -> Iterator[Finding]:
     for look in good:
         path = (look.file.relative,)
         size = f"{look.width} x {look.height} px"
-        expected = _FORMAT_OF_SUFFIX[os.path.splitext(look.file.path)[1].lower()]
+        expected = next(name for name, suffixes in _SUFFIXES.items() if look.file.path.lower().endswith(suffixes))
         if look.format != expected:
             yield Finding("wrong extension", path, f"the name says {expected}, the content is {look.format}")
         shorter, longer = sorted((look.height, look.width))
@@ -312,11 +280,8 @@ def _imbalance(counts: dict[str, dict[str, int]]) -> Iterator[Finding]:
             if count == 0:
                 yield Finding("class imbalance", path, "has no image that can be read")
             elif split == main and count * _IMBALANCE <= largest:
-                yield Finding(
-                    "class imbalance",
-                    path,
-                    f"has {count:,} image{'s' if count > 1 else ''}, the largest class {largest:,}",
-                )
+                message = f"has {count:,} image{'s' if count > 1 else ''}, the largest class {largest:,}"
+                yield Finding("class imbalance", path, message)
         for name in sorted(set(counts[main]) - set(classes)):
             yield Finding("class imbalance", (f"{split}/{name}",), f"this class of {main}/ is not in {split}/")
         for name in sorted(set(classes) - set(counts[main])):

@@ -6,6 +6,7 @@ import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from twofold.errors import TwofoldError, nearest
 
@@ -33,81 +34,45 @@ class NamedData:
 HUB_PREFIX = "hf:"
 _HUB_SETTINGS = ("config", "revision", "image", "label")
 
-_CLOTHES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+_CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _DIGITS = tuple("0123456789")
 _CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_FASHION_LICENCE = "MIT, Copyright © 2017 Zalando SE"
-_FASHION_SOURCE = "Xiao, Rasul and Vollgraf, Fashion-MNIST, 2017 (arXiv:1708.07747)"
-_CIFAR_SOURCE = "Krizhevsky, Learning multiple layers of features from tiny images, 2009"
+# What several of them have in common.
+_GREY: dict[str, Any] = {"channels": 1, "size": (28, 28), "num_classes": 10}
+_MNIST: dict[str, Any] = {**_GREY, "num_train": 60_000, "num_test": 10_000}
+_CIFAR: dict[str, Any] = {
+    "channels": 3,
+    "size": (32, 32),
+    "num_train": 50_000,
+    "num_test": 10_000,
+    "licence": "no licence stated by its authors; commonly used for research",
+    "source": "Krizhevsky, Learning multiple layers of features from tiny images, 2009",
+}
+_FASHION: dict[str, Any] = {
+    "class_names": _CLOTHES,
+    "licence": "MIT, Copyright © 2017 Zalando SE",
+    "source": "Xiao, Rasul and Vollgraf, Fashion-MNIST, 2017 (arXiv:1708.07747)",
+}
 
 NAMED_DATA: dict[str, NamedData] = {
     "fashion-mini": NamedData(
         title="a sixth of Fashion-MNIST, inside the package: needs no network",
-        channels=1,
-        size=(28, 28),
-        num_classes=10,
         num_train=10_000,
         num_test=2_000,
-        class_names=_CLOTHES,
-        licence=_FASHION_LICENCE,
-        source=_FASHION_SOURCE,
         offline=True,
+        **_GREY,
+        **_FASHION,
     ),
-    "fashion-mnist": NamedData(
-        title="grey images of clothes",
-        channels=1,
-        size=(28, 28),
-        num_classes=10,
-        num_train=60_000,
-        num_test=10_000,
-        class_names=_CLOTHES,
-        licence=_FASHION_LICENCE,
-        source=_FASHION_SOURCE,
-    ),
+    "fashion-mnist": NamedData(title="grey images of clothes", **_MNIST, **_FASHION),
     "mnist": NamedData(
         title="handwritten digits",
-        channels=1,
-        size=(28, 28),
-        num_classes=10,
-        num_train=60_000,
-        num_test=10_000,
         class_names=_DIGITS,
         licence="CC BY-SA 3.0",
         source="LeCun, Cortes and Burges, The MNIST database of handwritten digits, 1998",
+        **_MNIST,
     ),
-    "cifar10": NamedData(
-        title="small colour photographs, 10 classes",
-        channels=3,
-        size=(32, 32),
-        num_classes=10,
-        num_train=50_000,
-        num_test=10_000,
-        class_names=_CIFAR10,
-        licence="no licence stated by its authors; commonly used for research",
-        source=_CIFAR_SOURCE,
-    ),
-    "cifar100": NamedData(
-        title="small colour photographs, 100 classes",
-        channels=3,
-        size=(32, 32),
-        num_classes=100,
-        num_train=50_000,
-        num_test=10_000,
-        class_names=None,
-        licence="no licence stated by its authors; commonly used for research",
-        source=_CIFAR_SOURCE,
-    ),
+    "cifar10": NamedData(title="small colour photographs, 10 classes", num_classes=10, class_names=_CIFAR10, **_CIFAR),
+    "cifar100": NamedData(title="small colour photographs, 100 classes", num_classes=100, class_names=None, **_CIFAR),
     "svhn": NamedData(
         title="house numbers in street photographs, cropped to one digit",
         channels=3,

@@ -45,7 +45,10 @@ def to_pixels(image: Image.Image, spec: PixelSpec) -> UInt8[Tensor, "channels he
             "train with 3 channels, or with 1 channel set explicitly so that colour is turned to grey"
         )
     resized = _resized(image.convert("L") if spec.channels == 1 else image, spec)
-    planes = _planes(resized)
+    planes = np.empty((len(resized.mode), resized.height, resized.width), dtype=np.uint8)
+    # Band by band out of Pillow's memory: a third of the time of an array of pixels whose axes are then exchanged.
+    for plane, band in zip(planes, resized.mode, strict=True):
+        plane[:] = np.frombuffer(resized.tobytes("raw", band), dtype=np.uint8).reshape(plane.shape)
     # numpy and not torch, here and below: this runs in threads that decode, and in each of them torch would start
     # threads of its own to copy an image.
     return torch.from_numpy(planes if len(planes) == spec.channels else np.repeat(planes, spec.channels, axis=0))
@@ -54,12 +57,8 @@ def to_pixels(image: Image.Image, spec: PixelSpec) -> UInt8[Tensor, "channels he
 def whole_pixels(pixels: np.ndarray, spec: PixelSpec) -> np.ndarray | None:
     """Return what `to_pixels` makes of an image where it only cuts, as a view; None where it computes.
 
-    Args:
-        pixels: (height, width, 1 or 3) bytes.
-        spec: the size and channels wanted.
+    The bytes are (height, width, 1 or 3), and (channels, height, width) in the result.
 
-    Returns:
-        (channels, height, width) bytes.
     """
     height, width, bands = pixels.shape
     wanted_height, wanted_width = spec.image_size
@@ -70,17 +69,6 @@ def whole_pixels(pixels: np.ndarray, spec: PixelSpec) -> np.ndarray | None:
     top, left = (height - wanted_height) // 2, (width - wanted_width) // 2
     cut = pixels[top : top + wanted_height, left : left + wanted_width].transpose(2, 0, 1)
     return np.broadcast_to(cut, (spec.channels, wanted_height, wanted_width))
-
-
-def _planes(image: Image.Image) -> np.ndarray:
-    """Return the bands of an "L" or "RGB" image, (bands, height, width), one by one out of Pillow's memory.
-
-    A third of the time of an array of pixels whose axes are then exchanged.
-    """
-    planes = np.empty((len(image.mode), image.height, image.width), dtype=np.uint8)
-    for plane, band in zip(planes, image.mode, strict=True):
-        plane[:] = np.frombuffer(image.tobytes("raw", band), dtype=np.uint8).reshape(plane.shape)
-    return planes
 
 
 def _resized(image: Image.Image, spec: PixelSpec) -> Image.Image:

@@ -7,7 +7,7 @@ weights; evaluation, prediction, export and serving read it and nothing else, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -148,12 +148,8 @@ def normalise(
     Written as pixels · a + b with a = 1 / (255 std) and b = -mean / std: one multiplication and one addition a
     pixel, in place.
 
-    Args:
-        pixels: a batch of images.
-        mean: a value a channel, of pixels in 0..1.
-        std: the same.
-        compiled: where colour images are channels-last, let torch.compile fuse the three passes over memory into one;
-            the values are the same.
+    Mean and standard deviation are a value a channel, of pixels in 0..1. Where colour images are channels-last,
+    `compiled` lets torch.compile fuse the three passes over memory into one; the values are the same.
     """
     scale = torch.tensor([1.0 / (255.0 * s) for s in std], device=pixels.device)
     shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=pixels.device)
@@ -162,7 +158,7 @@ def normalise(
         return pixels.to(torch.float32).mul_(scale.view(-1, 1, 1)).add_(shift.view(-1, 1, 1))
     # Channels-last: a row of pixels at a time, since a loop over three values would not be vectorised.
     width = pixels.shape[3]
-    scaled = (_compiled_scaling() if compiled else _scaled)(rows.flatten(2), scale.repeat(width), shift.repeat(width))
+    scaled = (_compiled() if compiled else _scaled)(rows.flatten(2), scale.repeat(width), shift.repeat(width))
     return scaled.view(rows.shape).permute(0, 3, 1, 2)
 
 
@@ -170,6 +166,5 @@ def _scaled(rows: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return rows.to(torch.float32).mul_(scale).add_(shift)
 
 
-@cache
-def _compiled_scaling() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    return torch.compile(_scaled, dynamic=True)
+# Made at the first call.
+_compiled = cache(lambda: torch.compile(_scaled, dynamic=True))

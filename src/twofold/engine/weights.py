@@ -25,9 +25,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from twofold.data.download import Resource, download, file_digest_starts
+from twofold.data.download import Resource, download
 from twofold.errors import RunError, TwofoldError, check_known, nearest
-from twofold.files import cache_folder
+from twofold.files import cache_folder, file_digest
 from twofold.inference.weights_file import load_checkpoint, weights_path
 from twofold.terminal import console
 
@@ -215,7 +215,7 @@ def download_weights(url: str, *, show_progress: bool = True) -> Path:
     if found is None:
         raise TwofoldError(f"{url} has no checksum in its name")
     target = cache_folder() / "weights" / filename
-    if target.is_file() and file_digest_starts(target, found[1]):
+    if target.is_file() and file_digest(target).startswith(found[1]):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     resource = Resource(filename=filename, urls=(url,), sha256_starts=found[1], max_bytes=_MOST_BYTES)

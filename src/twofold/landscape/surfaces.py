@@ -29,13 +29,7 @@ FAR_AWAY = 1e6
 
 @dataclass(frozen=True)
 class Stationary:
-    """A point without slope.
-
-    Attributes:
-        kind: what it is; a point of inflection of a curve, such as that of x³, counts as a saddle.
-        point: where.
-        value: the surface's value there.
-    """
+    """A point without slope, and the value there; a point of inflection, such as that of x³, counts as a saddle."""
 
     kind: Kind
     point: tuple[float, ...]

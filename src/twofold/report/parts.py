@@ -29,37 +29,6 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One cell of the confusion matrix; `strength` is its shade, from 0 to 1."""
-
-    count: int
-    strength: float
-    is_right: bool
-    text: str
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """The confusion matrix; `size` is one of counts, labels, dots, or None where it is too large to draw."""
-
-    size: str | None
-    names: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-
-
-@dataclass(frozen=True)
-class ExampleView:
-    """An image of the gallery as a data URI (None: no image), the size to show it at, and its file's name."""
-
-    example: Example
-    name: str | None
-    uri: str | None
-    width: int
-    height: int
-    is_pixelated: bool
-
-
-@dataclass(frozen=True)
 class ImageFile:
     """A PNG file's content and its size in pixels."""
 
@@ -88,24 +57,26 @@ def draw(part: Table | Confusion | Calibration | Gallery, run_folder: Path) -> t
             return "gallery", (part, [_shown(example, run_folder) for example in part.examples[:_MOST_EXAMPLES]])
 
 
-def _matrix(confusion: Confusion) -> Matrix:
+def _matrix(confusion: Confusion) -> dict[str, Any]:
+    """Return the confusion matrix; `size` is one of counts, labels, dots, or None where it is too large to draw."""
     names, totals = confusion.names, [sum(row) or 1 for row in confusion.counts]
     num_classes, size = len(names), "dots"
     if num_classes > _MOST_CLASSES_IN_MATRIX:
-        return Matrix(None, names, ())
+        return {"size": None, "names": names, "rows": ()}
     if num_classes <= _MOST_CLASSES_WITH_READABLE_LABELS:
         size = "counts" if num_classes <= _MOST_CLASSES_WITH_COUNTS else "labels"
-    rows: list[tuple[str, tuple[Cell, ...]]] = []
+    rows: list[tuple[str, list[dict[str, Any]]]] = []
     for row, counts in enumerate(confusion.counts):
-        cells: list[Cell] = []
+        cells: list[dict[str, Any]] = []
         for column, count in enumerate(counts):
             is_right, share = row == column, count / totals[row]
             verb = "recognised" if is_right else f"taken for {names[column]}"
             text = f"{names[row]}: {count:,} of {totals[row]:,} {verb} ({percent(share)})" if count else ""
             # Mistakes are shaded by the root of their share: at 3 % they must be seen.
-            cells.append(Cell(count, round(share ** (1.0 if is_right else 0.5), 2), is_right, text))
-        rows.append((names[row], tuple(cells)))
-    return Matrix(size, names, tuple(rows))
+            strength = round(share ** (1.0 if is_right else 0.5), 2)
+            cells.append({"count": count, "strength": strength, "is_right": is_right, "text": text})
+        rows.append((names[row], cells))
+    return {"size": size, "names": names, "rows": rows}
 
 
 def _calibration_remark(calibration: Calibration) -> str | None:
@@ -121,17 +92,18 @@ def _calibration_remark(calibration: Calibration) -> str | None:
     return f"The model is {percent(confidence)} sure on average and {percent(accuracy)} right: {verdict}."
 
 
-def _shown(example: Example, run_folder: Path) -> ExampleView:
-    name = None if example.source is None else last_part(example.source)
+def _shown(example: Example, run_folder: Path) -> dict[str, Any]:
+    """Return an example with its file's name, its image as a data URI (None: no image) and the size to show it at."""
+    shown: dict[str, Any] = {"example": example, "name": example.source and last_part(example.source)}
     image = read_image(run_folder, example.image)
     uri = None if image is None else _data_uri(image)
     if image is None or uri is None:
-        return ExampleView(example, name, None, _IMAGE_SIDE, _IMAGE_SIDE, is_pixelated=False)
+        return shown | {"uri": None}
     longest = max(image.width, image.height)
     # A whole multiple keeps every pixel of a small image equally large.
     scale = _IMAGE_SIDE // longest if longest <= _IMAGE_SIDE else _IMAGE_SIDE / longest
     width, height = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    return ExampleView(example, name, uri, width, height, is_pixelated=longest <= _IMAGE_SIDE // 2)
+    return shown | {"uri": uri, "width": width, "height": height, "is_pixelated": longest <= _IMAGE_SIDE // 2}
 
 
 def last_part(path: str) -> str:

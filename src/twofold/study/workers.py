@@ -132,12 +132,11 @@ def _listen(pipe: Connection, begin: Callable[[Any], Work[T]], argument: Any) ->
 @contextlib.contextmanager
 def _children_ignore_interrupts() -> Iterator[None]:
     """Start processes that ignore Ctrl-C from their first moment: what is ignored stays so in a new program."""
-    try:
+    before = None
+    with contextlib.suppress(ValueError):  # not the main thread, where signals cannot be set
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not the main thread, where signals cannot be set
-        yield
-        return
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if before is not None:
+            signal.signal(signal.SIGINT, before)

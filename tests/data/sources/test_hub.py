@@ -172,7 +172,7 @@ def test_hostile_rows_are_named_or_skipped(
 
 def test_what_was_checked_is_remembered(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = _load(saved, image_size=28)
-    monkeypatch.setattr("twofold.data.check._check", lambda encoded, index: pytest.fail("checked again"))
+    monkeypatch.setattr("twofold.data.check.open_image", lambda source: pytest.fail("checked again"))
     assert _load(saved, image_size=28).fingerprint == first.fingerprint
 
 

@@ -38,16 +38,10 @@ def read_archives(name: str, folder: Path) -> Arrays:
         TwofoldError: a file is missing, damaged, or not what it should be.
     """
     info = NAMED_DATA[name]
-    if name == "cifar10":
-        return _read_cifar10(folder / "cifar-10-binary.tar.gz", info)
-    if name == "cifar100":
-        return _read_cifar100(folder / "cifar-100-binary.tar.gz", info)
+    if name in ("cifar10", "cifar100"):
+        return _read_cifar(folder, info)
     if name == "svhn":
         return _read_svhn(folder, info)
-    return _read_mnist(folder, info)
-
-
-def _read_mnist(folder: Path, info: NamedData) -> Arrays:
     tensors = []
     for images_name, labels_name in (MNIST_FILES[:2], MNIST_FILES[2:]):
         images = read_images(folder / images_name, size=info.size)
@@ -58,27 +52,23 @@ def _read_mnist(folder: Path, info: NamedData) -> Arrays:
     return Arrays(info.class_names or (), *tensors)
 
 
-def _read_cifar10(path: Path, info: NamedData) -> Arrays:
-    folder = "cifar-10-batches-bin"
-    train = [f"{folder}/data_batch_{number}.bin" for number in range(1, 6)]
-    test = f"{folder}/test_batch.bin"
-    members = read_members(path, [*train, test])
-    joined = b"".join(members[name] for name in train)
-    return Arrays(
-        info.class_names or (), *_cifar_records(path, joined, 1, info), *_cifar_records(path, members[test], 1, info)
-    )
-
-
-def _read_cifar100(path: Path, info: NamedData) -> Arrays:
-    folder = "cifar-100-binary"
-    train, test, names = (f"{folder}/{name}" for name in ("train.bin", "test.bin", "fine_label_names.txt"))
-    members = read_members(path, [train, test, names])
-    class_names = tuple(members[names].decode(errors="replace").split())
-    if len(class_names) != info.num_classes:
-        raise TwofoldError(f"{path} names {len(class_names)} classes, expected {info.num_classes}")
-    return Arrays(
-        class_names, *_cifar_records(path, members[train], 2, info), *_cifar_records(path, members[test], 2, info)
-    )
+def _read_cifar(folder: Path, info: NamedData) -> Arrays:
+    """Return the data of CIFAR-10, or of CIFAR-100, which has a second label, coarse, and brings its class names."""
+    path = folder / f"cifar-{info.num_classes}-binary.tar.gz"
+    if class_names := info.class_names:
+        train = [f"cifar-10-batches-bin/data_batch_{number}.bin" for number in range(1, 6)]
+        test, num_label_bytes = "cifar-10-batches-bin/test_batch.bin", 1
+        members = read_members(path, [*train, test])
+    else:
+        train, test, num_label_bytes = ["cifar-100-binary/train.bin"], "cifar-100-binary/test.bin", 2
+        names = "cifar-100-binary/fine_label_names.txt"
+        members = read_members(path, [*train, test, names])
+        class_names = tuple(members[names].decode(errors="replace").split())
+        if len(class_names) != info.num_classes:
+            raise TwofoldError(f"{path} names {len(class_names)} classes, expected {info.num_classes}")
+    contents = (b"".join(members[name] for name in train), members[test])
+    tensors = [part for content in contents for part in _cifar_records(path, content, num_label_bytes, info)]
+    return Arrays(class_names, *tensors)
 
 
 def _read_svhn(folder: Path, info: NamedData) -> Arrays:

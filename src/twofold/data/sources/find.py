@@ -17,11 +17,8 @@ def find_data(
 ) -> Found:
     """Return what `name_or_path` means: a named data set, hf:NAME, a packed folder or a folder of images.
 
-    Args:
-        name_or_path: as the user wrote it.
-        skip_broken: leave images out that cannot be read, with a note for each.
-        for_training: if not, a folder may have one class alone, and classes that its train/ does not have.
-        show_progress: of downloads and of the check of the images.
+    With `skip_broken`, images that cannot be read are left out, with a note for each. Without `for_training`, a folder
+    may have one class alone, and classes that its train/ does not have.
 
     Raises:
         TwofoldError: an unknown name, or data that cannot be had; DataError for a folder with problems.

@@ -89,7 +89,6 @@ def _no_images(listing: Listing) -> DataError:
 
 
 def _class_names(listing: Listing, *, for_training: bool) -> tuple[str, ...]:
-    """Return the classes, sorted, and report what is wrong with them."""
     if not for_training:
         return tuple(sorted({n for classes in listing.splits.values() for n, members in classes.items() if members}))
     main = "train" if "train" in listing.splits else "all"

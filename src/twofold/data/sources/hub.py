@@ -74,10 +74,7 @@ class TablePart(EncodedPart):
 def open_hub(text: str, *, skip_broken: bool = False, show_progress: bool = True) -> Found[TablePart]:
     """Return the data set that `text`, "hf:NAME", names; every image is decoded once, unless that is known.
 
-    Args:
-        text: see `names.parse_hub_name`.
-        skip_broken: leave images out that cannot be decoded, with a note for each.
-        show_progress: of download and check.
+    With `skip_broken`, images that cannot be decoded are left out, with a note for each.
 
     Raises:
         TwofoldError: the library is missing, the data set cannot be had, or has no images with classes.
@@ -131,7 +128,6 @@ def open_hub(text: str, *, skip_broken: bool = False, show_progress: bool = True
 
 
 def _tables(wanted: HubName, *, show_progress: bool) -> dict[str, Any]:
-    """Return the Arrow table of each of our splits."""
     import datasets
 
     folder = Path(wanted.name).expanduser()
@@ -164,7 +160,6 @@ def _tables(wanted: HubName, *, show_progress: bool) -> dict[str, Any]:
 
 
 def _columns(wanted: HubName, features: Any) -> tuple[str, str]:
-    """Return the names of the columns with the image and the class."""
     kinds = {name: type(feature).__name__ for name, feature in features.items()}
     images = [name for name, kind in kinds.items() if kind == "Image"]
     labels = [name for name, kind in kinds.items() if kind == "ClassLabel"]
@@ -203,7 +198,6 @@ def _class_names(tables: dict[str, Any], label: str) -> tuple[str, ...]:
 
 
 def _labelled(title: str, table: Any, image: str, label: str, class_names: tuple[str, ...]) -> tuple[TablePart, int]:
-    """Return the rows that have a class, and how many have none."""
     import datasets
 
     values: Sequence[Any] = table[label][:]

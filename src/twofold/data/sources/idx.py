@@ -7,6 +7,7 @@ length are checked, and a gzip member is only inflated as far as a valid file co
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -54,9 +55,7 @@ def _read(path: Path, *, num_dimensions: int) -> tuple[bytearray, tuple[int, ...
             if len(header) < header_size or header[:4] != bytes((0, 0, _UINT8_CODE, num_dimensions)):
                 raise TwofoldError(f"{path} is not an idx file of bytes with {num_dimensions} dimensions")
             shape = struct.unpack(f">{num_dimensions}I", header[4:])
-            expected = 1
-            for length in shape:
-                expected *= length
+            expected = math.prod(shape)
             if not 0 < expected <= _MAX_BYTES:
                 raise TwofoldError(f"{path} declares the dimensions {shape}, which no data set here has")
             # One byte more than expected is enough to see that there is too much.

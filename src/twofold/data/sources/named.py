@@ -39,11 +39,7 @@ def open_named(
 ) -> Found[MemoryImages]:
     """Return the named data set `name` at its own size, in memory.
 
-    Args:
-        name: one of `NAMED_DATA`.
-        resources: the files to download, by default the published ones.
-        patience: how long to wait for the network.
-        show_progress: of downloads.
+    `resources` are the files to download, by default the published ones.
 
     Raises:
         TwofoldError: the data cannot be had; the message says what to do without a network.
@@ -92,9 +88,12 @@ def _find(
     stored = cache_folder() / "data" / name / "data.safetensors"
     if found := _stored(name, stored):
         return found
-    if system := _system_copy(name):
-        arrays = read_archives(name, system)
-        return arrays, arrays.fingerprint()
+    # The administrator may have put the published files into a folder; $TWOFOLD_SYSTEM_DATA adds a root.
+    for root in [*filter(None, [os.environ.get("TWOFOLD_SYSTEM_DATA")]), _SYSTEM_FOLDER]:
+        folder = Path(root) / name
+        if name in ("mnist", "fashion-mnist") and all((folder / file).is_file() for file in MNIST_FILES):
+            arrays = read_archives(name, folder)
+            return arrays, arrays.fingerprint()
     try:
         stored.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -119,17 +118,6 @@ def _stored(name: str, stored: Path) -> tuple[Arrays, str] | None:
     except (OSError, DamagedStoreError) as error:
         note(f"the prepared {name} in {stored} is damaged ({error}); it is made again")
         return None
-
-
-def _system_copy(name: str) -> Path | None:
-    """Return a folder that the administrator has put the published files in; $TWOFOLD_SYSTEM_DATA adds a root."""
-    roots = [_SYSTEM_FOLDER]
-    if extra := os.environ.get("TWOFOLD_SYSTEM_DATA"):
-        roots.insert(0, Path(extra))
-    for root in roots:
-        if name in ("mnist", "fashion-mnist") and all((root / name / file).is_file() for file in MNIST_FILES):
-            return root / name
-    return None
 
 
 def _obtain(name: str, resources: Sequence[Resource] | None, patience: Patience | None, show_progress: bool) -> Arrays:

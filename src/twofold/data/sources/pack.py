@@ -46,7 +46,7 @@ from twofold.data.sources.packed import (
 from twofold.data.sources.problems import Problem, summary_error
 from twofold.data.targets import class_labels
 from twofold.errors import RunError, TwofoldError
-from twofold.files import atomic_path, read_json, write_text
+from twofold.files import atomic_path, file_digest, read_json, write_text
 from twofold.keyed import derive_key, permutation
 from twofold.terminal import note, shown, track
 
@@ -108,10 +108,8 @@ def pack_folder(
     Args:
         root: one folder a class, or train/, val/ and test/ with one folder a class each.
         out: a folder of its own, not inside of `root`; made if it is not there.
-        options: how to pack.
         skip_broken: leave out what cannot be read; without it, that ends the command after all else was packed, so
             that nothing is packed twice when it is run again.
-        show_progress: of the packing.
 
     Raises:
         DataError: the folder cannot be used, or holds broken files; the message lists them.
@@ -129,9 +127,7 @@ def pack_folder(
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / _LOCK_NAME, timeout=0):
             try:
-                index, was_there = _pack(
-                    found, plan, out, options, state, skip_broken=skip_broken, show_progress=show_progress
-                )
+                index, was_there = _pack(found, plan, out, options, state, skip_broken, show_progress)
             finally:
                 (out / _LOCK_NAME).unlink(missing_ok=True)
     except Timeout as error:
@@ -156,14 +152,9 @@ def _check_folders(root: Path, out: Path) -> None:
         raise TwofoldError(f"--out {out} lies inside of {root}, where it would be taken for a class; put it elsewhere")
     if out.exists() and not out.is_dir():
         raise TwofoldError(f"--out {out} is a file; give a folder")
-    if out.is_dir():
-        strangers = sorted(
-            path.name for path in out.iterdir() if path.name != _LOCK_NAME and not _OWN_FILES.match(path.name)
-        )
-        if strangers:
-            raise TwofoldError(
-                f"--out {out} holds other files, such as {shown(strangers[0])}; give a folder of its own"
-            )
+    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if strangers := [name for name in names if name != _LOCK_NAME and not _OWN_FILES.match(name)]:
+        raise TwofoldError(f"--out {out} holds other files, such as {shown(strangers[0])}; give a folder of its own")
 
 
 def _plan(found: Found[FilePart]) -> dict[str, list[_File]]:
@@ -186,16 +177,10 @@ def _plan(found: Found[FilePart]) -> dict[str, list[_File]]:
 
 def _state(plan: dict[str, list[_File]], options: PackOptions) -> dict[str, Any]:
     """Return what decides the bytes of a pack, as JSON has it."""
-    return {
-        "format": FORMAT,
-        "version": 1,
-        "options": asdict(options),
-        "files": [
-            [split, file.relative, file.size, file.mtime_ns, file.label]
-            for split, files in plan.items()
-            for file in files
-        ],
-    }
+    rows = [
+        [split, file.relative, file.size, file.mtime_ns, file.label] for split, files in plan.items() for file in files
+    ]
+    return {"format": FORMAT, "version": 1, "options": asdict(options), "files": rows}
 
 
 def _pack(
@@ -204,7 +189,6 @@ def _pack(
     out: Path,
     options: PackOptions,
     state: dict[str, Any],
-    *,
     skip_broken: bool,
     show_progress: bool,
 ) -> tuple[PackIndex, bool]:
@@ -230,7 +214,15 @@ def _pack(
                 f"the class {shown(found.class_names[min(missing)])} of {found.source} has no image that can be read; "
                 "remove its folder, or repair it"
             )
-    _require_same_folder(found, plan)
+    # The folder must hold what it held when packing began.
+    again = _plan(open_folder(Path(found.source), skip_broken=True, check=False, show_progress=False))
+    before, now = (
+        {(split, file.relative): file for split, files in part.items() for file in files} for part in (plan, again)
+    )
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            what = "is new: it came" if key not in before else "was changed" if key in now else "is gone: it went"
+            raise _changed(key[1], what)
     problems = [*found.problems, *(Problem("broken image", shown(path), why, True) for path, why in sorted(broken))]
     if problems and not skip_broken:
         raise summary_error(found.source, problems)
@@ -310,7 +302,7 @@ def _finished_shards(out: Path, split: str) -> list[tuple[ShardEntry, ShardIndex
         try:
             shard = read_model(path, ShardIndex)
             entry = _entry(path, shard)
-            whole = shard.first == position and _sha256(path.with_suffix(".tar")) == shard.sha256
+            whole = shard.first == position and file_digest(path.with_suffix(".tar")) == shard.sha256
         except (TwofoldError, OSError):
             break
         if not whole:
@@ -321,18 +313,8 @@ def _finished_shards(out: Path, split: str) -> list[tuple[ShardEntry, ShardIndex
 
 
 def _entry(path: Path, shard: ShardIndex) -> ShardEntry:
-    return ShardEntry(
-        name=path.stem,
-        bytes=shard.bytes,
-        sha256=shard.sha256,
-        index_sha256=_sha256(path),
-        records=len(shard.number),
-    )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    digests = {"sha256": shard.sha256, "index_sha256": file_digest(path)}
+    return ShardEntry(name=path.stem, bytes=shard.bytes, records=len(shard.number), **digests)
 
 
 def _write_shard(
@@ -361,7 +343,7 @@ def _write_shard(
                     _add_record(tar, columns, file, encoded)
                 stop += 1
                 pending = next(items, None)
-        num_bytes, digest = temporary.stat().st_size, _sha256(temporary)
+        num_bytes, digest = temporary.stat().st_size, file_digest(temporary)
     shard = ShardIndex.model_validate(
         {"bytes": num_bytes, "sha256": digest, "split": split, "first": position, "stop": stop, **columns}
     )
@@ -400,19 +382,17 @@ def _plain(text: str) -> str:
 
 
 def _encode(source: _File, options: PackOptions) -> Encoded:
-    """Return a file as it is stored.
-
-    Raises:
-        RunError: it is not the file that was there when packing began.
-    """
+    """Return a file as it is stored, if it is the one that was there when packing began."""
     try:
         with open(source.path, "rb") as file:
-            _require_unchanged(source, os.fstat(file.fileno()))
+            before = os.fstat(file.fileno())
             try:
                 encoded = encode_image(file, size=options.size, quality=options.quality, store=options.store)
             except BrokenImageError as error:
                 encoded = Encoded(broken=error.reason)
-            _require_unchanged(source, os.fstat(file.fileno()))
+            for info in (before, os.fstat(file.fileno())):
+                if (info.st_size, info.st_mtime_ns) != (source.size, source.mtime_ns):
+                    raise _changed(source.relative, "was changed")
     except FileNotFoundError as error:
         raise _changed(source.relative, "is gone") from error
     except OSError as error:
@@ -420,22 +400,5 @@ def _encode(source: _File, options: PackOptions) -> Encoded:
     return encoded
 
 
-def _require_unchanged(source: _File, info: os.stat_result) -> None:
-    if (info.st_size, info.st_mtime_ns) != (source.size, source.mtime_ns):
-        raise _changed(source.relative, "was changed")
-
-
 def _changed(relative: str, what: str) -> RunError:
     return RunError(f"{shown(relative)} {what} while the folder was packed; run the command again when it is at rest")
-
-
-def _require_same_folder(found: Found[FilePart], plan: dict[str, list[_File]]) -> None:
-    """Check that the folder holds what it held when packing began."""
-    again = _plan(open_folder(Path(found.source), skip_broken=True, check=False, show_progress=False))
-    before, now = (
-        {(split, file.relative): file for split, files in part.items() for file in files} for part in (plan, again)
-    )
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            what = "is new: it came" if key not in before else "was changed" if key in now else "is gone: it went"
-            raise _changed(key[1], what)

@@ -30,9 +30,9 @@ import json
 import statistics
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -47,6 +47,7 @@ from twofold.data.sources.found import EncodedPart, Found
 from twofold.data.spec import PixelSpec
 from twofold.data.targets import ClassTargets, Targets
 from twofold.errors import RunError, TwofoldError
+from twofold.files import file_digest
 from twofold.terminal import track
 
 INDEX_NAME = "index.json"
@@ -169,11 +170,9 @@ class PackedPart(EncodedPart):
 
     def select(self, indices: Int64[Tensor, " m"]) -> PackedPart:
         """Return the records at `indices`."""
-        at = indices.numpy()
-        columns = (self.shard, self.row, self.offset, self.length, self.crc32, self.side)
-        return PackedPart(
-            self.root, self.names, self.read, self.targets.take(indices), *[column[at] for column in columns]
-        )
+        names = ("shard", "row", "offset", "length", "crc32", "side")
+        columns = {name: getattr(self, name)[indices.numpy()] for name in names}
+        return replace(self, targets=self.targets.take(indices), **columns)
 
     def describe(self, index: int) -> str:
         """Return where the image came from, and its shard."""
@@ -181,7 +180,8 @@ class PackedPart(EncodedPart):
         row = int(self.row[index])
         try:
             path = self.root / f"{name}.json"
-            source = _paths(path, path.stat().st_mtime_ns)[row]
+            # Read when a person asks, for they are most of the index.
+            source = _read_shard(path, path.stat().st_mtime_ns).path[row]
         except (TwofoldError, OSError, IndexError):
             source = f"record {row}"  # the names are a help, not worth a failure
         return f"{source} (in {self.root.name}/{name}.tar)"
@@ -277,6 +277,13 @@ def open_packed(root: Path, *, read: RangeReader | None = None) -> Found[PackedP
         TwofoldError: the index is missing or not what was written.
         RunError: a shard is missing or has another length than was written.
     """
+
+    def read_file(name: str, offset: int, length: int) -> bytes:
+        # Opened for each record: that costs 1 % of decoding it, and no number of shards can run out of open files.
+        with open(root / name, "rb", buffering=0) as file:
+            file.seek(offset)
+            return file.read(length)
+
     index = read_index(root)
     splits: dict[str, PackedPart] = {}
     all_grey = True
@@ -297,7 +304,7 @@ def open_packed(root: Path, *, read: RangeReader | None = None) -> Found[PackedP
         splits[split] = PackedPart(
             root,
             tuple(entry.name for entry in entries),
-            read or functools.partial(_read_range, root),
+            read or read_file,
             ClassTargets(torch.from_numpy(labels)),
             shard=np.repeat(np.arange(len(shards), dtype=np.int32), counts)[order],
             row=np.concatenate([np.arange(count, dtype=np.int32) for count in [*counts, 0]])[order],
@@ -366,17 +373,9 @@ def find_damage(root: Path, *, show_progress: bool = True) -> list[str]:
     for entries in read_index(root).splits.values():
         for entry in entries:
             path = root / f"{entry.name}.tar"
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
-                    damaged.append(f"{path} is damaged outside of its images; copy it again, or pack again")
+            if file_digest(path) != entry.sha256:
+                damaged.append(f"{path} is damaged outside of its images; copy it again, or pack again")
     return damaged
-
-
-def _read_range(root: Path, name: str, offset: int, length: int) -> bytes:
-    # Opened for each record: that costs 1 % of decoding it, and no number of shards can run out of open files.
-    with open(root / name, "rb", buffering=0) as file:
-        file.seek(offset)
-        return file.read(length)
 
 
 def read_model(path: Path, form: type[_Model], *, sha256: str | None = None) -> _Model:
@@ -400,15 +399,11 @@ def read_model(path: Path, form: type[_Model], *, sha256: str | None = None) -> 
 
 
 @functools.lru_cache(maxsize=4)
-def _paths(path: Path, mtime_ns: int) -> list[str]:
-    """Return where the records of a shard came from; read when a person asks, for they are most of the index.
-
-    `mtime_ns` is part of what is remembered: a folder may be packed again.
-    """
-    return read_model(path, ShardIndex).path
+def _read_shard(path: Path, mtime_ns: int) -> ShardIndex:
+    """Return the index of a shard; a folder may be packed again, so the time of change is part of the key."""
+    return read_model(path, ShardIndex)
 
 
 def to_json(value: _Strict) -> str:
     """Return a model as JSON of one line, the same for the same content."""
-    content: dict[str, Any] = value.model_dump()
-    return json.dumps(content, separators=(",", ":")) + "\n"
+    return json.dumps(value.model_dump(), separators=(",", ":")) + "\n"
