@@ -44,11 +44,8 @@ def check_images(
 ) -> list[Checked]:
     """Return what decoding each image shows, in order, from the cache where that is known.
 
-    Args:
-        room: the cache's folder for images of this kind.
-        name: of the set of images.
-        keys: of each image; another content must have another key.
-        encoded: returns the path or the bytes of the image at an index, or raises BrokenImageError.
+    `room` is the cache's folder for images of this kind, `name` that of the set. Another content must have another key.
+    `encoded` returns the path or the bytes of the image at an index, or raises BrokenImageError.
     """
     cache = cache_folder() / room / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
     known: dict[str, Checked] = {}

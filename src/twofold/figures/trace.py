@@ -240,9 +240,8 @@ def _draw_contours(axes: Axes, surface: Surface, view: Box) -> None:
 def contour_levels(values: np.ndarray, known: Sequence[float] = ()) -> np.ndarray:
     """Return at which values to draw contours, ascending.
 
-    Args:
-        values: of the surface, over the view; those that are not finite don't count.
-        known: the values of minima, which may lie between the points of a grid.
+    Values are those of the surface over the view, and count where they are finite; `known` are those of minima, which
+    may lie between the points of a grid.
     """
     finite = values[np.isfinite(values)]
     if finite.size == 0 or finite.min() == finite.max():

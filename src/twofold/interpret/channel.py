@@ -38,11 +38,8 @@ class Channel:
 class Peak:
     """Where a channel is most active in an image.
 
-    Attributes:
-        index: of the image among those that were searched.
-        activation: the largest element of the map.
-        position: its (row, column) in the map.
-        box: what that element depends on; None for the whole image.
+    The index is that of the image among those that were searched, the position (row, column) in the map; `box` is what
+    the largest element depends on, None for the whole image.
     """
 
     index: int

@@ -85,9 +85,7 @@ _Node = float | Callable[[Sequence[Any]], Any]
 class Expression:
     """A parsed formula of one or two variables; calling it computes its values.
 
-    Attributes:
-        text: the formula as it was written.
-        dimension: 1 where it uses x (or x1) alone, else 2.
+    `text` is the formula as it was written; `dimension` is 1 where it uses x (or x1) alone, else 2.
     """
 
     text: str

@@ -65,9 +65,8 @@ def classify_point(eigenvalues: Float[Tensor, " dim"], *, tolerance: float = 1e-
 
     On a slope the verdict is about the bend alone: "minimum" says that the function bends up in every direction.
 
-    Args:
-        eigenvalues: all of them, or at least the smallest and the largest.
-        tolerance: eigenvalues no further from 0 than this, times the largest of them and 1, count as 0.
+    The eigenvalues are all of them, or at least the smallest and the largest. Those no further from 0 than `tolerance`,
+    times the largest of them and 1, count as 0.
 
     Returns:
         "undecided" where an eigenvalue is 0 and the others agree: x³, x⁴ and −x⁴ all have second derivative 0 at 0.

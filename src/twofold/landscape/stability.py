@@ -56,12 +56,9 @@ def measure_stable_lr(
 
     A learning rate counts as stable if after `steps` steps the point is nearer to the minimum than after half of them.
 
-    Args:
-        hessian: H, symmetric, all eigenvalues above 0.
-        optimizer: a name in `twofold.optim.rules.OPTIMIZERS`: sgd, momentum or nesterov, whose steps grow with the
-            slope. Rules that divide by the slope circle the minimum instead.
-        precision: width of the last interval, as a share of the result.
-        settings: of the rule, such as momentum=0.9.
+    H is symmetric, all its eigenvalues above 0. The rule is sgd, momentum or nesterov, whose steps grow with the slope;
+    rules that divide by the slope circle the minimum instead. `precision` is the width of the last interval, as a share
+    of the result.
 
     Raises:
         TwofoldError: the matrix has an eigenvalue that is not above 0, or no learning rate makes the rule diverge.

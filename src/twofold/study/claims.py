@@ -53,12 +53,8 @@ class Measured:
     """One claim and what was measured of it.
 
     Attributes:
-        claim: its name in `CLAIMS`.
-        what: what was measured, and on what.
-        measured: the number.
-        expected: what theory says it is.
-        tolerance: how far from it the number may be; infinity where `at_least` says more.
-        at_least: whether the number must be at least what is expected, instead of equal.
+        tolerance: how far from the expected value the measured one may be.
+        at_least: whether it must be at least what is expected, instead of equal; the tolerance is then infinite.
     """
 
     claim: str
@@ -89,10 +85,7 @@ class Evidence:
 def measure_claims(names: Sequence[str] = (), *, seed: int = 0, evidence: Evidence | None = None) -> Iterator[Measured]:
     """Measure each claim in turn and yield what was found.
 
-    Args:
-        names: some of `CLAIMS`; all if there are none.
-        seed: of images, initial weights and draws.
-        evidence: is given the numbers behind the claims.
+    All of `CLAIMS` where no names are given; `evidence` is given the values behind the claims.
 
     Raises:
         TwofoldError: an unknown name; the message has the nearest ones.

@@ -105,11 +105,8 @@ def pack_folder(
 ) -> PackResult:
     """Pack the images of a folder into shards in the folder `out`, or continue where it was interrupted.
 
-    Args:
-        root: one folder a class, or train/, val/ and test/ with one folder a class each.
-        out: a folder of its own, not inside of `root`; made if it is not there.
-        skip_broken: leave out what cannot be read; without it, that ends the command after all else was packed, so
-            that nothing is packed twice when it is run again.
+    `out` is a folder of its own, not inside of `root`; it is made if it is not there. Without `skip_broken`, what
+    cannot be read ends the command after all else was packed, so that nothing is packed twice when it is run again.
 
     Raises:
         DataError: the folder cannot be used, or holds broken files; the message lists them.

@@ -268,10 +268,8 @@ def read_index(root: Path) -> PackIndex:
 def open_packed(root: Path, *, read: RangeReader | None = None) -> Found[PackedPart]:
     """Return the pack in the folder `root`.
 
-    Args:
-        root: where index.json, the shards and their indices are.
-        read: how a range of bytes of a shard is read, from (name, offset, length); from the files in `root` if left
-            out. With a function that asks an object store for a range, only the JSON files need to be here.
+    `read` returns a range of bytes of a shard, from (name, offset, length); without it they are read from the files in
+    `root`. With a function that asks an object store for a range, only the JSON files need to be here.
 
     Raises:
         TwofoldError: the index is missing or not what was written.
