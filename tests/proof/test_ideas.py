@@ -14,14 +14,14 @@ import twofold.scratch
 from twofold.cli.ideas import as_markdown
 from twofold.errors import TwofoldError
 from twofold.proof.ideas import CHAPTERS, IDEAS, Idea, find, resolve
-from twofold.proof.parity import cases, compare, refuses
+from twofold.proof.parity import Choose, cases, compare, refuses
 from twofold.proof.verify import verify
 
 ROOT = Path(__file__).parents[2]
 ideas = pytest.mark.parametrize("idea", IDEAS.values(), ids=IDEAS)
 
 
-class HypothesisChoose:
+class HypothesisChoose(Choose):
     """Choices that hypothesis makes, and makes smaller when a case fails."""
 
     def __init__(self, data: st.DataObject) -> None:

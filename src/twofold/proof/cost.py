@@ -114,21 +114,16 @@ def peak_bytes(form: Callable[..., object], inputs: dict[str, object]) -> int:
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         results = form(**inputs)
+    assert record.profiler is not None
+    assert record.profiler.kineto_results is not None
+    events: list[Any] = record.profiler.kineto_results.events()
     held = most = 0
-    for event in sorted(_memory_events(record), key=lambda event: event[0]):
-        held += event[1]
-        most = max(most, held)
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        if event.name() == "[memory]":  # an allocation (positive) or a release (negative)
+            held += event.nbytes()
+            most = max(most, held)
     del results
     return most
-
-
-def _memory_events(record: torch.profiler.profile) -> list[tuple[int, int]]:
-    """Return (time, bytes) of each allocation (positive) and release (negative)."""
-    assert record.profiler is not None
-    kineto = record.profiler.kineto_results
-    assert kineto is not None
-    events: list[Any] = kineto.events()
-    return [(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"]
 
 
 def _describe(case: Case) -> str:

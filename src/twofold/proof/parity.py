@@ -11,10 +11,11 @@ Names of results say what they prove: `value…`, `gradient…` or `update…`. 
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,17 +33,32 @@ _ZERO = 1e-3
 _REFUSALS = (ValueError, TypeError, RuntimeError, IndexError)
 
 
-@runtime_checkable
-class Choose(Protocol):
-    """Where a case takes its shapes, options and values from."""
+class Choose(ABC):
+    """Where a case takes its shapes, options and values from: all follow from integers, which a subclass chooses."""
 
+    @abstractmethod
     def integer(self, low: int, high: int) -> int:
         """Return an integer in low..high, both included."""
-        ...
+
+    def pick(self, options: Sequence[T]) -> T:
+        """Return one of `options`; the first is the simplest."""
+        return options[self.integer(0, len(options) - 1)]
+
+    def generator(self) -> torch.Generator:
+        """Return a torch generator with a chosen seed."""
+        return seeded(self.integer(0, 2**31 - 1))
+
+    def normal(self, *shape: int) -> Tensor:
+        """Return standard normal float64 values."""
+        return torch.randn(shape, generator=self.generator(), dtype=torch.float64)
+
+    def tied(self, *shape: int) -> Tensor:
+        """Return float64 values of which many are equal: -2, -1, 0, 1 or 2."""
+        return torch.randint(-2, 3, shape, generator=self.generator()).double()
 
 
 @dataclass
-class KeyedChoose:
+class KeyedChoose(Choose):
     """Choices from keyed random numbers: a pure function of (name, index)."""
 
     name: str
@@ -55,29 +71,9 @@ class KeyedChoose:
         return int(integers(derive_key(0, self.name, self.index), torch.tensor([self._drawn]), low, high + 1))
 
 
-def pick(choose: Choose, options: Sequence[T]) -> T:
-    """Return one of `options`; the first is the simplest."""
-    return options[choose.integer(0, len(options) - 1)]
-
-
-def generator(choose: Choose) -> torch.Generator:
-    """Return a torch generator with a chosen seed."""
-    return seeded(choose.integer(0, 2**31 - 1))
-
-
 def seeded(seed: int) -> torch.Generator:
     """Return a torch generator with `seed`."""
     return torch.Generator().manual_seed(seed)
-
-
-def normal(choose: Choose, *shape: int) -> Tensor:
-    """Return standard normal float64 values."""
-    return torch.randn(shape, generator=generator(choose), dtype=torch.float64)
-
-
-def tied(choose: Choose, *shape: int) -> Tensor:
-    """Return float64 values of which many are equal: -2, -1, 0, 1 or 2."""
-    return torch.randint(-2, 3, shape, generator=generator(choose)).double()
 
 
 @dataclass(frozen=True)
@@ -173,7 +169,7 @@ def differentiable(
         read: `read(grad, **inputs)` returns the value and the gradient in each floating input, by hand.
         run: `run(**inputs)` returns the value; its gradients are autograd's.
     """
-    grad = normal(choose, *run(**inputs).shape)
+    grad = choose.normal(*run(**inputs).shape)
     names = "value", *(f"gradient {name}" for name, value in inputs.items() if value.is_floating_point())
     return Case(
         {"grad": grad, **inputs},

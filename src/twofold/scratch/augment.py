@@ -301,7 +301,6 @@ def _gray(image: Tensor) -> Tensor:
 
 
 def _blend(image: Tensor, other: Tensor, factor: float) -> Tensor:
-    """Return f x + (1 − f) other as pixels."""
     return (factor * image).add(other, alpha=1 - factor).clamp(0, 255).to(torch.uint8)
 
 

@@ -21,37 +21,21 @@ from collections.abc import Iterator
 
 import torch
 
-from twofold.scratch.conv import (
-    Bias,
-    Images,
-    Input,
-    Kernels,
-    Output,
-    Padding,
-    Pair,
-    by_group,
-    check,
-    columns,
-    output_size,
-    pad,
-    padding_sides,
-    pair,
-    sum_columns,
-    unpad,
-)
+from twofold.scratch import conv
+from twofold.scratch.conv import Images, Padding, Pair, pair
 
 _COLUMN_ELEMENTS = 2**21  # 8 MiB of float32: what a CPU's caches hold
 
 
 def conv2d(
-    x: Input,
-    weight: Kernels,
-    bias: Bias | None = None,
+    x: conv.Input,
+    weight: conv.Kernels,
+    bias: conv.Bias | None = None,
     stride: Pair = 1,
     padding: Padding = 0,
     dilation: Pair = 1,
     groups: int = 1,
-) -> Output:
+) -> conv.Output:
     """Return what `conv.conv2d` returns, a strip of rows at a time.
 
     >>> x = torch.arange(9.0).reshape(1, 1, 3, 3)
@@ -59,29 +43,29 @@ def conv2d(
     tensor([[[[19., 25.],
               [37., 43.]]]])
     """
-    check(x, weight, bias, groups)
+    conv.check(x, weight, bias, groups)
     kernel = (weight.shape[2], weight.shape[3])
-    padded = pad(images_last(x), padding_sides(padding, (x.shape[2], x.shape[3]), kernel, stride, dilation))
-    rows, cols = output_size((padded.shape[2], padded.shape[3]), kernel, stride, dilation)
+    padded = conv.pad(images_last(x), conv.padding_sides(padding, (x.shape[2], x.shape[3]), kernel, stride, dilation))
+    rows, cols = conv.output_size((padded.shape[2], padded.shape[3]), kernel, stride, dilation)
     y = x.new_empty(len(weight), rows, cols, len(x))
-    flat_weight = by_group(weight, groups)
+    flat_weight = conv.by_group(weight, groups)
     for above, below in strips((rows, cols), padded.shape, kernel, stride, dilation):
-        seen = columns(padded[:, :, below], kernel, stride, dilation, groups)
+        seen = conv.columns(padded[:, :, below], kernel, stride, dilation, groups)
         y[:, above] = (flat_weight @ seen).view(len(weight), above.stop - above.start, cols, len(x))
     y = y.permute(3, 0, 1, 2)
     return y if bias is None else y.add_(bias.view(-1, 1, 1))
 
 
 def conv2d_backward(
-    grad: Output,
-    x: Input,
-    weight: Kernels,
+    grad: conv.Output,
+    x: conv.Input,
+    weight: conv.Kernels,
     stride: Pair = 1,
     padding: Padding = 0,
     dilation: Pair = 1,
     groups: int = 1,
     need_x: bool = True,
-) -> tuple[Input | None, Kernels, Bias]:
+) -> tuple[conv.Input | None, conv.Kernels, conv.Bias]:
     """Return what `conv.conv2d_backward` returns, a strip of rows at a time.
 
     A network's first layer can do without ∂L/∂x (`need_x`): nothing before it learns.
@@ -92,22 +76,22 @@ def conv2d_backward(
     (True, tensor([ 8., 12., 20., 24.]), tensor([4.]))
     """
     kernel = (weight.shape[2], weight.shape[3])
-    around = padding_sides(padding, (x.shape[2], x.shape[3]), kernel, stride, dilation)
-    padded = pad(images_last(x), around)
+    around = conv.padding_sides(padding, (x.shape[2], x.shape[3]), kernel, stride, dilation)
+    padded = conv.pad(images_last(x), around)
     cols = grad.shape[3]
     grad_padded = torch.zeros_like(padded) if need_x else padded
     grad_y = images_last(grad).permute(1, 2, 3, 0)
-    flat_weight = by_group(weight, groups)
+    flat_weight = conv.by_group(weight, groups)
     grad_weight = torch.zeros_like(flat_weight)
     for above, below in strips((grad.shape[2], cols), padded.shape, kernel, stride, dilation):
-        seen = columns(padded[:, :, below], kernel, stride, dilation, groups)
+        seen = conv.columns(padded[:, :, below], kernel, stride, dilation, groups)
         flat_grad = grad_y[:, above].reshape(groups, len(weight) // groups, seen.shape[2])
         grad_weight += flat_grad @ seen.transpose(1, 2)
         if need_x:
             grad_seen = flat_weight.transpose(1, 2) @ flat_grad
             size = (above.stop - above.start, cols)
-            sum_columns(grad_seen, grad_padded[:, :, below], kernel, size, stride, dilation)
-    grad_x = unpad(grad_padded, around) if need_x else None
+            conv.sum_columns(grad_seen, grad_padded[:, :, below], kernel, size, stride, dilation)
+    grad_x = conv.unpad(grad_padded, around) if need_x else None
     return grad_x, grad_weight.view(weight.shape), grad.sum(dim=(0, 2, 3))
 
 

@@ -28,10 +28,10 @@ Reduction = Literal["mean", "sum", "none"]
 # The class of each example, or the share of each class in it.
 Labels = Int64[Tensor, " batch"] | Float[Tensor, "batch classes"]
 Logits = Float[Tensor, "batch classes"]  # and what is computed from each of them: probabilities, gradients
-Elements = Float[Tensor, "*shape"]
+Values = Float[Tensor, "*shape"]
 
 
-def squared_loss(prediction: Elements, target: Elements) -> Elements:
+def squared_loss(prediction: Values, target: Values) -> Values:
     """Return ½(ŷ − y)² for each element: D2L's form.
 
     >>> squared_loss(torch.tensor([3.0]), torch.tensor([1.0]))
@@ -41,7 +41,7 @@ def squared_loss(prediction: Elements, target: Elements) -> Elements:
     return (prediction - target) ** 2 / 2
 
 
-def squared_loss_backward(grad: Elements, prediction: Elements, target: Elements) -> Elements:
+def squared_loss_backward(grad: Values, prediction: Values, target: Values) -> Values:
     """Return g (ŷ − y): d/dŷ ½(ŷ − y)² = ŷ − y, the error itself.
 
     >>> squared_loss_backward(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([1.0]))
@@ -50,7 +50,7 @@ def squared_loss_backward(grad: Elements, prediction: Elements, target: Elements
     return grad * (prediction - target)
 
 
-def mse_loss(prediction: Elements, target: Elements) -> Float[Tensor, ""]:
+def mse_loss(prediction: Values, target: Values) -> Float[Tensor, ""]:
     """Return the mean of (ŷ − y)² over all elements: torch's form, twice the mean of `squared_loss`.
 
     >>> mse_loss(torch.tensor([3.0, 1.0]), torch.tensor([1.0, 1.0]))
@@ -60,7 +60,7 @@ def mse_loss(prediction: Elements, target: Elements) -> Float[Tensor, ""]:
     return ((prediction - target) ** 2).mean()
 
 
-def mse_loss_backward(grad: Float[Tensor, ""], prediction: Elements, target: Elements) -> Elements:
+def mse_loss_backward(grad: Float[Tensor, ""], prediction: Values, target: Values) -> Values:
     """Return g · 2(ŷ − y)/n, n the number of elements.
 
     >>> mse_loss_backward(torch.tensor(1.0), torch.tensor([3.0, 1.0]), torch.tensor([1.0, 1.0]))

@@ -136,13 +136,9 @@ class BatchNorm(Layer):
 
     def backward(self, grad: Tensor) -> Tensor:
         """See `batch_norm_backward`."""
+        mean, var = self.buffers["running_mean"], self.buffers["running_var"]
         grad_x, self.grads["weight"], self.grads["bias"] = norm.batch_norm_backward(
-            grad,
-            self._x,
-            self.buffers["running_mean"],
-            self.buffers["running_var"],
-            self.weights["weight"],
-            self.training,
+            grad, self._x, mean, var, self.weights["weight"], self.training
         )
         return grad_x
 

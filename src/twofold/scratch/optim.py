@@ -41,10 +41,10 @@ from torch import Tensor
 
 Convention = Literal["d2l", "torch"]
 # Weights, their gradient and the state beside them have one shape.
-Elements = Float[Tensor, "*shape"]
+Values = Float[Tensor, "*shape"]
 
 
-def sgd(x: Elements, grad: Elements, *, lr: float) -> None:
+def sgd(x: Values, grad: Values, *, lr: float) -> None:
     """x ← x − ηg.
 
     >>> x = torch.tensor([-5.0, -2.0])
@@ -56,13 +56,7 @@ def sgd(x: Elements, grad: Elements, *, lr: float) -> None:
 
 
 def momentum(
-    x: Elements,
-    grad: Elements,
-    velocity: Elements,
-    *,
-    lr: float,
-    momentum: float = 0.9,
-    convention: Convention = "torch",
+    x: Values, grad: Values, velocity: Values, *, lr: float, momentum: float = 0.9, convention: Convention = "torch"
 ) -> None:
     """v ← γv + ηg; x ← x − v (D2L), or v ← γv + g; x ← x − ηv (torch), γ = `momentum`.
 
@@ -80,7 +74,7 @@ def momentum(
         x -= lr * velocity
 
 
-def nesterov(x: Elements, grad: Elements, velocity: Elements, *, lr: float, momentum: float = 0.9) -> None:
+def nesterov(x: Values, grad: Values, velocity: Values, *, lr: float, momentum: float = 0.9) -> None:
     """v ← γv + g; x ← x − η(g + γv): the weights are kept a step ahead, where the next gradient is wanted.
 
     Plain momentum would hold w ← w − ηv. Keep x = w − ηγv instead, where momentum alone takes w next. With v′ the new
@@ -97,7 +91,7 @@ def nesterov(x: Elements, grad: Elements, velocity: Elements, *, lr: float, mome
 
 
 def adagrad(
-    x: Elements, grad: Elements, square_sum: Elements, *, lr: float, eps: float = 1e-6, convention: Convention = "torch"
+    x: Values, grad: Values, square_sum: Values, *, lr: float, eps: float = 1e-6, convention: Convention = "torch"
 ) -> None:
     """s ← s + g²; x ← x − η g / √(s + ε) (D2L), or η g / (√s + ε) (torch).
 
@@ -111,9 +105,9 @@ def adagrad(
 
 
 def rmsprop(
-    x: Elements,
-    grad: Elements,
-    square_avg: Elements,
+    x: Values,
+    grad: Values,
+    square_avg: Values,
     *,
     lr: float,
     gamma: float = 0.9,
@@ -132,10 +126,10 @@ def rmsprop(
 
 
 def adadelta(
-    x: Elements,
-    grad: Elements,
-    square_avg: Elements,
-    delta_avg: Elements,
+    x: Values,
+    grad: Values,
+    square_avg: Values,
+    delta_avg: Values,
     *,
     lr: float = 1.0,
     rho: float = 0.9,
@@ -157,10 +151,10 @@ def adadelta(
 
 
 def adam(
-    x: Elements,
-    grad: Elements,
-    grad_avg: Elements,
-    square_avg: Elements,
+    x: Values,
+    grad: Values,
+    grad_avg: Values,
+    square_avg: Values,
     *,
     lr: float = 0.001,
     beta1: float = 0.9,
@@ -185,10 +179,10 @@ def adam(
 
 
 def adamw(
-    x: Elements,
-    grad: Elements,
-    grad_avg: Elements,
-    square_avg: Elements,
+    x: Values,
+    grad: Values,
+    grad_avg: Values,
+    square_avg: Values,
     *,
     lr: float = 0.001,
     weight_decay: float = 0.01,
@@ -211,7 +205,7 @@ def adamw(
     adam(x, grad, grad_avg, square_avg, lr=lr, beta1=beta1, beta2=beta2, eps=eps, step=step)
 
 
-def decayed(grad: Elements, x: Elements, weight_decay: float) -> Elements:
+def decayed(grad: Values, x: Values, weight_decay: float) -> Values:
     """Return g + λx: the gradient of the loss plus that of ½λ|x|², which pulls every weight to zero.
 
     >>> decayed(torch.tensor([1.0]), torch.tensor([10.0]), 0.01)

@@ -197,7 +197,6 @@ def _sides(x: Tensor, kernel: tuple[int, int], stride: Pair | None, padding: Pai
 
 
 def _stride(stride: Pair | None, kernel: tuple[int, int]) -> tuple[int, int]:
-    """Return the stride: the window's own size where none is given."""
     return kernel if stride is None else pair(stride)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from twofold.proof.parity import Case, Choose, Parity, Refusal, generator, normal, pick, refusals
+from twofold.proof.parity import Case, Choose, Parity, Refusal, refusals
 from twofold.scratch import augment
 
 _EXACT = 0.0
@@ -27,15 +27,15 @@ _ONE_STEP = 1 / 255
 def _pixels(choose: Choose, channels: int, height: int, width: int, colours: tuple[int, ...] | None = None) -> Tensor:
     """Return an image of random pixels, all values as likely or only those in `colours`."""
     if colours is None:
-        return torch.randint(0, 256, (channels, height, width), generator=generator(choose), dtype=torch.uint8)
-    which = torch.randint(0, len(colours), (channels, height, width), generator=generator(choose))
+        return torch.randint(0, 256, (channels, height, width), generator=choose.generator(), dtype=torch.uint8)
+    which = torch.randint(0, len(colours), (channels, height, width), generator=choose.generator())
     return torch.tensor(colours, dtype=torch.uint8)[which]
 
 
 def _draw_image(choose: Choose) -> Tensor:
     """Return a small image: of one pixel and more, grey or coloured, with all values or with the outermost alone."""
-    colours = pick(choose, (None, None, (0, 255), (0, 1, 254, 255), (128,)))
-    return _pixels(choose, pick(choose, (3, 3, 1)), choose.integer(1, 12), choose.integer(1, 12), colours)
+    colours = choose.pick((None, None, (0, 255), (0, 1, 254, 255), (128,)))
+    return _pixels(choose, choose.pick((3, 3, 1)), choose.integer(1, 12), choose.integer(1, 12), colours)
 
 
 def _colour_cube(step: int) -> Tensor:
@@ -132,7 +132,7 @@ def _draw_resized_crop(choose: Choose) -> Case:
     if min(size) == 1:
         image = image[:1]  # torch's kernel (2.15) fails an internal check on three channels shrunk to one pixel
     if what == 1:
-        return _case(image, "resize", pick(choose, (size, size[0])))
+        return _case(image, "resize", choose.pick((size, size[0])))
     return _case(image, "resized_crop", top, left, h, w, size, covers=covers)
 
 
@@ -177,7 +177,7 @@ def _factor_parity(name: str, tolerance: float, also: tuple[str, ...] = ()) -> P
 
     def draw(choose: Choose) -> Case:
         image, anything = _draw_image(choose), [choose.integer(0, 3000) / 1000] * 6
-        return _case(image, name, pick(choose, (0.0, 1.0, *anything)), tolerance=tolerance, also=also)
+        return _case(image, name, choose.pick((0.0, 1.0, *anything)), tolerance=tolerance, also=also)
 
     def edges(choose: Choose) -> Iterator[Case]:
         several, cube = _pixels(choose, 3, 5, 4), _colour_cube(15)
@@ -264,14 +264,14 @@ def _draw_normalize(choose: Choose) -> Case:
     image = _draw_image(choose)
     if choose.integer(0, 1):
         return _prepare_case(choose, image)
-    return _normalize_case(choose, normal(choose, *image.shape))
+    return _normalize_case(choose, choose.normal(*image.shape))
 
 
 def _edges_normalize(choose: Choose) -> Iterator[Case]:
     every_value = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
     yield _prepare_case(choose, every_value, "every value of a pixel")
     yield _prepare_case(choose, _pixels(choose, 3, 1, 1), "one pixel")
-    yield _normalize_case(choose, normal(choose, 5, 2, 3), "five channels")
+    yield _normalize_case(choose, choose.normal(5, 2, 3), "five channels")
     special = torch.tensor([math.inf, -math.inf, math.nan, 0.0]).double().view(1, 2, 2)
     yield _normalize_case(choose, special, "infinite and undefined elements")
 

@@ -11,19 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
-from twofold.proof.parity import (
-    Case,
-    Choose,
-    Parity,
-    Refusal,
-    Results,
-    differentiable,
-    normal,
-    pick,
-    refusals,
-    seeded,
-    tied,
-)
+from twofold.proof.parity import Case, Choose, Parity, Refusal, Results, differentiable, refusals, seeded
 from twofold.scratch import activation, data, dropout, init, linear, loss
 
 # data
@@ -31,7 +19,7 @@ from twofold.scratch import activation, data, dropout, init, linear, loss
 
 def _draw_synthetic(choose: Choose) -> Case:
     features, examples, seed = choose.integer(1, 4), choose.integer(0, 40), choose.integer(0, 1000)
-    noise = pick(choose, (0.0, 0.01, 1.0))
+    noise = choose.pick((0.0, 0.01, 1.0))
 
     def read(weight: Tensor, bias: float) -> Results:
         x, y = data.synthetic_regression(weight, bias, examples, noise=noise, generator=seeded(seed))
@@ -44,7 +32,7 @@ def _draw_synthetic(choose: Choose) -> Case:
         y += torch.normal(0.0, noise, y.shape, dtype=dtype, generator=generator)
         return {"value features": x, "value labels": y}
 
-    inputs = {"weight": normal(choose, features), "bias": 4.2}
+    inputs = {"weight": choose.normal(features), "bias": 4.2}
     return Case(inputs, read, run, covers=["no examples" if examples == 0 else ""])
 
 
@@ -70,7 +58,7 @@ def _draw_batches(choose: Choose) -> Case:
         # A generator of its own: the loader draws a seed for its workers from it.
         return named(DataLoader(dataset, batch_size, sampler=sampler, generator=seeded(0)))
 
-    inputs = {"x": normal(choose, examples, 2), "y": torch.arange(examples)}
+    inputs = {"x": choose.normal(examples, 2), "y": torch.arange(examples)}
     return Case(inputs, read, run, covers=("with replacement" if replacement else "without replacement",))
 
 
@@ -103,8 +91,8 @@ def _draw_init(choose: Choose) -> Case:
             partial(nn.init.kaiming_normal_, mode="fan_out", nonlinearity="relu"),
         ),
     }
-    name = pick(choose, list(forms))
-    shape = choose.integer(1, 6), choose.integer(1, 6), *(pick(choose, ((), (3, 3), (1, 5))))
+    name = choose.pick(list(forms))
+    shape = choose.integer(1, 6), choose.integer(1, 6), *(choose.pick(((), (3, 3), (1, 5))))
     seed = choose.integer(0, 1000)
     ours, theirs = forms[name]
     return Case(
@@ -136,22 +124,18 @@ def _linear_case(choose: Choose, batch: tuple[int, ...], features: int, out: int
     def read(grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
         return linear.linear(x, weight, bias), *linear.linear_backward(grad, x, weight)
 
-    inputs = {
-        "x": normal(choose, *batch, features),
-        "weight": normal(choose, out, features),
-        "bias": normal(choose, out),
-    }
+    inputs = {"x": choose.normal(*batch, features), "weight": choose.normal(out, features), "bias": choose.normal(out)}
     covers = "empty batch" if 0 in batch else "more dimensions" if len(batch) > 1 else ""
     return differentiable(choose, inputs, covers, read=read, run=functional.linear)
 
 
-def _draw_linear(choose: Choose) -> Case:
-    batch = pick(choose, ((choose.integer(0, 5),), (2, choose.integer(0, 3))))
-    return _linear_case(choose, batch, choose.integer(1, 6), choose.integer(1, 6))
-
-
 dense = Parity(
-    draw=_draw_linear,
+    draw=lambda choose: _linear_case(
+        choose,
+        choose.pick(((choose.integer(0, 5),), (2, choose.integer(0, 3)))),
+        choose.integer(1, 6),
+        choose.integer(1, 6),
+    ),
     edges=lambda choose: [_linear_case(choose, (0,), 3, 2), _linear_case(choose, (1,), 1, 1)],
     refusals=lambda: refusals(
         linear.linear, functional.linear, {"features that differ": (torch.zeros(2, 3), torch.zeros(4, 5))}
@@ -175,13 +159,13 @@ def _activation(name: str) -> Parity:
     def draw(choose: Choose) -> Case:
         shape = [choose.integer(0, 4) for _ in range(choose.integer(1, 4))]
         # Further out float32 has few digits left for 1 − y², in both forms, each in its own way.
-        return case(choose, (2 * normal(choose, *shape)).clamp(-2.5, 2.5), "empty" if 0 in shape else "")
+        return case(choose, (2 * choose.normal(*shape)).clamp(-2.5, 2.5), "empty" if 0 in shape else "")
 
     huge = torch.tensor([-1000.0, -1.0, -0.0, 0.0, 1.0, 1000.0]).double()
     return Parity(
         draw,
-        edges=lambda choose: [case(choose, huge, "huge values", "zero"), case(choose, tied(choose, 4, 4), "ties")],
-        typical=lambda choose: case(choose, normal(choose, 128, 64, 28, 28)),
+        edges=lambda choose: [case(choose, huge, "huge values", "zero"), case(choose, choose.tied(4, 4), "ties")],
+        typical=lambda choose: case(choose, choose.normal(128, 64, 28, 28)),
     )
 
 
@@ -193,7 +177,7 @@ sigmoid, tanh, relu = _activation("sigmoid"), _activation("tanh"), _activation("
 
 def _draw_squared(choose: Choose) -> Case:
     shape = (choose.integer(1, 5), choose.integer(1, 3))
-    inputs = {"prediction": normal(choose, *shape), "target": normal(choose, *shape)}
+    inputs = {"prediction": choose.normal(*shape), "target": choose.normal(*shape)}
     mean = bool(choose.integer(0, 1))
 
     def read(grad: Tensor, prediction: Tensor, target: Tensor) -> tuple[Tensor, ...]:
@@ -236,7 +220,7 @@ def _softmax_case(choose: Choose, logits: Tensor, *covers: str, log: bool) -> Ca
 def _draw_softmax(choose: Choose) -> Case:
     log = bool(choose.integer(0, 1))
     batch, classes = choose.integer(0, 5), choose.integer(1, 8)
-    logits = pick(choose, (1.0, 1.0, 50.0)) * normal(choose, batch, classes)
+    logits = choose.pick((1.0, 1.0, 50.0)) * choose.normal(batch, classes)
     return _softmax_case(choose, logits, "empty batch" if batch == 0 else "", log=log)
 
 
@@ -250,7 +234,7 @@ softmax = Parity(
     refusals=lambda: refusals(
         loss.softmax, lambda z: functional.softmax(z, 1), {"one row without a batch": (torch.zeros(3),)}
     ),
-    typical=lambda choose: _softmax_case(choose, normal(choose, 256, 1000), log=False),
+    typical=lambda choose: _softmax_case(choose, choose.normal(256, 1000), log=False),
 )
 
 
@@ -259,7 +243,7 @@ def _cross_entropy_case(
 ) -> Case:
     labels = torch.randint(classes, (batch,), generator=seeded(choose.integer(0, 1000)))
     if shares:
-        labels = normal(choose, batch, classes).softmax(dim=1)
+        labels = choose.normal(batch, classes).softmax(dim=1)
     options: dict[str, Any] = {"label_smoothing": smoothing, "reduction": reduction}
 
     # Not among the inputs: shares are floats too, but no gradient in them is needed.
@@ -274,18 +258,7 @@ def _cross_entropy_case(
         return functional.cross_entropy(logits, targets(logits), **options)
 
     said = reduction, "label smoothing" if smoothing else "", "shares of classes" if shares else "", *covers
-    return differentiable(choose, {"logits": 3 * normal(choose, batch, classes)}, *said, read=read, run=run)
-
-
-def _draw_cross_entropy(choose: Choose) -> Case:
-    return _cross_entropy_case(
-        choose,
-        choose.integer(1, 6),
-        choose.integer(1, 8),
-        smoothing=pick(choose, (0.0, 0.1, 1.0)),
-        reduction=pick(choose, ("mean", "sum", "none")),
-        shares=pick(choose, (False, True)),
-    )
+    return differentiable(choose, {"logits": 3 * choose.normal(batch, classes)}, *said, read=read, run=run)
 
 
 def _edges_cross_entropy(choose: Choose) -> Iterator[Case]:
@@ -317,7 +290,14 @@ def _refused_cross_entropy() -> Iterator[Refusal]:
 
 
 cross_entropy = Parity(
-    draw=_draw_cross_entropy,
+    draw=lambda choose: _cross_entropy_case(
+        choose,
+        choose.integer(1, 6),
+        choose.integer(1, 8),
+        smoothing=choose.pick((0.0, 0.1, 1.0)),
+        reduction=choose.pick(("mean", "sum", "none")),
+        shares=choose.pick((False, True)),
+    ),
     edges=_edges_cross_entropy,
     refusals=_refused_cross_entropy,
     typical=lambda choose: _cross_entropy_case(choose, 256, 1000, smoothing=0.1, reduction="mean"),
@@ -341,12 +321,12 @@ def _dropout_case(choose: Choose, shape: tuple[int, ...], p: float, *covers: str
             torch.manual_seed(seed)
             return functional.dropout(x, p, training=True)
 
-    return differentiable(choose, {"x": normal(choose, *shape)}, f"p {p}", *covers, read=read, run=run)
+    return differentiable(choose, {"x": choose.normal(*shape)}, f"p {p}", *covers, read=read, run=run)
 
 
 dropout_parity = Parity(
     draw=lambda choose: _dropout_case(
-        choose, (choose.integer(1, 5), choose.integer(1, 9)), pick(choose, (0.5, 0.0, 0.1, 0.9, 1.0))
+        choose, (choose.integer(1, 5), choose.integer(1, 9)), choose.pick((0.5, 0.0, 0.1, 0.9, 1.0))
     ),
     edges=lambda choose: [_dropout_case(choose, (0, 3), 0.5, "empty batch")],
     refusals=lambda: refusals(dropout.dropout_mask, functional.dropout, {"p above 1": (torch.zeros(2), 1.5)}),

@@ -15,18 +15,7 @@ from torchvision.models.detection._utils import BoxCoder, SSDMatcher
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from twofold.proof.parity import (
-    Case,
-    Choose,
-    Parity,
-    Refusal,
-    Results,
-    generator,
-    normal,
-    pick,
-    refusals,
-    tied,
-)
+from twofold.proof.parity import Case, Choose, Parity, Refusal, Results, refusals
 from twofold.scratch import boxes
 
 # What is compared are indices: they agree or they don't.
@@ -36,7 +25,7 @@ _THRESHOLDS = (0.5, 0.25, 0.75, 0.3, 0.7, 1.0, 0.0)
 
 def _boxes(choose: Choose, count: int, *, least: float = 0.05) -> Tensor:
     """Return `count` boxes (corners) anywhere in 0..1 and beyond, with sides of `least`..1."""
-    drawn = torch.rand(count, 4, generator=generator(choose), dtype=torch.float64)
+    drawn = torch.rand(count, 4, generator=choose.generator(), dtype=torch.float64)
     return torch.cat([drawn[:, :2], drawn[:, :2] + least + (1 - least) * drawn[:, 2:]], dim=1)
 
 
@@ -45,7 +34,7 @@ def _draw_boxes(choose: Choose, most: int) -> Tensor:
     count = choose.integer(0, most)
     if not choose.integer(0, 1):
         return _boxes(choose, count)
-    drawn = torch.randint(0, 4, (count, 4), generator=generator(choose)).double()
+    drawn = torch.randint(0, 4, (count, 4), generator=choose.generator()).double()
     return torch.cat([drawn[:, :2], drawn[:, :2] + drawn[:, 2:]], dim=1)
 
 
@@ -177,11 +166,7 @@ def _one_by_one(
 
 
 def _image_anchors_case(
-    size: tuple[int, int],
-    sizes: list[float],
-    ratios: list[float],
-    image_size: tuple[int, int],
-    *covers: str,
+    size: tuple[int, int], sizes: list[float], ratios: list[float], image_size: tuple[int, int], *covers: str
 ) -> Case:
     """Return the anchors of one map, with ratios that hold in the pixels of an image."""
     return Case(
@@ -208,21 +193,13 @@ def _draw_anchors(choose: Choose) -> Case:
 
 
 def _refused_anchors() -> Iterator[Refusal]:
-    yield Refusal(
-        "a negative size",
-        lambda: boxes.anchors(2, 2, [-0.5, 0.5], [1.0]),
-        lambda: _default_boxes([(2, 2)], [-0.5, 0.5], [[]]),
-    )
-    yield Refusal(
-        "a negative ratio",
-        lambda: boxes.anchors(2, 2, [0.5], [1.0, -2.0]),
-        lambda: _default_boxes([(2, 2)], [0.5, 0.5], [[-2.0]]),
-    )
-    yield Refusal(
-        "fewer sizes than maps",
-        lambda: boxes.multiscale_anchors([(2, 2), (1, 1)], [[0.5]], [[1.0], [1.0]]),
-        lambda: _default_boxes([(2, 2), (1, 1)], [0.5], [[], []]),
-    )
+    wrong: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
+        "a negative size": (([(2, 2)], [[-0.5, 0.5]], [[1.0]]), ([(2, 2)], [-0.5, 0.5], [[]])),
+        "a negative ratio": (([(2, 2)], [[0.5]], [[1.0, -2.0]]), ([(2, 2)], [0.5, 0.5], [[-2.0]])),
+        "fewer sizes than maps": (([(2, 2), (1, 1)], [[0.5]], [[1.0]] * 2), ([(2, 2), (1, 1)], [0.5], [[], []])),
+    }
+    for what, (ours, theirs) in wrong.items():
+        yield Refusal(what, partial(boxes.multiscale_anchors, *ours), partial(_default_boxes, *theirs))
 
 
 anchors = Parity(
@@ -266,18 +243,13 @@ def _match_by_hand(anchors: Tensor, truth: Tensor, threshold: float) -> Tensor:
     return torch.tensor([owner.get(a, -1) for a in range(len(anchors))], dtype=torch.int64)
 
 
-def _match_by_ssd(anchors: Tensor, truth: Tensor, threshold: float) -> Tensor | None:
-    """Return torchvision's match, or None where it gives one anchor to two true boxes and one of them goes without."""
-    overlap = _overlap(truth, anchors)
-    if overlap.numel() == 0 or len(overlap.max(dim=1).indices.unique()) < len(truth):
-        return None
-    return SSDMatcher(threshold)(overlap)
-
-
 def _match_case(anchors: Tensor, truth: Tensor, threshold: float, *covers: str) -> Case:
     def run(anchors: Tensor, truth: Tensor) -> Tensor:
-        by_ssd = _match_by_ssd(anchors, truth, threshold)
-        return _match_by_hand(anchors, truth, threshold) if by_ssd is None else by_ssd
+        overlap = _overlap(truth, anchors)
+        # Torchvision gives one anchor to two true boxes that both overlap it most, and one of them goes without.
+        if overlap.numel() == 0 or len(overlap.max(dim=1).indices.unique()) < len(truth):
+            return _match_by_hand(anchors, truth, threshold)
+        return SSDMatcher(threshold)(overlap)
 
     return Case(
         {"anchors": anchors, "truth": truth},
@@ -309,7 +281,7 @@ def _edges_match(choose: Choose) -> Iterator[Case]:
 
 
 match_anchors = Parity(
-    draw=lambda choose: _match_case(_draw_boxes(choose, 12), _draw_boxes(choose, 5), pick(choose, _THRESHOLDS)),
+    draw=lambda choose: _match_case(_draw_boxes(choose, 12), _draw_boxes(choose, 5), choose.pick(_THRESHOLDS)),
     edges=_edges_match,
     refusals=lambda: refusals(
         boxes.match,
@@ -346,7 +318,7 @@ def _box_offsets_case(choose: Choose, anchors: Tensor, truth: Tensor, *covers: s
             "value moved": coder.decode_single(change, anchors),
         }
 
-    inputs = {"anchors": anchors, "truth": truth, "change": normal(choose, len(anchors), 4)}
+    inputs = {"anchors": anchors, "truth": truth, "change": choose.normal(len(anchors), 4)}
     return Case(inputs, read, run, (*covers, *(f"{name} {value}" for name, value in options.items())))
 
 
@@ -398,20 +370,20 @@ def _nms_case(corners: Tensor, scores: Tensor, threshold: float, *covers: str) -
 def _draw_nms(choose: Choose) -> Case:
     corners = _draw_boxes(choose, 30)
     ties = choose.integer(0, 1)
-    scores = tied(choose, len(corners)) if ties else normal(choose, len(corners))
-    return _nms_case(corners, scores, pick(choose, _THRESHOLDS), "ties in the scores" if ties else "")
+    scores = choose.tied(len(corners)) if ties else choose.normal(len(corners))
+    return _nms_case(corners, scores, choose.pick(_THRESHOLDS), "ties in the scores" if ties else "")
 
 
 def _edges_nms(choose: Choose) -> Iterator[Case]:
     some, many = _boxes(choose, 6), _boxes(choose, 40)
-    yield _nms_case(some[:0], normal(choose, 0), 0.5, "no boxes")
-    yield _nms_case(some[:1], normal(choose, 1), 0.5, "one box")
-    yield _nms_case(some[:1].repeat(4, 1), normal(choose, 4), 0.5, "identical boxes")
+    yield _nms_case(some[:0], choose.normal(0), 0.5, "no boxes")
+    yield _nms_case(some[:1], choose.normal(1), 0.5, "one box")
+    yield _nms_case(some[:1].repeat(4, 1), choose.normal(4), 0.5, "identical boxes")
     yield _nms_case(some[:1].repeat(4, 1), torch.ones(4).double(), 0.5, "identical boxes and scores")
     yield _nms_case(many, torch.ones(40).double(), 0.3, "one score for all")
     touching = _corners((0, 0, 1, 1), (1, 0, 2, 1), (0, 1, 1, 2))
-    yield _nms_case(touching, normal(choose, 3), 0.0, "touching boxes")
-    yield _nms_case(torch.zeros(3, 4).double(), normal(choose, 3), 0.0, "boxes without area")
+    yield _nms_case(touching, choose.normal(3), 0.0, "touching boxes")
+    yield _nms_case(torch.zeros(3, 4).double(), choose.normal(3), 0.0, "boxes without area")
     scores = torch.tensor([0.9, 0.8, 0.7]).double()
     for threshold in (0.3, 0.7):
         yield _nms_case(_PARTS_OF_TEN, scores, threshold, "an overlap of just the threshold")
@@ -421,8 +393,8 @@ def _edges_nms(choose: Choose) -> Iterator[Case]:
 
 
 def _typical_nms(choose: Choose) -> Case:
-    things, noise = _boxes(choose, 50), 0.02 * normal(choose, 2000, 4)
-    return _nms_case(things.repeat(40, 1) + noise.clamp(-0.024, 0.024), normal(choose, 2000), 0.45)
+    things, noise = _boxes(choose, 50), 0.02 * choose.normal(2000, 4)
+    return _nms_case(things.repeat(40, 1) + noise.clamp(-0.024, 0.024), choose.normal(2000), 0.45)
 
 
 nms = Parity(

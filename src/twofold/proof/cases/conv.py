@@ -12,16 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from twofold.proof.parity import (
-    Case,
-    Choose,
-    Parity,
-    Refusal,
-    differentiable,
-    normal,
-    pick,
-    refusals,
-)
+from twofold.proof.parity import Case, Choose, Parity, Refusal, differentiable, refusals
 from twofold.scratch import conv, conv_pieces
 
 
@@ -39,8 +30,8 @@ def _conv_case(
     """Return conv2d and its gradients on an input of `size`: those of the module `form` against torch's."""
     groups = options.get("groups", 1)
     padding = options.get("padding", 0)
-    x = normal(choose, batch, channels[0], *size)
-    weight = normal(choose, channels[1], channels[0] // groups, *kernel)
+    x = choose.normal(batch, channels[0], *size)
+    weight = choose.normal(channels[1], channels[0] // groups, *kernel)
 
     def fast(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         fast_options = dict(options)
@@ -56,18 +47,18 @@ def _conv_case(
         grads = form.conv2d_backward(grad, x, weight, **options)
         return form.conv2d(x, weight, bias, **options), *(grads[:2] if bias is None else grads)
 
-    inputs = {"x": x, "weight": weight} | ({"bias": normal(choose, channels[1])} if bias else {})
+    inputs = {"x": x, "weight": weight} | ({"bias": choose.normal(channels[1])} if bias else {})
     said = [name for name, value in options.items() if value not in (0, 1, (0, 0), (1, 1))]
     return differentiable(choose, inputs, *covers, *said, read=read, run=fast)
 
 
 def _draw_conv2d(form: ModuleType, choose: Choose) -> Case:
-    groups = pick(choose, (1, 1, 1, 2, 3))
+    groups = choose.pick((1, 1, 1, 2, 3))
     kernel = choose.integer(1, 4), choose.integer(1, 4)
     dilation = choose.integer(1, 2), choose.integer(1, 2)
     stride = choose.integer(1, 3), choose.integer(1, 3)
     both, rows, cols = ((choose.integer(0, 2), choose.integer(0, 2)) for _ in range(3))
-    padding = pick(choose, (0, both, (rows, cols), "same", "valid"))
+    padding = choose.pick((0, both, (rows, cols), "same", "valid"))
     # At least as large as the spread kernel; sometimes just that.
     size = tuple(d * (k - 1) + 1 + choose.integer(0, 5) for k, d in zip(kernel, dilation, strict=True))
     return _conv_case(
@@ -134,7 +125,7 @@ def _draw_cross_correlation(choose: Choose) -> Case:
     kernel = choose.integer(1, 4), choose.integer(1, 4)
     size = kernel[0] + choose.integer(0, 5), kernel[1] + choose.integer(0, 5)
     return Case(
-        {"x": normal(choose, *size), "kernel": normal(choose, *kernel)},
+        {"x": choose.normal(*size), "kernel": choose.normal(*kernel)},
         read=conv.cross_correlation,
         run=lambda x, kernel: functional.conv2d(x[None, None], kernel[None, None])[0, 0],
         covers=["kernel as large as input" if kernel == size else ""],
@@ -154,9 +145,9 @@ cross_correlation = Parity(
 def _draw_conv1x1(choose: Choose) -> Case:
     batch, channels, out, side = (choose.integer(low, 4) for low in (0, 1, 1, 1))
     inputs = {
-        "x": normal(choose, batch, channels, side, side + 1),
-        "weight": normal(choose, out, channels),
-        "bias": normal(choose, out),
+        "x": choose.normal(batch, channels, side, side + 1),
+        "weight": choose.normal(out, channels),
+        "bias": choose.normal(out),
     }
     return Case(
         inputs,
@@ -165,8 +156,7 @@ def _draw_conv1x1(choose: Choose) -> Case:
             "value of conv2d": conv.conv2d(x, weight[:, :, None, None], bias),
         },
         run=lambda x, weight, bias: dict.fromkeys(
-            ("value", "value of conv2d"),
-            functional.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2),
+            ("value", "value of conv2d"), functional.linear(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
         ),
         covers=["empty batch" if batch == 0 else ""],
     )

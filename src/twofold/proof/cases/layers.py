@@ -9,19 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from twofold.proof.parity import (
-    Case,
-    Choose,
-    Parity,
-    Refusal,
-    Results,
-    differentiable,
-    normal,
-    pick,
-    refusals,
-    tied,
-    with_gradients,
-)
+from twofold.proof.parity import Case, Choose, Parity, Refusal, Results, differentiable, refusals, with_gradients
 from twofold.scratch import norm, pool
 
 # pool
@@ -49,26 +37,26 @@ def _draw_pool(choose: Choose, kind: str) -> Case:
     kernel = choose.integer(1, 4), choose.integer(1, 4)
     size = kernel[0] + choose.integer(0, 5), kernel[1] + choose.integer(0, 5)
     ties = bool(choose.integer(0, 1))
-    draw = tied if ties else normal
+    draw = choose.tied if ties else choose.normal
     options: dict[str, Any] = {
         "kernel_size": kernel,
-        "stride": pick(choose, (None, (choose.integer(1, 3), choose.integer(1, 3)))),
+        "stride": choose.pick((None, (choose.integer(1, 3), choose.integer(1, 3)))),
         "padding": (choose.integer(0, kernel[0] // 2), choose.integer(0, kernel[1] // 2)),
         "ceil_mode": bool(choose.integer(0, 1)),
     }
     if kind == "avg":
         options["count_include_pad"] = bool(choose.integer(0, 1))
-    x = draw(choose, choose.integer(1, 3), choose.integer(1, 3), *size)
+    x = draw(choose.integer(1, 3), choose.integer(1, 3), *size)
     return _pool_case(choose, x, "ties" if ties else "", kind=kind, **options)
 
 
 def _edges_pool(choose: Choose, kind: str) -> Iterator[Case]:
-    yield _pool_case(choose, normal(choose, 2, 3, 4, 5), "window = input", kind=kind, kernel_size=(4, 5))
+    yield _pool_case(choose, choose.normal(2, 3, 4, 5), "window = input", kind=kind, kernel_size=(4, 5))
     yield _pool_case(choose, torch.ones(1, 1, 5, 5).double(), "all equal", kind=kind, kernel_size=3, stride=1)
-    yield _pool_case(choose, -normal(choose, 1, 1, 3, 3).abs(), "negative", kind=kind, kernel_size=3, padding=1)
-    yield _pool_case(choose, normal(choose, 1, 1, 1, 1), "one pixel", "batch of one", kind=kind, kernel_size=1)
-    yield _pool_case(choose, normal(choose, 0, 2, 4, 4), "empty batch", kind=kind, kernel_size=2)
-    odd = normal(choose, 1, 1, 4, 6)
+    yield _pool_case(choose, -choose.normal(1, 1, 3, 3).abs(), "negative", kind=kind, kernel_size=3, padding=1)
+    yield _pool_case(choose, choose.normal(1, 1, 1, 1), "one pixel", "batch of one", kind=kind, kernel_size=1)
+    yield _pool_case(choose, choose.normal(0, 2, 4, 4), "empty batch", kind=kind, kernel_size=2)
+    odd = choose.normal(1, 1, 4, 6)
     odd[0, 0, 1, 1], odd[0, 0, 2, 5] = float("nan"), float("-inf")
     yield _pool_case(choose, odd, "undefined elements", kind=kind, kernel_size=2)
 
@@ -90,7 +78,7 @@ def _pool(kind: str) -> Parity:
         draw=lambda choose: _draw_pool(choose, kind),
         edges=lambda choose: _edges_pool(choose, kind),
         refusals=lambda: _refused_pool(kind),
-        typical=lambda choose: _pool_case(choose, normal(choose, 32, 64, 48, 48), kind=kind, kernel_size=2),
+        typical=lambda choose: _pool_case(choose, choose.normal(32, 64, 48, 48), kind=kind, kernel_size=2),
     )
 
 
@@ -110,7 +98,7 @@ def _adaptive_case(choose: Choose, x: Tensor, size: tuple[int, int], *covers: st
 def _draw_adaptive(choose: Choose) -> Case:
     size = choose.integer(1, 8), choose.integer(1, 8)
     out = choose.integer(1, 8), choose.integer(1, 8)
-    x = normal(choose, choose.integer(1, 3), choose.integer(1, 3), *size)
+    x = choose.normal(choose.integer(1, 3), choose.integer(1, 3), *size)
     return _adaptive_case(
         choose, x, out, "global" if out == (1, 1) else "", "more parts than pixels" if out > size else ""
     )
@@ -119,15 +107,13 @@ def _draw_adaptive(choose: Choose) -> Case:
 adaptive_avg_pool2d = Parity(
     draw=_draw_adaptive,
     edges=lambda choose: [
-        _adaptive_case(choose, normal(choose, 2, 3, 7, 5), (1, 1), "global"),
-        _adaptive_case(choose, normal(choose, 0, 3, 4, 4), (2, 2), "empty batch"),
+        _adaptive_case(choose, choose.normal(2, 3, 7, 5), (1, 1), "global"),
+        _adaptive_case(choose, choose.normal(0, 3, 4, 4), (2, 2), "empty batch"),
     ],
     refusals=lambda: refusals(
-        pool.adaptive_avg_pool2d,
-        functional.adaptive_avg_pool2d,
-        {"a negative size": (torch.zeros(1, 1, 4, 4), -1)},
+        pool.adaptive_avg_pool2d, functional.adaptive_avg_pool2d, {"a negative size": (torch.zeros(1, 1, 4, 4), -1)}
     ),
-    typical=lambda choose: _adaptive_case(choose, normal(choose, 64, 512, 7, 7), (1, 1)),
+    typical=lambda choose: _adaptive_case(choose, choose.normal(64, 512, 7, 7), (1, 1)),
 )
 
 # norm
@@ -135,23 +121,14 @@ adaptive_avg_pool2d = Parity(
 
 def _norm_case(choose: Choose, x: Tensor, *covers: str, training: bool) -> Case:
     channels = x.shape[1]
-    momentum, eps = pick(choose, (0.1, 0.5)), pick(choose, (1e-5, 1e-3))
+    momentum, eps = choose.pick((0.1, 0.5)), choose.pick((1e-5, 1e-3))
 
-    def read(
-        grad: Tensor, x: Tensor, running_mean: Tensor, running_var: Tensor, weight: Tensor, bias: Tensor
-    ) -> Results:
-        grad_x, grad_weight, grad_bias = norm.batch_norm_backward(
-            grad, x, running_mean, running_var, weight, training=training, eps=eps
-        )
-        y = norm.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
-        return {
-            "value": y,
-            "gradient x": grad_x,
-            "gradient weight": grad_weight,
-            "gradient bias": grad_bias,
-            "update running_mean": running_mean,
-            "update running_var": running_var,
-        }
+    def read(x: Tensor, running_mean: Tensor, running_var: Tensor, grad: Tensor, **learned: Tensor) -> Results:
+        running, weight, bias = (running_mean, running_var), learned["weight"], learned["bias"]
+        gradients = norm.batch_norm_backward(grad, x, *running, weight, training, eps)
+        y = norm.batch_norm(x, *running, weight, bias, training, momentum, eps)
+        names = "gradient x", "gradient weight", "gradient bias", "update running_mean", "update running_var"
+        return {"value": y, **dict(zip(names, (*gradients, *running), strict=True))}
 
     def run(running_mean: Tensor, running_var: Tensor, grad: Tensor, **learned: Tensor) -> Results:
         def fast(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -162,12 +139,12 @@ def _norm_case(choose: Choose, x: Tensor, *covers: str, training: bool) -> Case:
 
     inputs = {
         # The second half of a draw: if hypothesis chose the same seed for both, the gradient would be x itself.
-        "grad": normal(choose, 2, *x.shape)[1],
+        "grad": choose.normal(2, *x.shape)[1],
         "x": x,
-        "running_mean": normal(choose, channels),
-        "running_var": normal(choose, channels).abs() + 0.1,
-        "weight": normal(choose, channels),
-        "bias": normal(choose, channels),
+        "running_mean": choose.normal(channels),
+        "running_var": choose.normal(channels).abs() + 0.1,
+        "weight": choose.normal(channels),
+        "bias": choose.normal(channels),
     }
     said = ("training" if training else "eval mode", "dense" if x.dim() == 2 else "images")
     return Case(inputs, read, run, covers=(*said, *covers))
@@ -180,16 +157,16 @@ def _draw_norm(choose: Choose) -> Case:
     # float32 computes rounding errors alone.
     batch = choose.integer(4, 7) if training else choose.integer(2, 5)
     shape = (batch, choose.integer(1, 4), *((choose.integer(1, 4), choose.integer(1, 4)) if images else ()))
-    x = normal(choose, *shape) * choose.integer(1, 5) + choose.integer(-5, 5)
+    x = choose.normal(*shape) * choose.integer(1, 5) + choose.integer(-5, 5)
     return _norm_case(choose, x, training=training)
 
 
 def _edges_norm(choose: Choose) -> Iterator[Case]:
     # Where a channel does not vary, its variance is exactly 0, and only eps keeps the division defined.
     yield _norm_case(choose, torch.full((4, 2, 3, 3), 2.0).double(), "all equal", training=True)
-    yield _norm_case(choose, normal(choose, 1, 3, 2, 2), "batch of one", training=True)
-    yield _norm_case(choose, normal(choose, 1, 3), "batch of one", training=False)
-    yield _norm_case(choose, normal(choose, 0, 3, 2, 2), "empty batch", training=False)
+    yield _norm_case(choose, choose.normal(1, 3, 2, 2), "batch of one", training=True)
+    yield _norm_case(choose, choose.normal(1, 3), "batch of one", training=False)
+    yield _norm_case(choose, choose.normal(0, 3, 2, 2), "empty batch", training=False)
 
 
 def _refused_norm() -> Iterator[Refusal]:
@@ -205,16 +182,16 @@ batch_norm = Parity(
     draw=_draw_norm,
     edges=_edges_norm,
     refusals=_refused_norm,
-    typical=lambda choose: _norm_case(choose, normal(choose, 32, 64, 24, 24), training=True),
+    typical=lambda choose: _norm_case(choose, choose.normal(32, 64, 24, 24), training=True),
 )
 
 
 def _lrn_case(choose: Choose, shape: tuple[int, ...], size: int, *covers: str) -> Case:
     # Larger than AlexNet's 1e-4, so that the neighbours matter.
-    options = {"alpha": pick(choose, (0.5, 1e-4)), "beta": pick(choose, (0.75, 0.5)), "k": pick(choose, (1.0, 2.0))}
+    options = {"alpha": choose.pick((0.5, 1e-4)), "beta": choose.pick((0.75, 0.5)), "k": choose.pick((1.0, 2.0))}
     return differentiable(
         choose,
-        {"x": normal(choose, *shape)},
+        {"x": choose.normal(*shape)},
         *covers,
         read=lambda grad, x: (
             norm.local_response_norm(x, size, **options),

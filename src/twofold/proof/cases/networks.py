@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from twofold.models.lenet import LeNet
 from twofold.models.resnet import BasicBlock, ResNet
 from twofold.models.scratch_form import ScratchCrossEntropyLoss, to_scratch
-from twofold.proof.parity import Case, Choose, Parity, Results, normal, pick, refusals, seeded
+from twofold.proof.parity import Case, Choose, Parity, Results, refusals, seeded
 from twofold.scratch import network, train
 from twofold.scratch.loss import cross_entropy_backward
 from twofold.scratch.optim import Optimizer
@@ -32,31 +32,27 @@ def _torch_mlp(sizes: tuple[int, ...]) -> nn.Sequential:
 def _network_case(scratch: network.Sequential, fast: nn.Module, x: Tensor, labels: Tensor, *covers: str) -> Case:
     """Return outputs, every gradient, and every weight after some steps of Adam, from the same start."""
     start = {name: value.clone() for name, value in scratch.state_dict().items()}
-    one = torch.ones(())
+
+    def named(logits: Tensor, gradients: Results, losses: list[float], weights: dict[str, Tensor]) -> Results:
+        updates = {f"update {name}": value for name, value in weights.items()}
+        return {"value": logits, **gradients, "update losses": torch.tensor(losses, dtype=logits.dtype), **updates}
 
     def read(x: Tensor, labels: Tensor) -> Results:
         net = copy.deepcopy(scratch).to(x.dtype)
         net.load_state_dict(start)
         logits = net.forward(x)
-        net.backward(cross_entropy_backward(one.to(x.dtype), logits, labels))
-        results = {"value": logits} | {f"gradient {name}": grad.clone() for name, grad in net.gradients().items()}
+        net.backward(cross_entropy_backward(torch.ones((), dtype=x.dtype), logits, labels))
+        gradients = {f"gradient {name}": grad.clone() for name, grad in net.gradients().items()}
         optimizer = Optimizer("adam", list(net.parameters().values()), lr=0.01)
         losses = list(train.train_steps(net, optimizer, iter([(x, labels)] * _STEPS)))
-        return results | {
-            "update losses": torch.tensor(losses, dtype=x.dtype),
-            **{f"update {name}": value for name, value in net.parameters().items()},
-        }
+        return named(logits, gradients, losses, net.parameters())
 
     def run(x: Tensor, labels: Tensor) -> Results:
         model = copy.deepcopy(fast).to(x.dtype)
         model.load_state_dict({name: value.to(x.dtype) for name, value in start.items()})
         logits = model(x)
         functional.cross_entropy(logits, labels).backward()
-        results = {"value": logits.detach()} | {
-            f"gradient {name}": parameter.grad.clone()
-            for name, parameter in model.named_parameters()
-            if parameter.grad is not None
-        }
+        gradients = {f"gradient {name}": p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
         losses = []
         for _ in range(_STEPS):
@@ -65,10 +61,7 @@ def _network_case(scratch: network.Sequential, fast: nn.Module, x: Tensor, label
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-        return results | {
-            "update losses": torch.tensor(losses, dtype=x.dtype),
-            **{f"update {name}": parameter.detach() for name, parameter in model.named_parameters()},
-        }
+        return named(logits.detach(), gradients, losses, {name: p.detach() for name, p in model.named_parameters()})
 
     # Adam divides by the size of the gradient: where that is all rounding, so is the direction of the step. Weights
     # after several float32 steps are no proof of anything; in float64 they are.
@@ -80,7 +73,7 @@ def _draw_mlp(choose: Choose) -> Case:
     batch = choose.integer(1, 5)
     generator = seeded(choose.integer(0, 1000))
     labels = torch.randint(sizes[-1], (batch,), generator=generator)
-    scratch, x = network.mlp(*sizes, generator=generator), normal(choose, batch, sizes[0])
+    scratch, x = network.mlp(*sizes, generator=generator), choose.normal(batch, sizes[0])
     covers = f"{len(sizes) - 1} layers", "batch of one" if batch == 1 else ""
     return _network_case(scratch, _torch_mlp(sizes), x, labels, *covers)
 
@@ -94,12 +87,12 @@ mlp = Parity(
 
 
 def _draw_lenet(choose: Choose) -> Case:
-    batch, channels, classes = choose.integer(1, 3), pick(choose, (1, 3)), choose.integer(2, 10)
+    batch, channels, classes = choose.integer(1, 3), choose.pick((1, 3)), choose.integer(2, 10)
     generator = seeded(choose.integer(0, 1000))
     labels = torch.randint(classes, (batch,), generator=generator)
     scratch = network.lenet(channels, classes, generator=generator)
     fast = LeNet(in_channels=channels, num_classes=classes)
-    return _network_case(scratch, fast, normal(choose, batch, channels, 28, 28), labels, f"{channels} channels")
+    return _network_case(scratch, fast, choose.normal(batch, channels, 28, 28), labels, f"{channels} channels")
 
 
 lenet = Parity(
@@ -137,7 +130,7 @@ def _bridge_case(
     def run(x: Tensor, labels: Tensor) -> Results:
         return results(copy.deepcopy(model).to(x.dtype), nn.CrossEntropyLoss(), x, labels)
 
-    inputs = {"x": normal(choose, *shape), "labels": labels}
+    inputs = {"x": choose.normal(*shape), "labels": labels}
     return Case(inputs, read, run, ("training" if training else "eval mode", *covers), dtypes=dtypes)
 
 
@@ -175,8 +168,8 @@ residual = Parity(draw=_draw_residual, edges=_edges_residual)
 
 def _draw_five_steps(choose: Choose) -> Case:
     """Linear regression trained by hand, and with torch's data loader, layer, loss, autograd and optimiser."""
-    seed, epochs, batch_size = choose.integer(0, 1000), choose.integer(1, 3), pick(choose, (10, 32, 7))
-    lr = pick(choose, (0.03, 0.1))
+    seed, epochs, batch_size = choose.integer(0, 1000), choose.integer(1, 3), choose.pick((10, 32, 7))
+    lr = choose.pick((0.03, 0.1))
 
     def named(weight: Tensor, bias: Tensor, losses: list[float]) -> Results:
         return {"update weight": weight, "update bias": bias, "value losses": torch.tensor(losses)}

@@ -18,7 +18,7 @@ from torch.optim import lr_scheduler
 
 from twofold.optim import rules
 from twofold.optim.schedule import Schedule
-from twofold.proof.parity import Case, Choose, KeyedChoose, Parity, Refusal, Results, normal, pick
+from twofold.proof.parity import Case, Choose, KeyedChoose, Parity, Refusal, Results
 from twofold.scratch import optim, schedule
 
 _STEPS = 12
@@ -81,10 +81,10 @@ def _rule(rule: str, build: Callable[[Choose], _Drawn]) -> Parity:
         shape = choose.integer(0, 4), choose.integer(1, 4)
         covers = "no elements" if 0 in shape else ""
         drawn = build(choose)
-        return _rule_case(rule, drawn, normal(choose, *shape), normal(choose, _STEPS, *shape), covers)
+        return _rule_case(rule, drawn, choose.normal(*shape), choose.normal(_STEPS, *shape), covers)
 
     def typical(choose: Choose) -> Case:
-        return _rule_case(rule, build(KeyedChoose(rule, 1)), normal(choose, 1_000_000), normal(choose, 2, 1_000_000))
+        return _rule_case(rule, build(KeyedChoose(rule, 1)), choose.normal(1_000_000), choose.normal(2, 1_000_000))
 
     def refused() -> Iterator[Refusal]:
         if rule in ("momentum", "adagrad", "rmsprop"):
@@ -100,7 +100,7 @@ def _rule(rule: str, build: Callable[[Choose], _Drawn]) -> Parity:
 
 
 def _lr(choose: Choose) -> float:
-    return pick(choose, (0.1, 0.01, 0.5))
+    return choose.pick((0.1, 0.01, 0.5))
 
 
 _TORCH, _D2L = "torch's convention", "D2L's convention"
@@ -111,7 +111,7 @@ def _sgd(choose: Choose) -> _Drawn:
 
 
 def _momentum(choose: Choose) -> _Drawn:
-    lr, gamma = _lr(choose), pick(choose, (0.9, 0.5, 0.0))
+    lr, gamma = _lr(choose), choose.pick((0.9, 0.5, 0.0))
     if choose.integer(0, 1) == 0:
         settings = {"momentum": gamma, "convention": "torch"}
         return _Drawn(lr, settings, torch.optim.SGD, {"momentum": gamma}, covers=_TORCH)
@@ -126,12 +126,12 @@ def _momentum(choose: Choose) -> _Drawn:
 
 
 def _nesterov(choose: Choose) -> _Drawn:
-    lr, settings = _lr(choose), {"momentum": pick(choose, (0.9, 0.5))}
+    lr, settings = _lr(choose), {"momentum": choose.pick((0.9, 0.5))}
     return _Drawn(lr, settings, torch.optim.SGD, {**settings, "nesterov": True})
 
 
 def _adagrad(choose: Choose) -> _Drawn:
-    lr, eps = _lr(choose), pick(choose, (1e-6, 1e-2))
+    lr, eps = _lr(choose), choose.pick((1e-6, 1e-2))
     if choose.integer(0, 1) == 0:
         return _Drawn(lr, {"eps": eps, "convention": "torch"}, torch.optim.Adagrad, {"eps": eps}, covers=_TORCH)
     # √(s + ε): a sum that starts at ε instead of 0, and nothing added to the root.
@@ -140,7 +140,7 @@ def _adagrad(choose: Choose) -> _Drawn:
 
 
 def _rmsprop(choose: Choose) -> _Drawn:
-    lr, gamma, eps = _lr(choose), pick(choose, (0.9, 0.99, 0.5)), pick(choose, (1e-6, 1e-2))
+    lr, gamma, eps = _lr(choose), choose.pick((0.9, 0.99, 0.5)), choose.pick((1e-6, 1e-2))
     if choose.integer(0, 1) == 0:
         settings = {"gamma": gamma, "eps": eps, "convention": "torch"}
         return _Drawn(lr, settings, torch.optim.RMSprop, {"alpha": gamma, "eps": eps}, covers=_TORCH)
@@ -157,18 +157,18 @@ def _rmsprop(choose: Choose) -> _Drawn:
 
 
 def _adadelta(choose: Choose) -> _Drawn:
-    lr, settings = pick(choose, (1.0, 0.5)), {"rho": pick(choose, (0.9, 0.5)), "eps": pick(choose, (1e-6, 1e-3))}
+    lr, settings = choose.pick((1.0, 0.5)), {"rho": choose.pick((0.9, 0.5)), "eps": choose.pick((1e-6, 1e-3))}
     return _Drawn(lr, settings, torch.optim.Adadelta, settings)
 
 
 def _adam(choose: Choose) -> _Drawn:
-    lr, betas, eps = _lr(choose), pick(choose, ((0.9, 0.999), (0.5, 0.9), (0.0, 0.99))), pick(choose, (1e-8, 1e-3))
+    lr, betas, eps = _lr(choose), choose.pick(((0.9, 0.999), (0.5, 0.9), (0.0, 0.99))), choose.pick((1e-8, 1e-3))
     settings = {"beta1": betas[0], "beta2": betas[1], "eps": eps}
     return _Drawn(lr, settings, torch.optim.Adam, {"betas": betas, "eps": eps})
 
 
 def _adamw(choose: Choose) -> _Drawn:
-    lr, settings = _lr(choose), {"weight_decay": pick(choose, (0.01, 0.5, 0.0))}
+    lr, settings = _lr(choose), {"weight_decay": choose.pick((0.01, 0.5, 0.0))}
     return _Drawn(lr, settings, torch.optim.AdamW, settings)
 
 
@@ -179,8 +179,8 @@ adam, adamw = _rule("adam", _adam), _rule("adamw", _adamw)
 
 def _draw_groups(choose: Choose) -> Case:
     """Two groups with their own learning rates, both changed by hand, and weight decay in one of them."""
-    rule = pick(choose, ("sgd", "momentum", "adam"))
-    first, second, decay = _lr(choose), _lr(choose), pick(choose, (0.0, 0.1))
+    rule = choose.pick(("sgd", "momentum", "adam"))
+    first, second, decay = _lr(choose), _lr(choose), choose.pick((0.0, 0.1))
     settings: dict[str, Any] = {"momentum": 0.9} if rule == "momentum" else {}
 
     def read(x: Tensor, y: Tensor, grads: Tensor) -> Results:
@@ -208,7 +208,7 @@ def _draw_groups(choose: Choose) -> Case:
             optimizer.step()
         return {"update x": parameters[0].detach(), "update y": parameters[1].detach()}
 
-    inputs = {"x": normal(choose, 3), "y": normal(choose, 3), "grads": normal(choose, _STEPS, 3)}
+    inputs = {"x": choose.normal(3), "y": choose.normal(3), "grads": choose.normal(_STEPS, 3)}
     return Case(inputs, read, run, (rule, "weight decay" if decay else ""))
 
 
@@ -227,10 +227,10 @@ parameter_groups = Parity(
 
 
 def _draw_schedule(choose: Choose) -> Case:
-    name = pick(choose, ("exponential", "step", "power", "cosine", "one-cycle", "warmup-cosine"))
-    lr, steps = pick(choose, (0.1, 1.0)), choose.integer(1, 40)
-    factor, period = pick(choose, (0.5, 0.95)), choose.integer(1, 5)
-    warmup, final = pick(choose, (0.0, 0.25, 1.0)), pick(choose, (0.0, 0.1))
+    name = choose.pick(("exponential", "step", "power", "cosine", "one-cycle", "warmup-cosine"))
+    lr, steps = choose.pick((0.1, 1.0)), choose.integer(1, 40)
+    factor, period = choose.pick((0.5, 0.95)), choose.integer(1, 5)
+    warmup, final = choose.pick((0.0, 0.25, 1.0)), choose.pick((0.0, 0.1))
     ends = {"warmup": warmup, "final_lr": final}
     # By hand, the settings of a `Schedule`, and torch's scheduler.
     forms: dict[str, tuple[Callable[[int], float], dict[str, float], Callable[[torch.optim.Optimizer], Any] | None]] = {
