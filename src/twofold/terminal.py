@@ -7,6 +7,7 @@ standard output, so that `twofold predict --json | jq` works.
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ _PIPE_WIDTH = 1000  # more than any table needs
 
 
 def console() -> Console:
-    """Return a console on standard error, made anew so that a redirected stream is seen."""
+    """A console on standard error, made anew so that a redirected stream is seen."""
     from rich.console import Console
 
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
@@ -70,10 +71,10 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    rows, last = list(rows), total or [""] * len(columns)
+    rows = list(rows)
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, show_footer=total is not None)
     least = 2 * (len(columns) - 1)
-    for name, *cells in zip(columns, last, *rows, strict=True):
+    for name, *cells in zip(columns, total or [""] * len(columns), *rows, strict=True):
         bare = name.strip(">…")
         least += 16 if name.endswith("…") else max(map(cell_len, [bare, *cells]))
         side = "right" if name.startswith(">") else "left"
@@ -89,6 +90,12 @@ def print_table(
     if caption:
         out.width = terminal_width
         out.print(Text(caption, style="dim"))
+
+
+def print_json(*records: Any) -> None:
+    """Print each record as one line of JSON to standard output, at once."""
+    for record in records:
+        print(json.dumps(record, ensure_ascii=False), flush=True)
 
 
 @contextlib.contextmanager

@@ -18,8 +18,8 @@ from twofold.cli.main import main
     ("arguments", "words"),
     [
         (["--optimizer", "adma"], "unknown optimizer 'adma': did you mean adam"),
-        (["--optimizer", "adam", "adam"], "optimizers has adam twice"),
-        (["--optimizer"], "optimizers is empty; name some of sgd"),
+        (["--optimizer", "adam", "adam"], "optimizer adam is given twice"),
+        (["--optimizer"], "no optimizer is given; name some of sgd"),
         (["--model", "lenett"], "unknown model 'lenett': did you mean lenet"),
         (["--data", "fashion-mnii"], "unknown data set 'fashion-mnii'"),
         (["--seeds", "0"], "seeds must be 1 or more, got 0"),
@@ -148,8 +148,8 @@ def test_batch_study_prints_and_draws(tmp_path: Path, capsys: pytest.CaptureFixt
     ("arguments", "words"),
     [
         (["--batch-size", "1", "two"], "--batch-size takes a whole number, got '1 two'"),
-        (["--batch-size", "0"], "sizes must be from 1 to 1500, the full set, got 0"),
-        (["--batch-size"], "sizes is empty"),
+        (["--batch-size", "0"], "batch size must be from 1 to 1500, the full set, got 0"),
+        (["--batch-size"], "no batch size is given"),
         (["--figure", "nowhere/batch.png"], "there is no folder nowhere"),
     ],
 )

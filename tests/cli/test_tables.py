@@ -59,7 +59,29 @@ def test_every_recipe_is_whole_on_a_terminal_of_80_columns() -> None:
 
 def test_names_wider_than_the_terminal_are_not_broken() -> None:
     lines = on_a_terminal("summary", "densenet121", "--input", "3x64x64", columns=40)
-    assert any(line.startswith("features.denseblock3.denselayer24.conv2 ") for line in lines)
+    assert max(map(len, lines)) > 40
+    assert ["denselayer24"] in [line.split() for line in lines]
+    assert any(line.split()[:2] == ["classifier", "Linear"] for line in lines)
+
+
+@pytest.mark.parametrize("model", ["densenet161", "resnet152", "vgg19-bn", "googlenet"])
+def test_layers_stand_below_their_modules_on_a_terminal_and_whole_in_a_pipe(
+    model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["summary", model]) == 0
+    piped = [line.split()[0] for line in capsys.readouterr().out.splitlines()[3:-3]]
+    lines = on_a_terminal("summary", model)
+    assert max(map(len, lines)) <= 80
+    modules: list[str] = []
+    names = []
+    for line in lines[lines.index(next(line for line in lines if line.startswith("─"))) + 1 :]:
+        if line.startswith("─"):
+            break
+        depth = len(line) - len(line.lstrip())
+        modules = [*modules[:depth], line.split()[0]]
+        if len(line.split()) > 1:
+            names.append(".".join(modules))
+    assert names == piped
 
 
 @pytest.mark.parametrize(

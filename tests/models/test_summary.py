@@ -124,7 +124,7 @@ def test_sides() -> None:
 def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["summary", "lenet"]) == 0
     text = capsys.readouterr().out
-    for words in ("features.0", "Conv2d", "6x24x24", "44,426", "281,640", "sees, px", "all"):
+    for words in ("features.0", "Conv2d", "6x24x24", "44,426", "281,640", "sees", "all"):
         assert words in text
     assert main(["summary", "resnet18", "--input", "1x28x28", "--classes", "7", "--json"]) == 0
     layers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -38,7 +38,6 @@ class AugmentArguments:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold augment`."""
     parsed = parse(AugmentArguments, arguments, verb="augment")
     _check(parsed)
     path = parsed.figure or Path(f"augment-{parsed.image.stem}.png")
@@ -71,13 +70,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _check(parsed: AugmentArguments) -> None:
-    """Refuse what cannot be drawn, before anything slow begins."""
     check_policy(parsed.augment)
     if parsed.augment == "none":
         others = ", ".join(name for name in POLICIES if name != "none")
-        raise TwofoldError(
-            f"--augment none leaves images as they are, so there is nothing to draw; take one of {others}"
-        )
+        raise TwofoldError(f"--augment none leaves images as they are: nothing to draw; take one of {others}")
     if not 1 <= parsed.rows <= _MOST_ROWS:
         raise TwofoldError(f"--rows must lie in 1..{_MOST_ROWS}, got {parsed.rows}")
     if parsed.image_size is not None and not 1 <= parsed.image_size <= _LARGEST_SIZE:

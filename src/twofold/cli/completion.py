@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
+from twofold.cli.data import CheckArguments, DataArguments, PackArguments
+from twofold.cli.help import options_of, phrases
 from twofold.cli.main import VERBS
 from twofold.cli.parse import parse
 
@@ -22,7 +24,7 @@ class CompletionArguments:
 
 
 def form_of(verb: str) -> type[Any]:
-    """Return the type of a verb's arguments: what its file makes, or its class that is named after it."""
+    """The type of a verb's arguments: what its file makes, or its class that is named after it."""
     module = importlib.import_module(f"twofold.cli.{verb.replace('-', '_')}")
     if hasattr(module, "arguments_form"):
         return module.arguments_form()
@@ -30,11 +32,12 @@ def form_of(verb: str) -> type[Any]:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold completion`."""
     parsed = parse(CompletionArguments, arguments, verb="completion")
     forms = {verb: form_of(verb) for verb in VERBS}
-    words = ["--tyro-print-completion", parsed.shell]
-    # No form has comments to take a phrase from; the search for them takes longer than all the rest.
-    markers = (tyro.conf.HelptextFromCommentsOff,)
-    tyro.extras.subcommand_cli_from_dict(forms, prog="twofold", args=words, config=markers)
+    for form in (*(form for form in forms.values() if form is not DataArguments), CheckArguments, PackArguments):
+        # tyro would look for each phrase in the source, which takes longer than all the rest: help has them.
+        options, hints = options_of(form), get_type_hints(form, include_extras=True)
+        for name, phrase in phrases(form, options).items():
+            form.__annotations__[name] = Annotated[hints[name], tyro.conf.arg(help=phrase)]
+    tyro.extras.subcommand_cli_from_dict(forms, prog="twofold", args=["--tyro-print-completion", parsed.shell])
     return 0

@@ -3,46 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
 
-import tyro
-
-from twofold.cli.parse import check_figure, parse
-from twofold.errors import TwofoldError
+from twofold.cli.parse import Names, check_least, parse, say_written
 from twofold.proof.ideas import find
-from twofold.terminal import loading, note, output, print_table, track
-
-if TYPE_CHECKING:
-    from twofold.proof.cost import Cost
+from twofold.terminal import loading, note, output, print_json, print_table, track
 
 
 @dataclasses.dataclass(kw_only=True)
 class CostArguments:
     """Measure what reading costs: both forms of each idea by turns, their time, peak memory and largest error."""
 
-    names: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = dataclasses.field(
-        default_factory=list
-    )
+    names: Names = ()
     """Ideas to measure (see `twofold ideas`); all with something to measure if left out."""
     repeats: int = 7
     """How often each form runs; the table has the median."""
     figure: Path | None = None
-    """Draw the table as a figure into this file (.png, .svg or .pdf)."""
     json: bool = False
-    """Print one JSON object an idea."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold cost`."""
     parsed = parse(CostArguments, arguments, verb="cost")
-    if parsed.repeats < 1:
-        raise TwofoldError(f"--repeats must be 1 or more, got {parsed.repeats}")
-    if parsed.figure is not None:
-        check_figure("--figure", parsed.figure)
+    check_least(1, repeats=parsed.repeats)
     ideas = find(parsed.names)
     with loading("torch"):
         import torch
@@ -59,48 +43,34 @@ def run(arguments: Sequence[str]) -> int:
         f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32, "
         f"median of {parsed.repeats} runs by turns"
     )
-    if parsed.json:
-        for measured in costs:
-            print(json.dumps(_record(measured, conditions), ensure_ascii=False))
-    else:
-        _print_table(costs, conditions)
+    rows = []
+    for found in costs:
+        if parsed.json:
+            forms = {"read": dataclasses.asdict(found.read), "run": dataclasses.asdict(found.run)}
+            ratios = {"time_ratio": found.time_ratio, "memory_ratio": found.memory_ratio}
+            record = {"idea": found.idea.name, "work": found.work, **forms, **ratios, "error": found.error}
+            print_json({**record, "conditions": conditions})
+        times = (f"{form.seconds * 1000:.2f}" for form in (found.read, found.run))
+        peaks = (f"{form.peak_bytes / 2**20:.1f}" for form in (found.read, found.run))
+        rows.append(
+            (
+                found.idea.name,
+                *times,
+                f"{found.time_ratio:.1f}x",
+                *peaks,
+                f"{found.memory_ratio:.1f}x",
+                f"{found.error:.0e}",
+            )
+        )
+    if not parsed.json:
+        columns = ("idea", ">read ms", ">run ms", ">ratio", ">read MiB", ">run MiB", ">ratio", ">error")
+        print_table(columns, rows, caption=conditions)
+        output().print()
+        for found in costs:
+            output().print(f"{found.idea.name} was measured on {found.work}", markup=False)
     if parsed.figure is not None:
         from twofold.figures.cost import draw_costs
 
         draw_costs(costs, parsed.figure, conditions)
-        note(f"wrote {parsed.figure}")
+        say_written(parsed.figure)
     return 0
-
-
-def _print_table(costs: Sequence[Cost], conditions: str) -> None:
-    print_table(
-        ("idea", ">read ms", ">run ms", ">ratio", ">read MiB", ">run MiB", ">ratio", ">error"),
-        [
-            (
-                measured.idea.name,
-                *(f"{form.seconds * 1000:.2f}" for form in (measured.read, measured.run)),
-                f"{measured.time_ratio:.1f}x",
-                *(f"{form.peak_bytes / 2**20:.1f}" for form in (measured.read, measured.run)),
-                f"{measured.memory_ratio:.1f}x",
-                f"{measured.error:.0e}",
-            )
-            for measured in costs
-        ],
-        caption=conditions,
-    )
-    output().print()
-    for measured in costs:
-        output().print(f"{measured.idea.name} was measured on {measured.work}", markup=False)
-
-
-def _record(measured: Cost, conditions: str) -> dict[str, Any]:
-    return {
-        "idea": measured.idea.name,
-        "work": measured.work,
-        "read": dataclasses.asdict(measured.read),
-        "run": dataclasses.asdict(measured.run),
-        "time_ratio": measured.time_ratio,
-        "memory_ratio": measured.memory_ratio,
-        "error": measured.error,
-        "conditions": conditions,
-    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,11 +12,11 @@ import tyro
 from twofold.cli.parse import check_least, parse, say_written, typed
 from twofold.errors import TwofoldError, check_known
 from twofold.models.registry import MODELS, check_model_options
-from twofold.terminal import loading, note, print_table, track
+from twofold.terminal import loading, note, print_json, print_table, track
 
 if TYPE_CHECKING:
     from twofold.landscape.hessian import Extremes
-    from twofold.study.curvature import CurvaturePoint, CurvatureSettings
+    from twofold.study.curvature import CurvaturePoint
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -49,7 +48,6 @@ class CurvatureArguments:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     figure: Path | None = None
     json: bool = False
-    """Print one JSON object a measurement."""
 
 
 # What is trained where no network is named: small enough for a minute.
@@ -59,7 +57,6 @@ _OF_TRAINING = ("data", "model_options", "batch_size", "lr", "momentum", "steps"
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold curvature`."""
     parsed = parse(CurvatureArguments, arguments, verb="curvature")
     check_least(1, images=parsed.images)
     check_least(0, seed=parsed.seed)
@@ -69,27 +66,22 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _measure_run(parsed: CurvatureArguments, folder: Path) -> int:
-    for name in _OF_TRAINING:
-        if getattr(parsed, name):
-            flag = f"--{name.replace('_', '-')}"
-            raise TwofoldError(f"{flag} belongs to a training, and {folder} is a run; leave {flag} out")
+    for flag in (f"--{name.replace('_', '-')}" for name in _OF_TRAINING if getattr(parsed, name)):
+        raise TwofoldError(f"{flag} belongs to a training, and {folder} is a run; leave {flag} out")
     with loading("torch"):
         from twofold.study.curvature import measure_run
 
     point = measure_run(folder, num_images=parsed.images, seed=parsed.seed, device=parsed.device, show=not parsed.json)
     found = point.extremes
     if parsed.json:
-        print(json.dumps(_record(point)))
+        print_json(_record(point))
         return 0
-    print(
-        f"largest eigenvalue   {found.largest:.4g} ± {_error(found.largest_error, found)}\n"
-        f"smallest eigenvalue  {found.smallest:.4g} ± {_error(found.smallest_error, found)}\n"
-        f"loss {point.loss:.4f}, accuracy {point.accuracy:.4f} on {parsed.images:,} of its training images"
-    )
+    print(f"largest eigenvalue   {found.largest:.4g} ± {_error(found.largest_error, found)}")
+    print(f"smallest eigenvalue  {found.smallest:.4g} ± {_error(found.smallest_error, found)}")
+    print(f"loss {point.loss:.4f}, accuracy {point.accuracy:.4f} on {parsed.images:,} of its training images")
     if found.largest > 0:
-        note(
-            f"with weights like these, gradient descent needs a learning rate below {2 / found.largest:.3g}, 2/largest"
-        )
+        bound = f"{2 / found.largest:.3g}, 2/largest"
+        note(f"with weights like these, gradient descent needs a learning rate below {bound}")
     return 0
 
 
@@ -114,14 +106,26 @@ def _watch(parsed: CurvatureArguments) -> int:
     )
     if not parsed.json:
         note(f"{settings.steps:,} steps, and {len(settings.measured_steps):,} measurements of two eigenvalues each")
-    points = []
+    points, rows = [], []
     watched = watch_curvature(settings, show=not parsed.json)
     for point in track(watched, total=len(settings.measured_steps), label="measuring curvature"):
         points.append(point)
         if parsed.json:
-            print(json.dumps(_record(point)), flush=True)
+            print_json(_record(point))
+        found = point.extremes
+        smallest = (f"{found.smallest:.4g}", _error(found.smallest_error, found))
+        largest = (f"{found.largest:.4g}", _error(found.largest_error, found), f"{found.largest / settings.edge:.2f}")
+        fit = (f"{point.loss:.4f}", f"{point.accuracy:.3f}")
+        rows.append((str(point.step), *fit, *smallest, *largest, str(found.num_products)))
+    own = "".join(f" {name}={value}" for name, value in options.items())
+    batches = "all at once" if settings.batch_size is None else f"in batches of {settings.batch_size}"
+    momentum = f", momentum γ = {settings.momentum:g}" if settings.momentum else ""
+    title = f"{model}{own} on {settings.num_images} images of {settings.data}, {batches}, η = {settings.lr:g}{momentum}"
+    edge_name = "2(1 + γ)/η" if settings.momentum else "2/η"
     if not parsed.json:
-        _print_table(points, settings)
+        columns = (">step", ">loss", ">accuracy", ">smallest", ">±", ">largest", ">±", ">of the edge", ">products")
+        caption = f"edge of stability on a quadratic: {settings.edge:.4g}, which is {edge_name}"
+        print_table(columns, rows, title=title, caption=caption)
     last = points[-1].step if points else 0
     if last < settings.steps:
         note(f"diverged after step {last}: loss or gradient is no longer finite; try --lr {settings.lr / 10:g}")
@@ -134,46 +138,15 @@ def _watch(parsed: CurvatureArguments) -> int:
             [point.extremes for point in points],
             settings.edge,
             parsed.figure,
-            title=_title(settings),
-            edge_name="2(1 + γ)/η" if settings.momentum else "2/η",
+            title=title,
+            edge_name=edge_name,
         )
         say_written(parsed.figure)
     return 0
 
 
-def _title(settings: CurvatureSettings) -> str:
-    options = "".join(f" {name}={value}" for name, value in settings.model_options.items())
-    batches = "all at once" if settings.batch_size is None else f"in batches of {settings.batch_size}"
-    momentum = f", momentum γ = {settings.momentum:g}" if settings.momentum else ""
-    return (
-        f"{settings.model}{options} on {settings.num_images} images of {settings.data}, {batches}, "
-        f"η = {settings.lr:g}{momentum}"
-    )
-
-
-def _print_table(points: Sequence[CurvaturePoint], settings: CurvatureSettings) -> None:
-    rows = [
-        (
-            str(point.step),
-            f"{point.loss:.4f}",
-            f"{point.accuracy:.3f}",
-            f"{point.extremes.smallest:.4g}",
-            _error(point.extremes.smallest_error, point.extremes),
-            f"{point.extremes.largest:.4g}",
-            _error(point.extremes.largest_error, point.extremes),
-            f"{point.extremes.largest / settings.edge:.2f}",
-            str(point.extremes.num_products),
-        )
-        for point in points
-    ]
-    columns = (">step", ">loss", ">accuracy", ">smallest", ">±", ">largest", ">±", ">of the edge", ">products")
-    edge = "2(1 + γ)/η" if settings.momentum else "2/η"
-    caption = f"edge of stability on a quadratic: {settings.edge:.4g}, which is {edge}"
-    print_table(columns, rows, title=_title(settings), caption=caption)
-
-
 def _error(bound: float, found: Extremes) -> str:
-    """Return the error as shown: the bound of the method, but no less than float32 leaves uncertain."""
+    """The error as shown: the bound of the method, but no less than float32 leaves uncertain."""
     return f"{max(bound, 1e-4 * max(abs(found.smallest), abs(found.largest))):.1g}"
 
 

@@ -59,7 +59,6 @@ class PackArguments:
     shard_mb: int = 256
     """Largest size of a shard in MB, unless one image is larger."""
     skip_broken: bool = False
-    """Leave out files that cannot be read."""
     quiet: bool = False
 
 
@@ -76,7 +75,6 @@ class DataArguments:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold data`."""
     if arguments and arguments[0] in {"-h", "--help"}:
         print("usage: twofold data check|pack PATH [OPTIONS]\n")
         print(render(CheckArguments, verb="data check"), render(PackArguments, verb="data pack"), sep="\n\n\n")
@@ -112,7 +110,7 @@ def _check(arguments: Sequence[str]) -> int:
 
 
 def _check_packed(root: Path, parsed: CheckArguments) -> int:
-    """Read every record of a pack; what was odd about the images was to be seen before they were packed."""
+    # What was odd about the images was to be seen before they were packed: here, every record is read.
     from twofold.data.sources.packed import find_damage, read_index
 
     if parsed.figure is not None:
@@ -132,19 +130,12 @@ def _check_packed(root: Path, parsed: CheckArguments) -> int:
 
 
 def _print_json(inspection: Inspection) -> None:
-    summary = {
-        "kind": "summary",
-        "folder": str(inspection.root),
-        "files": inspection.num_files,
-        "readable": inspection.num_readable,
-        "bytes": inspection.num_bytes,
-        "median_side": inspection.median_side,
-        "counts": inspection.counts,
-        "notes": inspection.notes,
-    }
+    found = inspection
+    sizes = {"files": found.num_files, "readable": found.num_readable, "bytes": found.num_bytes}
+    rest = {"median_side": found.median_side, "counts": found.counts, "notes": found.notes}
     # Names of files may be any bytes; as ASCII escapes they survive every pipe.
-    print(json.dumps(summary))
-    for finding in inspection.findings:
+    print(json.dumps({"kind": "summary", "folder": str(found.root), **sizes, **rest}))
+    for finding in found.findings:
         print(json.dumps(dataclasses.asdict(finding)))
 
 
@@ -154,11 +145,8 @@ def _print_report(inspection: Inspection) -> None:
     from twofold.data.inspection import BROKEN, KINDS
 
     out = output()
-    size = f"{inspection.num_bytes / 1e6:,.1f} MB"
-    head = (
-        f"{shown(str(inspection.root))}: {inspection.num_files:,} files, {inspection.num_readable:,} can be read, "
-        f"{size}, median shorter side {inspection.median_side} px"
-    )
+    head = f"{shown(str(inspection.root))}: {inspection.num_files:,} files, {inspection.num_readable:,} can be read, "
+    head += f"{inspection.num_bytes / 1e6:,.1f} MB, median shorter side {inspection.median_side} px"
     out.print(Text(head), soft_wrap=True)
     _print_classes(inspection)
     _print_findings(inspection)
@@ -172,14 +160,11 @@ def _print_report(inspection: Inspection) -> None:
         most = len(findings) if kind in BROKEN else _MOST_LINES
         out.print(Text(f"\n{kind}", style="bold"))
         for finding in findings[:most]:
-            out.print(Text(f"  {_paths(finding.paths)}: {shown(finding.message)}"), soft_wrap=True)
+            names = " = ".join(map(shown, finding.paths[:4]))
+            more = f" and {len(finding.paths) - 4} more" if len(finding.paths) > 4 else ""
+            out.print(Text(f"  {names}{more}: {shown(finding.message)}"), soft_wrap=True)
         if len(findings) > most:
             out.print(Text(f"  and {len(findings) - most:,} more; --json lists all"))
-
-
-def _paths(paths: Sequence[str]) -> str:
-    first = " = ".join(shown(path) for path in paths[:4])
-    return f"{first} and {len(paths) - 4} more" if len(paths) > 4 else first
 
 
 def _print_classes(inspection: Inspection) -> None:
@@ -208,10 +193,10 @@ def _print_findings(inspection: Inspection) -> None:
     rows = []
     for kind, meaning in KINDS.items():
         if findings := inspection.of(kind):
-            number = f"{sum(len(finding.paths) for finding in findings):,}"
+            number = "" if kind.startswith("class") else f"{sum(len(finding.paths) for finding in findings):,}"
             across = sum("across" in finding.message for finding in findings)
             groups = f"; {across:,} of {len(findings):,} groups across splits" if across else ""
-            rows.append((kind, "" if kind.startswith("class") else number, meaning + groups))
+            rows.append((kind, number, meaning + groups))
     print_table(("found", ">files", "what it means…"), rows)
 
 
@@ -219,22 +204,19 @@ def _pack(arguments: Sequence[str]) -> int:
     parsed = parse(PackArguments, arguments, verb="data pack")
     check_least(1, shard_mb=parsed.shard_mb)
     if parsed.store != "auto" and parsed.quality != PackArguments(path=parsed.path).quality:
-        raise TwofoldError(
-            f"--quality is that of JPEG, which --store {parsed.store} does without; leave one of them out"
-        )
+        raise TwofoldError(f"--quality is that of JPEG, which --store {parsed.store} does without; leave one out")
     root = parsed.path.expanduser()
     out = parsed.out.expanduser() if parsed.out is not None else root.parent / f"{root.resolve().name}-packed"
     with loading("torch"):
         from twofold.data.sources.pack import PackOptions, pack_folder
 
-    options = PackOptions(
-        size=parsed.size, quality=parsed.quality, store=parsed.store, shard_bytes=parsed.shard_mb * 1_000_000
-    )
+    shard_bytes = parsed.shard_mb * 1_000_000
+    options = PackOptions(size=parsed.size, quality=parsed.quality, store=parsed.store, shard_bytes=shard_bytes)
     try:
         result = pack_folder(root, out, options, skip_broken=parsed.skip_broken, show_progress=not parsed.quiet)
     except KeyboardInterrupt as interrupt:
-        stopped = KeyboardInterrupt("stopped; the finished shards are kept: run the same command again to go on")
-        raise stopped from interrupt
+        message = "stopped; the finished shards are kept: run the same command again to go on"
+        raise KeyboardInterrupt(message) from interrupt
     for path, reason in result.skipped:
         note(f"left out {shown(path)}: {shown(reason)}")
     size = f"{result.num_images:,} images in {result.num_shards:,} shards, {result.num_bytes / 1e6:,.1f} MB"

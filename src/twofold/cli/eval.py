@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,7 +11,7 @@ import tyro
 
 from twofold.cli.parse import parse
 from twofold.engine.options import Options
-from twofold.terminal import loading, print_table
+from twofold.terminal import loading, print_json, print_table
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -31,7 +30,6 @@ class EvalArguments:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold eval`."""
     parsed = parse(EvalArguments, arguments, verb="eval")
     with loading("torch"):
         from twofold import api
@@ -44,21 +42,14 @@ def run(arguments: Sequence[str]) -> int:
         device=parsed.device,
     )
     if parsed.json:
-        print(json.dumps(metrics, ensure_ascii=False))
+        print_json(metrics)
         return 0
-    rows = [
-        (
-            row["name"],
-            f"{row['count']:,}",
-            *("–" if row[name] is None else f"{row[name]:.3f}" for name in ("precision", "recall", "f1")),
-        )
-        for row in metrics["classes"]
-    ]
-    print_table(
-        ("class", ">images", ">precision", ">recall", ">F1"),
-        rows,
-        title=f"{metrics['data']} {metrics['split']}: {metrics['num_images']:,} images",
-    )
+    rows = []
+    for row in metrics["classes"]:
+        shares = ("–" if row[name] is None else f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
+        rows.append((row["name"], f"{row['count']:,}", *shares))
+    title = f"{metrics['data']} {metrics['split']}: {metrics['num_images']:,} images"
+    print_table(("class", ">images", ">precision", ">recall", ">F1"), rows, title=title)
     print(
         f"accuracy {metrics['accuracy']:.4f}  top-5 {metrics['top5_accuracy']:.4f}  loss {metrics['loss']:.4f}  "
         f"calibration error {metrics['calibration_error']:.4f}"

@@ -15,7 +15,6 @@ from twofold.errors import TwofoldError
 from twofold.terminal import loading, note
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import Tensor
 
     from twofold.inference.predictor import Predictor
@@ -40,25 +39,38 @@ class ExplainArguments:
     channel: Annotated[str | None, tyro.conf.arg(metavar="STAGE:INDEX")] = None
     """The channel to look at, e.g. layer1:0; the stages are the rows in the figure of an image."""
     skip_broken: bool = False
-    """Go on without images of --data that cannot be read."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold explain`."""
     parsed = parse(ExplainArguments, arguments, verb="explain")
     _check(parsed)
-    path = parsed.figure or Path(_default_name(parsed))
     with loading("torch"):
         from twofold import api
+        from twofold.data import load_eval_images
+        from twofold.figures.explain import draw_channel, draw_explanation
+        from twofold.interpret import check_channel, explain_channel, explain_image, parse_channel
 
     predictor = api.load(parsed.run, device=parsed.device)
-    write_figure(_channel(parsed, predictor) if parsed.channel is not None else _image(parsed, predictor), path)
+    own = None if parsed.image is None else (parsed.image.name, _pixels(parsed.image, predictor))
+    if parsed.channel is None:
+        assert own is not None
+        name = Path(own[0]).stem
+        figure = draw_explanation(explain_image(predictor, own[1], classes=parsed.classes), title=own[0])
+    else:
+        assert parsed.data is not None
+        name = parsed.channel.replace(":", "-").replace("/", "-")
+        channel = parse_channel(parsed.channel)
+        check_channel(predictor, channel)
+        data = load_eval_images(parsed.data, predictor.spec, skip_broken=parsed.skip_broken)
+        for line in data.notes:
+            note(line)
+        figure = draw_channel(explain_channel(predictor, channel, data, own=own))
+    write_figure(figure, parsed.figure or Path(f"explain-{name}.png"))
     return 0
 
 
 def _check(parsed: ExplainArguments) -> None:
-    """Refuse what does not go together, before anything slow begins."""
     if (parsed.data is None) != (parsed.channel is None):
         given, missing = ("--data", "--channel") if parsed.channel is None else ("--channel", "--data")
         raise TwofoldError(f"{given} needs {missing}: the images to search, and the channel that they excite")
@@ -72,38 +84,6 @@ def _check(parsed: ExplainArguments) -> None:
         raise TwofoldError("--skip-broken is for the images of --data; leave it out")
     if parsed.image is not None and not parsed.image.is_file():
         raise TwofoldError(f"there is no image {parsed.image}")
-
-
-def _default_name(parsed: ExplainArguments) -> str:
-    if parsed.channel is not None:
-        return f"explain-{parsed.channel.replace(':', '-').replace('/', '-')}.png"
-    assert parsed.image is not None
-    return f"explain-{parsed.image.stem}.png"
-
-
-def _image(parsed: ExplainArguments, predictor: Predictor) -> Figure:
-    from twofold.figures.explain import draw_explanation
-    from twofold.interpret import explain_image
-
-    assert parsed.image is not None
-    pixels = _pixels(parsed.image, predictor)
-    return draw_explanation(explain_image(predictor, pixels, classes=parsed.classes), title=parsed.image.name)
-
-
-def _channel(parsed: ExplainArguments, predictor: Predictor) -> Figure:
-    from twofold.data import load_eval_images
-    from twofold.figures.explain import draw_channel
-    from twofold.interpret import check_channel, explain_channel, parse_channel
-
-    assert parsed.channel is not None
-    assert parsed.data is not None
-    channel = parse_channel(parsed.channel)
-    check_channel(predictor, channel)
-    own = None if parsed.image is None else (parsed.image.name, _pixels(parsed.image, predictor))
-    data = load_eval_images(parsed.data, predictor.spec, skip_broken=parsed.skip_broken)
-    for line in data.notes:
-        note(line)
-    return draw_channel(explain_channel(predictor, channel, data, own=own))
 
 
 def _pixels(image: Path, predictor: Predictor) -> Tensor:

@@ -41,20 +41,19 @@ class _FinetuneArguments(RunArguments):
 
 
 def arguments_form() -> type[Any]:
-    """Return the type of this command's arguments: its own, and every setting of a recipe but the weights."""
     names = [name for members in SECTIONS.values() for name in members if name != "weights"]
     base = Recipe(**FIXED_SETTINGS)
     return settings_form("FinetuneArguments", _FinetuneArguments, base, names, shown=_DECIDED)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold finetune`."""
     for flag in ("--recipe", "--resume"):
         if any(argument.partition("=")[0] == flag for argument in arguments):
             raise TwofoldError(f"twofold finetune has a recipe of its own: use {flag} with twofold train")
     if not arguments or (arguments[0].startswith("-") and not {"-h", "--help"} & set(arguments)):
-        example = "twofold finetune WEIGHTS --data PATH"
-        raise TwofoldError(f"say which weights to start from; the weights come first: {example}")
+        raise TwofoldError(
+            "say which weights to start from; the weights come first: twofold finetune WEIGHTS --data PATH"
+        )
     parsed = parse(arguments_form(), arguments, verb="finetune")
     options = parsed.options()
     changes = given_settings(parsed, arguments)

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import inspect
+import itertools
 import shutil
+import sys
 import textwrap
 import types
 from collections.abc import Iterator
@@ -75,9 +78,15 @@ class Option:
 
 
 def options_of(form: type) -> list[Option]:
-    """Return the arguments of a form, in its order."""
+    """The arguments of a form, in its order."""
     hints = get_type_hints(form, include_extras=True)
     return [_option(field, hints[field.name]) for field in dataclasses.fields(form)]
+
+
+def phrases(form: type, options: list[Option]) -> dict[str, str]:
+    """What the help says of each option, by its field's name: one phrase, its choices, its default."""
+    texts = _texts(form)
+    return {option.field.name: _phrase(option, texts.get(option.field.name, "")) for option in options}
 
 
 def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
@@ -105,7 +114,8 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
 def render(form: type, *, verb: str) -> str:
     """Return the help page of a verb: usage, what it does, its arguments by section."""
     width = min(shutil.get_terminal_size().columns, _WIDEST)
-    texts, options = _texts(form), options_of(form)
+    options = options_of(form)
+    says = phrases(form, options)
     positionals = [option for option in options if option.positional]
     names = [option.metavar.strip("[]") for option in positionals]
     usage = [
@@ -116,7 +126,7 @@ def render(form: type, *, verb: str) -> str:
     for paragraph in (inspect.getdoc(form) or "").split("\n\n"):
         lines += [*textwrap.wrap(paragraph, width), ""]
     for name, option in zip(names, positionals, strict=True):
-        lines += _entry(name, _phrase(option, texts), width)
+        lines += _entry(name, says[option.field.name], width)
     own = getattr(form, "SECTION", "options")
     members = [(option.field.metadata.get("section", own), option) for option in options if not option.positional]
     # The sections of a recipe come first; the sort is stable.
@@ -126,7 +136,7 @@ def render(form: type, *, verb: str) -> str:
             lines += ["", f"{section}:"] if lines[-1] else [f"{section}:"]
             title = section
         flag = f"--[no-]{option.name}" if option.default is True else f"--{option.name}"
-        lines += _entry(f"{flag} {option.metavar}".rstrip(), _phrase(option, texts), width)
+        lines += _entry(f"{flag} {option.metavar}".rstrip(), says[option.field.name], width)
     return "\n".join(lines)
 
 
@@ -140,10 +150,9 @@ def _entry(name: str, phrase: str, width: int) -> Iterator[str]:
         name = ""
 
 
-def _phrase(option: Option, texts: dict[str, str]) -> str:
-    """Return what the help says of an option: one phrase, its choices, its default."""
+def _phrase(option: Option, text: str) -> str:
     name = option.field.name
-    if text := " ".join(texts.get(name, "").split()).removesuffix("."):
+    if text := " ".join(text.split()).removesuffix("."):
         text = text if text[1:2].isupper() else text[0].lower() + text[1:]
     elif not (text := SHARED.get(name, "")):
         from twofold.engine.recipe import Recipe
@@ -162,17 +171,21 @@ def _phrase(option: Option, texts: dict[str, str]) -> str:
 
 
 def _texts(form: type) -> dict[str, str]:
-    """Return the docstrings under the fields of a form and of the forms that it extends."""
+    """The docstrings under the fields of a form and of the forms that it extends."""
     texts: dict[str, str] = {}
     for part in reversed(form.__mro__):
-        try:
-            source = textwrap.dedent(inspect.getsource(part))
-        except (OSError, TypeError):
-            continue  # built in, or made by make_dataclass
-        body = ast.parse(source).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for field, text in zip(body.body, body.body[1:], strict=False):
+        body = _classes(part.__module__).get(part.__name__, [])
+        for field, text in itertools.pairwise(body):
             if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
                 assert isinstance(field.target, ast.Name)
                 texts[field.target.id] = str(text.value.value)
     return texts
+
+
+@functools.cache
+def _classes(module: str) -> dict[str, list[ast.stmt]]:
+    """The body of each class in a module of ours. `inspect.getsource` would parse the file anew for each of them."""
+    if not module.startswith("twofold."):
+        return {}  # of `object`, and of forms by make_dataclass
+    tree = ast.parse(inspect.getsource(sys.modules[module]))
+    return {node.name: node.body for node in tree.body if isinstance(node, ast.ClassDef)}

@@ -25,7 +25,6 @@ class IdeasArguments:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold ideas`."""
     parsed = parse(IdeasArguments, arguments, verb="ideas")
     if parsed.markdown:
         print(as_markdown())
@@ -59,9 +58,7 @@ def as_markdown() -> str:
             "| idea | formula | read | run | source |",
             "| --- | --- | --- | --- | --- |",
         ]
-        for idea in IDEAS.values():
-            if idea.chapter != chapter:
-                continue
+        for idea in (idea for idea in IDEAS.values() if idea.chapter == chapter):
             formula = idea.formula.replace("|", "\\|")
             link = f"[{idea.file}](../src/twofold/{idea.file})"
             run = idea.run[0].replace(":", ".")

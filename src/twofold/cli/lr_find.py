@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tyro
 
 from twofold.cli.parse import parse, say_written
 from twofold.cli.settings import given_settings, settings_form
 from twofold.engine.recipe import Recipe
-from twofold.terminal import loading, note
-
-if TYPE_CHECKING:
-    from twofold.study.lr_find import RangeTest
+from twofold.terminal import loading, note, print_json
 
 # The settings of a recipe that mean something in a range test.
 _SETTINGS = (
@@ -48,70 +44,48 @@ class _RangeArguments:
     figure: Path | None = None
     """Draw loss against learning rate into this file: .png, .svg or .pdf."""
     json: bool = False
-    """Print one JSON object with every step."""
     quiet: bool = False
 
 
 def arguments_form() -> type[_RangeArguments]:
-    """Return the type of this command's arguments: its own, and the settings of a recipe that it follows."""
     return settings_form("LrFindArguments", _RangeArguments, Recipe(), _SETTINGS)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold lr-find`."""
     parsed: Any = parse(arguments_form(), arguments, verb="lr-find")
     recipe = Recipe().override(**given_settings(parsed, arguments))
     with loading("torch"):
         from twofold.study.lr_find import lr_find
 
-    found = lr_find(
-        recipe,
-        low=parsed.min,
-        high=parsed.max,
-        steps=parsed.steps,
-        smoothing=parsed.smoothing,
-        show=not parsed.quiet,
-    )
+    test = {"low": parsed.min, "high": parsed.max, "steps": parsed.steps, "smoothing": parsed.smoothing}
+    found = lr_find(recipe, **test, show=not parsed.quiet)
+    steepest = None if found.steepest is None else found.rates[found.steepest]
     if parsed.json:
-        steepest = None if found.steepest is None else found.rates[found.steepest]
-        extra = {"lowest_lr": found.rates[found.lowest], "steepest_lr": steepest, "optimizer": recipe.optimizer}
-        print(json.dumps({"model": recipe.model, "data": recipe.data} | extra | dataclasses.asdict(found)))
+        own = {"model": recipe.model, "data": recipe.data, "lowest_lr": found.rates[found.lowest]}
+        print_json(own | {"steepest_lr": steepest, "optimizer": recipe.optimizer} | dataclasses.asdict(found))
+    elif found.suggestion is None:
+        print(found.reason)
     else:
-        _print(found)
+        print(f"suggestion     --lr {found.suggestion:.2g}")
+        print(textwrap.fill(f"reason         {found.reason}", 80, subsequent_indent=" " * 15))
+        if steepest is not None:
+            print(f"for comparison the loss falls most steeply at {steepest:.2g}")
     if parsed.figure is not None:
-        _draw(found, recipe, parsed.figure)
+        from twofold.figures.studies import Mark, draw_range_test
+
+        marks = []
+        if found.suggestion is not None:
+            nearest = min(
+                range(len(found.rates)), key=lambda index: abs(found.rates[index] - (found.suggestion or 0.0))
+            )
+            if found.steepest is not None:
+                marks.append(Mark(found.rates[found.steepest], found.smoothed[found.steepest], "steepest fall"))
+            marks.append(Mark(found.suggestion, found.smoothed[nearest], "suggestion", is_suggestion=True))
+            marks.append(Mark(found.rates[found.lowest], found.smoothed[found.lowest], "lowest loss"))
+        title = f"Learning-rate range test: {recipe.model} on {Path(recipe.data).name}, {recipe.optimizer}"
+        curves = (found.rates, found.losses, found.smoothed)
+        draw_range_test(parsed.figure, *curves, marks, title=title, caption=found.reason)
         say_written(parsed.figure)
     elif not parsed.quiet and not parsed.json:
         note("--figure FILE draws the curve")
     return 0 if found.suggestion is not None else 1
-
-
-def _print(found: RangeTest) -> None:
-    if found.suggestion is not None:
-        print(f"suggestion     --lr {found.suggestion:.2g}")
-        print(textwrap.fill(f"reason         {found.reason}", 80, subsequent_indent=" " * 15))
-    else:
-        print(found.reason)
-    if found.suggestion is not None and found.steepest is not None:
-        print(f"for comparison the loss falls most steeply at {found.rates[found.steepest]:.2g}")
-
-
-def _draw(found: RangeTest, recipe: Recipe, path: Path) -> None:
-    from twofold.figures.studies import Mark, draw_range_test
-
-    marks = []
-    if found.suggestion is not None:
-        nearest = min(range(len(found.rates)), key=lambda index: abs(found.rates[index] - (found.suggestion or 0.0)))
-        if found.steepest is not None:
-            marks.append(Mark(found.rates[found.steepest], found.smoothed[found.steepest], "steepest fall"))
-        marks.append(Mark(found.suggestion, found.smoothed[nearest], "suggestion", is_suggestion=True))
-        marks.append(Mark(found.rates[found.lowest], found.smoothed[found.lowest], "lowest loss"))
-    draw_range_test(
-        path,
-        found.rates,
-        found.losses,
-        found.smoothed,
-        marks,
-        title=f"Learning-rate range test: {recipe.model} on {Path(recipe.data).name}, {recipe.optimizer}",
-        caption=found.reason,
-    )

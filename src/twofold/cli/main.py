@@ -18,19 +18,19 @@ from twofold.errors import TwofoldError, check_known
 from twofold.terminal import shown_lines
 
 _OVERVIEW = """\
-train:  train        a network, or resume    finetune     with other images
-        lr-find      find a learning rate    race         compare update rules
-        models       list the networks       recipes      list the named recipes
-use:    predict      classify images         eval         measure a run exactly
-        explain      what a network sees     report       write a page again
-        runs         compare runs            completion   for bash, zsh and tcsh
-read:   ideas        list all ideas          show         print one, with code
-        verify       prove both forms equal  cost         measure both forms
-        summary      a network by layers
-watch:  surface      walk down a surface     schedule     draw the learning rate
-        curvature    how the loss bends      claims       compare with theory
-        batch-study  loss against time
-data:   data         check or pack a folder  augment      draw an augmentation
+train: train      train a network            finetune     adapt a trained one
+       lr-find    find a learning rate       race         compare optimizers
+       models     list the networks          recipes      list training recipes
+use:   predict    classify images            eval         test a run's accuracy
+       explain    show what a network sees   report       rewrite a run's report
+       runs       compare trained networks   completion   set up Tab completion
+read:  ideas      list the ideas             show         print an idea's code
+       verify     prove its two forms equal  cost         time its two forms
+       summary    list a network's layers
+watch: surface    watch optimizers descend    schedule     draw learning rates
+       curvature  measure loss curvature     batch-study  compare batch sizes
+       claims     check gradient theory
+data:  data       check or pack images       augment      draw augmented images
 
 examples:
   twofold train lenet-bn                  on the embedded images, offline
@@ -41,7 +41,7 @@ examples:
 twofold help COMMAND lists its options; --debug adds the traceback to an error."""
 
 _TABLE = _OVERVIEW.partition("\n\n")[0]
-VERBS = tuple(verb for line in _TABLE.splitlines() for verb in re.split(" {2,}", line[8:])[::2])
+VERBS = tuple(verb for line in _TABLE.splitlines() for verb in re.split(" {2,}", line[7:])[::2])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +72,7 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] == ["help"] and len(arguments) > 1:
         arguments = [*arguments[1:], "--help"]
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        print(f"twofold {twofold.__version__}: hands-on deep learning for vision\n")
+        print(f"twofold {twofold.__version__}: deep learning for vision; every idea as code to read and to run\n")
         print(f"usage: twofold COMMAND [OPTIONS]\n\n{_OVERVIEW}")
         return 0
     if arguments[0] in {"-V", "--version"}:

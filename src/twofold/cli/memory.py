@@ -14,7 +14,6 @@ that wants the same starts with `MALLOC_MMAP_MAX_=0`, `MALLOC_TRIM_THRESHOLD_=21
 from __future__ import annotations
 
 import contextlib
-import platform
 from collections.abc import Iterator
 
 # Parameters of glibc's mallopt (malloc.h), and their values when a process starts.
@@ -30,6 +29,7 @@ def freed_memory_is_kept() -> Iterator[None]:
     Does nothing with another C library.
     """
     import ctypes
+    import platform
 
     library = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
     if library is None:

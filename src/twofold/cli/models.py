@@ -21,7 +21,6 @@ class ModelsArguments:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold models`."""
     parsed = parse(ModelsArguments, arguments, verb="models")
     shape = None if parsed.input is None else parse_shape(parsed.input)
     check_least(1, classes=parsed.classes)
@@ -34,16 +33,16 @@ def run(arguments: Sequence[str]) -> int:
             cost = measure(name, input_shape=shape, num_classes=parsed.classes)
         except TwofoldError as error:
             note(f"{name}: {error}")
-            continue
-        size = "x".join(map(str, cost.input_shape))
-        rows.append((name, size, f"{cost.parameters:,}", f"{cost.multiply_adds:,}", _short(entry.source)))
+        else:
+            size = "x".join(map(str, cost.input_shape))
+            rows.append((name, size, f"{cost.parameters:,}", f"{cost.multiply_adds:,}", _short(entry.source)))
     caption = "a multiply-add is one multiplication and one addition, counted for one image\n" + _options()
     print_table(("model", "input", ">parameters", ">multiply-adds", "source…"), rows, caption=caption)
     return 0
 
 
 def _options() -> str:
-    """Return each option of --model-options with its values and the networks that have it, a line each."""
+    """Each option of --model-options with its values and the networks that have it, a line each."""
     lines = []
     for option, choices in {key: value for entry in MODELS.values() for key, value in entry.options.items()}.items():
         having = [name for name, entry in MODELS.items() if option in entry.options]
@@ -55,7 +54,7 @@ def _options() -> str:
 
 
 def _short(source: str) -> str:
-    """Return the first authors and the year of a source, e.g. He et al. 2016; its title is in `twofold summary`."""
+    """The first authors and the year of a source, e.g. He et al. 2016; its title is in `twofold summary`."""
     first, _, rest = source.partition(";")[0].partition(", ")
     others = " et al." if " and " in rest.partition(",")[0] else ""
     year = re.search(r" \d{4}$", rest)

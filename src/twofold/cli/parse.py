@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -23,6 +24,8 @@ from twofold.errors import TwofoldError, nearest
 from twofold.terminal import note
 
 T = TypeVar("T")
+# The type of an argument that may be left out or given several times, shown as NAME.
+Names = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
 
 FIGURES = (".png", ".svg", ".pdf")
 
@@ -45,7 +48,13 @@ def parse(form: type[T], arguments: Sequence[str], *, verb: str) -> T:
         print(render(form, verb=verb))
         raise SystemExit(0)
     options = {option.name: option for option in options_of(form)}
-    _check_options(arguments, options, verb)
+    known = {name: option for name, option in options.items() if not option.positional}
+    known |= {f"no-{name}": option for name, option in known.items() if option.kind is bool}
+    for word in itertools.takewhile(lambda word: word != "--", arguments):
+        name = word.partition("=")[0][2:].replace("_", "-")
+        if word.startswith("--") and name not in known:
+            model_is_argument = "model" in options and options["model"].positional
+            raise TwofoldError(unknown_option(name, known, verb=verb, model_is_argument=model_is_argument))
     caught = io.StringIO()
     with _wide_terminal(), contextlib.redirect_stderr(caught):
         try:
@@ -62,19 +71,6 @@ def parse(form: type[T], arguments: Sequence[str], *, verb: str) -> T:
     return parsed
 
 
-def _check_options(arguments: Sequence[str], options: dict[str, Option], verb: str) -> None:
-    """Refuse an option that the verb does not have, and name the one that was meant."""
-    known = {name: option for name, option in options.items() if not option.positional}
-    known |= {f"no-{name}": option for name, option in known.items() if option.kind is bool}
-    for word in arguments:
-        if word == "--":
-            break
-        name = word.partition("=")[0][2:].replace("_", "-")
-        if word.startswith("--") and name not in known:
-            model_is_argument = "model" in options and options["model"].positional
-            raise TwofoldError(unknown_option(name, known, verb=verb, model_is_argument=model_is_argument))
-
-
 @contextlib.contextmanager
 def _wide_terminal() -> Iterator[None]:
     """Have tyro lay out its box without breaking lines."""
@@ -83,9 +79,8 @@ def _wide_terminal() -> Iterator[None]:
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["COLUMNS"]
-        else:
+        del os.environ["COLUMNS"]
+        if before is not None:
             os.environ["COLUMNS"] = before
 
 
@@ -95,26 +90,24 @@ def _one_line(box: str, options: dict[str, Option]) -> str:
     lines = [line for line in lines[1:] if line and set(line) not in ({"─"}, {"-"})] or ["wrong arguments"]
     if lines[0].startswith("Missing from"):
         return f"missing {' and '.join(line for line in lines[1:] if line.isupper() or line.startswith('--'))}"
-    return _value_error(lines[0], options) or lines[0][0].lower() + lines[0][1:].rstrip(".")
-
-
-def _value_error(line: str, options: dict[str, Option]) -> str | None:
-    """Return our words for an error of tyro's about a value; None if it is none."""
+    line = lines[0]
     if match := _UNREADABLE.match(line) or _NO_CHOICE.match(line):
-        name, got = match["name"], match["got"].replace("', '", " ")
-        choices = options[name].choices
-        if not choices:
-            return f"--{name} takes {_NUMBERS.get(options[name].kind, 'other values')}, got {got!r}"
-        ours = VALUES.get((name, got))
-        wrong = f"invalid choice {got!r} for --{name}: {nearest(got, choices)}"
-        return f"--{name} {got} is called {ours} here" if ours else wrong
+        return _wrong_value(match["name"], match["got"].replace("', '", " "), options[match["name"]])
     if match := _NO_PAIRS.match(line):
         return f"--{match['name']} takes {options[match['name']].metavar}, in pairs"
     if match := _NO_VALUE.match(line):
         return f"{match['flag']} needs a value"
     if match := _TOO_MANY.match(line):
         return f"one argument too many: {match['words']}"
-    return None
+    return line[0].lower() + line[1:].rstrip(".")
+
+
+def _wrong_value(name: str, got: str, option: Option) -> str:
+    if not option.choices:
+        return f"--{name} takes {_NUMBERS.get(option.kind, 'other values')}, got {got!r}"
+    if ours := VALUES.get((name, got)):
+        return f"--{name} {got} is called {ours} here"
+    return f"invalid choice {got!r} for --{name}: {nearest(got, option.choices)}"
 
 
 def typed(text: str) -> str | int | float | bool:

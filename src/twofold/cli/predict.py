@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import tyro
 
 from twofold.cli.parse import check_least, parse
 from twofold.errors import TwofoldError
-from twofold.terminal import loading, note, track
+from twofold.terminal import loading, note, print_json, track
 
 _STDIN = "-"
 
@@ -54,8 +53,7 @@ def run(arguments: Sequence[str]) -> int:
             failed += 1
             note(f"error: {outcome if source != _STDIN else f'{source}: {outcome}'}")
         elif parsed.json:
-            record = {"path": source, **outcome.to_record(top=parsed.top)}
-            print(json.dumps(record, ensure_ascii=False), flush=True)
+            print_json({"path": source, **outcome.to_record(top=parsed.top)})
         else:
             print(f"{source}\t{outcome.to_line(top=parsed.top)}", flush=True)
     if failed:
@@ -68,14 +66,11 @@ def _expand(paths: Sequence[str]) -> Iterator[str]:
     from twofold.data.sources.listing import IMAGE_SUFFIXES
 
     for path in paths:
-        if path != _STDIN and Path(path).expanduser().is_dir():
-            inside = [
-                str(file)
-                for file in sorted(Path(path).expanduser().rglob("*"))
-                if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES
-            ]
-            if not inside:
-                raise TwofoldError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-            yield from inside
-        else:
+        if path == _STDIN or not Path(path).expanduser().is_dir():
             yield path
+            continue
+        files = sorted(Path(path).expanduser().rglob("*"))
+        inside = [str(file) for file in files if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES]
+        if not inside:
+            raise TwofoldError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        yield from inside

@@ -6,22 +6,13 @@ import dataclasses
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from twofold.cli.parse import check_least, parse
 from twofold.errors import TwofoldError
 from twofold.files import check_new_folder
-from twofold.study.race import (
-    DEFAULT_OPTIMIZERS,
-    RaceFolder,
-    RaceSettings,
-    cores,
-    require_optuna,
-)
+from twofold.study.race import DEFAULT_OPTIMIZERS, RaceFolder, RaceSettings, cores, require_optuna
 from twofold.terminal import loading, note, print_table
-
-if TYPE_CHECKING:
-    from twofold.study.race import Standing
 
 # What does not decide the result, and so may be given anew with --resume.
 _NOT_SETTINGS = {"resume", "jobs", "quiet"}
@@ -71,7 +62,6 @@ class RaceArguments:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold race`."""
     parsed = parse(RaceArguments, arguments, verb="race")
     check_least(1, jobs=parsed.jobs)
     if parsed.resume is not None:
@@ -87,13 +77,24 @@ def run(arguments: Sequence[str]) -> int:
         from twofold.study.race_run import race, resume_race
 
     show = not parsed.quiet
-    if show and parsed.resume is None:
-        note(_how_long(settings))
     if parsed.resume is not None:
         finished = resume_race(parsed.resume, jobs=parsed.jobs, show=show)
     else:
+        if show:
+            note(_how_long(settings))
         finished = race(settings, out=parsed.out, name=parsed.name, jobs=parsed.jobs or 1, show=show)
-    _print_table(finished.table)
+    relations = {"first": "", "behind": "behind", "overlaps": "ranges overlap", "unknown": "one run only"}
+    rows = []
+    for row in finished.table:
+        mean = low_high = "–"
+        if row.mean is not None:
+            mean, low_high = f"{row.mean:.4f}", f"{min(row.accuracies):.4f}–{max(row.accuracies):.4f}"
+        lr = "–" if row.lr is None else f"{row.lr:.3g}"
+        seconds = "–" if row.seconds is None else f"{row.seconds:.1f}"
+        relation = relations.get(row.relation, "diverged")
+        rows.append((str(row.place), row.optimizer, mean, low_high, lr, seconds, relation))
+    columns = (">", "optimizer", ">accuracy", ">range", ">learning rate", ">seconds", "against the first")
+    print_table(columns, rows)
     for sentence in finished.verdict:
         print(sentence)
     if show:
@@ -103,11 +104,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def settings_of(parsed: RaceArguments) -> RaceSettings:
-    """Return the settings that the arguments spell out.
-
-    Raises:
-        TwofoldError: one cannot be used.
-    """
+    """Return the settings that the arguments spell out; raise TwofoldError where one cannot be used."""
     names = [field.name for field in dataclasses.fields(RaceSettings)]
     given: dict[str, Any] = {name: getattr(parsed, name) for name in names if hasattr(parsed, name)}
     given["optimizers"] = parsed.optimizer
@@ -116,7 +113,6 @@ def settings_of(parsed: RaceArguments) -> RaceSettings:
 
 
 def _how_long(settings: RaceSettings) -> str:
-    """Return how much there is to train, before it begins."""
     num_rules = len(settings.optimizers)
     num_trials, num_runs = num_rules * settings.trials, num_rules * settings.seeds
     epochs = num_trials * settings.trial_epochs + num_runs * settings.epochs
@@ -124,21 +120,3 @@ def _how_long(settings: RaceSettings) -> str:
         f"{num_trials + num_runs} trainings, {epochs:,} epochs in all: {settings.trials} x {settings.trial_epochs} to "
         f"find a learning rate and {settings.seeds} x {settings.epochs} to compare, for each of {num_rules} optimizers"
     )
-
-
-def _print_table(standings: Sequence[Standing]) -> None:
-    relations = {"first": "", "behind": "behind", "overlaps": "ranges overlap", "unknown": "one run only"}
-    rows = [
-        (
-            str(row.place),
-            row.optimizer,
-            "–" if row.mean is None else f"{row.mean:.4f}",
-            "–" if row.mean is None else f"{min(row.accuracies):.4f}–{max(row.accuracies):.4f}",
-            "–" if row.lr is None else f"{row.lr:.3g}",
-            "–" if row.seconds is None else f"{row.seconds:.1f}",
-            relations.get(row.relation, "diverged"),
-        )
-        for row in standings
-    ]
-    columns = (">", "optimizer", ">accuracy", ">range", ">learning rate", ">seconds", "against the first")
-    print_table(columns, rows)

@@ -22,7 +22,6 @@ class RecipesArguments:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold recipes`."""
     parsed = parse(RecipesArguments, arguments, verb="recipes")
     if parsed.name is not None:
         print(named_recipe(parsed.name).to_json(), end="")

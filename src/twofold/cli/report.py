@@ -19,7 +19,6 @@ class ReportArguments:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold report`."""
     parsed = parse(ReportArguments, arguments, verb="report")
     from twofold.report import write_report
 

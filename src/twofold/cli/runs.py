@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 import shutil
 import sys
@@ -15,8 +14,7 @@ import tyro
 
 from twofold.cli.parse import parse
 from twofold.errors import TwofoldError
-from twofold.records import Evaluation, RunRecord, load_object
-from twofold.terminal import note, shown
+from twofold.terminal import note, print_json, shown
 
 # What --sort takes, and whether its largest value comes first.
 _ORDERS = {
@@ -49,7 +47,6 @@ class RunsArguments:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold runs`."""
     parsed = parse(RunsArguments, arguments, verb="runs")
     if not parsed.folder.is_dir():
         raise TwofoldError(f"there is no folder {parsed.folder}; train something first: twofold train lenet-bn")
@@ -61,15 +58,16 @@ def run(arguments: Sequence[str]) -> int:
     known = sorted((row for row in rows if row[key] is not None), key=lambda row: row[key], reverse=falling)
     rows = known + [row for row in rows if row[key] is None]
     if parsed.json:
-        for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
+        print_json(*rows)
     else:
         _print(rows)
     return 0
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
-    """Return what is known of a run, and say what of it cannot be read; None where that is its recipe."""
+    """What is known of a run, after a note on what of it cannot be read; None where that is its recipe."""
+    from twofold.records import Evaluation, RunRecord, load_object
+
     problems: list[str] = []
     record = RunRecord.load(folder / "run.json", problems) or RunRecord()
     evaluation = Evaluation.load(folder / "evaluation.json", problems) or Evaluation()
@@ -107,9 +105,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
 
 
 def _differing(recipes: list[dict[str, Any]]) -> list[str]:
-    """Return the settings in which recipes differ, leaving out what follows from another of them, such as the
-    learning rate of each optimizer where every run takes its optimizer's own.
-    """
+    """The settings in which recipes differ, but for those that follow from another, as lr does from the optimizer."""
     names = []
     for name in recipes[0]:
         values: dict[Any, set[str]] = {}
@@ -121,7 +117,7 @@ def _differing(recipes: list[dict[str, Any]]) -> list[str]:
 
 
 def _flag(name: str, value: Any) -> str:
-    """Return a setting as the command line takes it; nothing for one that the run does not have."""
+    """A setting as the command line takes it; nothing for one that the run does not have."""
     if value is None or value in ([], {}):
         return ""
     if name == "model":

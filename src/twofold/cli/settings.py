@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from twofold.cli.parse import typed
 from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
@@ -62,9 +60,7 @@ def settings_form(
 
 def _field(name: str, base: Recipe | None, section: str, shown: str | None) -> tuple[str, Any, Any]:
     # An option of a network has one of several types; on a command line it is text until the recipe has looked at it.
-    info = Recipe.model_fields[name]
-    kind: Any = dict[str, str] if name == "model_options" else info.annotation
-    kind = Annotated[kind, tyro.conf.arg(help=info.description)]  # spares tyro's search for a docstring
+    kind: Any = dict[str, str] if name == "model_options" else Recipe.model_fields[name].annotation
     if base is None:
         return name, kind, dataclasses.field(default=None, metadata={"default": None})
     default = {} if name == "model_options" else getattr(base, name)
@@ -75,7 +71,7 @@ def _field(name: str, base: Recipe | None, section: str, shown: str | None) -> t
 
 
 def _shown_default(name: str, base: Recipe) -> Any:
-    """Return a setting's default as help shows it: one that another setting decides is said to depend on it."""
+    """A setting's default as help shows it: one that another setting decides is said to depend on it."""
     value = getattr(base, name)
     if name not in DEPENDENT_SETTINGS:
         return value

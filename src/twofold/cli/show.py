@@ -6,16 +6,13 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from twofold.cli.parse import parse
 from twofold.proof.ideas import IDEAS, Idea, plain, resolve, unknown
 from twofold.terminal import loading, output
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -32,7 +29,6 @@ class ShowArguments:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold show`."""
     parsed = parse(ShowArguments, arguments, verb="show")
     if parsed.name is None:
         from twofold.cli import ideas
@@ -43,13 +39,18 @@ def run(arguments: Sequence[str]) -> int:
         functions = {name: resolve(f"twofold.{name}") for name in names}
         helpers = {name: resolve(f"twofold.{name}") for name in idea.parts if names == idea.read}
         helpers |= _private(functions | helpers)
+    from rich.syntax import Syntax
     from rich.text import Text
 
     console = output()
     console.print(Text.assemble((f"{idea.name}: {idea.title}\n\n", "bold"), f"  {idea.formula}\n"))
     console.print(Text(_paragraph(idea, functions) + "\n"))
     for name, function in (functions | helpers if parsed.all else functions).items():
-        console.print(_source(name, function))
+        lines, first = inspect.getsourcelines(function)
+        console.print(Text(f"{name.partition(':')[0].replace('.', '/')}.py:{first}", style="dim"))
+        # Without a frame and line numbers, so that what is shown can be copied and run.
+        console.print(Syntax("".join(lines), "python", background_color="default", word_wrap=True))
+        console.print()
     console.print(Text.assemble(("the fast form\n", "bold"), "\n".join(idea.run).replace(":", ".")))
     console.print(Text.assemble(("\nthe paper\n", "bold"), idea.source, ("\n\nwhat to read next", "bold")))
     if helpers and not parsed.all:
@@ -63,11 +64,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _find(name: str) -> tuple[Idea, tuple[str, ...]]:
-    """Return the idea called `name` with all its functions, or the idea that has a function of that name with that one.
-
-    Raises:
-        TwofoldError: there is neither.
-    """
+    """The idea called `name` with all its functions, or the idea with a function of that name, and that one alone."""
     if name in IDEAS:
         return IDEAS[name], IDEAS[name].read
     for idea in IDEAS.values():
@@ -78,25 +75,24 @@ def _find(name: str) -> tuple[Idea, tuple[str, ...]]:
 
 
 def _private(functions: dict[str, Any]) -> dict[str, Any]:
-    """Return the private functions of the same files that `functions` call, and those that these call."""
+    """The private functions of the same files that `functions` call, and those that these call."""
     found: dict[str, Any] = {}
     waiting = list(functions.items())
     while waiting:
         name, function = waiting.pop(0)
         if not inspect.isfunction(function):
             continue
-        module = name.partition(":")[0]
-        for used in inspect.getclosurevars(function).globals.items():
-            helper = f"{module}:{used[0]}"
-            own = inspect.isfunction(used[1]) and used[1].__module__ == function.__module__
-            if own and used[0].startswith("_") and helper not in found:
-                found[helper] = used[1]
-                waiting.append((helper, used[1]))
+        for own_name, used in inspect.getclosurevars(function).globals.items():
+            helper = f"{name.partition(':')[0]}:{own_name}"
+            is_own = inspect.isfunction(used) and used.__module__ == function.__module__
+            if is_own and own_name.startswith("_") and helper not in found:
+                found[helper] = used
+                waiting.append((helper, used))
     return found
 
 
 def _paragraph(idea: Idea, functions: dict[str, Any]) -> str:
-    """Return what the file says of the idea: the paragraph with its name in bold type, or else the first."""
+    """What the file says of the idea: the paragraph with its name in bold type, or else the first."""
     module = inspect.getmodule(next(iter(functions.values())))
     # A point of a list is a paragraph, and what is indented below one belongs to it.
     _, *paragraphs = re.split(r"\n\n(?! )|\n(?=- )", (inspect.getdoc(module) or "").strip())
@@ -107,15 +103,3 @@ def _paragraph(idea: Idea, functions: dict[str, Any]) -> str:
             if plain(name) in {plain(phrase) for phrase in (words, *words.split(), *words.split(" and "))}:
                 about = paragraph.removeprefix("- ").replace("\n  ", "\n")
     return about.replace("**", "")
-
-
-def _source(name: str, function: Any) -> RenderableType:
-    from rich.console import Group
-    from rich.syntax import Syntax
-    from rich.text import Text
-
-    lines, first = inspect.getsourcelines(function)
-    file = name.partition(":")[0].replace(".", "/") + ".py"
-    # Without a frame and line numbers, so that what is shown can be copied and run.
-    code = Syntax("".join(lines), "python", background_color="default", word_wrap=True)
-    return Group(Text(f"{file}:{first}", style="dim"), code, Text(""))

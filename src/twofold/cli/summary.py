@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import tyro
 
@@ -13,10 +12,7 @@ from twofold.cli.models import parse_shape
 from twofold.cli.parse import check_least, parse, typed
 from twofold.errors import check_known
 from twofold.models.registry import MODELS, check_model_options, resolve_options
-from twofold.terminal import loading, print_table
-
-if TYPE_CHECKING:
-    from twofold.models.summary import Field, Layer
+from twofold.terminal import loading, print_json, print_table
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -32,7 +28,6 @@ class SummaryArguments:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold summary`."""
     parsed = parse(SummaryArguments, arguments, verb="summary")
     entry = MODELS[check_known("model", parsed.model, MODELS)]
     shape = entry.input_shape if parsed.input is None else parse_shape(parsed.input)
@@ -55,46 +50,30 @@ def run(arguments: Sequence[str]) -> int:
             options=options,
         )
     layers = summarise(model)
-    if parsed.json:
-        for layer in layers:
-            print(json.dumps(_record(layer)))
-        return 0
-    chosen = " ".join(f"{name}={value}" for name, value in options.items())
-    title = f"{parsed.model} {chosen}".strip() + f", one image of {'x'.join(map(str, shape))}: {entry.source}"
-    _print_table(layers, title)
+    rows, open_modules = [], []
+    for layer in layers:
+        name, seen = layer.name, "all"
+        fields = jumps = None
+        if layer.field is not None:
+            fields, jumps = [side.field for side in layer.field], [side.jump for side in layer.field]
+            seen = "x".join(map(str, dict.fromkeys(fields)))
+        if parsed.json:
+            print_json({**dataclasses.asdict(layer), "field": fields, "jump": jumps})
+        if sys.stdout.isatty():
+            # Of a name that many layers begin with, a terminal shows each part once, above them, so that 80 columns do.
+            *modules, name = layer.name.split(".")
+            for depth, module in enumerate(modules):
+                if open_modules[: depth + 1] != modules[: depth + 1]:
+                    rows.append((" " * depth + module, *[""] * 5))
+            open_modules, name = modules, " " * len(modules) + name
+        size = "x".join(map(str, layer.output_shape))
+        counts = (f"{count:,}" if count else "" for count in (layer.parameters, layer.multiply_adds))
+        rows.append((name, layer.kind, size, *counts, seen))
+    if not parsed.json:
+        chosen = " ".join(f"{name}={value}" for name, value in options.items())
+        title = f"{parsed.model} {chosen}".strip() + f", one image of {'x'.join(map(str, shape))}: {entry.source}"
+        sums = (f"{sum(getattr(layer, name) for layer in layers):,}" for name in ("parameters", "multiply_adds"))
+        columns = ("layer", "kind", ">output", ">parameters", ">multiply-adds", ">sees")
+        caption = "sees: the side in px of the part of the image that an element depends on (its receptive field)"
+        print_table(columns, rows, title=title, total=("total", "", "", *sums, ""), caption=caption)
     return 0
-
-
-def _print_table(layers: Sequence[Layer], title: str) -> None:
-    rows = [
-        (
-            layer.name,
-            layer.kind,
-            "x".join(map(str, layer.output_shape)),
-            f"{layer.parameters:,}" if layer.parameters else "",
-            f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
-            _sees(layer.field),
-        )
-        for layer in layers
-    ]
-    sums = [sum(getattr(layer, name) for layer in layers) for name in ("parameters", "multiply_adds")]
-    print_table(
-        ("layer", "kind", ">output", ">parameters", ">multiply-adds", ">sees, px"),
-        rows,
-        title=title,
-        total=("total", "", "", *(f"{value:,}" for value in sums), ""),
-    )
-
-
-def _sees(field: Field) -> str:
-    if field is None:
-        return "all"
-    rows, cols = field
-    return str(rows.field) if rows.field == cols.field else f"{rows.field}x{cols.field}"
-
-
-def _record(layer: Layer) -> dict[str, Any]:
-    record = dataclasses.asdict(layer)
-    record["field"] = None if layer.field is None else [side.field for side in layer.field]
-    record["jump"] = None if layer.field is None else [side.jump for side in layer.field]
-    return record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 import textwrap
@@ -16,8 +15,8 @@ import tyro
 from twofold.cli.parse import FIGURES, parse, say_written, write_figure
 from twofold.cli.settings import settings_form
 from twofold.errors import TwofoldError, check_known
-from twofold.landscape.surfaces import SURFACES, Box, Surface, check_box, find_surface
-from twofold.terminal import loading, print_table
+from twofold.landscape.surfaces import SURFACES, Surface, check_box, find_surface
+from twofold.terminal import loading, print_json, print_table
 
 if TYPE_CHECKING:
     from twofold.landscape.tracing import Trace
@@ -70,14 +69,15 @@ class _SurfaceArguments:
 
 
 def arguments_form() -> type[_SurfaceArguments]:
-    """Return the type of this command's arguments: its own, and the settings of a recipe that only some rules take."""
     names = {name for settings in SETTINGS.values() for name in settings} - {"lr", "momentum"}
     return settings_form("SurfaceArguments", _SurfaceArguments, None, names)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold surface`."""
-    parsed: Any = parse(arguments_form(), [_guarded(argument) for argument in arguments], verb="surface")
+    # A formula that begins with a minus gets a space before it, so that it is not taken for an option.
+    is_formula = re.compile(r"-(?!-)(?!h$)(?![\d.]+(e[-+]?\d+)?$)").match
+    guarded = [f" {argument}" if is_formula(argument) else argument for argument in arguments]
+    parsed: Any = parse(arguments_form(), guarded, verb="surface")
     if parsed.list:
         _print_list()
         return 0
@@ -85,14 +85,20 @@ def run(arguments: Sequence[str]) -> int:
         raise TwofoldError("say which surface: NAME or a formula such as 'x**2 + 2*y**2'; twofold surface --list")
     surface = _surface(parsed.surface.strip(), parsed)
     given = _settings(parsed)
-    view = _view(parsed.view, surface)
+    view = None
+    if parsed.view is not None:
+        if len(parsed.view) != 2 * surface.dimension:
+            raise TwofoldError(
+                f"--view takes {2 * surface.dimension} numbers on {surface.name}, got {len(parsed.view)}"
+            )
+        view = tuple(zip(parsed.view[::2], parsed.view[1::2], strict=True))
+        check_box("--view", view)
     figure = parsed.figure
     if figure is None and not parsed.json:
         figure = Path(f"surface-{surface.name if surface.name in SURFACES else 'formula'}.png")
     traces = _traces(surface, parsed, given)
     if parsed.json:
-        for trace in traces:
-            print(json.dumps(_record(trace), ensure_ascii=False))
+        print_json(*map(_record, traces))
     else:
         _print_table(traces)
     if figure is not None:
@@ -104,13 +110,6 @@ def run(arguments: Sequence[str]) -> int:
         else:
             write_figure(draw_traces(traces, view=view), figure)
     return 0
-
-
-def _guarded(argument: str) -> str:
-    """Return a formula that begins with a minus with a space before it, so that it is not taken for an option."""
-    is_number = re.fullmatch(r"-[\d.]+(e[-+]?\d+)?", argument)
-    is_formula = re.match(r"-(?!-)(?!h$)", argument) and not is_number
-    return f" {argument}" if is_formula else argument
 
 
 def _surface(text: str, parsed: Any) -> Surface:
@@ -126,7 +125,7 @@ def _surface(text: str, parsed: Any) -> Surface:
 
 
 def _settings(parsed: Any) -> dict[str, Any]:
-    """Return the settings that were given, each of which some optimizer must take."""
+    """The settings that were given, each of which some optimizer must take."""
     if not parsed.optimizer:
         raise TwofoldError(f"--optimizer takes one or several of {', '.join(SETTINGS)}")
     for name in parsed.optimizer:
@@ -138,21 +137,9 @@ def _settings(parsed: Any) -> dict[str, Any]:
     for name in given:
         takers = [rule for rule, known in SETTINGS.items() if name in known]
         if not set(takers) & set(parsed.optimizer):
-            raise TwofoldError(
-                f"--{name.replace('_', '-')} is for {', '.join(takers)}, not for {', '.join(parsed.optimizer)}; "
-                "leave it out"
-            )
+            flag, ours = f"--{name.replace('_', '-')}", ", ".join(parsed.optimizer)
+            raise TwofoldError(f"{flag} is for {', '.join(takers)}, not for {ours}; leave it out")
     return given
-
-
-def _view(numbers: tuple[float, ...] | None, surface: Surface) -> Box | None:
-    if numbers is None:
-        return None
-    if len(numbers) != 2 * surface.dimension:
-        raise TwofoldError(f"--view takes {2 * surface.dimension} numbers on {surface.name}, got {len(numbers)}")
-    box = tuple(zip(numbers[::2], numbers[1::2], strict=True))
-    check_box("--view", box)
-    return box
 
 
 def _traces(surface: Surface, parsed: Any, given: dict[str, Any]) -> list[Trace]:
@@ -166,6 +153,7 @@ def _traces(surface: Surface, parsed: Any, given: dict[str, Any]) -> list[Trace]
         raise TwofoldError(
             f"a figure has room for {MOST_PATHS} paths, got {len(pairs)}; give fewer --optimizer or --lr"
         )
+    where: dict[str, Any] = {"start": parsed.start, "steps": parsed.steps, "seed": parsed.seed or 0, "show": True}
     traces = []
     for rule, lr in pairs:
         settings: dict[str, Any] = {name: given[name] for name in SETTINGS[rule] if name in given and name != "lr"}
@@ -174,7 +162,6 @@ def _traces(surface: Surface, parsed: Any, given: dict[str, Any]) -> list[Trace]
             settings["eps"] = settings.pop("epsilon")
         if lr is not None:
             settings["lr"] = lr
-        where: dict[str, Any] = {"start": parsed.start, "steps": parsed.steps, "seed": parsed.seed or 0, "show": True}
         settings = suggest_settings(surface, rule, **where, **settings)
         traces.append(trace(surface, rule, **where, **settings))
     return traces
@@ -200,27 +187,19 @@ def _print_table(traces: list[Trace]) -> None:
     rows = []
     for trace in traces:
         nearest = trace.nearest_minimum()
+        distance = f"{nearest[1]:.3g}" if nearest else "none known"
         bends, kind = _hessian(trace)
-        rows.append(
-            (
-                describe(trace, end=False),
-                _point(trace.last.tolist()),
-                f"{float(trace.values[-1]):.3g}",
-                f"{nearest[1]:.3g}" if nearest else "none known",
-                trace.verdict,
-                f"{', '.join(f'{bend:.3g}' for bend in bends)} {kind}" if bends else "not finite",
-            )
-        )
-    print_table(
-        ("path…", ">last point", ">value", ">to minimum", "verdict", "Hessian…"),
-        rows,
-        title=f"{name}\nfrom {_point(traces[0].path[0].tolist())}, {most:,} step{'s' * (most != 1)}",
-        caption="Hessian: its eigenvalues at the last point, and what that would be if the gradient were zero",
-    )
+        hessian = f"{', '.join(f'{bend:.3g}' for bend in bends)} {kind}" if bends else "not finite"
+        end = (_point(trace.last.tolist()), f"{float(trace.values[-1]):.3g}", distance)
+        rows.append((describe(trace, end=False), *end, trace.verdict, hessian))
+    columns = ("path…", ">last point", ">value", ">to minimum", "verdict", "Hessian…")
+    title = f"{name}\nfrom {_point(traces[0].path[0].tolist())}, {most:,} step{'s' * (most != 1)}"
+    caption = "Hessian: its eigenvalues at the last point, and what that would be if the gradient were zero"
+    print_table(columns, rows, title=title, caption=caption)
 
 
 def _hessian(trace: Trace) -> tuple[list[float], str]:
-    """Return the Hessian's eigenvalues at the last point, smallest first, and what a point with them is."""
+    """The Hessian's eigenvalues at the last point, smallest first, and what a point with them is."""
     from twofold.landscape.hessian import classify_point, hessian_eigenvalues
 
     try:
@@ -241,10 +220,7 @@ def _record(trace: Trace) -> dict[str, Any]:
         "steps": trace.num_steps,
         "verdict": trace.verdict,
         "ended_at": trace.ended_at,
-        "path": trace.path.tolist(),
-        "values": trace.values.tolist(),
-        "gradients": trace.gradients.tolist(),
-        "learning_rates": trace.learning_rates.tolist(),
+        **{name: getattr(trace, name).tolist() for name in ("path", "values", "gradients", "learning_rates")},
         "effective_rates": [
             [None if math.isnan(rate) else rate for rate in rates] for rates in trace.effective_rates.tolist()
         ],

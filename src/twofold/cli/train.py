@@ -38,7 +38,7 @@ class RunArguments:
     quiet: bool = False
 
     def options(self) -> Options:
-        """Return them as the engine takes them."""
+        """As the engine takes them."""
         check_least(0, checkpoint_seconds=self.checkpoint_seconds, memory_limit_mb=self.memory_limit_mb)
         return Options(
             show=not self.quiet,
@@ -64,12 +64,10 @@ class _TrainArguments(RunArguments):
 
 
 def arguments_form() -> type[Any]:
-    """Return the type of this command's arguments: its own, and every setting of a recipe."""
     return settings_form("TrainArguments", _TrainArguments, Recipe())
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Carry out `twofold train`."""
     parsed = parse(arguments_form(), arguments, verb="train")
     changes = given_settings(parsed, arguments)
     options = parsed.options()

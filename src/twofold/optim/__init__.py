@@ -18,56 +18,36 @@ the command line can name schedules without it.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from twofold.optim.schedule import SCHEDULES, Schedule
+from twofold.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from twofold.optim.groups import parameter_groups
+    from twofold.optim.groups import parameter_groups as parameter_groups
     from twofold.optim.rules import (
-        OPTIMIZERS,
-        SGD,
-        AdaDelta,
-        AdaGrad,
-        Adam,
-        AdamW,
-        Momentum,
-        Nesterov,
-        RMSProp,
-        Rule,
-        create_optimizer,
+        OPTIMIZERS as OPTIMIZERS,
+        SGD as SGD,
+        AdaDelta as AdaDelta,
+        AdaGrad as AdaGrad,
+        Adam as Adam,
+        AdamW as AdamW,
+        Momentum as Momentum,
+        Nesterov as Nesterov,
+        RMSProp as RMSProp,
+        Rule as Rule,
+        create_optimizer as create_optimizer,
     )
-    from twofold.optim.scheduler import ScheduleLR
-    from twofold.optim.scratch_form import ScratchOptimizer
+    from twofold.optim.schedule import SCHEDULES as SCHEDULES, Schedule as Schedule
+    from twofold.optim.scheduler import ScheduleLR as ScheduleLR
+    from twofold.optim.scratch_form import ScratchOptimizer as ScratchOptimizer
 
-__all__ = [
-    "OPTIMIZERS",
-    "SCHEDULES",
-    "SGD",
-    "AdaDelta",
-    "AdaGrad",
-    "Adam",
-    "AdamW",
-    "Momentum",
-    "Nesterov",
-    "RMSProp",
-    "Rule",
-    "Schedule",
-    "ScheduleLR",
-    "ScratchOptimizer",
-    "create_optimizer",
-    "parameter_groups",
-]
-
-_HOME = {"parameter_groups": "groups", "ScheduleLR": "scheduler", "ScratchOptimizer": "scratch_form"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'twofold.optim' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"twofold.optim.{_HOME.get(name, 'rules')}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "groups": "parameter_groups",
+        "rules": "OPTIMIZERS SGD AdaDelta AdaGrad Adam AdamW Momentum Nesterov RMSProp Rule create_optimizer",
+        "schedule": "SCHEDULES Schedule",
+        "scheduler": "ScheduleLR",
+        "scratch_form": "ScratchOptimizer",
+    },
+)

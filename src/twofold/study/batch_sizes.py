@@ -62,12 +62,13 @@ def check_sizes(sizes: Sequence[int]) -> None:
         TwofoldError: one is out of range, or comes twice.
     """
     if not sizes:
-        raise TwofoldError("sizes is empty; give some batch sizes, e.g. 1,10,100,1500")
+        raise TwofoldError("no batch size is given; name one or several, e.g. 1 10 100 1500")
     for size in sizes:
         if not 1 <= size <= NUM_EXAMPLES:
-            raise TwofoldError(f"sizes must be from 1 to {NUM_EXAMPLES}, the full set, got {size}")
+            raise TwofoldError(f"batch size must be from 1 to {NUM_EXAMPLES}, the full set, got {size}")
     if len(set(sizes)) < len(sizes):
-        raise TwofoldError(f"sizes has {next(size for size in sizes if sizes.count(size) > 1)} twice; name each once")
+        twice = next(size for size in sizes if sizes.count(size) > 1)
+        raise TwofoldError(f"batch size {twice} is given twice; name each once")
 
 
 def learning_rate(batch_size: int) -> float:

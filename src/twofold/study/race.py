@@ -98,11 +98,11 @@ class RaceSettings:
 
     def __post_init__(self) -> None:
         if not self.optimizers:
-            raise TwofoldError(f"optimizers is empty; name some of {', '.join(CONTENDERS)}")
+            raise TwofoldError(f"no optimizer is given; name some of {', '.join(CONTENDERS)}")
         for name in self.optimizers:
             check_known("optimizer", name, CONTENDERS)
         if twice := sorted({name for name in self.optimizers if self.optimizers.count(name) > 1}):
-            raise TwofoldError(f"optimizers has {twice[0]} twice; name each once")
+            raise TwofoldError(f"optimizer {twice[0]} is given twice; name each once")
         for name in ("seeds", "epochs", "trials", "trial_epochs", "threads"):
             if getattr(self, name) < 1:
                 raise TwofoldError(f"{name} must be 1 or more, got {getattr(self, name)}")
