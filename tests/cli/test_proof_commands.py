@@ -265,3 +265,9 @@ def test_wrong_use_is_one_line(arguments: list[str], words: str, capsys: pytest.
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_show_says_which_shapes_the_names_in_a_signature_stand_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "conv2d"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.index('Kernels = Float[Tensor, "out_channels group_channels kh kw"]') < shown.index("def conv2d(")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -49,7 +50,8 @@ def run(arguments: Sequence[str]) -> int:
         lines, first = inspect.getsourcelines(function)
         console.print(Text(f"{name.partition(':')[0].replace('.', '/')}.py:{first}", style="dim"))
         # Without a frame and line numbers, so that what is shown can be copied and run.
-        console.print(Syntax("".join(lines), "python", background_color="default", word_wrap=True))
+        code = "".join([*_shapes(function, "".join(lines)), *lines])
+        console.print(Syntax(code, "python", background_color="default", word_wrap=True))
         console.print()
     console.print(Text.assemble(("the fast form\n", "bold"), "\n".join(idea.run).replace(":", ".")))
     console.print(Text.assemble(("\nthe paper\n", "bold"), idea.source, ("\n\nwhat to read next", "bold")))
@@ -89,6 +91,16 @@ def _private(functions: dict[str, Any]) -> dict[str, Any]:
                 found[helper] = used
                 waiting.append((helper, used))
     return found
+
+
+def _shapes(function: Any, code: str) -> list[str]:
+    """The lines of its file that say which shapes the names in a function's signature stand for."""
+    source = inspect.getsource(sys.modules[function.__module__])
+    named = re.findall(r"^([A-Z]\w+) = (?:\w+\[Tensor|Tensor).*\n", source, re.MULTILINE)
+    signature = code.partition('"""')[0]
+    used = [name for name in named if re.search(rf"\b{name}\b", signature)]
+    lines = [re.search(rf"^{name} = .*\n", source, re.MULTILINE)[0] for name in used]  # type: ignore[index]
+    return [*lines, "\n\n"] if lines else []
 
 
 def _paragraph(idea: Idea, functions: dict[str, Any]) -> str:
