@@ -73,7 +73,12 @@ def test_the_figure_is_a_picture(drawn: tuple[BatchStudy, Path]) -> None:
 
 @pytest.mark.parametrize(
     ("sizes", "words"),
-    [([0], "from 1 to 1500, the full set, got 0"), ([1501], "got 1501"), ([5, 5], "5 is given twice"), ([], "no batch size is given")],
+    [
+        ([0], "from 1 to 1500, the full set, got 0"),
+        ([1501], "got 1501"),
+        ([5, 5], "5 is given twice"),
+        ([], "no batch size is given"),
+    ],
 )
 def test_wrong_sizes(sizes: list[int], words: str) -> None:
     with pytest.raises(TwofoldError, match=words):
