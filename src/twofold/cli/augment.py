@@ -39,7 +39,18 @@ class AugmentArguments:
 
 def run(arguments: Sequence[str]) -> int:
     parsed = parse(AugmentArguments, arguments, verb="augment")
-    _check(parsed)
+    check_policy(parsed.augment)
+    if parsed.augment == "none":
+        others = ", ".join(name for name in POLICIES if name != "none")
+        raise TwofoldError(f"--augment none leaves images as they are: nothing to draw; take one of {others}")
+    if not 1 <= parsed.rows <= _MOST_ROWS:
+        raise TwofoldError(f"--rows must lie in 1..{_MOST_ROWS}, got {parsed.rows}")
+    if parsed.image_size is not None and not 1 <= parsed.image_size <= _LARGEST_SIZE:
+        raise TwofoldError(f"--image-size must lie in 1..{_LARGEST_SIZE} px, got {parsed.image_size}")
+    if not 0 <= parsed.seed < 2**63:
+        raise TwofoldError(f"--seed must be 0 or more and below 2**63, got {parsed.seed}")
+    if not parsed.image.is_file():
+        raise TwofoldError(f"there is no image {parsed.image}")
     path = parsed.figure or Path(f"augment-{parsed.image.stem}.png")
     with loading("torch"):
         import torch
@@ -67,18 +78,3 @@ def run(arguments: Sequence[str]) -> int:
     subtitle = f"{subtitle}; seed {parsed.seed}"
     write_figure(draw_gallery(original, changed, captions, title=title, subtitle=subtitle), path)
     return 0
-
-
-def _check(parsed: AugmentArguments) -> None:
-    check_policy(parsed.augment)
-    if parsed.augment == "none":
-        others = ", ".join(name for name in POLICIES if name != "none")
-        raise TwofoldError(f"--augment none leaves images as they are: nothing to draw; take one of {others}")
-    if not 1 <= parsed.rows <= _MOST_ROWS:
-        raise TwofoldError(f"--rows must lie in 1..{_MOST_ROWS}, got {parsed.rows}")
-    if parsed.image_size is not None and not 1 <= parsed.image_size <= _LARGEST_SIZE:
-        raise TwofoldError(f"--image-size must lie in 1..{_LARGEST_SIZE} px, got {parsed.image_size}")
-    if not 0 <= parsed.seed < 2**63:
-        raise TwofoldError(f"--seed must be 0 or more and below 2**63, got {parsed.seed}")
-    if not parsed.image.is_file():
-        raise TwofoldError(f"there is no image {parsed.image}")

@@ -52,16 +52,8 @@ def run(arguments: Sequence[str]) -> int:
             print_json({**record, "conditions": conditions})
         times = (f"{form.seconds * 1000:.2f}" for form in (found.read, found.run))
         peaks = (f"{form.peak_bytes / 2**20:.1f}" for form in (found.read, found.run))
-        rows.append(
-            (
-                found.idea.name,
-                *times,
-                f"{found.time_ratio:.1f}x",
-                *peaks,
-                f"{found.memory_ratio:.1f}x",
-                f"{found.error:.0e}",
-            )
-        )
+        slower, larger = f"{found.time_ratio:.1f}x", f"{found.memory_ratio:.1f}x"
+        rows.append((found.idea.name, *times, slower, *peaks, larger, f"{found.error:.0e}"))
     if not parsed.json:
         columns = ("idea", ">read ms", ">run ms", ">ratio", ">read MiB", ">run MiB", ">ratio", ">error")
         print_table(columns, rows, caption=conditions)

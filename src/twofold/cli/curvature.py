@@ -91,18 +91,13 @@ def _watch(parsed: CurvatureArguments) -> int:
     if parsed.what is None:
         options = {**_OPTIONS, **options}
     check_model_options(model, options)
-    given = {name: getattr(parsed, name) for name in ("data", "lr", "momentum", "steps", "every")}
+    given = {name: getattr(parsed, name) for name in ("data", "batch_size", "lr", "momentum", "steps", "every")}
+    given = {name: value for name, value in given.items() if value is not None}
     with loading("torch"):
         from twofold.study.curvature import CurvatureSettings, watch_curvature
 
     settings = CurvatureSettings(
-        model=model,
-        model_options=options,
-        num_images=parsed.images,
-        batch_size=parsed.batch_size,
-        seed=parsed.seed,
-        device=parsed.device,
-        **{name: value for name, value in given.items() if value is not None},
+        model=model, model_options=options, num_images=parsed.images, seed=parsed.seed, device=parsed.device, **given
     )
     if not parsed.json:
         note(f"{settings.steps:,} steps, and {len(settings.measured_steps):,} measurements of two eigenvalues each")
@@ -132,15 +127,8 @@ def _watch(parsed: CurvatureArguments) -> int:
     if parsed.figure is not None and points:
         from twofold.figures.curvature import draw_curvature
 
-        draw_curvature(
-            [point.step for point in points],
-            [point.loss for point in points],
-            [point.extremes for point in points],
-            settings.edge,
-            parsed.figure,
-            title=title,
-            edge_name=edge_name,
-        )
+        steps, losses, extremes = ([getattr(point, name) for point in points] for name in ("step", "loss", "extremes"))
+        draw_curvature(steps, losses, extremes, settings.edge, parsed.figure, title=title, edge_name=edge_name)
         say_written(parsed.figure)
     return 0
 

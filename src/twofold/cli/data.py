@@ -18,7 +18,6 @@ from twofold.terminal import loading, note, output, print_table, shown
 if TYPE_CHECKING:
     from twofold.data.inspection import Inspection
 
-_ACTIONS = ("check", "pack")
 _MOST_CLASSES = 20
 _MOST_LINES = 10
 _MOST_NEAR_BITS = 15
@@ -32,7 +31,6 @@ class CheckArguments:
     """
 
     path: tyro.conf.Positional[Path]
-    """A folder with one folder a class, or with train/, val/ and test/ that have."""
     near_bits: int = 4
     """Most of 64 bits in which the hashes of near duplicates may differ; 0 finds only what looks the same."""
     figure: Path | None = None
@@ -46,7 +44,6 @@ class PackArguments:
     """Pack a folder of images into a few large files that train faster; an interrupted run goes on."""
 
     path: tyro.conf.Positional[Path]
-    """A folder with one folder a class, or with train/, val/ and test/ that have."""
     out: Path | None = None
     """The folder to write, of its own; PATH-packed if left out."""
     size: int = 256
@@ -71,7 +68,6 @@ class DataArguments:
         Annotated[CheckArguments, tyro.conf.subcommand("check")]
         | Annotated[PackArguments, tyro.conf.subcommand("pack")]
     )
-    """What to do; twofold data ACTION --help lists its options."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -82,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
         raise TwofoldError("say what to do with the data: twofold data check PATH, or twofold data pack PATH")
     action, *rest = arguments
-    check_known("data command", action, _ACTIONS)
+    check_known("data command", action, ("check", "pack"))
     return _check(rest) if action == "check" else _pack(rest)
 
 
@@ -99,7 +95,12 @@ def _check(arguments: Sequence[str]) -> int:
         return _check_packed(root, parsed)
     inspection = inspect_folder(root, near_bits=parsed.near_bits)
     if parsed.json:
-        _print_json(inspection)
+        sizes = {"files": inspection.num_files, "readable": inspection.num_readable, "bytes": inspection.num_bytes}
+        rest = {"median_side": inspection.median_side, "counts": inspection.counts, "notes": inspection.notes}
+        # Names of files may be any bytes; as ASCII escapes they survive every pipe.
+        print(json.dumps({"kind": "summary", "folder": str(inspection.root), **sizes, **rest}))
+        for finding in inspection.findings:
+            print(json.dumps(dataclasses.asdict(finding)))
     else:
         _print_report(inspection)
     if parsed.figure is not None:
@@ -127,16 +128,6 @@ def _check_packed(root: Path, parsed: CheckArguments) -> int:
             print(shown(line))
         print(f"{shown(str(root))}: {num_images:,} packed images, {len(damaged):,} damaged")
     return 1 if damaged else 0
-
-
-def _print_json(inspection: Inspection) -> None:
-    found = inspection
-    sizes = {"files": found.num_files, "readable": found.num_readable, "bytes": found.num_bytes}
-    rest = {"median_side": found.median_side, "counts": found.counts, "notes": found.notes}
-    # Names of files may be any bytes; as ASCII escapes they survive every pipe.
-    print(json.dumps({"kind": "summary", "folder": str(found.root), **sizes, **rest}))
-    for finding in found.findings:
-        print(json.dumps(dataclasses.asdict(finding)))
 
 
 def _print_report(inspection: Inspection) -> None:

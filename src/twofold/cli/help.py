@@ -16,7 +16,6 @@ import shutil
 import sys
 import textwrap
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -33,6 +32,7 @@ SHARED = {
     "run": "the run folder",
     "model": "a network: see twofold models",
     "image": "the image file",
+    "path": "a folder with one folder a class, or with train/, val/ and test/ that have",
     "device": "where to compute",
     "seed": "seed of every random draw",
     "figure": "draw it into this file: .png, .svg or .pdf",
@@ -118,11 +118,10 @@ def render(form: type, *, verb: str) -> str:
     says = phrases(form, options)
     positionals = [option for option in options if option.positional]
     names = [option.metavar.strip("[]") for option in positionals]
-    usage = [
-        name if option.default is dataclasses.MISSING else f"[{name}]"
-        for name, option in zip(names, positionals, strict=True)
-    ]
-    lines = [" ".join(["usage: twofold", verb, *usage, *["[OPTIONS]"] * (len(positionals) < len(options))]), ""]
+    usage = ["usage: twofold", verb]
+    for name, option in zip(names, positionals, strict=True):
+        usage.append(name if option.default is dataclasses.MISSING else f"[{name}]")
+    lines = [" ".join([*usage, *["[OPTIONS]"] * (len(positionals) < len(options))]), ""]
     for paragraph in (inspect.getdoc(form) or "").split("\n\n"):
         lines += [*textwrap.wrap(paragraph, width), ""]
     for name, option in zip(names, positionals, strict=True):
@@ -140,14 +139,10 @@ def render(form: type, *, verb: str) -> str:
     return "\n".join(lines)
 
 
-def _entry(name: str, phrase: str, width: int) -> Iterator[str]:
-    wrapped = textwrap.wrap(phrase, width - _NAME_WIDTH - 4, break_on_hyphens=False)
-    if len(name) > _NAME_WIDTH:
-        yield f"  {name}"
-        name = ""
-    for line in wrapped:
-        yield f"  {name:<{_NAME_WIDTH}}  {line}"
-        name = ""
+def _entry(name: str, phrase: str, width: int) -> list[str]:
+    indent = " " * (_NAME_WIDTH + 4)
+    first, above = (f"  {name:<{_NAME_WIDTH}}  ", []) if len(name) <= _NAME_WIDTH else (indent, [f"  {name}"])
+    return above + textwrap.wrap(phrase, width, initial_indent=first, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _phrase(option: Option, text: str) -> str:

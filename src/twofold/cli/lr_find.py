@@ -42,7 +42,6 @@ class _RangeArguments:
     smoothing: float = 0.9
     """Share of the average loss that is kept from step to step; 0 takes each loss as it is."""
     figure: Path | None = None
-    """Draw loss against learning rate into this file: .png, .svg or .pdf."""
     json: bool = False
     quiet: bool = False
 

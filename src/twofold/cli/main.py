@@ -27,7 +27,7 @@ use:   predict    classify images            eval         test a run's accuracy
 read:  ideas      list the ideas             show         print an idea's code
        verify     prove its two forms equal  cost         time its two forms
        summary    list a network's layers
-watch: surface    watch optimizers descend    schedule     draw learning rates
+watch: surface    watch optimizers descend   schedule     draw learning rates
        curvature  measure loss curvature     batch-study  compare batch sizes
        claims     check gradient theory
 data:  data       check or pack images       augment      draw augmented images
@@ -59,8 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         if debug:
             raise
-        message = str(interrupt) or "stopped"
-        print(f"\n{message}", file=sys.stderr)
+        print(f"\n{str(interrupt) or 'stopped'}", file=sys.stderr)
         return 128 + getattr(interrupt, "signal_number", signal.SIGINT)
     except BrokenPipeError:
         # Whoever read our output has gone (`twofold runs | head`); pointing stdout elsewhere keeps the exit quiet.

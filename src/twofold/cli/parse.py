@@ -121,11 +121,7 @@ def typed(text: str) -> str | int | float | bool:
 
 
 def check_figure(flag: str, path: Path, suffixes: Sequence[str] = FIGURES) -> None:
-    """Check that a figure can be written to `path`, before the work that it shows begins.
-
-    Raises:
-        TwofoldError: its suffix is none of `suffixes`, or there is no such folder.
-    """
+    """Refuse a `path` that no figure can be written to, before the work that it shows begins."""
     if path.suffix.lower() not in suffixes:
         raise TwofoldError(f"{flag} must end in {', '.join(suffixes)}, got {path}")
     if not path.parent.is_dir():
@@ -133,11 +129,7 @@ def check_figure(flag: str, path: Path, suffixes: Sequence[str] = FIGURES) -> No
 
 
 def check_least(least: int, **values: float | None) -> None:
-    """Check options that take a number of at least `least`; one that was left out is fine.
-
-    Raises:
-        TwofoldError: one is less.
-    """
+    """Refuse values of options that are less than `least`; one that was left out is fine."""
     for name, value in values.items():
         if value is not None and value < least:
             raise TwofoldError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")

@@ -80,8 +80,13 @@ def run(arguments: Sequence[str]) -> int:
     if parsed.resume is not None:
         finished = resume_race(parsed.resume, jobs=parsed.jobs, show=show)
     else:
+        num_rules = len(settings.optimizers)
+        num_trials, num_runs = num_rules * settings.trials, num_rules * settings.seeds
+        epochs = num_trials * settings.trial_epochs + num_runs * settings.epochs
+        trials, runs = f"{settings.trials} x {settings.trial_epochs}", f"{settings.seeds} x {settings.epochs}"
         if show:
-            note(_how_long(settings))
+            each = f"{trials} to find a learning rate and {runs} to compare, for each of {num_rules} optimizers"
+            note(f"{num_trials + num_runs} trainings, {epochs:,} epochs in all: {each}")
         finished = race(settings, out=parsed.out, name=parsed.name, jobs=parsed.jobs or 1, show=show)
     relations = {"first": "", "behind": "behind", "overlaps": "ranges overlap", "unknown": "one run only"}
     rows = []
@@ -110,13 +115,3 @@ def settings_of(parsed: RaceArguments) -> RaceSettings:
     given["optimizers"] = parsed.optimizer
     given["threads"] = max(1, cores() // (parsed.jobs or 1)) if parsed.threads is None else parsed.threads
     return RaceSettings(**given)
-
-
-def _how_long(settings: RaceSettings) -> str:
-    num_rules = len(settings.optimizers)
-    num_trials, num_runs = num_rules * settings.trials, num_rules * settings.seeds
-    epochs = num_trials * settings.trial_epochs + num_runs * settings.epochs
-    return (
-        f"{num_trials + num_runs} trainings, {epochs:,} epochs in all: {settings.trials} x {settings.trial_epochs} to "
-        f"find a learning rate and {settings.seeds} x {settings.epochs} to compare, for each of {num_rules} optimizers"
-    )

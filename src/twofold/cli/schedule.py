@@ -11,7 +11,7 @@ from twofold.cli.parse import Names, parse, write_figure
 from twofold.cli.settings import settings_form
 from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
 from twofold.errors import TwofoldError, check_known
-from twofold.optim.schedule import SCHEDULES, Schedule
+from twofold.optim.schedule import SCHEDULES
 from twofold.terminal import print_json, print_table
 
 _MOST = 8
@@ -44,8 +44,19 @@ def run(arguments: Sequence[str]) -> int:
         check_known("schedule", name, SCHEDULES)
     if len(names) > _MOST:
         raise TwofoldError(f"at most {_MOST} schedules fit into a figure, got {len(names)}")
-    schedules, epochs = _schedules(names, parsed), parsed.epochs
-    figure = parsed.figure
+    epochs, figure = parsed.epochs, parsed.figure
+    given = {name: getattr(parsed, name) for name in _SETTINGS if getattr(parsed, name) is not None}
+    for setting in given:
+        using = DEPENDENT_SETTINGS[setting][1]
+        if not set(names) & set(using):
+            flag = "--" + setting.replace("_", "-")
+            raise TwofoldError(
+                f"{flag} has no effect on {', '.join(names)} (it is for {' or '.join(using)}); leave it out"
+            )
+    schedules = []
+    for name in names:
+        own = {setting: value for setting, value in given.items() if name in DEPENDENT_SETTINGS[setting][1]}
+        schedules.append(Recipe(schedule=name, lr=parsed.lr, epochs=epochs, **own).learning_rate())
     if parsed.json:
         for name, schedule in zip(names, schedules, strict=True):
             rates = [schedule.at(epoch / epochs, epoch) for epoch in range(epochs + 1)]
@@ -62,20 +73,3 @@ def run(arguments: Sequence[str]) -> int:
 
         write_figure(draw_schedules(list(zip(names, schedules, strict=True)), epochs=epochs), figure)
     return 0
-
-
-def _schedules(names: Sequence[str], parsed: Any) -> list[Schedule]:
-    """The schedules, each with those settings that it has; one that none of them has is an error."""
-    given = {name: getattr(parsed, name) for name in _SETTINGS if getattr(parsed, name) is not None}
-    for setting in given:
-        using = DEPENDENT_SETTINGS[setting][1]
-        if not set(names) & set(using):
-            flag = "--" + setting.replace("_", "-")
-            raise TwofoldError(
-                f"{flag} has no effect on {', '.join(names)} (it is for {' or '.join(using)}); leave it out"
-            )
-    recipes = []
-    for name in names:
-        own = {setting: value for setting, value in given.items() if name in DEPENDENT_SETTINGS[setting][1]}
-        recipes.append(Recipe(schedule=name, lr=parsed.lr, epochs=parsed.epochs, **own))
-    return [recipe.learning_rate() for recipe in recipes]

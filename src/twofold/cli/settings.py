@@ -64,22 +64,15 @@ def _field(name: str, base: Recipe | None, section: str, shown: str | None) -> t
     if base is None:
         return name, kind, dataclasses.field(default=None, metadata={"default": None})
     default = {} if name == "model_options" else getattr(base, name)
-    metadata = {"section": section, "default": _shown_default(name, base) if shown is None else shown}
+    chooser, defaults = DEPENDENT_SETTINGS.get(name, ("", {}))
+    says: Any = default if shown is None else shown
+    if shown is None and chooser and default in (None, defaults.get(getattr(base, chooser))):
+        values = list(dict.fromkeys(defaults.values()))
+        says = f"depends on the {chooser}" if len(values) > 1 else values[0]
+    metadata = {"section": section, "default": says}
     if isinstance(default, dict):
         return name, kind, dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
     return name, kind, dataclasses.field(default=default, metadata=metadata)
-
-
-def _shown_default(name: str, base: Recipe) -> Any:
-    """A setting's default as help shows it: one that another setting decides is said to depend on it."""
-    value = getattr(base, name)
-    if name not in DEPENDENT_SETTINGS:
-        return value
-    chooser, defaults = DEPENDENT_SETTINGS[name]
-    if value is not None and value != defaults.get(getattr(base, chooser)):
-        return value
-    values = list(dict.fromkeys(defaults.values()))
-    return f"depends on the {chooser}" if len(values) > 1 else values[0]
 
 
 def given_settings(parsed: Any, arguments: Sequence[str]) -> dict[str, Any]:

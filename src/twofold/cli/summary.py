@@ -31,6 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     parsed = parse(SummaryArguments, arguments, verb="summary")
     entry = MODELS[check_known("model", parsed.model, MODELS)]
     shape = entry.input_shape if parsed.input is None else parse_shape(parsed.input)
+    size = (shape[1], shape[2])
     given = {name: typed(value) for name, value in parsed.model_options.items()}
     check_model_options(parsed.model, given)
     check_least(1, classes=parsed.classes)
@@ -40,14 +41,11 @@ def run(arguments: Sequence[str]) -> int:
         from twofold.models.registry import create_model
         from twofold.models.summary import default_classes, summarise
 
-    options = resolve_options(parsed.model, given, (shape[1], shape[2]))
+    options = resolve_options(parsed.model, given, size)
+    num_classes = parsed.classes or default_classes(parsed.model)
     with torch.device("meta"):
         model = create_model(
-            parsed.model,
-            in_channels=shape[0],
-            num_classes=parsed.classes or default_classes(parsed.model),
-            image_size=(shape[1], shape[2]),
-            options=options,
+            parsed.model, in_channels=shape[0], num_classes=num_classes, image_size=size, options=options
         )
     layers = summarise(model)
     rows, open_modules = [], []
@@ -66,14 +64,14 @@ def run(arguments: Sequence[str]) -> int:
                 if open_modules[: depth + 1] != modules[: depth + 1]:
                     rows.append((" " * depth + module, *[""] * 5))
             open_modules, name = modules, " " * len(modules) + name
-        size = "x".join(map(str, layer.output_shape))
+        output = "x".join(map(str, layer.output_shape))
         counts = (f"{count:,}" if count else "" for count in (layer.parameters, layer.multiply_adds))
-        rows.append((name, layer.kind, size, *counts, seen))
+        rows.append((name, layer.kind, output, *counts, seen))
     if not parsed.json:
         chosen = " ".join(f"{name}={value}" for name, value in options.items())
         title = f"{parsed.model} {chosen}".strip() + f", one image of {'x'.join(map(str, shape))}: {entry.source}"
         sums = (f"{sum(getattr(layer, name) for layer in layers):,}" for name in ("parameters", "multiply_adds"))
         columns = ("layer", "kind", ">output", ">parameters", ">multiply-adds", ">sees")
-        caption = "sees: the side in px of the part of the image that an element depends on (its receptive field)"
+        caption = "sees: receptive field, the side in px of what an element depends on"
         print_table(columns, rows, title=title, total=("total", "", "", *sums, ""), caption=caption)
     return 0

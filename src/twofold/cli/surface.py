@@ -88,9 +88,8 @@ def run(arguments: Sequence[str]) -> int:
     view = None
     if parsed.view is not None:
         if len(parsed.view) != 2 * surface.dimension:
-            raise TwofoldError(
-                f"--view takes {2 * surface.dimension} numbers on {surface.name}, got {len(parsed.view)}"
-            )
+            wanted = 2 * surface.dimension
+            raise TwofoldError(f"--view takes {wanted} numbers on {surface.name}, got {len(parsed.view)}")
         view = tuple(zip(parsed.view[::2], parsed.view[1::2], strict=True))
         check_box("--view", view)
     figure = parsed.figure
@@ -150,9 +149,8 @@ def _traces(surface: Surface, parsed: Any, given: dict[str, Any]) -> list[Trace]
         start_point(surface, parsed.start)
     pairs = [(rule, lr) for rule in dict.fromkeys(parsed.optimizer) for lr in dict.fromkeys(parsed.lr or (None,))]
     if len(pairs) > MOST_PATHS:
-        raise TwofoldError(
-            f"a figure has room for {MOST_PATHS} paths, got {len(pairs)}; give fewer --optimizer or --lr"
-        )
+        remedy = "give fewer --optimizer or --lr"
+        raise TwofoldError(f"a figure has room for {MOST_PATHS} paths, got {len(pairs)}; {remedy}")
     where: dict[str, Any] = {"start": parsed.start, "steps": parsed.steps, "seed": parsed.seed or 0, "show": True}
     traces = []
     for rule, lr in pairs:
@@ -212,6 +210,7 @@ def _hessian(trace: Trace) -> tuple[list[float], str]:
 def _record(trace: Trace) -> dict[str, Any]:
     nearest = trace.nearest_minimum()
     bends, kind = _hessian(trace)
+    effective = [[None if math.isnan(rate) else rate for rate in rates] for rates in trace.effective_rates.tolist()]
     return {
         "surface": trace.surface.name,
         "formula": trace.surface.formula,
@@ -221,9 +220,7 @@ def _record(trace: Trace) -> dict[str, Any]:
         "verdict": trace.verdict,
         "ended_at": trace.ended_at,
         **{name: getattr(trace, name).tolist() for name in ("path", "values", "gradients", "learning_rates")},
-        "effective_rates": [
-            [None if math.isnan(rate) else rate for rate in rates] for rates in trace.effective_rates.tolist()
-        ],
+        "effective_rates": effective,
         "state": {name: rows.tolist() for name, rows in trace.state.items()},
         "nearest_minimum": None if nearest is None else list(nearest[0].point),
         "distance": None if nearest is None else nearest[1],

@@ -72,28 +72,36 @@ def run(arguments: Sequence[str]) -> int:
     changes = given_settings(parsed, arguments)
     options = parsed.options()
     if parsed.resume is not None:
-        return _resume(parsed, changes, options)
+        _check_resumed(parsed, changes)
+        return start(None, parsed, options)
     if parsed.model is None and parsed.recipe is None:
         raise TwofoldError("say what to train: twofold train MODEL, or twofold train --recipe NAME; see twofold models")
     base = Recipe() if parsed.recipe is None else find_recipe(parsed.recipe)
     return start(base.override(**changes), parsed, options)
 
 
-def start(recipe: Recipe, parsed: RunArguments, options: Options) -> int:
-    """Train by `recipe` and say where the run is."""
+def start(recipe: Recipe | None, parsed: Any, options: Options) -> int:
+    """Train by `recipe`, or go on with the run in `parsed.resume` if it is None, and say where the run is."""
     with loading("torch"):
         from twofold import api
 
     with freed_memory_is_kept():
-        finished = api.train(recipe, out=parsed.out, name=parsed.name, options=options)
-    return _say_finished(finished, show=options.show)
+        if recipe is None:
+            finished = api.resume(parsed.resume, options=options)
+        else:
+            finished = api.train(recipe, out=parsed.out, name=parsed.name, options=options)
+    if options.show:
+        note(f"report   {finished.report}")
+        note(f"use it   twofold predict {shlex.quote(str(finished.folder))} IMAGE")
+    accuracy = "" if finished.accuracy is None else f"\taccuracy {finished.accuracy:.4f}"
+    print(f"{finished.folder}{accuracy}")
+    return 0
 
 
-def _resume(parsed: Any, changes: dict[str, Any], options: Options) -> int:
-    if parsed.recipe is not None:
-        raise TwofoldError("--resume keeps the recipe of its run; leave --recipe out")
-    if parsed.name is not None:
-        raise TwofoldError("--resume keeps the folder of its run; leave --name out")
+def _check_resumed(parsed: Any, changes: dict[str, Any]) -> None:
+    for what, name in (("recipe", "recipe"), ("folder", "name")):
+        if getattr(parsed, name) is not None:
+            raise TwofoldError(f"--resume keeps the {what} of its run; leave --{name} out")
     from twofold.engine.run import RunFolder
 
     stored = RunFolder.open(parsed.resume).recipe()
@@ -104,18 +112,3 @@ def _resume(parsed: Any, changes: dict[str, Any], options: Options) -> int:
                 f"a resumed run keeps its recipe: {setting} is {getattr(stored, setting)!r}, not {value!r}; "
                 f"start a new run with --recipe {folder}/recipe.json --{setting.replace('_', '-')} {value}"
             )
-    with loading("torch"):
-        from twofold import api
-
-    with freed_memory_is_kept():
-        finished = api.resume(parsed.resume, options=options)
-    return _say_finished(finished, show=options.show)
-
-
-def _say_finished(finished: Any, *, show: bool) -> int:
-    if show:
-        note(f"report   {finished.report}")
-        note(f"use it   twofold predict {shlex.quote(str(finished.folder))} IMAGE")
-    accuracy = "" if finished.accuracy is None else f"\taccuracy {finished.accuracy:.4f}"
-    print(f"{finished.folder}{accuracy}")
-    return 0

@@ -68,8 +68,5 @@ def parameter_groups(
 
 
 def _last_match(name: str, patterns: Mapping[str, float]) -> float:
-    factor = 1.0
-    for pattern, value in patterns.items():
-        if fnmatch.fnmatchcase(name, pattern):
-            factor = value
-    return factor
+    factors = [factor for pattern, factor in patterns.items() if fnmatch.fnmatchcase(name, pattern)]
+    return factors[-1] if factors else 1.0

@@ -74,13 +74,10 @@ class Rule(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update every parameter that has a gradient.
+        """Update every parameter that has a gradient; return what `closure` returned.
 
         Args:
             closure: computes the loss and its gradients anew; called once, before the update.
-
-        Returns:
-            What `closure` returned.
 
         Raises:
             TwofoldError: a gradient is sparse.
@@ -123,11 +120,10 @@ class Rule(torch.optim.Optimizer):
             state[name] = torch.zeros_like(parameter)
 
     def _settings(self, group: dict[str, Any]) -> dict[str, Any]:
-        """The settings that the readable form is called with."""
+        """What the readable form is called with."""
         return {name: group[name] for name in self._takes}
 
     def _update(self, columns: Columns, group: dict[str, Any]) -> None:
-        """Update the parameters in place."""
         raise NotImplementedError
 
     def _update_compiled(self, work: list[tuple[Columns, dict[str, Any]]]) -> bool:
@@ -289,12 +285,8 @@ class AdaGrad(Rule):
 class RMSProp(Rule):
     """s ← γs + (1 − γ)g²; torch: x ← x − ηg/(√s + ε), D2L: x ← x − ηg/√(s + ε) (Tieleman and Hinton, 2012).
 
-    Args:
-        params: parameters, or groups of them.
-        lr: learning rate η.
-        gamma: share of the average that is kept, γ; torch calls it alpha.
-        eps: ε.
-        convention: where ε stands, see above; the other settings are as `SGD` has them.
+    `gamma` is γ, the share of the average that is kept, which torch calls alpha; `eps` is ε. The other settings are as
+    `SGD` has them.
     """
 
     state_names = ("square_avg",)
@@ -318,7 +310,7 @@ class RMSProp(Rule):
 
     def _update(self, columns: Columns, group: dict[str, Any]) -> None:
         x, grad, square_avg = columns
-        settings, decay = self._settings(group), group["weight_decay"]
+        decay = group["weight_decay"]
         if group["convention"] == "torch" and x[0].device.type == "cpu" and is_fusible(x):
             # Adam with β₁ = 0, so late that the correction of its start is 1. Its average of gradients is then the
             # gradient: the kernel reads it and writes it back as it was. Where weights decay it would write g + λx, so
@@ -327,29 +319,19 @@ class RMSProp(Rule):
             late = [torch.tensor(1e9)] * len(x)
             _adam([x, grad, averages, square_avg], late, group, beta1=0.0, beta2=group["gamma"])
         else:
+            gamma, eps = group["gamma"], group["eps"]
             for row in zip(x, _decayed(grad, x, decay), square_avg, strict=True):
-                for piece in pieces(*row):
-                    _rmsprop(*piece, **settings)
-
-
-def _rmsprop(
-    x: Tensor, grad: Tensor, square_avg: Tensor, *, lr: float, gamma: float, eps: float, convention: Convention
-) -> None:
-    square_avg.mul_(gamma).addcmul_(grad, grad, value=1.0 - gamma)
-    root = (square_avg + eps).sqrt_() if convention == "d2l" else square_avg.sqrt().add_(eps)
-    x.addcdiv_(grad, root, value=-lr)
+                for w, g, s in pieces(*row):
+                    s.mul_(gamma).addcmul_(g, g, value=1.0 - gamma)
+                    root = (s + eps).sqrt_() if group["convention"] == "d2l" else s.sqrt().add_(eps)
+                    w.addcdiv_(g, root, value=-group["lr"])
 
 
 class AdaDelta(Rule):
     """s ← ρs + (1 − ρ)g²; g′ = √((Δ + ε)/(s + ε)) g; x ← x − ηg′; Δ ← ρΔ + (1 − ρ)g′² (Zeiler, 2012).
 
-    Args:
-        params: parameters, or groups of them.
-        lr: η, which torch multiplies the step by; 1, as in D2L, unless given.
-        rho: share of the averages that is kept, ρ.
-        eps: ε.
-
-    The other settings are as `SGD` has them.
+    `lr` is η, which torch multiplies the step by, and 1, as in D2L, unless given; `rho` is ρ, the share of the averages
+    that is kept; `eps` is ε. The other settings are as `SGD` has them.
     """
 
     state_names = ("square_avg", "delta_avg")
@@ -373,19 +355,13 @@ class AdaDelta(Rule):
 
     def _update(self, columns: Columns, group: dict[str, Any]) -> None:
         x, grad, square_avg, delta_avg = columns
-        settings = self._settings(group)
+        lr, rho, eps = (group[name] for name in self._takes)
         for row in zip(x, _decayed(grad, x, group["weight_decay"]), square_avg, delta_avg, strict=True):
-            for piece in pieces(*row):
-                _adadelta(*piece, **settings)
-
-
-def _adadelta(
-    x: Tensor, grad: Tensor, square_avg: Tensor, delta_avg: Tensor, *, lr: float, rho: float, eps: float
-) -> None:
-    square_avg.mul_(rho).addcmul_(grad, grad, value=1.0 - rho)
-    step = (delta_avg + eps).div_(square_avg + eps).sqrt_().mul_(grad)
-    x.sub_(step, alpha=lr)
-    delta_avg.mul_(rho).addcmul_(step, step, value=1.0 - rho)
+            for w, g, s, delta in pieces(*row):
+                s.mul_(rho).addcmul_(g, g, value=1.0 - rho)
+                step = (delta + eps).div_(s + eps).sqrt_().mul_(g)
+                w.sub_(step, alpha=lr)
+                delta.mul_(rho).addcmul_(step, step, value=1.0 - rho)
 
 
 class Adam(Rule):
