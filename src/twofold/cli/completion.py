@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -36,8 +36,8 @@ def run(arguments: Sequence[str]) -> int:
     forms = {verb: form_of(verb) for verb in VERBS}
     for form in (*(form for form in forms.values() if form is not DataArguments), CheckArguments, PackArguments):
         # tyro would look for each phrase in the source, which takes longer than all the rest: help has them.
-        options, hints = options_of(form), get_type_hints(form, include_extras=True)
-        for name, phrase in phrases(form, options).items():
-            form.__annotations__[name] = Annotated[hints[name], tyro.conf.arg(help=phrase)]
+        options = options_of(form)
+        for option, phrase in zip(options, phrases(form, options).values(), strict=True):
+            form.__annotations__[option.field.name] = Annotated[option.hint, tyro.conf.arg(help=phrase)]
     tyro.extras.subcommand_cli_from_dict(forms, prog="twofold", args=["--tyro-print-completion", parsed.shell])
     return 0

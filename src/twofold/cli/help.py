@@ -58,6 +58,7 @@ class Option:
 
     Attributes:
         name: as on the command line, without dashes.
+        hint: the type of its field, with all marks.
         kind: the type of its value, or of each where it takes several: bool, int, float, str, Path or dict.
         choices: the values that it takes, if these are few.
         metavar: what stands for its value.
@@ -65,6 +66,7 @@ class Option:
 
     name: str
     field: dataclasses.Field[Any]
+    hint: Any
     kind: Any
     choices: tuple[str, ...]
     positional: bool
@@ -89,8 +91,8 @@ def phrases(form: type, options: list[Option]) -> dict[str, str]:
     return {option.field.name: _phrase(option, texts.get(option.field.name, "")) for option in options}
 
 
-def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
-    hint, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+def _option(field: dataclasses.Field[Any], full_hint: Any) -> Option:
+    hint, *marks = get_args(full_hint) if get_origin(full_hint) is Annotated else (full_hint,)
     own = next((mark for mark in marks if hasattr(mark, "metavar")), None)
     inner = hint
     if get_origin(inner) in (Union, types.UnionType):
@@ -108,7 +110,7 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
         listed = "|".join(choices) if len(name) + len("|".join(choices)) + 3 <= _NAME_WIDTH else "NAME"
         metavar = field.name.upper() if positional else _VALUES.get(field.name) or listed or _BY_TYPE.get(kind, "")
     metavar += " ..." if (several or kind is dict) and _REPEATED not in marks else ""
-    return Option(name, field, kind, choices, positional, metavar)
+    return Option(name, field, full_hint, kind, choices, positional, metavar)
 
 
 def render(form: type, *, verb: str) -> str:
