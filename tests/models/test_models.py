@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from twofold.errors import TwofoldError
