@@ -128,6 +128,7 @@ def resume(folder: Path | str, *, options: Options | None = None) -> Run:
                 f"{folder} is finished after {record.epochs_done} epochs: there is nothing to resume; train longer "
                 f"with: twofold train --recipe {run.path / 'recipe.json'} --epochs N"
             )
+        _require_own_data(run, recipe)
         return _train(recipe, run, options or Options(skip_broken=record.skip_broken), resume=True)
 
 
@@ -208,6 +209,7 @@ def explain(
 def _evaluate_own(run: RunFolder, predictor: Predictor, split: str | None, options: Options) -> dict[str, Any]:
     """Measure on the run's own images, prepared by its own recipe."""
     recipe = run.recipe()
+    _require_own_data(run, recipe, ", or evaluate it on other images with --data")
     own = load_recipe_data(recipe, options)
     if own.class_names != predictor.spec.class_names:
         raise TwofoldError(f"the classes of {recipe.data} are not those that {run.path} was trained on; restore them")
@@ -223,6 +225,17 @@ def _evaluate_own(run: RunFolder, predictor: Predictor, split: str | None, optio
     if default:
         write_report(run.path)
     return metrics
+
+
+def _require_own_data(run: RunFolder, recipe: Recipe, other_way: str = "") -> None:
+    """Say what to do where the images of a run are not here: a relative path holds in one folder alone."""
+    try:
+        recipe.check_data()
+    except TwofoldError as error:
+        raise TwofoldError(
+            f"the images that {run.path} was trained on ({recipe.data}) are not here; "
+            f"go to the folder where it was trained{other_way}"
+        ) from error
 
 
 def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) -> Run:
