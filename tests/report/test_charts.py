@@ -55,7 +55,7 @@ def test_docstring_examples(module: object) -> None:
 def test_ticks_are_round_and_cover_the_range(low: float, span: float, num_steps: int) -> None:
     ticks = nice_ticks(low, low + span, num_steps)
     assert 2 <= len(ticks) <= 2 * num_steps + 3
-    assert ticks[0] <= low + 1e-6 * max(1, abs(low))
+    assert ticks[0] <= low + 1e-6 * max(1, abs(low) + span)
     assert ticks[-1] >= low + span - 1e-6 * max(1, abs(low) + span)
     width = (ticks[-1] - ticks[0]) / (len(ticks) - 1)
     leading = width / 10 ** math.floor(math.log10(width * 1.0001))

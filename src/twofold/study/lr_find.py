@@ -151,7 +151,13 @@ def lr_find(
 
     Its learning rate, schedule and epochs play no part; when the images are used up, they come again in a new order.
 
-    The other arguments are those of `range_test`.
+    Args:
+        recipe: the training that a learning rate is sought for.
+        low: the first learning rate.
+        high: the last, if the loss has not risen before.
+        steps: how many, evenly spaced in the logarithm of the learning rate.
+        smoothing: share of the average loss that is kept from step to step.
+        show: print progress.
 
     Raises:
         TwofoldError: data, device, network or a setting cannot be used.

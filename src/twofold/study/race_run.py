@@ -94,6 +94,7 @@ def race(
         out: where its folder is made.
         name: the folder's name; made from time, network and data if left out.
         jobs: processes that work at the same time, each with `settings.threads` threads.
+        show: print progress.
 
     Raises:
         TwofoldError: data, device, folder or optuna cannot be used. No folder is made then.
