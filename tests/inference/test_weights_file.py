@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,35 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     for name, value in TENSORS.items():
         assert torch.equal(tensors[name], value)
         assert tensors[name].dtype == value.dtype
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    versions = []
+    for size in (3, 400):
+        save_checkpoint(path, {"a": torch.zeros(size)}, {"size": size})
+        versions.append(path.read_bytes())
+    stop = threading.Event()
+
+    def replace() -> None:
+        while not stop.is_set():
+            for content in versions:
+                other = tmp_path / "other"
+                other.write_bytes(content)
+                other.replace(path)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        seen = set()
+        for _ in range(2000):
+            tensors, record = load_checkpoint(path)
+            assert len(tensors["a"]) == record["size"]
+            seen.add(record["size"])
+    finally:
+        stop.set()
+        writer.join()
+    assert seen == {3, 400}
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
 from torch import Tensor
 
 from twofold.data.spec import Compute, ModelSpec
@@ -40,7 +40,7 @@ def save_checkpoint(
     text = json.dumps(record, sort_keys=True)
     with atomic_path(target, keep=keep) as temporary:
         try:
-            save_file(plain, temporary, metadata={"record": text, "sha256": _digest(plain, text)})
+            safetensors.torch.save_file(plain, temporary, metadata={"record": text, "sha256": _digest(plain, text)})
         except SafetensorError as error:
             raise OSError(str(error)) from error
 
@@ -54,11 +54,14 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise BrokenCheckpointError(f"there is no checkpoint {path}")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        # Read once and whole: a run may put a new file under this name while it is read, and `safe_open` opens by name
+        # more than once.
+        content = path.read_bytes()
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except (SafetensorError, OSError, ValueError) as error:
         raise BrokenCheckpointError(f"{path} is broken: {error}") from error
+    metadata = header.get("__metadata__", {})
     if "record" not in metadata or "sha256" not in metadata:
         raise BrokenCheckpointError(f"{path} was not written by Twofold: it has no record")
     if _digest(tensors, metadata["record"]) != metadata["sha256"]:

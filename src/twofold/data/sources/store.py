@@ -67,7 +67,7 @@ def read_store(path: Path) -> tuple[Arrays, str]:
             class_names = tuple(json.loads(metadata["class_names"]))
             arrays = Arrays(class_names, *(file.get_tensor(name) for name in _TENSORS))
             expected = metadata["sha256"]
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:  # Runtime: replaced meanwhile
         raise DamagedStoreError(str(error)) from error
     fingerprint = arrays.fingerprint()
     if fingerprint != expected:
