@@ -26,6 +26,7 @@
 | `records.py` | the files that a run or a race leaves, one frozen type each |
 | `terminal.py` | progress and tables: a bar on a terminal, lines elsewhere |
 | `files.py` | atomic, durable writes |
+| `names.py` | names from disks, which need not be text: how they are shown, stored and hashed |
 | `keyed.py` | randomness as a pure function of (seed, epoch, sample index, purpose) |
 | `errors.py` | errors that users read |
 | `lazy.py` | names that are imported when first used |

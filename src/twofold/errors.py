@@ -16,6 +16,11 @@ class TwofoldError(ValueError):
 
     exit_code = 2
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message as lines of a terminal: one, but for an error that lists several faults."""
+        return (str(self),)
+
 
 class RunError(TwofoldError):
     """The command was right but the work failed: a diverged loss, a full disk, a broken checkpoint."""

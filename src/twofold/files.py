@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from twofold.errors import RunError, TwofoldError
+from twofold.names import json_text
 
 
 def _read_umask() -> int:
@@ -107,13 +108,13 @@ def write_bytes(target: Path, content: bytes) -> None:
 
 
 def write_text(target: Path, content: str) -> None:
-    """Write `content` to `target` as UTF-8, atomically and durably."""
+    """Write `content`, which must be valid Unicode, to `target` as UTF-8, atomically and durably."""
     write_bytes(target, content.encode())
 
 
 def write_json(target: Path, value: Any) -> None:
     """Write `value` to `target` as indented JSON, atomically and durably."""
-    write_text(target, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_text(target, json_text(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -123,11 +124,25 @@ def read_json(path: Path) -> Any:
         TwofoldError: the file is missing, unreadable or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes(), source=str(path))
     except OSError as error:
         raise TwofoldError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def parse_json(content: str | bytes, *, source: str) -> Any:
+    """Return the JSON value in `content`, text or UTF-8; `source` names it in an error.
+
+    By Python's own reader: pydantic's refuses the escapes by which `json_text` writes names that are no text.
+
+    Raises:
+        TwofoldError: it is not JSON.
+    """
+    try:
+        return json.loads(content if isinstance(content, str) else content.decode())
+    except RecursionError:
+        raise TwofoldError(f"{source} is not valid JSON: it is nested too deeply") from None
     except ValueError as error:
-        raise TwofoldError(f"{path} is not valid JSON: {error}") from error
+        raise TwofoldError(f"{source} is not valid JSON: {error}") from error
 
 
 def check_new_folder(out: Path, name: str | None) -> None:

@@ -1,17 +1,25 @@
 """What a person sees while waiting: one console, progress bars on a terminal, plain lines elsewhere.
 
 Everything that may take more than two seconds reports through `track`. Messages go to standard error, results to
-standard output, so that `twofold predict --json | jq` works.
+standard output, so that `twofold predict --json | jq` works. `steady_streams` holds both up where they cannot spell a
+character, or cannot be written at all.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
-import json
+import io
+import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from twofold.errors import RunError
+from twofold.names import escaped, json_text, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,13 +28,15 @@ T = TypeVar("T")
 
 PLAIN_EVERY_SECONDS = 10.0
 _PIPE_WIDTH = 1000  # more than any table needs
+# How a stream that lacks a character spells it; any other it lacks is escaped.
+_SPELT = {"±": "+-", "–": "-", "…": "...", "×": "x", "·": ".", "→": "->", "−": "-", "≤": "<=", "≥": ">=", "\u00a0": " "}
 
 
 def console() -> Console:
     """A console on standard error, made anew so that a redirected stream is seen."""
     from rich.console import Console
 
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def output() -> Console:
@@ -37,7 +47,7 @@ def output() -> Console:
     from rich.console import Console
 
     if sys.stdout.isatty():
-        return Console(highlight=False)
+        return Console(highlight=False, markup=False, emoji=False)
 
     class Piped(Console):
         def print(self, *objects: Any, **options: Any) -> None:
@@ -45,7 +55,7 @@ def output() -> Console:
                 super().print(*objects, **options)
             sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
-    return Piped(highlight=False, width=_PIPE_WIDTH)
+    return Piped(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
 
 
 def print_table(
@@ -61,7 +71,7 @@ def print_table(
     Args:
         columns: their names; one that begins with ">" is aligned right, and only one that ends in "…" may break its
             cells over lines: names that are there to be typed again stay whole.
-        rows: a text a column.
+        rows: a text a column, of one line.
         title: printed above.
         caption: printed below.
         total: a last row, apart from the others.
@@ -71,7 +81,7 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    rows = list(rows)
+    rows = [list(map(shown, row)) for row in rows]
     table = Table(box=SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, show_footer=total is not None)
     least = 2 * (len(columns) - 1)
     for name, *cells in zip(columns, total or [""] * len(columns), *rows, strict=True):
@@ -83,7 +93,7 @@ def print_table(
         table.add_row(*map(Text, row))
     out = output()
     if title:
-        out.print(Text(title))
+        out.print(Text(shown(title)))
     # Where its names alone are wider than the terminal, the table is wider too, rather than cut.
     terminal_width, out.width = out.width, max(out.width, least)
     out.print(table, crop=False)
@@ -93,9 +103,15 @@ def print_table(
 
 
 def print_json(*records: Any) -> None:
-    """Print each record as one line of JSON to standard output, at once."""
+    """Print each record as one line of JSON to standard output, at once; as ASCII where it takes no UTF-8."""
+    ascii_only = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     for record in records:
-        print(json.dumps(record, ensure_ascii=False), flush=True)
+        print(json_text(record, ascii_only=ascii_only), flush=True)
+
+
+def say(*columns: str) -> None:
+    """Print one line of results to standard output, at once, with tabs between columns. Names may hold anything."""
+    print("\t".join(map(shown, columns)), flush=True)
 
 
 @contextlib.contextmanager
@@ -108,23 +124,30 @@ def loading(what: str) -> Iterator[None]:
         yield
 
 
-def shown(text: str) -> str:
-    """Return `text` fit for one line of a terminal: control characters and broken Unicode as escapes.
+def command(*words: object) -> str:
+    """Return a `twofold` command that does the same wherever it is pasted, whatever the names in it hold.
 
-    >>> shown("cat\\x1b[2J\\n.png")
-    'cat\\\\x1b[2J\\\\n.png'
+    >>> print(command("eval", Path("my runs/a"), "--split", "val"))
+    twofold eval 'my runs/a' --split val
+    >>> print(command("report", Path("-run"), "caf\\udce9"))
+    twofold report ./-run $'caf\\xe9'
     """
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    return " ".join(["twofold", *map(quoted, words)])
 
 
-def shown_lines(text: str) -> str:
-    """Return `text` fit for a terminal: as `shown`, but its lines stay lines. Names of files may hold anything."""
-    return "\n".join(map(shown, text.split("\n")))
+def quoted(word: object) -> str:
+    """Return a word as a shell reads it; a path never looks like an option."""
+    text = f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word)
+    if text.isprintable():
+        return shlex.quote(text)
+    # Bytes that are no text, and signs that a terminal would obey: spelt as bash, zsh and ksh read them.
+    safe = set(b" !#$%&()*+,-./:;<=>?@[]^_`{|}~") | {sign for sign in range(128) if chr(sign).isalnum()}
+    return "$'" + "".join(chr(sign) if sign in safe else f"\\x{sign:02x}" for sign in os.fsencode(text)) + "'"
 
 
 def note(message: str) -> None:
-    """Print one plain line to standard error."""
-    print(shown_lines(message), file=sys.stderr, flush=True)
+    """Print one plain line to standard error. Names in it may hold anything."""
+    print(shown(message), file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[T], *, total: int, label: str, enabled: bool = True) -> Iterator[T]:
@@ -147,3 +170,67 @@ def track(items: Iterable[T], *, total: int, label: str, enabled: bool = True) -
             if time.monotonic() - last >= PLAIN_EVERY_SECONDS:
                 last = time.monotonic()
                 note(f"{label}: {done} of {total}")
+
+
+@contextlib.contextmanager
+def steady_streams() -> Iterator[None]:
+    """Within this context, no command fails for a character that a stream cannot spell, or for messages that are lost.
+
+    Characters that the encoding of standard output or error lacks are spelt in ASCII. What standard error does not take
+    (its disk is full, its reader has gone) is dropped: the work goes on. A closed stream takes everything.
+
+    Raises:
+        RunError: standard output cannot be written.
+        BrokenPipeError: whoever read standard output has gone.
+    """
+    codecs.register_error("twofold", _spell)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_Steady(stream or io.StringIO(), is_output=stream is before[0]) for stream in before)
+    try:
+        yield
+    finally:
+        try:
+            # What is still held back is written here, where a failure can be told, and not when Python ends.
+            sys.stdout.flush()
+        finally:
+            sys.stdout, sys.stderr = before
+
+
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(_SPELT.get(sign) or escaped(sign) for sign in error.object[error.start : error.end]), error.end
+
+
+class _Steady:
+    """A text stream that fails as `steady_streams` says; all else is the stream's own."""
+
+    def __init__(self, stream: IO[str], *, is_output: bool) -> None:
+        self._stream = stream
+        self._is_output = is_output
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="twofold")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._told():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._told():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # Python writes what is held back once more at its end; then it must not fail again.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            if isinstance(error, BrokenPipeError) and self._is_output:
+                raise
+            if self._is_output:
+                raise RunError(f"cannot write standard output: {error.strerror or error}") from error

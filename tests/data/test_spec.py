@@ -92,7 +92,7 @@ def test_load_of_what_is_no_spec(tmp_path: Path):
     with pytest.raises(TwofoldError, match=r"bytes\.json .*not text"):
         ModelSpec.load(tmp_path / "bytes.json")
     (tmp_path / "half.json").write_text('{"format": 1,')
-    with pytest.raises(TwofoldError, match=r"half\.json is not a valid"):
+    with pytest.raises(TwofoldError, match=r"half\.json is not valid JSON"):
         ModelSpec.load(tmp_path / "half.json")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +12,8 @@ import tyro
 from twofold.cli.help import render
 from twofold.cli.parse import check_least, parse, write_figure
 from twofold.errors import TwofoldError, check_known
-from twofold.terminal import loading, note, output, print_table, shown
+from twofold.names import shown
+from twofold.terminal import loading, note, output, print_json, print_table, say
 
 if TYPE_CHECKING:
     from twofold.data.inspection import Inspection
@@ -97,10 +97,8 @@ def _check(arguments: Sequence[str]) -> int:
     if parsed.json:
         sizes = {"files": inspection.num_files, "readable": inspection.num_readable, "bytes": inspection.num_bytes}
         rest = {"median_side": inspection.median_side, "counts": inspection.counts, "notes": inspection.notes}
-        # Names of files may be any bytes; as ASCII escapes they survive every pipe.
-        print(json.dumps({"kind": "summary", "folder": str(inspection.root), **sizes, **rest}))
-        for finding in inspection.findings:
-            print(json.dumps(dataclasses.asdict(finding)))
+        print_json({"kind": "summary", "folder": str(inspection.root), **sizes, **rest})
+        print_json(*map(dataclasses.asdict, inspection.findings))
     else:
         _print_report(inspection)
     if parsed.figure is not None:
@@ -120,13 +118,12 @@ def _check_packed(root: Path, parsed: CheckArguments) -> int:
     damaged = find_damage(root)
     num_images = sum(entry.records for entries in index.splits.values() for entry in entries)
     if parsed.json:
-        print(json.dumps({"kind": "summary", "folder": str(root), "files": num_images, "damaged": len(damaged)}))
-        for line in damaged:
-            print(json.dumps({"kind": "damaged record", "message": line}))
+        print_json({"kind": "summary", "folder": str(root), "files": num_images, "damaged": len(damaged)})
+        print_json(*({"kind": "damaged record", "message": line} for line in damaged))
     else:
         for line in damaged:
-            print(shown(line))
-        print(f"{shown(str(root))}: {num_images:,} packed images, {len(damaged):,} damaged")
+            say(line)
+        say(f"{root}: {num_images:,} packed images, {len(damaged):,} damaged")
     return 1 if damaged else 0
 
 

@@ -12,7 +12,7 @@ from twofold.cli.parse import check_least, parse
 from twofold.errors import TwofoldError
 from twofold.files import check_new_folder
 from twofold.study.race import DEFAULT_OPTIMIZERS, RaceFolder, RaceSettings, cores, require_optuna
-from twofold.terminal import loading, note, print_table
+from twofold.terminal import loading, note, print_table, say
 
 # What does not decide the result, and so may be given anew with --resume.
 _NOT_SETTINGS = {"resume", "jobs", "quiet"}
@@ -101,10 +101,10 @@ def run(arguments: Sequence[str]) -> int:
     columns = (">", "optimizer", ">accuracy", ">range", ">learning rate", ">seconds", "against the first")
     print_table(columns, rows)
     for sentence in finished.verdict:
-        print(sentence)
+        say(sentence)
     if show:
         note(f"look at  {shlex.quote(str(finished.page))}")
-    print(finished.folder)
+    say(str(finished.folder))
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import tyro
 
 from twofold.cli.parse import parse
+from twofold.terminal import say
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -22,5 +23,5 @@ def run(arguments: Sequence[str]) -> int:
     parsed = parse(ReportArguments, arguments, verb="report")
     from twofold.report import write_report
 
-    print(write_report(parsed.run))
+    say(str(write_report(parsed.run)))
     return 0

@@ -14,7 +14,8 @@ import tyro
 
 from twofold.cli.parse import parse
 from twofold.errors import TwofoldError
-from twofold.terminal import note, print_json, shown
+from twofold.names import shown
+from twofold.terminal import note, print_json
 
 # What --sort takes, and whether its largest value comes first.
 _ORDERS = {

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor
 
 from twofold.errors import TwofoldError
-from twofold.files import write_text
+from twofold.files import parse_json, write_text
+from twofold.names import Name, json_text
 
 Side = Annotated[int, Field(ge=1, le=4096)]
 
@@ -64,7 +65,7 @@ class ModelSpec(PixelSpec):
     task: str = "classify"
     architecture: str
     architecture_options: dict[str, str | int | float | bool]
-    class_names: tuple[str, ...] = Field(min_length=1)
+    class_names: tuple[Name, ...] = Field(min_length=1)
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip_average: bool = False
@@ -84,7 +85,7 @@ class ModelSpec(PixelSpec):
 
     def to_json(self) -> str:
         """Return the spec as indented JSON."""
-        return self.model_dump_json(indent=2) + "\n"
+        return json_text(self.model_dump(), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, origin: str = "the spec") -> ModelSpec:
@@ -94,7 +95,7 @@ class ModelSpec(PixelSpec):
             TwofoldError: the text is not JSON, or not a spec of this format.
         """
         try:
-            return cls.model_validate_json(text)
+            return cls.model_validate(parse_json(text, source=origin))
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "content"

@@ -9,7 +9,6 @@ This file loads without torch, so that a mistake in a command is answered at onc
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +20,9 @@ from twofold.augment.names import POLICIES
 from twofold.augment.policies import check_policy
 from twofold.data.names import check_data_name
 from twofold.errors import TwofoldError, check_known, nearest
-from twofold.files import read_json
+from twofold.files import parse_json, read_json
 from twofold.models.registry import MODELS, Option, check_model_options
+from twofold.names import Name, json_text
 from twofold.optim.schedule import Schedule, ScheduleName
 
 OptimizerName = Literal["sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw"]
@@ -65,7 +65,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
     # 1. data
-    data: str = Field("fashion-mini", description="a named data set, or a folder of images")
+    data: Name = Field("fashion-mini", description="a named data set, or a folder of images")
     image_size: int | None = Field(None, ge=1, le=4096, description="side of the images in px; their own if left out")
     channels: Literal[1, 3] | None = Field(None, description="1 for grey, 3 for colour; the data's own if left out")
     resize: Literal["crop", "stretch", "pad"] = Field("crop", description="how an image is brought to that size")
@@ -85,7 +85,7 @@ class Recipe(BaseModel):
     model_options: dict[str, Option] = Field(
         default_factory=dict, description="options of the network, e.g. stem small width 0.5"
     )
-    weights: str | None = Field(
+    weights: Name | None = Field(
         None,
         description="weights to start from: a run folder, a .safetensors or .pth file, DEFAULT or timm:NAME",
     )
@@ -321,16 +321,12 @@ class Recipe(BaseModel):
 
     def to_json(self) -> str:
         """Return the recipe as indented JSON, every setting spelled out."""
-        return self.model_dump_json(indent=2) + "\n"
+        return json_text(self.model_dump(), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "recipe") -> Recipe:
         """Return the recipe in `text`, as `load` does; `source` names it in errors."""
-        try:
-            settings = json.loads(text)
-        except ValueError as error:
-            raise TwofoldError(f"{source} is not valid JSON: {error}") from error
-        return cls._recorded(settings, source)
+        return cls._recorded(parse_json(text, source=source), source)
 
     @classmethod
     def load(cls, path: Path) -> Recipe:

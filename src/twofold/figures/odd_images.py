@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from twofold.data.decode import BrokenImageError, open_image
 from twofold.data.inspection import KINDS, Finding, Inspection
 from twofold.figures.drawing import COLOURS, missing_glyphs_as_boxes, new_figure
-from twofold.terminal import shown
+from twofold.names import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twofold.files import write_bytes
+from twofold.files import write_text
+from twofold.names import shown_lines
 from twofold.report.charts import percent, significant
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def write_page(target: Path, template: Path, *, style: str = "", **values: Any) 
     """
     look = (FOLDER / "style.css").read_text(encoding="utf-8") + style
     html = _environment(template.parent).get_template(template.name).render(style=look, **values)
-    # JSON may carry half a surrogate pair, which UTF-8 cannot.
-    write_bytes(target, html.encode("utf-8", errors="replace"))
+    # Escapes need no escaping in HTML, wherever they stand.
+    write_text(target, shown_lines(html))
 
 
 @cache

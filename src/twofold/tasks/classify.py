@@ -24,6 +24,7 @@ from twofold.data.spec import ModelSpec, channels_last
 from twofold.data.targets import ClassTargets, Targets, class_labels
 from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.scratch_form import to_scratch
+from twofold.names import shown
 from twofold.records import CalibrationBin, ClassEvaluation, ClassScore, Mistake
 from twofold.tasks.task import Batch, LossFunction, Metric, Prediction, Preparation, Settings, Task
 
@@ -57,7 +58,7 @@ class ClassPrediction(Prediction):
 
     def to_line(self, *, top: int = 1) -> str:
         """Return the `top` most probable classes with their probabilities, separated by tabs."""
-        return "\t".join(f"{name} {value:.4f}" for name, value in self.ranked[:top])
+        return "\t".join(f"{shown(name)} {value:.4f}" for name, value in self.ranked[:top])
 
     def __repr__(self) -> str:
         others = "" if len(self.ranked) < 2 else f", then {self.ranked[1][0]} {self.ranked[1][1]:.3f}"
@@ -68,7 +69,8 @@ class ClassPrediction(Prediction):
         from html import escape
 
         rows = "".join(
-            f"<tr><td style='text-align:left'>{escape(name)}</td><td>{value:.1%}</td><td style='text-align:left'>"
+            f"<tr><td style='text-align:left'>{escape(shown(name))}</td><td>{value:.1%}</td>"
+            "<td style='text-align:left'>"
             f"<div style='width:{120 * value:.0f}px;height:0.7em;background:#4a81e6'></div></td></tr>"
             for name, value in self.ranked[:5]
         )

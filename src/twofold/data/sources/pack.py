@@ -25,7 +25,6 @@ from typing import Any, get_args
 from filelock import FileLock, Timeout
 
 from twofold.data.decode import BrokenImageError
-from twofold.data.inspection import name_trouble
 from twofold.data.parallel import ordered_map
 from twofold.data.sources.encode import Encoded, encode_image
 from twofold.data.sources.folder import open_folder
@@ -48,7 +47,8 @@ from twofold.data.targets import class_labels
 from twofold.errors import RunError, TwofoldError
 from twofold.files import atomic_path, file_digest, read_json, write_text
 from twofold.keyed import derive_key, permutation
-from twofold.terminal import note, shown, track
+from twofold.names import shown
+from twofold.terminal import note, track
 
 LARGEST_SIZE = 4096
 _OWN_FILES = re.compile(r"^\.?((train|val|test|all)-\d{5}\.(tar|json)|index\.json|packing\.json)(\.[^.]*\.tmp)?$")
@@ -115,9 +115,6 @@ def pack_folder(
     """
     _check_folders(root, out)
     found = open_folder(root, skip_broken=True, check=False, show_progress=False)
-    for name in found.class_names:
-        if (reason := name_trouble(name)) and "UTF-8" in reason:
-            raise TwofoldError(f"the class {shown(name)} in {root} {reason}")
     plan = _plan(found)
     state = _state(plan, options)
     try:
@@ -236,7 +233,7 @@ def _pack(
         store=options.store,
         source=digest,
         fingerprint=content.hexdigest(),
-        skipped=tuple((_plain(path), _plain(reason)) for path, reason in [*left_out, *sorted(broken)]),
+        skipped=tuple((shown(path), shown(reason)) for path, reason in [*left_out, *sorted(broken)]),
     )
     write_text(out / INDEX_NAME, to_json(index))
     (out / STATE_NAME).unlink(missing_ok=True)
@@ -332,7 +329,7 @@ def _write_shard(
             while pending is not None:
                 file, encoded = pending
                 if encoded.broken is not None:
-                    columns["broken"].append((_plain(file.relative), _plain(encoded.broken)))
+                    columns["broken"].append((shown(file.relative), shown(encoded.broken)))
                 else:
                     room = options.shard_bytes - tar.offset - 4 * tarfile.BLOCKSIZE
                     if columns["number"] and len(encoded.content) > room:
@@ -361,7 +358,7 @@ def _add_record(tar: tarfile.TarFile, columns: dict[str, list[Any]], file: _File
         "height": encoded.height,
         "width": encoded.width,
         "grey": encoded.grey,
-        "path": _plain(file.relative),
+        "path": shown(file.relative),
     }
     for name, value in entry.items():
         columns[name].append(value)
@@ -371,11 +368,6 @@ def _add_record(tar: tarfile.TarFile, columns: dict[str, list[Any]], file: _File
         info.size = len(content)
         info.mode = 0o644
         tar.addfile(info, io.BytesIO(content))
-
-
-def _plain(text: str) -> str:
-    """Return `text` as valid Unicode: a file name may be any bytes, JSON may not."""
-    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _encode(source: _File, options: PackOptions) -> Encoded:

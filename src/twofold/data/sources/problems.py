@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twofold.errors import TwofoldError
-from twofold.terminal import shown
 
 _MOST_LISTED = 20
 
@@ -27,11 +26,17 @@ class Problem:
 
 
 class DataError(TwofoldError):
-    """An image folder that cannot be used as it is; `problems` holds every reason."""
+    """An image folder that cannot be used as it is; `problems` holds every reason, and `remarks` are further lines."""
 
-    def __init__(self, message: str, problems: Sequence[Problem] = ()) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, problems: Sequence[Problem] = (), remarks: Sequence[str] = ()) -> None:
+        super().__init__("\n".join((message, *remarks)))
         self.problems = tuple(problems)
+        self._lines = (message, *remarks)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message as lines of a terminal."""
+        return self._lines
 
 
 def single_error(kind: str, path: str, message: str) -> DataError:
@@ -52,9 +57,11 @@ def summary_error(root: str, problems: Sequence[Problem]) -> DataError:
         remedy = f"put the first {len(blocking)} right in the folder; the others can be left out with --skip-broken"
     # What blocks stands first: it is what the user has to act on.
     ordered = blocking + [problem for problem in problems if problem.skippable]
-    listed = [f"  {shown(problem.path)}: {shown(problem.message)}" for problem in ordered[:_MOST_LISTED]]
+    listed = [
+        f"  {problem.message}" if problem.path == "." else f"  {problem.path}: {problem.message}"
+        for problem in ordered[:_MOST_LISTED]
+    ]
     if len(ordered) > _MOST_LISTED:
         listed.append(f"  and {len(ordered) - _MOST_LISTED} more")
     noun = "problem" if len(problems) == 1 else "problems"
-    lines = [f"{root} has {len(problems)} {noun}: {parts}", *listed, remedy]
-    return DataError("\n".join(lines), ordered)
+    return DataError(f"{root} has {len(problems)} {noun}: {parts}", ordered, (*listed, remedy))
