@@ -6,16 +6,17 @@ help and mistakes are answered at once.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import os
 import re
 import signal
 import sys
 from collections.abc import Sequence
 
 import twofold
+from twofold.engine.stopping import Attention
 from twofold.errors import TwofoldError, check_known
-from twofold.terminal import shown_lines
+from twofold.terminal import note, steady_streams
 
 _OVERVIEW = """\
 train: train      train a network            finetune     adapt a trained one
@@ -50,21 +51,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        return _dispatch(arguments)
+        with steady_streams():
+            return _answer(arguments, debug=debug, is_process=argv is None)
     except TwofoldError as error:
         if debug:
             raise
-        print(f"error: {shown_lines(str(error))}", file=sys.stderr)
+        # Standard output is gone; where standard error is too, only the exit code can tell.
+        with contextlib.suppress(OSError):
+            note(f"error: {error}")
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has gone (`twofold runs | head`).
+        return 128 + signal.SIGPIPE
+
+
+def _answer(arguments: list[str], *, debug: bool, is_process: bool) -> int:
+    try:
+        with Attention():
+            return _dispatch(arguments)
+    except TwofoldError as error:
+        if debug:
+            raise
+        for number, line in enumerate(error.lines):
+            note(line if number else f"error: {line}")
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         if debug:
             raise
-        print(f"\n{str(interrupt) or 'stopped'}", file=sys.stderr)
+        # On a terminal, ^C stands in the line already.
+        if sys.stderr.isatty():
+            note("")
+        note(str(interrupt) or "stopped")
+        if is_process:
+            # Threads may have work to end: a further Ctrl-C is then the system's, which says nothing.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         return 128 + getattr(interrupt, "signal_number", signal.SIGINT)
-    except BrokenPipeError:
-        # Whoever read our output has gone (`twofold runs | head`); pointing stdout elsewhere keeps the exit quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
 
 
 def _dispatch(arguments: list[str]) -> int:
