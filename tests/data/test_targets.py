@@ -4,8 +4,10 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from twofold.data import ClassTargets, FilePart, PixelSpec, StreamedImages, Targets, class_labels
+from twofold.data import ClassTargets, FilePart, LabelSetTargets, PixelSpec, StreamedImages, Targets, class_labels
 from twofold.data.load import split_indices
+from twofold.data.targets import label_separator, label_sets, to_label_sets
+from twofold.errors import TwofoldError
 
 labels = st.lists(st.integers(0, 6), min_size=1, max_size=30)
 
@@ -33,11 +35,96 @@ def test_the_digest_is_of_the_values(first, second):
 def test_renumbering_back_is_the_identity(values):
     targets = ClassTargets(torch.tensor(values))
     new = torch.tensor([3, 1, 0, 6, 2, 4, 5])
-    assert targets.renumber(new).renumber(new.argsort()).digest() == targets.digest()
+    assert targets.renumber(new, 7).renumber(new.argsort(), 7).digest() == targets.digest()
+
+
+sets = st.lists(st.sets(st.integers(0, 4)), min_size=1, max_size=30)
+
+
+def table(values: list[set[int]], num_labels: int = 5) -> LabelSetTargets:
+    rows = [[label in each for label in range(num_labels)] for each in values]
+    return LabelSetTargets(torch.tensor(rows, dtype=torch.bool))
+
+
+@given(sets, st.data())
+def test_taking_label_sets_follows_the_indices(values, data):
+    targets = table(values)
+    assert isinstance(targets, Targets)
+    indices = data.draw(st.lists(st.integers(0, len(values) - 1), max_size=10))
+    taken = targets.take(torch.tensor(indices, dtype=torch.int64))
+    assert len(taken) == len(indices)
+    assert [set(row.nonzero().flatten().tolist()) for row in taken.has] == [values[index] for index in indices]
+    assert targets.classes() == sorted(set().union(*values))
+
+
+@given(sets, sets)
+def test_the_digest_of_label_sets_is_of_the_values(first, second):
+    digests = [table(values).digest() for values in (first, second)]
+    assert (digests[0] == digests[1]) == (first == second)
+    assert table([{0}, {1}], 2).digest() != table([{0}], 4).digest()
+
+
+@given(sets)
+def test_label_sets_are_renumbered_into_a_table_of_another_size(values):
+    new = torch.tensor([3, 1, 6, 0, 2])
+    renumbered = table(values).renumber(new, 7)
+    assert renumbered.has.shape == (len(values), 7)
+    assert [set(row.nonzero().flatten().tolist()) for row in renumbered.has] == [
+        {int(new[label]) for label in each} for each in values
+    ]
+    # A label that no image has needs no new number.
+    new = torch.tensor([1, -1, -1, -1, -1])
+    assert table([{0}, set()]).renumber(new, 2).has.tolist() == [[False, True], [False, False]]
+
+
+def test_images_are_grouped_by_their_rarest_label():
+    values = [{0}, {0, 1}, {0}, set(), {0, 2, 1}, {1}]
+    assert table(values, 3).strata().tolist() == [0, 1, 0, 3, 2, 1]
+    # Of labels that are as rare the first; and without any label at all there is one group.
+    assert table([{0, 1}, {0, 1}], 2).strata().tolist() == [0, 0]
+    assert table([set(), set()], 0).strata().tolist() == [0, 0]
+
+
+def test_a_rare_label_is_in_training_and_in_validation():
+    values = [{0} for _ in range(96)] + [{0, 1} for _ in range(4)]
+    train, val = split_indices(table(values, 2).strata(), 0.1, seed=0)
+    assert [int(table(values, 2).take(part).has[:, 1].sum()) for part in (train, val)] == [3, 1]
+
+
+def test_images_of_one_class_each_have_that_label_alone():
+    assert label_sets(ClassTargets(torch.tensor([2, 0])), 3).int().tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert label_sets(table([{1}]), 5).tolist() == table([{1}]).has.tolist()
+    with pytest.raises(TwofoldError, match="needs labels of each image; these images are for the task 'caption'"):
+        label_sets(Captions(["a dog"]), 3)
+
+
+@given(st.lists(st.sets(st.sampled_from(["cat", "polar bear", "衣服", ""])), min_size=1, max_size=9))
+def test_sets_of_names_become_a_table_and_back(values):
+    names, targets = to_label_sets(values)
+    assert list(names) == sorted(set().union(*values))
+    assert [{names[label] for label in row.nonzero().flatten().tolist()} for row in targets.has] == values
+
+
+@pytest.mark.parametrize(
+    ("cells", "asked", "separator"),
+    [
+        (["a|b;c", "d"], False, "|"),
+        (["a; b", "c, d"], False, ";"),
+        (["a, b", "c d"], False, None),
+        (["a, b", "c d"], True, ","),
+        (["a b", "c"], True, " "),
+        (["a ", " b"], True, None),
+        (["", ""], False, None),
+    ],
+)
+def test_what_separates_labels_is_in_some_cell(cells, asked, separator):
+    assert label_separator(cells, asked=asked) == separator
 
 
 class Captions:
     """Targets that are no classes."""
+
+    task = "caption"
 
     def __init__(self, words: list[str]) -> None:
         self.words = words
@@ -60,12 +147,12 @@ class Captions:
     def classes(self):
         return []
 
-    def renumber(self, new):
+    def renumber(self, new, num_classes):
         return self
 
 
 def test_labels_of_other_targets_are_refused():
-    with pytest.raises(TypeError, match="one class an image is needed, got Captions"):
+    with pytest.raises(TwofoldError, match="needs one class an image; these images are for the task 'caption'"):
         class_labels(Captions(["a dog", "a cat"]))
 
 

@@ -13,7 +13,7 @@ comes without torch.
 | `load.py` | `load_data` and `load_eval_images`: a name or a path to images to train on, or to evaluate with |
 | `sources/` | one file a source: folders, named data sets, packed folders, the Hugging Face hub |
 | `images.py` | `Images`: in memory or decoded as they are needed; `prefetch` |
-| `targets.py` | `Targets`: what is known of each image; `ClassTargets`: one class an image |
+| `targets.py` | `Targets`: what is known of each image; `ClassTargets`: one class; `LabelSetTargets`: any labels |
 | `spec.py` | `PixelSpec` and `ModelSpec`: what turns an image into a network's input; `normalise` |
 | `decode.py` | `open_image`: a file of any supported kind to an upright 8-bit grey or colour image |
 | `pixels.py` | `to_pixels`: that image to the uint8 tensor of a spec; `image_to_pil`: arrays and tensors to images |
@@ -68,7 +68,12 @@ if TYPE_CHECKING:
     from twofold.data.sources.problems import DataError as DataError, Problem as Problem
     from twofold.data.spec import ModelSpec as ModelSpec, PixelSpec as PixelSpec, normalise as normalise
     from twofold.data.statistics import channel_statistics as channel_statistics
-    from twofold.data.targets import ClassTargets as ClassTargets, Targets as Targets, class_labels as class_labels
+    from twofold.data.targets import (
+        ClassTargets as ClassTargets,
+        LabelSetTargets as LabelSetTargets,
+        Targets as Targets,
+        class_labels as class_labels,
+    )
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -85,6 +90,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "sources.problems": "DataError Problem",
         "spec": "ModelSpec PixelSpec normalise",
         "statistics": "channel_statistics",
-        "targets": "ClassTargets Targets class_labels",
+        "targets": "ClassTargets LabelSetTargets Targets class_labels",
     },
 )

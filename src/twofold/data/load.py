@@ -30,6 +30,7 @@ from twofold.data.sources.found import Found
 from twofold.data.sources.problems import DataError
 from twofold.data.spec import ModelSpec, PixelSpec
 from twofold.data.statistics import channel_statistics
+from twofold.data.targets import ClassTargets, LabelSetTargets, label_sets
 from twofold.errors import TwofoldError
 from twofold.keyed import derive_key, permutation
 
@@ -67,7 +68,10 @@ class Data:
             **network: what the images do not say: `architecture`, `architecture_options`, `compute` …
         """
         mean, std = channel_statistics(self.train)
-        return ModelSpec(**self.spec.model_dump(), class_names=self.class_names, mean=mean, std=std, **network)
+        task = self.train.targets.task
+        return ModelSpec(
+            **self.spec.model_dump(), task=task, class_names=self.class_names, mean=mean, std=std, **network
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +174,15 @@ def load_eval_images(
             f"it knows {', '.join(spec.class_names[:20])}"
         )
     new = {name: index for index, name in enumerate(spec.class_names)}
-    part = part.with_targets(part.targets.renumber(torch.tensor([new.get(name, -1) for name in found.class_names])))
+    numbers = torch.tensor([new.get(name, -1) for name in found.class_names])
+    targets = part.targets.renumber(numbers, len(spec.class_names))
+    if spec.task == LabelSetTargets.task:
+        targets = LabelSetTargets(label_sets(targets, len(spec.class_names)))  # a folder gives each image one label
+    elif targets.task != spec.task:
+        raise TwofoldError(
+            f"{found.source} has images for the task {targets.task!r}, but the network was trained for {spec.task!r}"
+        )
+    part = part.with_targets(targets)
     images, notes = _open({split: part}, pixels, memory_limit, show_progress)
     return EvalData(
         name=found.name,
@@ -226,9 +238,12 @@ def _with_validation(found: Found, val_fraction: float, seed: int) -> dict[str, 
     if "val" not in parts and val_fraction > 0:
         strata = whole.targets.strata()
         counts = torch.bincount(strata).tolist()
-        if single := [found.class_names[group] for group, count in enumerate(counts) if count == 1]:
+        single = [group for group, count in enumerate(counts) if count == 1]
+        # A rare label of several is no reason to refuse: its one image stays in training.
+        if single and isinstance(whole.targets, ClassTargets):
+            names = ", ".join(found.class_names[group] for group in single[:20])
             raise DataError(
-                f"{found.source}: {'classes' if len(single) > 1 else 'class'} {', '.join(single[:20])} with one image "
+                f"{found.source}: {'classes' if len(single) > 1 else 'class'} {names} with one image "
                 "cannot be split into training and validation; add images, or set val_fraction to 0"
             )
         train_at, val_at = split_indices(strata, val_fraction, seed)

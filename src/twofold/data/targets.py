@@ -1,24 +1,34 @@
 """What is known of each image: the answers that a network is trained to give.
 
 Images carry targets. Code that loads, batches or moves images moves their targets along (`take`, `to`) without knowing
-what they are; only the code of a task reads them. `ClassTargets` is one class an image; a further kind (boxes with a
-class each) is one more class here with the same methods.
+what they are; only the code of a task reads them. `ClassTargets` is one class an image, `LabelSetTargets` any number of
+labels an image; a further kind (boxes with a class each) is one more class here with the same methods. Each kind names
+the task that a network is trained for on it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from torch import Tensor
+
+from twofold.errors import TwofoldError
+
+# What labels in one cell of a table are separated by, the surest first. A comma or a space may also be part of a name.
+SEPARATORS = ("|", ";", ",", " ")
+_SURE_SEPARATORS = SEPARATORS[:2]
 
 
 @runtime_checkable
 class Targets(Protocol):
-    """What is known of each of n images."""
+    """What is known of each of n images; `task` is the name of what a network learns from it."""
+
+    task: ClassVar[str]
 
     def __len__(self) -> int: ...
 
@@ -42,8 +52,8 @@ class Targets(Protocol):
         """Return the classes that occur, ascending, as indices into the class names."""
         ...
 
-    def renumber(self, new: Int64[Tensor, " classes"]) -> Targets:
-        """Return the same targets with class i called `new[i]`."""
+    def renumber(self, new: Int64[Tensor, " classes"], num_classes: int) -> Targets:
+        """Return the same targets with class i, where it occurs, called `new[i]` of `num_classes`."""
         ...
 
 
@@ -52,6 +62,7 @@ class ClassTargets:
     """One class an image: `labels` are indices into the class names."""
 
     labels: Int64[Tensor, " n"]
+    task: ClassVar[str] = "classify"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -76,17 +87,117 @@ class ClassTargets:
         """Return the classes that have images, ascending."""
         return self.labels.unique().tolist()
 
-    def renumber(self, new: Int64[Tensor, " classes"]) -> ClassTargets:
+    def renumber(self, new: Int64[Tensor, " classes"], num_classes: int) -> ClassTargets:
         """Return the labels with class i called `new[i]`."""
         return ClassTargets(new[self.labels])
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSetTargets:
+    """Any number of labels an image, also none: `has` says of each image and each label whether the image has it."""
+
+    has: Bool[Tensor, "n classes"]
+    task: ClassVar[str] = "multilabel"
+
+    def __len__(self) -> int:
+        return len(self.has)
+
+    def take(self, indices: Int64[Tensor, " batch"]) -> LabelSetTargets:
+        """Return the labels of the images at `indices`, which may lie on another device than the labels."""
+        return LabelSetTargets(self.has[indices.to(self.has.device)])
+
+    def to(self, device: torch.device | str) -> LabelSetTargets:
+        """Return the same labels on `device`."""
+        return LabelSetTargets(self.has.to(device))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the number of labels and of the table, a byte an element."""
+        content = str(self.has.shape[1]).encode() + b"\n" + self.has.cpu().numpy().astype("u1").tobytes()
+        return hashlib.sha256(content).hexdigest()
+
+    def strata(self) -> Int64[Tensor, " n"]:
+        """Return the rarest label of each image, and the number of labels for an image without any.
+
+        Validation images are so the same fraction of the images of each label, as far as labels that come together
+        allow: a rare label counts first, since a split could easily miss it.
+        """
+        none = ~self.has.any(dim=1, keepdim=True)
+        table = torch.cat([self.has, none], dim=1)
+        by_rarity = self.has.sum(dim=0).argsort(stable=True)  # where two labels are as rare, the first
+        by_rarity = torch.cat([by_rarity, by_rarity.new_tensor([self.has.shape[1]])])
+        return by_rarity[table[:, by_rarity].int().argmax(dim=1)]
+
+    def classes(self) -> list[int]:
+        """Return the labels that some image has, ascending."""
+        return torch.nonzero(self.has.any(dim=0)).flatten().tolist()
+
+    def renumber(self, new: Int64[Tensor, " classes"], num_classes: int) -> LabelSetTargets:
+        """Return a table of `num_classes` labels in which label i, where it occurs, is number `new[i]`."""
+        has = torch.zeros(len(self), num_classes, dtype=torch.bool, device=self.has.device)
+        there = self.classes()
+        has[:, new[there].to(has.device)] = self.has[:, there]
+        return LabelSetTargets(has)
 
 
 def class_labels(targets: Targets) -> Int64[Tensor, " n"]:
     """Return the label of each image, for code that is about classification alone.
 
     Raises:
-        TypeError: the targets are of another kind.
+        TwofoldError: the targets are of another kind.
     """
     if not isinstance(targets, ClassTargets):
-        raise TypeError(f"one class an image is needed, got {type(targets).__name__}")
+        raise TwofoldError(f"this needs one class an image; these images are for the task {targets.task!r}")
     return targets.labels
+
+
+def label_sets(targets: Targets, num_classes: int) -> Bool[Tensor, "n classes"]:
+    """Return which labels each image has; an image with one class has that label alone.
+
+    Raises:
+        TwofoldError: the targets are of another kind.
+    """
+    if isinstance(targets, ClassTargets):
+        return targets.labels[:, None] == torch.arange(num_classes, device=targets.labels.device)
+    if not isinstance(targets, LabelSetTargets):
+        raise TwofoldError(f"this needs labels of each image; these images are for the task {targets.task!r}")
+    return targets.has
+
+
+def to_label_sets(sets: Sequence[Collection[str]]) -> tuple[tuple[str, ...], LabelSetTargets]:
+    """Return the names of all labels, sorted, and the targets of images of which each has the labels in its set.
+
+    >>> names, targets = to_label_sets([{"cat", "dog"}, set(), {"cat"}])
+    >>> names, targets.has.int().tolist()
+    (('cat', 'dog'), [[1, 1], [0, 0], [1, 0]])
+    """
+    names = tuple(sorted(set().union(*sets)))
+    number = {name: index for index, name in enumerate(names)}
+    has = torch.zeros(len(sets), len(names), dtype=torch.bool)
+    for row, labels in enumerate(sets):
+        has[row, [number[name] for name in labels]] = True
+    return names, LabelSetTargets(has)
+
+
+def label_separator(cells: Sequence[str], *, asked: bool = False) -> str | None:
+    """Return what separates the labels in the cells of a column; None where each cell is one label.
+
+    That is the first of | and ; that is in any cell. A comma or a space may be part of a name ("polar bear"), so they
+    count only where several labels an image were asked for.
+
+    >>> label_separator(["cat|polar bear", "", "dog"]), label_separator(["polar bear", "dog"])
+    ('|', None)
+    >>> label_separator(["cat,dog", "dog"], asked=True), label_separator(["cat dog", "dog"], asked=True)
+    (',', ' ')
+    """
+    candidates = SEPARATORS if asked else _SURE_SEPARATORS
+    return next((mark for mark in candidates if any(mark in cell.strip() for cell in cells)), None)
+
+
+def split_labels(cell: str, separator: str | None) -> tuple[str, ...]:
+    """Return the labels in a cell, each once, without the spaces around them; none in an empty cell.
+
+    >>> split_labels(" cat | dog|cat", "|"), split_labels(" ", "|"), split_labels("polar bear", None)
+    (('cat', 'dog'), (), ('polar bear',))
+    """
+    parts = [cell] if separator is None else cell.split(separator)
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
