@@ -21,6 +21,7 @@ import tyro
 from twofold.cli.help import Option, options_of, render
 from twofold.cli.near_misses import VALUES, unknown_option
 from twofold.errors import TwofoldError, nearest
+from twofold.names import shown
 from twofold.terminal import note
 
 T = TypeVar("T")
@@ -61,6 +62,9 @@ def parse(form: type[T], arguments: Sequence[str], *, verb: str) -> T:
             markers = (tyro.conf.PositionalMetavarFromFieldName, tyro.conf.HelptextFromCommentsOff)
             parsed = tyro.cli(form, args=list(arguments), prog=f"twofold {verb}", config=markers)
         except SystemExit:
+            if (harmless := [*map(shown, arguments)]) != [*arguments]:
+                # For the sake of the error: a name may break the lines of the box.
+                return parse(form, harmless, verb=verb)
             message = _one_line(caught.getvalue(), options)
             raise TwofoldError(f"{message}; see twofold {verb} --help") from None
     for field in dataclasses.fields(form):  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from twofold.terminal import PLAIN_EVERY_SECONDS, console
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+    from torch.utils.tensorboard.writer import SummaryWriter
 
 
 class Reporter:
@@ -31,7 +32,11 @@ class Reporter:
         self._run = run
         self._show = show
         self._total = total
-        self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=purge_step)
+        self._writer: SummaryWriter | None = None
+        try:
+            self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=purge_step)
+        except UnicodeEncodeError:
+            run.log("TensorBoard takes no folder whose name is not UTF-8; metrics.jsonl has the same curves", show=show)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._last_line = time.monotonic()
@@ -57,7 +62,8 @@ class Reporter:
     def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
             self._bar.stop()
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def advance(self, done: float, *, epoch: float, loss: float, images_per_second: float) -> None:
         """Show that `done` of the total is done."""
@@ -88,6 +94,8 @@ class Reporter:
             self._last_line = time.monotonic()
 
     def _curves(self, line: StepRecord | EpochRecord) -> None:
+        if self._writer is None:
+            return
         for name, value in line.to_json().items():
             if name not in {"kind", "step", "epoch", "seconds"}:
                 self._writer.add_scalar(f"{line.kind}/{name}", value, line.step)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from twofold.files import atomic_path
+from twofold.names import shown_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,15 +50,22 @@ def plain_axes(axes: Axes, title: str) -> None:
 def save_figure(figure: Figure, path: Path, *, tight: bool = False) -> None:
     """Write a figure to `path` (.png, .svg or .pdf), atomically; the same figure gives the same bytes.
 
+    Names in its texts may hold anything: see `twofold.names`.
+
     `tight` widens the page to what was written outside of it, such as a line below.
 
     Raises:
         RunError: it cannot be written.
     """
     from matplotlib import rc_context
+    from matplotlib.text import Text
 
     kind = path.suffix[1:].lower()
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if (harmless := shown_lines(text.get_text())) != text.get_text():
+            text.set_text(harmless)
     with atomic_path(path) as temporary, rc_context(_STYLE), missing_glyphs_as_boxes():
         figure.savefig(
             temporary, dpi=_DPI, format=kind, metadata=dates.get(kind), bbox_inches="tight" if tight else None
