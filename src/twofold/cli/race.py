@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from twofold.cli.parse import check_least, parse
 from twofold.errors import TwofoldError
 from twofold.files import check_new_folder
 from twofold.study.race import DEFAULT_OPTIMIZERS, RaceFolder, RaceSettings, cores, require_optuna
-from twofold.terminal import loading, note, print_table, say
+from twofold.terminal import loading, note, print_table, quoted, say
 
 # What does not decide the result, and so may be given anew with --resume.
 _NOT_SETTINGS = {"resume", "jobs", "quiet"}
@@ -88,7 +87,8 @@ def run(arguments: Sequence[str]) -> int:
             each = f"{trials} to find a learning rate and {runs} to compare, for each of {num_rules} optimizers"
             note(f"{num_trials + num_runs} trainings, {epochs:,} epochs in all: {each}")
         finished = race(settings, out=parsed.out, name=parsed.name, jobs=parsed.jobs or 1, show=show)
-    relations = {"first": "", "behind": "behind", "overlaps": "ranges overlap", "unknown": "one run only"}
+    relations = {"first": "", "tied": "a tie", "behind": "behind", "overlaps": "ranges overlap"}
+    relations["unknown"] = "one run only"
     rows = []
     for row in finished.table:
         mean = low_high = "–"
@@ -103,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
     for sentence in finished.verdict:
         say(sentence)
     if show:
-        note(f"look at  {shlex.quote(str(finished.page))}")
+        note(f"look at  {quoted(finished.page)}")
     say(str(finished.folder))
     return 0
 

@@ -18,6 +18,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from twofold.data import Data, Images, MemoryImages, load_data, prefetch
+from twofold.data.sources.problems import first_notes
 from twofold.data.spec import Compute, ModelSpec
 from twofold.engine.batches import BatchPlan
 from twofold.engine.freezing import Freezing, layer_decay_factors
@@ -68,7 +69,7 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Training:
-    """A network and all that trains it, before its first step."""
+    """A network and all that trains it, before its first step; its recipe leaves nothing open."""
 
     recipe: Recipe
     shared: TrainingData
@@ -131,6 +132,8 @@ def load_training_data(
     if recipe.weights is not None and not resume:
         weights = find_weights(recipe.weights, model=recipe.model, show_progress=options.show)
     data = load_recipe_data(recipe, options, splits=splits)
+    for line in first_notes(data.notes):
+        log(line)
     spec = model_spec(recipe, data, hardware)
     images = data.train
     if hardware.device.type == "cuda" and isinstance(images, MemoryImages):
@@ -176,6 +179,8 @@ def build_training(recipe: Recipe, shared: TrainingData, *, log: Callable[[str],
     Raises:
         TwofoldError: network, weights or batch size do not fit; of weights, a table of what differs is printed.
     """
+    recipe = recipe.settled(len(shared.images))
+    assert recipe.batch_size is not None
     task, spec, hardware = shared.task, shared.spec, shared.hardware
     prepare = task.preparation(recipe, spec, shared.images.targets, hardware.device)
     torch.manual_seed(torch_generator_seed(recipe.seed, "init"))
@@ -199,7 +204,8 @@ def build_training(recipe: Recipe, shared: TrainingData, *, log: Callable[[str],
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
     plan = BatchPlan(len(shared.images), recipe.batch_size, recipe.accumulate, recipe.seed)
     if shared.weights is not None:
-        log(freezing.describe(optimizer, lr=recipe.lr or 0.0))
+        for line in freezing.describe(optimizer, lr=recipe.lr or 0.0).split("\n"):
+            log(line)
     if recipe.compile:
         model.compile()
         log("compiling at the first step, which takes a minute or so")

@@ -23,7 +23,6 @@ from twofold.errors import RunError, TwofoldError
 from twofold.files import check_new_folder, read_json, write_json
 from twofold.keyed import torch_generator_seed
 from twofold.records import RaceData, RaceEnvironment, RaceRecord
-from twofold.report.facts import duration
 from twofold.study.progress import RaceProgress
 from twofold.study.race import (
     RaceFolder,
@@ -39,6 +38,7 @@ from twofold.study.race import (
 from twofold.study.race_page import write_race_page
 from twofold.study.training import load_study_data, run_training, study_conditions
 from twofold.study.workers import Workers
+from twofold.terminal import command
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class RaceStopped(KeyboardInterrupt):
     """A race that was asked to stop; what was finished is on the disk."""
 
     def __init__(self, folder: Path, signal_number: int) -> None:
-        super().__init__(f"stopped; finished trials and runs are kept; go on with: twofold race --resume {folder}")
+        go_on = command("race", "--resume", folder)
+        super().__init__(f"stopped; finished trials and runs are kept; go on with: {go_on}")
         self.signal_number = signal_number
 
 
@@ -179,7 +180,7 @@ def _carry_out(folder: RaceFolder, settings: RaceSettings, shared: TrainingData,
                             workers.run(tasks, on_event, check)
             except RunError as error:
                 raise RunError(
-                    f"{error}; finished trials and runs are kept: twofold race --resume {folder.path}"
+                    f"{error}; finished trials and runs are kept: {command('race', '--resume', folder.path)}"
                 ) from error
         finished = _finish(folder, settings, shared)
         record.log(f"wrote {finished.page}", show=show)
@@ -280,7 +281,7 @@ class _Worker:
             line = f"{doing}: diverged, {record['diverged']}"
         else:
             last = record["epochs"][-1]
-            line = f"{doing}: validation accuracy {last['val_accuracy']:.4f} in {duration(record['seconds'])}"
+            line = f"{doing}: validation accuracy {last['val_accuracy']:.4f} in {record['seconds']:,.1f} s"
         self.on_event(Event(0.0, "", line))
 
     def _train(self, recipe: Recipe, doing: str, *, test: bool) -> dict[str, Any]:
