@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,12 @@ from twofold.engine.recipe import Recipe
 from twofold.engine.run import RunFolder
 from twofold.engine.stopping import Interrupted
 from twofold.errors import RunError, TwofoldError
-from twofold.files import write_json
+from twofold.files import read_json, write_json
 from twofold.inference.evaluate import evaluate as evaluate_images
 from twofold.inference.predictor import ImageLike, Predictor
+from twofold.records import has_state
 from twofold.report import write_report
+from twofold.terminal import command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,6 +118,13 @@ def finetune(
 def resume(folder: Path | str, *, options: Options | None = None) -> Run:
     """Go on with the run in `folder` from its newest good checkpoint, to the same end as if it had never stopped.
 
+    A run that was trained to its end, but stopped before its evaluation or its report were written, gets these. One
+    that was begun with `skip_broken` goes on so.
+
+    Args:
+        folder: the run.
+        options: progress, saving, memory.
+
     Raises:
         TwofoldError: it is no run, is finished, is still going, or its images have changed.
         RunError: it has no good checkpoint.
@@ -122,14 +132,39 @@ def resume(folder: Path | str, *, options: Options | None = None) -> Run:
     run = RunFolder.open(folder)
     recipe = run.recipe()
     with run.lock():
-        record = run.record()
-        if record.status in {"finished", "stopped-early"}:
-            raise TwofoldError(
-                f"{folder} is finished after {record.epochs_done} epochs: there is nothing to resume; train longer "
-                f"with: twofold train --recipe {run.path / 'recipe.json'} --epochs N"
-            )
+        options = _options_of(run, options)
+        if run.record().status in {"finished", "stopped-early"}:
+            return _complete(recipe, run, options)
         _require_own_data(run, recipe)
-        return _train(recipe, run, options or Options(skip_broken=record.skip_broken), resume=True)
+        return _train(recipe, run, options, resume=True)
+
+
+def _options_of(run: RunFolder, options: Options | None) -> Options:
+    """Return `options`, such that broken images which the run was trained without stay left out."""
+    options = options or Options()
+    return replace(options, skip_broken=options.skip_broken or run.record().skip_broken)
+
+
+def _complete(recipe: Recipe, run: RunFolder, options: Options) -> Run:
+    """Write what a trained run lacks: its evaluation, its report.
+
+    Raises:
+        TwofoldError: it lacks nothing.
+    """
+    record, evaluation = run.record(), run.path / "evaluation.json"
+    if not evaluation.is_file() and {"test", "val"} & record.num_images.keys():
+        run.log("the training is finished, its evaluation is not", show=options.show)
+        with _stopped_before_the_end(run):
+            return Run(run.path, _evaluate_own(run, Predictor.load(run.path, device=recipe.device), None, options))
+    if not (run.path / "report.html").is_file():
+        write_report(run.path)
+        return Run(run.path, read_json(evaluation) if evaluation.is_file() else None)
+    longer = "--epochs" if recipe.minutes is None else "--minutes"
+    again = command("train", *run.again(), longer, "N")
+    raise TwofoldError(
+        f"{run.path} is finished after {record.epochs_done} epochs: there is nothing to resume; train longer with: "
+        f"{again}"
+    )
 
 
 def load(path: Path | str, *, device: str = "auto") -> Predictor:
@@ -168,9 +203,9 @@ def evaluate(
     """
     predictor = Predictor.load(folder, device=device)
     run = RunFolder(Path(folder).expanduser()) if data is not None else RunFolder.open(folder)
-    options = options or Options(skip_broken=run.record().skip_broken)
     if data is None:
-        return _evaluate_own(run, predictor, split, options)
+        return _evaluate_own(run, predictor, split, _options_of(run, options))
+    options = options or Options(skip_broken=run.record().skip_broken)
     other = load_eval_images(
         data,
         predictor.spec,
@@ -245,6 +280,14 @@ def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) ->
     except Interrupted:
         write_report(run.path)
         raise
+    except KeyboardInterrupt:
+        # Before the first step, or a second Ctrl-C, which does not wait for the state to be saved.
+        if not resume:
+            run.discard_unless_trained()
+        if not has_state(run.path):
+            raise
+        run.update_record(status="interrupted")
+        raise Interrupted(run.path, signal.SIGINT, "stopped without saving") from None
     except RunError as error:
         # The disk may be what failed, so leaving the reason and a report can only be tried.
         with contextlib.suppress(TwofoldError):
@@ -259,11 +302,22 @@ def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) ->
         raise
     split, images = ("test", data.test) if data.test is not None else ("val", data.val)
     metrics = None
-    if images is not None:
-        predictor = Predictor.load(run.path, device=recipe.device)
-        metrics = _measure(run, predictor, images, data=data.name, split=split, options=options, stem="evaluation")
-    write_report(run.path)
+    with _stopped_before_the_end(run):
+        if images is not None:
+            predictor = Predictor.load(run.path, device=recipe.device)
+            metrics = _measure(run, predictor, images, data=data.name, split=split, options=options, stem="evaluation")
+        write_report(run.path)
     return Run(run.path, metrics)
+
+
+@contextlib.contextmanager
+def _stopped_before_the_end(run: RunFolder) -> Iterator[None]:
+    """Say of a run that is stopped after its training what is left to do, and how."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        what = "stopped; the training is finished, its evaluation is not"
+        raise Interrupted(run.path, signal.SIGINT, what) from None
 
 
 def _measure(

@@ -294,6 +294,11 @@ def metric_lines(path: Path) -> Iterator[StepRecord | EpochRecord | None]:
             yield None
 
 
+def has_state(run_folder: Path) -> bool:
+    """Tell whether a run has a saved state, from which it can be gone on with."""
+    return any((run_folder / "checkpoints" / f"{name}.safetensors").is_file() for name in ("last", "previous"))
+
+
 def read_metrics(path: Path, problems: list[str]) -> tuple[tuple[StepRecord, ...], tuple[EpochRecord, ...]]:
     """Return the steps and the epochs in a `metrics.jsonl`, in their order.
 

@@ -119,3 +119,33 @@ def test_a_mistake_is_found_without_torch() -> None:
     lines = done.stdout.splitlines()
     assert len(lines) == 4
     assert lines[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cutout(side=100000)",
+        "flip + cutout(side=64)",
+        "sometimes(cutout(side=64), probability=0.9)",
+        "cutout(side=64) + gaussian_blur(kernel_size=3)",
+    ],
+)
+def test_a_policy_that_leaves_nothing_of_most_images_is_refused(text: str) -> None:
+    with pytest.raises(TwofoldError, match=r"leaves a single colour of \d+ in 32 images of 28x28 px"):
+        create_policy(text, (28, 28))
+
+
+def test_what_a_policy_leaves_depends_on_the_size_of_the_images() -> None:
+    """So it is refused where that is known, and not before: a square of 64 px is small on a photograph."""
+    assert create_policy("flip + cutout(side=64)", (224, 224)) is not None
+    assert create_policy("cutout(side=14)", (28, 28)) is not None
+    assert create_policy("sometimes(cutout(side=64), probability=0.2)", (28, 28)) is not None
+    assert create_policy("gaussian_blur(kernel_size=23, sigma=(9, 9)) + grey(probability=1)", (28, 28)) is not None
+
+
+def test_rectangles_that_never_fit_are_refused() -> None:
+    """They would be drawn ten times an image, and none be erased: a setting that is ignored is an error."""
+    for text in ("random_erasing(scale=(1, 1))", "random_erasing(scale=(0.99, 1), probability=1)"):
+        with pytest.raises(TwofoldError, match="nothing would be erased"):
+            create_policy(text, (28, 28))
+    assert create_policy("random_erasing(scale=(0.4, 1))", (28, 28)) is not None

@@ -178,6 +178,8 @@ def write_run(tmp_path: Path) -> RunWriter:
             ("run.json", RUN | (run or {})),
         ]:
             (folder / file).write_text(json.dumps(value))
+        (folder / "checkpoints").mkdir()
+        (folder / "checkpoints/last.safetensors").touch()
         write_metrics(folder, num_epochs=num_epochs)
         if evaluated:
             write_evaluation(folder, names)

@@ -239,3 +239,27 @@ def test_other_images_are_noticed(small_settings: RaceSettings, tmp_path: Path) 
     next((data / "train" / "bag").iterdir()).unlink()
     with pytest.raises(TwofoldError, match="are not those that"):
         resume_race(folder, show=False)
+
+
+@pytest.mark.parametrize(
+    ("results", "places", "relations", "said"),
+    [
+        ({"sgd": [0.8, 0.9], "adam": [0.9, 0.8]}, [1, 1], ["first", "tied"], "sgd and adam tie"),
+        ({"sgd": [0.8], "adam": [0.8]}, [1, 1], ["first", "tied"], "sgd and adam tie"),
+        ({"sgd": [0.5, 0.5], "adam": [0.7, 0.7], "adamw": [0.5, 0.5]}, [1, 2, 2], ["first", "behind", "behind"],
+         "adam is ahead of sgd and adamw"),
+        ({"sgd": [0.8, 0.6], "adam": [0.6, 0.8], "adamw": [0.6, 0.7]}, [1, 1, 3], ["first", "tied", "overlaps"],
+         "sgd and adam have the highest mean, but cannot be separated from adamw"),
+    ],
+)  # fmt: skip
+def test_a_tie_has_no_winner(
+    results: dict[str, list[float]], places: list[int], relations: list[str], said: str
+) -> None:
+    runs = {name: [run(seed, value) for seed, value in enumerate(own)] for name, own in results.items()}
+    table = standings(list(results), {name: [trial(0.1, 1.0)] for name in runs}, runs)
+    assert [one.place for one in table] == places
+    assert [one.relation for one in table] == relations
+    sentences = " ".join(verdict(table))
+    assert said in sentences
+    if relations[:2] == ["first", "tied"]:
+        assert "sgd has" not in sentences

@@ -91,6 +91,14 @@ class RandomErasing(_Erasing):
         check_range("scale", scale, above=0.0, most=1.0)
         check_range("ratio", ratio, above=0.0)
         self.scale, self.ratio = scale, ratio
+        height, width = self.image_size
+        least = scale[0] * height * width
+        # The least area in the shape that fits best: sides that round to less than those of the image.
+        if max(ratio[0], least / (width - 0.5) ** 2) > min(ratio[1], (height - 0.5) ** 2 / least):
+            raise TwofoldError(
+                f"scale={scale} asks for rectangles that no image of {height}x{width} px holds, so nothing would be "
+                "erased; lower it, or use cutout"
+            )
 
     def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> EraseParams:
         """Return each sample's rectangle. One as long as a side is drawn again; after 10 tries there is none."""

@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from twofold.augment.spelling import Part, is_spelled_out, parse_policy
+from twofold.errors import TwofoldError
+from twofold.terminal import command
 
 if TYPE_CHECKING:
     from twofold.augment.operation import Augmentation, Compose
@@ -44,6 +46,10 @@ _COMPOSED = {
 # a shift (1 px, 3, 8) suits images that are centred already, and short trainings.
 _SHIFT_FRACTIONS = {"crop": 1 / 12, "shift": 1 / 28}
 
+# How many images a policy that is spelled out is tried on, and how many pixels an image needs to have a content.
+_NUM_TRIED = 32
+_FEWEST_PIXELS = 16
+
 # For checking the settings of operations: none of their ranges depends on the size of the images.
 _ANY_SIZE = (32, 32)
 
@@ -56,10 +62,15 @@ def create_policy(text: str, image_size: tuple[int, int]) -> Augmentation | None
         image_size: of the images that will come.
 
     Raises:
-        TwofoldError: a name or setting that is not known, or a value outside its range.
+        TwofoldError: a name or setting that is not known, a value outside its range, or operations that leave nothing
+            of most images of this size.
     """
     parts = parse_policy(text)
-    return _compose(parts, image_size) if is_spelled_out(text) else _create_named(text, image_size)
+    if not is_spelled_out(text):
+        return _create_named(text, image_size)
+    policy = _compose(parts, image_size)
+    _check_something_is_left(policy, text, image_size)
+    return policy
 
 
 def check_policy(text: str) -> None:
@@ -71,6 +82,30 @@ def check_policy(text: str) -> None:
     parts = parse_policy(text)
     if is_spelled_out(text):
         _compose(parts, _ANY_SIZE)
+
+
+def _check_something_is_left(policy: Compose, text: str, image_size: tuple[int, int]) -> None:
+    """Refuse a policy after which most images are of one colour: a network would learn nothing, and not say why.
+
+    It is tried on noise over a slope: whatever is left of such an image, crops and blurs of it included, shows
+    differences.
+    """
+    import torch
+
+    height, width = image_size
+    if height * width < _FEWEST_PIXELS:
+        return
+    noise = torch.randint(0, 56, (_NUM_TRIED, 3, height, width), generator=torch.Generator().manual_seed(0))
+    slope = torch.linspace(0, 200, height)[:, None] / 2 + torch.linspace(0, 200, width) / 2
+    images = (noise + slope).to(torch.uint8)
+    changed = policy.apply(images, policy.draw(seed=0, epoch=0, indices=torch.arange(_NUM_TRIED))).flatten(2)
+    num_lost = int((changed.amax(2) == changed.amin(2)).all(1).sum())
+    if num_lost > _NUM_TRIED // 2:
+        raise TwofoldError(
+            f"augment {text!r} leaves a single colour of {num_lost} in {_NUM_TRIED} images of {height}x{width} px, and "
+            "nothing to learn from; make what it hides smaller or rarer, and look with: "
+            f"{command('augment', 'IMAGE', '--augment', text)}"
+        )
 
 
 def operation_class(name: str) -> type[Augmentation]:

@@ -81,7 +81,7 @@ def _measure_run(parsed: CurvatureArguments, folder: Path) -> int:
     print(f"loss {point.loss:.4f}, accuracy {point.accuracy:.4f} on {parsed.images:,} of its training images")
     if found.largest > 0:
         bound = f"{2 / found.largest:.3g}, 2/largest"
-        note(f"with weights like these, gradient descent needs a learning rate below {bound}")
+        note(f"on a quadratic of this curvature, gradient descent is stable below a learning rate of {bound}")
     return 0
 
 

@@ -84,3 +84,21 @@ def given_settings(parsed: Any, arguments: Sequence[str]) -> dict[str, Any]:
     if parsed.model is not None:
         changes["model"] = parsed.model
     return changes
+
+
+def words_of_setting(name: str, value: Any) -> list[str]:
+    """Return a setting of a recipe as it is written on the command line.
+
+    >>> words_of_setting("model_options", {"stem": "small"}), words_of_setting("compile", False)
+    (['--model-options', 'stem', 'small'], ['--no-compile'])
+    """
+    flag = name.replace("_", "-")
+    match value:
+        case bool() if Recipe.model_fields[name].annotation is bool:
+            return [f"--{flag}" if value else f"--no-{flag}"]
+        case dict():
+            return [f"--{flag}", *(str(word) for pair in value.items() for word in pair)]
+        case list() | tuple():
+            return [f"--{flag}", *map(str, value)]
+        case _:
+            return [f"--{flag}", str(value)]

@@ -13,7 +13,7 @@ import tyro
 
 from twofold.cli.parse import parse
 from twofold.proof.ideas import IDEAS, Idea, plain, resolve, unknown
-from twofold.terminal import loading, output
+from twofold.terminal import command, loading, output
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -57,10 +57,10 @@ def run(arguments: Sequence[str]) -> int:
     console.print(Text.assemble(("\nthe paper\n", "bold"), idea.source, ("\n\nwhat to read next", "bold")))
     if helpers and not parsed.all:
         short = [name.partition(":")[2] for name in helpers]
-        console.print(Text(f"twofold show {parsed.name} --all   prints {', '.join(short)} too"))
-    console.print(Text(f"twofold verify {idea.name}   proves that both forms agree"))
+        console.print(Text(f"{command('show', parsed.name, '--all')}   prints {', '.join(short)} too"))
+    console.print(Text(f"{command('verify', idea.name)}   proves that both forms agree"))
     if idea.parity().typical is not None:
-        console.print(Text(f"twofold cost {idea.name}   measures both"))
+        console.print(Text(f"{command('cost', idea.name)}   measures both"))
     console.print(Text(f"src/twofold/{idea.file}   has the derivations, scratch/README.md the order of reading"))
     return 0
 

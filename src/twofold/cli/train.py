@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ import tyro
 
 from twofold.cli.memory import freed_memory_is_kept
 from twofold.cli.parse import check_least, parse
-from twofold.cli.settings import given_settings, settings_form
+from twofold.cli.settings import given_settings, settings_form, words_of_setting
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.engine.recipes import find_recipe
 from twofold.errors import TwofoldError
-from twofold.terminal import loading, note
+from twofold.terminal import command, loading, note, say
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -92,9 +91,8 @@ def start(recipe: Recipe | None, parsed: Any, options: Options) -> int:
             finished = api.train(recipe, out=parsed.out, name=parsed.name, options=options)
     if options.show:
         note(f"report   {finished.report}")
-        note(f"use it   twofold predict {shlex.quote(str(finished.folder))} IMAGE")
-    accuracy = "" if finished.accuracy is None else f"\taccuracy {finished.accuracy:.4f}"
-    print(f"{finished.folder}{accuracy}")
+        note(f"use it   {command('predict', finished.folder, 'IMAGE')}")
+    say(str(finished.folder), *([] if finished.accuracy is None else [f"accuracy {finished.accuracy:.4f}"]))
     return 0
 
 
@@ -104,11 +102,12 @@ def _check_resumed(parsed: Any, changes: dict[str, Any]) -> None:
             raise TwofoldError(f"--resume keeps the {what} of its run; leave --{name} out")
     from twofold.engine.run import RunFolder
 
-    stored = RunFolder.open(parsed.resume).recipe()
+    run_folder = RunFolder.open(parsed.resume)
+    stored = run_folder.recipe()
     for setting, value in changes.items():
         if getattr(stored, setting) != value:
-            folder = shlex.quote(str(parsed.resume))
+            again = command("train", *run_folder.again(), *words_of_setting(setting, value))
             raise TwofoldError(
                 f"a resumed run keeps its recipe: {setting} is {getattr(stored, setting)!r}, not {value!r}; "
-                f"start a new run with --recipe {folder}/recipe.json --{setting.replace('_', '-')} {value}"
+                f"start a new run with {again}"
             )

@@ -13,6 +13,7 @@ from typing import Any
 
 from twofold.engine.recipe import Recipe
 from twofold.errors import TwofoldError
+from twofold.terminal import command
 
 _STEPS, _EPOCHS = 1500, (5, 100)
 # What neither the weights nor the images decide.
@@ -71,7 +72,7 @@ def finetune_recipe(weights: str, model: str | None = None, *, data: str = "fash
         raise TwofoldError(f"there is no run folder and no file {weights}")
     elif model is None:
         raise TwofoldError(
-            f"{weights} does not say what network it is for: twofold finetune {weights} MODEL --data PATH"
+            f"{weights} does not say what network it is for: {command('finetune', weights, 'MODEL', '--data', data)}"
         )
     else:
         settings = {"image_size": 224, "model_options": {}}

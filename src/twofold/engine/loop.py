@@ -68,7 +68,8 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
                 measured = None
                 if validation is not None:
                     outputs = predict_batches(training.evaluated, validation, shared.spec, shared.hardware)
-                    measured = measure(shared.task.meter(shared.spec), outputs, validation).summary()
+                    meter = measure(shared.task.meter(shared.spec), session.while_going(outputs), validation)
+                    measured = meter.summary()
                 session.after_epoch(measured)
             session.save()
             session.finish()

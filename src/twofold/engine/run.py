@@ -28,6 +28,7 @@ from twofold.engine.checkpoints import Checkpoints
 from twofold.engine.recipe import Recipe
 from twofold.errors import RunError, TwofoldError
 from twofold.files import new_folder, write_json, write_text
+from twofold.names import shown
 from twofold.records import EnvironmentRecord, EpochRecord, RunRecord, Software, StepRecord, metric_lines
 from twofold.terminal import note
 
@@ -51,7 +52,7 @@ class RunFolder:
         """
         run = cls(new_folder(out, name, kind=recipe.model, about=str(Path(recipe.data).resolve())))
         run.checkpoints.folder.mkdir()
-        write_text(run.path / "recipe.json", recipe.to_json())
+        run.write_recipe(recipe)
         return run
 
     @classmethod
@@ -78,6 +79,15 @@ class RunFolder:
     def recipe(self) -> Recipe:
         """Return the recipe of the run."""
         return Recipe.load(self.path / "recipe.json")
+
+    def write_recipe(self, recipe: Recipe) -> None:
+        """Write the recipe of the run, which then has what the images decided."""
+        write_text(self.path / "recipe.json", recipe.to_json())
+
+    def again(self) -> tuple[str | Path, ...]:
+        """Return the arguments of `twofold train` that begin a new run like this one."""
+        skip = ("--skip-broken",) if self.record().skip_broken else ()
+        return "--recipe", self.path / "recipe.json", *skip
 
     def precision(self) -> str:
         """Return the precision in which the run was begun: one that is resumed keeps it, also where it was "auto"."""
@@ -119,7 +129,7 @@ class RunFolder:
 
     def log(self, message: str, *, show: bool = True) -> None:
         """Append a line to log.txt, and print it if `show`."""
-        self._append("log.txt", f"{now().isoformat()} {message}\n")
+        self._append("log.txt", f"{now().isoformat()} {shown(message)}\n")
         if show:
             note(message)
 

@@ -10,9 +10,9 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -27,7 +27,10 @@ from twofold.engine.stopping import Interrupted, StopRequest
 from twofold.errors import RunError, TwofoldError
 from twofold.inference.weights_file import save_checkpoint
 from twofold.models.summary import count_parameters
-from twofold.records import BestMetric, EnvironmentRecord, EpochRecord, StepRecord
+from twofold.records import BestMetric, EnvironmentRecord, EpochRecord, StepRecord, has_state
+from twofold.terminal import command
+
+T = TypeVar("T")
 
 _LOGGED_STEPS = 200
 _LOG_EVERY_WITH_BUDGET = 20
@@ -67,7 +70,10 @@ class Session:
         self._log_every = _LOG_EVERY_WITH_BUDGET if self._budget else max(1, self._total_steps // _LOGGED_STEPS)
         self._unread: list[StepResult] = []  # still on the device
         self._read_every = _READ_EVERY_SECONDS[training.shared.hardware.device.type]
-        self._stop = StopRequest()
+        self._stop = StopRequest(
+            "stopping after this step, and saving; Ctrl-C again stops at once, without saving",
+            "stopped at once, without saving",
+        )
         self._reporter: Reporter | None = None
         self._clock = self._saved_at = self._read_at = time.perf_counter()
 
@@ -169,13 +175,26 @@ class Session:
                     seconds=count.train_seconds,
                 )
             )
+        self._stop_if_asked()
+        if time.perf_counter() - self._saved_at >= self._options.checkpoint_seconds:
+            self.save()
+        self._clock = time.perf_counter()
+
+    def while_going(self, batches: Iterable[T]) -> Iterator[T]:
+        """Yield the `batches` of an evaluation, and stop between two of them if that is asked for.
+
+        Raises:
+            Interrupted: a stop was asked for; the state is saved.
+        """
+        for batch in batches:
+            self._stop_if_asked()
+            yield batch
+
+    def _stop_if_asked(self) -> None:
         if self._stop.received is not None:
             self.save()
             self._run.update_record(status="interrupted", **self._progress())
             raise Interrupted(self._run.path, self._stop.received)
-        if time.perf_counter() - self._saved_at >= self._options.checkpoint_seconds:
-            self.save()
-        self._clock = time.perf_counter()
 
     def _read(self) -> float:
         """Add the results that are still on the device to the counters; return the loss of the last step.
@@ -239,6 +258,7 @@ class Session:
             self._save_best(entry.epoch)
         count.start_epoch()
         self._run.update_record(**self._progress())
+        self._stop_if_asked()
         self._clock = time.perf_counter()
 
     # Saving
@@ -282,7 +302,7 @@ class Session:
         if changed:
             raise TwofoldError(
                 f"{self._run.path} was trained with another recipe ({'; '.join(changed)}); a resumed run keeps its "
-                f"recipe: start a new one with --recipe {self._run.path / 'recipe.json'}"
+                f"recipe: start a new one with {command('train', '--recipe', self._run.path / 'recipe.json')}"
             )
         if record["data_fingerprint"] != self._data.fingerprint:
             raise TwofoldError(
@@ -322,6 +342,7 @@ class Session:
 
     def finish(self) -> None:
         """Record that the run has ended as it should."""
+        self._stop_if_asked()
         early = self._out_of_patience() and self.counters.epoch != self._recipe.epochs
         self._run.update_record(status="stopped-early" if early else "finished", finished=now(), **self._progress())
 
@@ -347,8 +368,8 @@ class Session:
     def _what_is_left(self) -> str:
         """Say which good state the run still has, and what can be done with it."""
         checkpoints = self._run.checkpoints
-        if checkpoints.last.is_file() or checkpoints.previous.is_file():
-            return f"the last good state is kept: twofold train --resume {self._run.path}"
+        if has_state(self._run.path):
+            return f"the last good state is kept: {command('train', '--resume', self._run.path)}"
         if checkpoints.best.is_file():
-            return f"the best weights are kept: twofold predict {self._run.path} IMAGE"
+            return f"the best weights are kept: {command('predict', self._run.path, 'IMAGE')}"
         return f"no state had been saved yet; what was logged is in {self._run.path}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from torch import Tensor
 from twofold.data.spec import Compute, ModelSpec
 from twofold.errors import RunError, TwofoldError
 from twofold.files import atomic_path, read_json
+from twofold.records import has_state
+from twofold.terminal import command
 
 
 class BrokenCheckpointError(RunError):
@@ -118,10 +119,8 @@ def weights_path(path: Path | str) -> Path:
         if candidate.is_file():
             return candidate
     if (path / "recipe.json").is_file():
-        raise TwofoldError(
-            f"{path} has no weights yet: no epoch was finished; go on with: "
-            f"twofold train --resume {shlex.quote(str(path))}"
-        )
+        go_on = ("--resume", path) if has_state(path) else ("--recipe", path / "recipe.json")
+        raise TwofoldError(f"{path} has no weights yet: no epoch was finished; go on with: {command('train', *go_on)}")
     raise TwofoldError(f"{path} is not a run folder: it has no recipe.json, and no best.safetensors either")
 
 

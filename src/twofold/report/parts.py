@@ -86,7 +86,7 @@ def _calibration_remark(calibration: Calibration) -> str | None:
     confidence = sum(confidence * count for confidence, _, count in calibration.bins) / total
     accuracy = sum(accuracy * count for _, accuracy, count in calibration.bins) / total
     gap = 100 * (confidence - accuracy)
-    verdict = "its confidence fits"
+    verdict = "on average its confidence fits"
     if abs(gap) >= 1:
         verdict = f"{'over' if gap > 0 else 'under'}confident by {abs(gap):.1f} points"
     return f"The model is {percent(confidence)} sure on average and {percent(accuracy)} right: {verdict}."

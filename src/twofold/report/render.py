@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from twofold.records import Evaluation, RunRecord
+from twofold.names import json_text
+from twofold.records import Evaluation, RunRecord, has_state
 from twofold.report.charts import charts
 from twofold.report.facts import (
     data_facts,
@@ -24,6 +23,7 @@ from twofold.report.page import FOLDER, write_page
 from twofold.report.parts import draw, last_part
 from twofold.report.read import RunFiles, read_run
 from twofold.tasks.section import Section
+from twofold.terminal import command, quoted
 
 # The badge: its words, and its tone.
 _STATUSES = {
@@ -59,9 +59,9 @@ def _page(files: RunFiles) -> dict[str, Any]:
     planned = files.recipe.get("epochs") if is_unfinished else None
     model = str(files.recipe.get("model") or (files.spec or {}).get("architecture") or "a model")
     data = last_part(str(files.recipe.get("data") or (evaluation and evaluation.data) or "unknown data"))
-    folder = files.folder.resolve()
     has_weights = not is_unfinished or bool(files.epochs) or bool(run and run.epochs_done)
     section = files.section_of(evaluation or files.evaluation_type())
+    commands = _commands(files, is_unfinished=is_unfinished, has_weights=has_weights)
     return {
         "title": f"{model} on {data}",
         "model": model,
@@ -93,8 +93,8 @@ def _page(files: RunFiles) -> dict[str, Any]:
             if has_weights
             else "There is nothing to evaluate yet, since no epoch was finished. This goes on with the training:"
         ),
-        "evaluation_command": f"twofold {'eval' if has_weights else 'train --resume'} {shlex.quote(str(folder))}",
-        "commands": _commands(folder, is_unfinished=is_unfinished, has_weights=has_weights),
+        "evaluation_command": commands["Evaluate" if has_weights else next(iter(commands))],
+        "commands": list(commands.items()),
     }
 
 
@@ -159,20 +159,29 @@ def _curves_remark(recipe: Mapping[str, Any]) -> str | None:
     return f"Training is measured {' and '.join(harder)}, so it can look worse than validation." if harder else None
 
 
-def _commands(run_folder: Path, *, is_unfinished: bool, has_weights: bool) -> list[tuple[str, str]]:
-    """Return what to run next, and what for. Paths are absolute, so that a command works wherever it is pasted."""
-    folder, recipe, curves = (shlex.quote(str(run_folder / name)) for name in ("", "recipe.json", "tensorboard"))
-    commands: list[tuple[str, str]] = []
-    if is_unfinished:
-        commands.append(("Go on where it stopped", f"twofold train --resume {folder}"))
+def _commands(files: RunFiles, *, is_unfinished: bool, has_weights: bool) -> dict[str, str]:
+    """Return what to run next, by what it is for, such that it works wherever it is pasted.
+
+    Paths are absolute. Images that the recipe names by a relative path are found from one folder alone: from there.
+    """
+    folder, data, here = files.folder.resolve(), files.recipe.get("data"), ""
+    if isinstance(data, str) and not Path(data).expanduser().is_absolute() and Path(data).exists():
+        here = f"cd {quoted(Path.cwd())} && "
+    skip = ("--skip-broken",) if files.run and files.run.skip_broken else ()
+    anew = here + command("train", "--recipe", folder / "recipe.json", *skip)
+    commands: dict[str, str] = {}
+    if is_unfinished and has_state(folder):
+        commands["Go on where it stopped"] = here + command("train", "--resume", folder)
+    elif is_unfinished:
+        commands["Begin anew"] = anew
     if has_weights:
-        commands.append(("Use it on a photo", f"twofold predict {folder} photo.png"))
-        commands.append(("Evaluate", f"twofold eval {folder}"))
-    commands.append(("Train the same recipe anew", f"twofold train --recipe {recipe}"))
-    commands.append(("Look closely at the curves", f"tensorboard --logdir {curves}"))
+        commands["Use it on a photo"] = command("predict", folder, "photo.png")
+        commands["Evaluate"] = here + command("eval", folder)
+    if anew not in commands.values():
+        commands["Train the same recipe anew"] = anew
+    commands["Look closely at the curves"] = f"tensorboard --logdir {quoted(folder / 'tensorboard')}"
     if has_weights:
         # A JSON string is a Python string too, in the double quotes that Python code is written with.
-        path = json.dumps(str(run_folder), ensure_ascii=False)
-        python = f'import twofold\n\nmodel = twofold.load({path})\nmodel.predict("photo.png")'
-        commands.append(("Use it from Python", python))
+        path = json_text(str(folder))
+        commands["Use it from Python"] = f'import twofold\n\nmodel = twofold.load({path})\nmodel.predict("photo.png")'
     return commands

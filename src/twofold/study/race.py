@@ -235,20 +235,24 @@ def coarse_grid(low: float, high: float, trials: int) -> list[float]:
 # What can be said at the end
 
 
+Relation = Literal["first", "tied", "behind", "overlaps", "unknown", "diverged"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Standing:
     """How one rule did.
 
     Attributes:
-        place: from 1.
+        place: from 1; those that tie share one.
         lr: the learning rate that its search chose; None where every trial diverged.
         at_edge: the chosen learning rate is the lowest or the highest that was tried.
         accuracies: of the runs that were finished, in the order of their seeds.
         losses: the same, cross-entropy.
         seconds: median training time of the finished runs.
         diverged: why, for each run that diverged.
-        relation: to the first: "first"; "behind", where its best run is below the first's worst; "overlaps"; "unknown"
-            where one of the two has a single run, and so no spread; "diverged" where no run was finished.
+        relation: to the first: "first"; "tied", where the means are equal; "behind", where its best run is below the
+            first's worst; "overlaps"; "unknown" where one of the two has a single run, and so no spread; "diverged"
+            where no run was finished.
     """
 
     optimizer: str
@@ -259,7 +263,7 @@ class Standing:
     losses: tuple[float, ...]
     seconds: float | None
     diverged: tuple[str, ...]
-    relation: Literal["first", "behind", "overlaps", "unknown", "diverged"]
+    relation: Relation
 
     @property
     def mean(self) -> float | None:
@@ -299,20 +303,24 @@ def standings(
         return not accuracies, len(entry["diverged"]), -sum(accuracies) / (len(accuracies) or 1)
 
     made.sort(key=rank)
-    first = made[0]["accuracies"]
+    ranks = [rank(entry) for entry in made]
     return tuple(
-        Standing(place=place, relation=_relation(place, first, entry["accuracies"]), **entry)
-        for place, entry in enumerate(made, 1)
+        Standing(
+            place=1 + ranks.index(ranks[index]),
+            relation=_relation(index, ranks[index] == ranks[0], made[0]["accuracies"], entry["accuracies"]),
+            **entry,
+        )
+        for index, entry in enumerate(made)
     )
 
 
-def _relation(
-    place: int, first: Sequence[float], own: Sequence[float]
-) -> Literal["first", "behind", "overlaps", "unknown", "diverged"]:
+def _relation(index: int, is_equal: bool, first: Sequence[float], own: Sequence[float]) -> Relation:
     if not own:
         return "diverged"
-    if place == 1:
+    if index == 0:
         return "first"
+    if is_equal:
+        return "tied"
     if min(len(first), len(own)) < 2:
         return "unknown"
     return "behind" if max(own) < min(first) else "overlaps"
@@ -347,16 +355,20 @@ def verdict(table: Sequence[Standing]) -> tuple[str, ...]:
     for standing in table[1:]:
         names.setdefault(standing.relation, []).append(standing.optimizer)
     said: list[str] = []
+    leaders = [first.optimizer, *names.get("tied", [])]
+    have = "has" if len(leaders) == 1 else "have"
+    if len(leaders) > 1:
+        said.append(f"{_listed(leaders)} tie: their mean accuracies are equal.")
     if behind := names.get("behind"):
         said.append(f"{first.optimizer} is ahead of {_listed(behind)}: its worst run is better than their best.")
     if overlaps := names.get("overlaps"):
         their = "their ranges overlap" if len(overlaps) > 1 else "the ranges overlap"
         said.append(
-            f"{first.optimizer} has the highest mean, but cannot be separated from {_listed(overlaps)}: {their}."
+            f"{_listed(leaders)} {have} the highest mean, but cannot be separated from {_listed(overlaps)}: {their}."
         )
     if unknown := names.get("unknown"):
         said.append(
-            f"{first.optimizer} has the highest accuracy, but one run has no spread, so nothing can be said about "
+            f"{_listed(leaders)} {have} the highest accuracy, but one run has no spread, so nothing can be said about "
             f"{_listed(unknown)}; race with more seeds."
         )
     if diverged := names.get("diverged"):

@@ -6,7 +6,6 @@ and SVG titles.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,11 @@ from twofold.report.facts import Fact, duration
 from twofold.report.page import write_page
 from twofold.study.race import CONTENDERS, RaceSettings, trial_value
 from twofold.tasks.section import images_of
+from twofold.terminal import command
 
 _RELATIONS = {
     "first": "highest mean",
+    "tied": "highest mean, too: a tie",
     "behind": "behind: the ranges do not overlap",
     "overlaps": "no clear difference: the ranges overlap",
     "unknown": "no clear difference: one run has no spread",
@@ -231,19 +232,19 @@ def _commands(settings: RaceSettings, table: Sequence[Mapping[str, Any]]) -> tup
     first = table[0]
     commands: list[tuple[str, str]] = []
     if first["lr"] is not None:
-        words = ["twofold", "train", settings.model, "--data", settings.data]
+        words = ["train", settings.model, "--data", settings.data]
         rule = {**CONTENDERS[first["optimizer"]].settings}
         rule = {"weight_decay": 0.0, **rule, "lr": float(significant(first["lr"]).replace(",", ""))}
         for name, value in rule.items():
             words += [f"--{name.replace('_', '-')}", str(value)]
         words += ["--schedule", settings.schedule, "--augment", settings.augment]
         words += ["--batch-size", str(settings.batch_size)]
-        commands.append(("Train with the rule that came first", shlex.join(words)))
+        commands.append((f"Train with {first['optimizer']}, as here", command(*words)))
     changes = settings.to_record() | {"seeds": settings.seeds + 2}
     usual = RaceSettings().to_record()
-    again = ["twofold", "race", "--optimizer", *settings.optimizers]
+    again = ["race", "--optimizer", *settings.optimizers]
     for name, value in changes.items():
         if name in {"model", "data", "seeds"} or (name != "optimizers" and value != usual[name]):
             again += [f"--{name.replace('_', '-')}", str(value)]
-    commands.append(("Race again with more seeds", shlex.join(again)))
+    commands.append(("Race again with more seeds", command(*again)))
     return tuple(commands)
