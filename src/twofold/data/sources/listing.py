@@ -1,7 +1,10 @@
 """Which image files a folder holds, by split and class, found without opening any of them.
 
+One walk serves every verb: `list_folder` where images have classes, `list_images` where they need none. Links are
+followed, and what other systems leave behind (`is_litter`) is not seen.
+
 Two layouts are known: one folder per class, or train/ with one folder per class beside val/ (also valid/ or
-validation/) and test/. Inside a class, images may lie in any depth of sub-folders; symbolic links are followed.
+validation/) and test/. Inside a class, images may lie in any depth of sub-folders.
 """
 
 from __future__ import annotations
@@ -14,12 +17,36 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from twofold.data.sources.problems import Problem, single_error
+from twofold.data.formats import KNOWN_FORMATS, is_image_name, unread_notes, unread_suffix
+from twofold.data.sources.layout import (
+    SPLIT_NAMES,
+    detection_message,
+    file_message,
+    flat_message,
+    holds_runs,
+    inner_folder,
+    is_run,
+    run_message,
+    table_hint,
+)
+from twofold.data.sources.problems import DataError, Problem, single_error
+from twofold.terminal import command
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-
-_SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_NEVER_DATA = frozenset({"__MACOSX"})
+_LITTER = frozenset(
+    {
+        "__macosx",  # the other half of files in archives made by macOS
+        "@eadir",  # thumbnails of a Synology disk station
+        "#recycle",
+        "@recycle",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "__pycache__",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +61,84 @@ class ImageFile:
 
 @dataclass
 class Listing:
-    """What a walk found: files by split (or "all" where the layout has no splits) and class."""
+    """What a walk found: files by split (or "all" where the layout has no splits) and class.
+
+    `folders` is where each split lies. `unread` are the paths, relative to the root, of images that are not read, by
+    the ending of their names. `inner` is the folder that the classes seem to lie in, where the root is but a wrapper
+    around it.
+    """
 
     root: Path
     splits: dict[str, dict[str, list[ImageFile]]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    folders: dict[str, Path] = field(default_factory=dict)
+    unread: dict[str, list[str]] = field(default_factory=dict)
+    inner: Path | None = None
     num_ignored: int = 0
 
     def report(self, kind: str, path: str | Path, message: str, *, skippable: bool) -> None:
         """Add a problem about `path`."""
-        relative = os.path.relpath(path, self.root)
-        self.problems.append(Problem(kind, Path(relative).as_posix(), message, skippable))
+        self.problems.append(Problem(kind, _relative(str(path), self.root), message, skippable))
+
+    def unread_notes(self, folder: Path | None = None) -> list[str]:
+        """Return lines on the images that are not read, of one folder or of all."""
+        start = _prefix(folder or self.root, self)
+        counts = {suffix: sum(name.startswith(start) for name in names) for suffix, names in self.unread.items()}
+        return unread_notes({suffix: count for suffix, count in counts.items() if count})
+
+
+def is_litter(name: str) -> bool:
+    """Return whether a file or folder of this name is never an image or a class: hidden, or left by another system.
+
+    >>> [is_litter(name) for name in ("._cat.png", ".ipynb_checkpoints", "__MACOSX", "Thumbs.db", "cat.png")]
+    [True, True, True, True, False]
+    """
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def list_images(folder: Path) -> tuple[list[ImageFile], Listing]:
+    """Return the images at any depth below `folder`, in order, whatever they show; and what else there was to see.
+
+    Raises:
+        DataError: it holds none.
+    """
+    listing = Listing(folder)
+    files = _walk(folder, listing, set())
+    if not files:
+        raise no_images_error(listing)
+    listing.notes += listing.unread_notes()
+    return files, listing
+
+
+def no_images_error(listing: Listing) -> DataError:
+    """Return the error for a folder without a single image that can be read."""
+    root = listing.root
+    names = sorted({name for classes in listing.splits.values() for name in classes})
+    where = f"its folders ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})" if names else "a folder a class"
+    remedy = "; ".join(listing.unread_notes()) or f"put {KNOWN_FORMATS} files into {where}"
+    return single_error("no images", str(root), f"{root} holds no images that can be read; {remedy}")
+
+
+def training_problems(listing: Listing) -> list[Problem]:
+    """Return why a classifier cannot be trained on the folder, though a network may be evaluated with it."""
+    root, splits = listing.root, listing.splits
+    if "train" not in splits and "all" not in splits:
+        there = " and ".join(f"{split}/" for split in splits)
+        message = (
+            f"has {there} but no train/: add train/ with a folder for each class; to evaluate a network, it is enough "
+            f"as it is: {command('eval', 'RUN', '--data', root)}"
+        )
+        return [Problem("no training images", ".", message, skippable=False)]
+    main = "train" if "train" in splits else "all"
+    names = [name for name, files in splits[main].items() if files]
+    if len(names) != 1:
+        return []
+    if listing.inner is not None:
+        remedy = f"the classes seem to lie in {listing.inner}: give that"
+    else:
+        remedy = table_hint(listing.folders[main] / names[0]) or "at least two are needed to train a classifier"
+    return [Problem("one class", ".", f"the only class is {names[0]!r}; {remedy}", skippable=False)]
 
 
 def list_folder(root: Path) -> Listing:
@@ -54,39 +147,53 @@ def list_folder(root: Path) -> Listing:
     Raises:
         DataError: the folder is missing, is a file, cannot be opened, or holds no class folders.
     """
+    _check_root(root)
+    listing = Listing(root)
+    folders, num_loose = _sub_folders(root, listing)
+    runs = [name for name in folders if is_run(root / name) or holds_runs(root / name)]
+    if is_run(root) or (runs and len(runs) == len(folders)):
+        raise single_error("not images", str(root), run_message(root, runs))
+    if runs:
+        folders = [name for name in folders if name not in runs]
+        listing.notes.append(f"not taken for a class, because twofold train wrote it: {', '.join(runs)}")
+    by_split: dict[str, list[str]] = {}
+    for name in folders:
+        if name.lower() in SPLIT_NAMES:
+            by_split.setdefault(SPLIT_NAMES[name.lower()], []).append(name)
+    strays = [name for name in folders if name.lower() not in SPLIT_NAMES]
+    # A lone "train" among other folders is a class (beside "bus"); with a val or test folder it is a split.
+    if by_split and (not strays or ("train" in by_split and len(by_split) > 1)):
+        _list_splits(root, by_split, listing)
+        if strays:
+            listing.notes.append(f"not used, because they stand beside train/: {', '.join(strays)}")
+    elif folders:
+        listing.folders["all"] = root
+        listing.splits["all"] = {name: _walk(root / name, listing, {_identity(root)}) for name in folders}
+        if len(folders) == 1:
+            inside, _ = _sub_folders(root / folders[0], Listing(root))
+            listing.inner = inner_folder(root, folders, inside)
+    elif num_loose:
+        raise single_error("no images", str(root), flat_message(root, num_loose))
+    else:
+        raise no_images_error(listing)
+    if num_loose:
+        listing.num_ignored += num_loose
+        listing.notes.append(f"{num_loose} images lie outside every class folder and are not used")
+    _report_layout(listing)
+    return listing
+
+
+def _check_root(root: Path) -> None:
     if not root.exists():
         raise single_error("missing folder", str(root), f"no such folder: {root}")
     if not root.is_dir():
-        raise single_error("not a folder", str(root), f"{root} is a file, not a folder; give the folder of classes")
+        raise single_error("not a folder", str(root), file_message(root))
     try:
         with os.scandir(root):
             pass
     except OSError as error:
         message = f"cannot open the folder {root}: {error.strerror or error}"
         raise single_error("unreadable folder", str(root), message) from error
-    listing = Listing(root)
-    folders, num_loose = _sub_folders(root, listing)
-    by_split: dict[str, list[str]] = {}
-    for name in folders:
-        if name.lower() in _SPLIT_NAMES:
-            by_split.setdefault(_SPLIT_NAMES[name.lower()], []).append(name)
-    strays = [name for name in folders if name.lower() not in _SPLIT_NAMES]
-    # A lone "train" among other folders is a class (beside "bus"); with a val or test folder it is a split.
-    if "train" in by_split and (len(by_split) > 1 or not strays):
-        _list_splits(root, by_split, listing)
-        if strays:
-            listing.notes.append(f"not used, because they stand beside train/: {', '.join(strays)}")
-    elif folders:
-        listing.splits["all"] = {name: _walk_class(root / name, listing, {_identity(root)}) for name in folders}
-    else:
-        held = f"{num_loose} images but no class folders" if num_loose else "no images"
-        named = "" if num_loose else " that has the name of the class"
-        message = f"{root} holds {held}; put the images of each class in a folder{named}"
-        raise single_error("no images", str(root), message)
-    if num_loose:
-        listing.num_ignored += num_loose
-        listing.notes.append(f"{num_loose} images lie outside every class folder and are not used")
-    return listing
 
 
 def same_names(names: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -102,6 +209,7 @@ def same_names(names: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _list_splits(root: Path, by_split: dict[str, list[str]], listing: Listing) -> None:
+    flat: dict[Path, int] = {}
     for split in ("train", "val", "test"):
         names = by_split.get(split, [])
         for name in names[1:]:
@@ -113,24 +221,59 @@ def _list_splits(root: Path, by_split: dict[str, list[str]], listing: Listing) -
             if num_loose:
                 listing.num_ignored += num_loose
                 listing.notes.append(f"{num_loose} images in {names[0]}/ lie outside every class folder; not used")
+            if num_loose and not classes:
+                flat[folder] = num_loose  # such as Kaggle's test/, of which nobody knows the classes
+                continue
+            listing.folders[split] = folder
             above = {_identity(root), _identity(folder)}
-            listing.splits[split] = {name: _walk_class(folder / name, listing, above) for name in classes}
+            listing.splits[split] = {name: _walk(folder / name, listing, above) for name in classes}
+    if flat and ("train" in by_split or not listing.splits) and "train" not in listing.splits:
+        folder, num_images = next(iter(flat.items()))
+        raise single_error("no images", str(root), flat_message(folder, num_images))
+
+
+def _report_layout(listing: Listing) -> None:
+    """Add what the names of folders tell: that they are no classes, or that the classes are others."""
+    main = next(split for split in ("all", "train", *listing.splits) if split in listing.splits)
+    classes = listing.splits[main]
+    above = 0 if main == "all" else 1
+    folder = listing.folders[main]
+    if message := detection_message(list(classes)):
+        listing.report("detection layout", folder, message, skippable=False)
+        return
+    below = [(name, [file.relative.split("/")[above + 1 :] for file in files]) for name, files in classes.items()]
+    below = [(name, parts) for name, parts in below if parts]
+    if len(below) < 2 or any(len(parts) == 1 for _, members in below for parts in members):
+        return
+    inside = sorted({parts[0] for _, members in below for parts in members})
+    first = below[0][0]
+    if len(inside) > 1 and all(name.lower() in SPLIT_NAMES for name in inside):
+        ways = " and ".join(f"{name}/{first}" for name in inside)
+        message = f"holds {' and '.join(f'{name}/' for name in inside)}: put it the other way round, {ways}"
+        listing.report("splits inside classes", folder / first, message, skippable=False)
+    elif len(inside) > 1:
+        listing.notes.append(
+            f"every class holds further folders, such as {first}/{below[0][1][0][0]}/: the classes are "
+            f"{', '.join(name for name, _ in below[:3])}{', …' if len(below) > 3 else ''}; "
+            f"where they should be {', '.join(inside[:3])}{', …' if len(inside) > 3 else ''}, move these folders up"
+        )
 
 
 def _sub_folders(folder: Path, listing: Listing) -> tuple[list[str], int]:
     """Return the names of the visible sub-folders in order, and how many images lie directly in `folder`."""
     names, num_loose = [], 0
+    prefix = _prefix(folder, listing)
     for entry, info in _entries(folder, listing):
         if stat.S_ISDIR(info.st_mode):
             names.append(entry.name)
-        elif _is_image_name(entry.name):
+        elif is_image_name(entry.name):
             num_loose += 1
         else:
-            listing.num_ignored += 1
+            _ignore(entry, info, prefix, listing)
     return names, num_loose
 
 
-def _walk_class(folder: Path, listing: Listing, above: set[tuple[int, int]]) -> list[ImageFile]:
+def _walk(folder: Path, listing: Listing, above: set[tuple[int, int]]) -> list[ImageFile]:
     """Return the images at any depth below `folder`; `above` identifies the folders that it lies in."""
     files: list[ImageFile] = []
     seen = set(above)
@@ -141,25 +284,37 @@ def _walk_class(folder: Path, listing: Listing, above: set[tuple[int, int]]) -> 
     waiting = [folder]
     while waiting:
         current = waiting.pop()
-        prefix = Path(os.path.relpath(current, listing.root)).as_posix()
+        prefix = _prefix(current, listing)
         for entry, info in _entries(current, listing):
             if stat.S_ISDIR(info.st_mode):
                 identity = (info.st_dev, info.st_ino)
                 if identity in seen:
-                    message = "is a link to a folder that is read already; remove the link"
-                    listing.report("link loop", entry.path, message, skippable=True)
+                    what = "is a link to a folder that is read already" if entry.is_symlink() else "is read by a link"
+                    listing.report("link loop", entry.path, f"{what}; remove the link", skippable=True)
                 else:
                     seen.add(identity)
                     waiting.append(Path(entry.path))
-            elif stat.S_ISREG(info.st_mode) and _is_image_name(entry.name):
-                files.append(ImageFile(entry.path, f"{prefix}/{entry.name}", info.st_size, info.st_mtime_ns))
+            elif stat.S_ISREG(info.st_mode) and is_image_name(entry.name):
+                files.append(ImageFile(entry.path, f"{prefix}{entry.name}", info.st_size, info.st_mtime_ns))
             else:
-                listing.num_ignored += 1
+                _ignore(entry, info, prefix, listing)
     return sorted(files, key=lambda file: file.relative)
 
 
+def _prefix(folder: Path, listing: Listing) -> str:
+    """Return what stands before the names of files of `folder` in paths relative to the root."""
+    relative = _relative(str(folder), listing.root)
+    return "" if relative == "." else f"{relative}/"
+
+
+def _ignore(entry: os.DirEntry[str], info: os.stat_result, prefix: str, listing: Listing) -> None:
+    listing.num_ignored += 1
+    if stat.S_ISREG(info.st_mode) and (suffix := unread_suffix(entry.name, entry.path)) is not None:
+        listing.unread.setdefault(suffix, []).append(f"{prefix}{entry.name}")
+
+
 def _entries(folder: Path, listing: Listing) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
-    """Yield the visible entries of `folder` by name, and what each is, links followed; report what cannot be read."""
+    """Yield the entries of `folder` by name, and what each is, links followed; report what cannot be read."""
     try:
         with os.scandir(folder) as iterator:
             entries = sorted(iterator, key=lambda entry: entry.name)
@@ -167,7 +322,7 @@ def _entries(folder: Path, listing: Listing) -> Iterator[tuple[os.DirEntry[str],
         message = f"cannot be opened: {error.strerror or error}"
         listing.report("unreadable folder", folder, message, skippable=True)
         return
-    visible = [entry for entry in entries if not entry.name.startswith(".") and entry.name not in _NEVER_DATA]
+    visible = [entry for entry in entries if not is_litter(entry.name)]
     listing.num_ignored += len(entries) - len(visible)
     for entry in visible:
         try:
@@ -182,8 +337,8 @@ def _entries(folder: Path, listing: Listing) -> Iterator[tuple[os.DirEntry[str],
             listing.report(kind, entry.path, message, skippable=True)
 
 
-def _is_image_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+def _relative(path: str, root: Path) -> str:
+    return Path(os.path.relpath(path, root)).as_posix()
 
 
 def _identity(folder: Path) -> tuple[int, int]:
