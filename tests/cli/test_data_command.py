@@ -26,7 +26,7 @@ from twofold.cli.main import main
         (["check", "note.txt"], "note.txt is a file, not a folder"),
         (["check", "empty"], "empty holds no images"),
         (["pack", "empty"], "empty holds no images"),
-        (["check", "loose"], "holds 1 images but no class folders"),
+        (["check", "loose"], "holds 1 image but no class folders"),
         (["check", "loose", "--near-bits", "99"], "--near-bits must be from 0 to 15, got 99"),
         (["check", "loose", "--near-bits", "few"], "--near-bits takes a whole number, got 'few'"),
         (["check", "loose", "--figure", "x.gif"], "--figure must end in .png, .svg, .pdf, got x.gif"),

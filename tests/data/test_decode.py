@@ -173,9 +173,10 @@ def test_not_an_image(tmp_path: Path):
         assert "\n" not in str(raised.value)
 
 
-def test_other_formats_are_not_opened():
+@pytest.mark.parametrize("format", ["PCX", "ICO", "EPS", "DDS", "SGI", "PDF"])
+def test_other_formats_are_not_opened(format):
     with pytest.raises(BrokenImageError, match="not an image that can be read"):
-        open_image(encoded(Image.fromarray(COLOUR), "GIF"))
+        open_image(encoded(Image.fromarray(COLOUR), format))
 
 
 def test_missing_and_unreadable_files(tmp_path: Path):

@@ -12,7 +12,7 @@ import tyro
 from twofold.augment.names import POLICIES
 from twofold.augment.policies import check_policy
 from twofold.augment.spelling import is_spelled_out
-from twofold.cli.parse import parse, write_figure
+from twofold.cli.parse import check_image, parse, write_figure
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, track
 
@@ -49,8 +49,7 @@ def run(arguments: Sequence[str]) -> int:
         raise TwofoldError(f"--image-size must lie in 1..{_LARGEST_SIZE} px, got {parsed.image_size}")
     if not 0 <= parsed.seed < 2**63:
         raise TwofoldError(f"--seed must be 0 or more and below 2**63, got {parsed.seed}")
-    if not parsed.image.is_file():
-        raise TwofoldError(f"there is no image {parsed.image}")
+    check_image(parsed.image)
     path = parsed.figure or Path(f"augment-{parsed.image.stem}.png")
     with loading("torch"):
         import torch

@@ -205,6 +205,8 @@ def _pack(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt as interrupt:
         message = "stopped; the finished shards are kept: run the same command again to go on"
         raise KeyboardInterrupt(message) from interrupt
+    for line in result.notes:
+        note(line)
     for path, reason in result.skipped:
         note(f"left out {shown(path)}: {shown(reason)}")
     size = f"{result.num_images:,} images in {result.num_shards:,} shards, {result.num_bytes / 1e6:,.1f} MB"

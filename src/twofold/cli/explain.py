@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from twofold.cli.parse import parse, write_figure
+from twofold.cli.parse import check_image, parse, write_figure
 from twofold.data.names import check_data_name
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, note
@@ -48,6 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     with loading("torch"):
         from twofold import api
         from twofold.data import load_eval_images
+        from twofold.data.sources.problems import first_notes
         from twofold.figures.explain import draw_channel, draw_explanation
         from twofold.interpret import check_channel, explain_channel, explain_image, parse_channel
 
@@ -63,9 +64,11 @@ def run(arguments: Sequence[str]) -> int:
         channel = parse_channel(parsed.channel)
         check_channel(predictor, channel)
         data = load_eval_images(parsed.data, predictor.spec, skip_broken=parsed.skip_broken)
-        for line in data.notes:
+        for line in first_notes(data.notes):
             note(line)
         figure = draw_channel(explain_channel(predictor, channel, data, own=own))
+    for line in predictor.remark_notes():
+        note(line)
     write_figure(figure, parsed.figure or Path(f"explain-{name}.png"))
     return 0
 
@@ -82,8 +85,8 @@ def _check(parsed: ExplainArguments) -> None:
         raise TwofoldError("say what to explain: an IMAGE, or a channel with --data and --channel")
     elif parsed.skip_broken:
         raise TwofoldError("--skip-broken is for the images of --data; leave it out")
-    if parsed.image is not None and not parsed.image.is_file():
-        raise TwofoldError(f"there is no image {parsed.image}")
+    if parsed.image is not None:
+        check_image(parsed.image)
 
 
 def _pixels(image: Path, predictor: Predictor) -> Tensor:

@@ -139,6 +139,14 @@ def check_least(least: int, **values: float | None) -> None:
             raise TwofoldError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")
 
 
+def check_image(path: Path) -> None:
+    """Refuse what is not a file where an image is needed."""
+    if path.is_dir():
+        raise TwofoldError(f"{path} is a folder; give the path of one image")
+    if not path.is_file():
+        raise TwofoldError(f"there is no image {path}")
+
+
 def write_figure(figure: Any, path: Path) -> None:
     """Write a drawn figure and say where."""
     from twofold.figures.drawing import save_figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ import tyro
 
 from twofold.cli.parse import check_least, parse
 from twofold.errors import TwofoldError
-from twofold.terminal import loading, note, print_json, track
+from twofold.terminal import loading, note, print_json, say, track
 
 _STDIN = "-"
 
@@ -37,7 +37,7 @@ def run(arguments: Sequence[str]) -> int:
     check_least(1, top=parsed.top)
     if not parsed.paths:
         raise TwofoldError("say what to classify: image files, folders, or - for standard input")
-    sources = list(_expand(parsed.paths))
+    sources, num_lost = _expand(parsed.paths)
 
     with loading("torch"):
         from twofold import api
@@ -46,8 +46,8 @@ def run(arguments: Sequence[str]) -> int:
     predictor = api.load(parsed.run, device=parsed.device)
     images = (sys.stdin.buffer.read() if source == _STDIN else source for source in sources)
     show = len(sources) > BATCH_SIZE and not sys.stdout.isatty()
+    failed = num_lost
     outcomes = track(predictor.predict_stream(images), total=len(sources), label="predicting", enabled=show)
-    failed = 0
     for source, (_, outcome) in zip(sources, outcomes, strict=True):
         if isinstance(outcome, TwofoldError):
             failed += 1
@@ -55,22 +55,34 @@ def run(arguments: Sequence[str]) -> int:
         elif parsed.json:
             print_json({"path": source, **outcome.to_record(top=parsed.top)})
         else:
-            print(f"{source}\t{outcome.to_line(top=parsed.top)}", flush=True)
+            say(source, *outcome.to_line(top=parsed.top).split("\t"))
+    for line in predictor.remark_notes():
+        note(line)
     if failed:
-        note(f"{failed} of {len(sources)} images could not be read")
+        note(f"{failed} of {len(sources) + num_lost} images could not be read")
     return 1 if failed else 0
 
 
-def _expand(paths: Sequence[str]) -> Iterator[str]:
-    """Yield every image that `paths` name; a folder stands for the images in it, at any depth, in order."""
-    from twofold.data.sources.listing import IMAGE_SUFFIXES
+def _expand(paths: Sequence[str]) -> tuple[list[str], int]:
+    """Return every image that `paths` name, and how many of them cannot be found.
 
+    A folder stands for the images in it, at any depth, in order.
+    """
+    from twofold.data.sources.listing import list_images
+
+    sources: list[str] = []
+    num_lost = 0
     for path in paths:
-        if path == _STDIN or not Path(path).expanduser().is_dir():
-            yield path
+        folder = Path(path).expanduser()
+        if path == _STDIN or not folder.is_dir():
+            sources.append(path)
             continue
-        files = sorted(Path(path).expanduser().rglob("*"))
-        inside = [str(file) for file in files if file.is_file() and file.suffix.lower() in IMAGE_SUFFIXES]
-        if not inside:
-            raise TwofoldError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
-        yield from inside
+        files, listing = list_images(folder)
+        sources += [file.path for file in files]
+        for line in listing.notes:
+            note(line)
+        for problem in listing.problems:
+            # What a second link to a folder leads to is classified already.
+            num_lost += problem.kind != "link loop"
+            note(f"{'note' if problem.kind == 'link loop' else 'error'}: {folder / problem.path}: {problem.message}")
+    return sources, num_lost

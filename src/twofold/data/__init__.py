@@ -15,6 +15,7 @@ comes without torch.
 | `images.py` | `Images`: in memory or decoded as they are needed; `prefetch` |
 | `targets.py` | `Targets`: what is known of each image; `ClassTargets`: one class; `LabelSetTargets`: any labels |
 | `spec.py` | `PixelSpec` and `ModelSpec`: what turns an image into a network's input; `normalise` |
+| `formats.py` | which image files are read, by the endings of their names, and which are known and are not |
 | `decode.py` | `open_image`: a file of any supported kind to an upright 8-bit grey or colour image |
 | `pixels.py` | `to_pixels`: that image to the uint8 tensor of a spec; `image_to_pil`: arrays and tensors to images |
 | `statistics.py` | `channel_statistics`: mean and standard deviation of each channel |

@@ -15,20 +15,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from twofold.data.decode import FORMATS, BrokenImageError, open_image
+from twofold.data.decode import REMARKS, BrokenImageError, identify, open_image, remarks_of
 from twofold.data.duplicates import Fingerprint, fingerprint, near_groups
+from twofold.data.formats import FORMAT_OF_SUFFIX, suffix_of, unread_notes
 from twofold.data.parallel import ordered_map
 from twofold.data.pixels import is_grey
-from twofold.data.sources.listing import ImageFile, Listing, list_folder, same_names
-from twofold.data.sources.problems import single_error
+from twofold.data.sources.listing import (
+    ImageFile,
+    Listing,
+    list_folder,
+    no_images_error,
+    same_names,
+    training_problems,
+)
 from twofold.files import file_digest
-from twofold.terminal import shown, track
+from twofold.names import shown
+from twofold.terminal import track
 
 KINDS = {
     "broken file": "cannot be read; training refuses the folder, or leaves them out with --skip-broken",
     "folder problem": "the layout of the folder is not clear",
+    "not for training": "evaluation takes the folder as it is; training does not",
+    "format not read": "images that are left out, because they are of other formats",
     "wrong extension": "the content is of another format than the name says; read all the same",
     "exact duplicate": "files with the same bytes",
     "near duplicate": "the same image saved, scaled or brightened anew",
@@ -37,7 +45,7 @@ KINDS = {
     "odd size": "much smaller or larger than the others",
     "odd shape": "long and thin: a centre crop shows little of it",
     "odd colours": "grey among colour, or colour among grey",
-    "unusual pixels": "16 bits, palettes, CMYK, transparency: turned to 8-bit grey or RGB",
+    "unusual pixels": "16 bits, palettes, CMYK, transparency, frames: turned to one 8-bit grey or RGB image",
     "flat image": "one even surface",
     "link outside": "links to files outside of the folder",
 }
@@ -48,26 +56,6 @@ BROKEN = ("broken file", "folder problem")
 _IMBALANCE = 10
 _SIZE_FACTOR = 4
 _LONGEST_SHAPE = 3.0
-_SUFFIXES = {
-    "PNG": (".png",),
-    "JPEG": (".jpg", ".jpeg"),
-    "WEBP": (".webp",),
-    "BMP": (".bmp",),
-    "TIFF": (".tif", ".tiff"),
-}
-# The first bytes of what is often called .jpg and is no image that we read.
-_SIGNATURES = (
-    (b"GIF8", "a GIF"),
-    (b"%PDF", "a PDF"),
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"\x1f\x8b", "gzip-compressed"),
-    (b"version https://git-lfs", "a Git LFS pointer: fetch the files themselves"),
-    (b"<!DOCTYPE", "an HTML page, perhaps of a failed download"),
-    (b"<html", "an HTML page, perhaps of a failed download"),
-    (b"<svg", "an SVG drawing"),
-    (b"<?xml", "an XML text, perhaps an SVG drawing"),
-)
-_DEEP = "16 bits a channel, the lower 8 dropped"
 _MODES = {
     "1": "one bit a pixel",
     "P": "a palette of colours",
@@ -145,8 +133,7 @@ def inspect_folder(root: Path, *, near_bits: int = 4, show_progress: bool = True
     by_class = [(split, name, files) for split, classes in listing.splits.items() for name, files in classes.items()]
     entries = [(file, split, name) for split, name, files in by_class for file in files]
     if not entries and not listing.problems:
-        message = f"{root} holds no images; put PNG, JPEG, WebP, BMP or TIFF files into the folders of its classes"
-        raise single_error("no images", str(root), message)
+        raise no_images_error(listing)
     sizes = Counter(file.size for file, _, _ in entries)
     decoded = ordered_map(lambda entry: _look(*entry, needs_digest=sizes[entry[0].size] > 1), entries)
     looks = list(track(decoded, total=len(entries), label="inspecting images", enabled=show_progress))
@@ -158,6 +145,11 @@ def inspect_folder(root: Path, *, near_bits: int = 4, show_progress: bool = True
         *(
             Finding("broken file" if each.skippable else "folder problem", (each.path,), each.message)
             for each in listing.problems
+        ),
+        *(Finding("not for training", (each.path,), each.message) for each in training_problems(listing)),
+        *(
+            Finding("format not read", tuple(paths), unread_notes({suffix: len(paths)})[0])
+            for suffix, paths in listing.unread.items()
         ),
         *(Finding("broken file", (look.file.relative,), look.broken) for look in looks if look.broken is not None),
         *_single(root, good),
@@ -182,36 +174,20 @@ def _look(file: ImageFile, split: str, class_name: str, *, needs_digest: bool) -
     try:
         image = open_image(file.path)
         # What the header says is read after that: by now it is known to be sound.
-        with Image.open(file.path, formats=FORMATS) as header:
+        with open(file.path, "rb") as stream, identify(stream, file.path) as header:
             kind = "JPEG" if header.format == "MPO" else str(header.format)
-            # Only the raw mode of Pillow's tiles says that a colour PNG has 16 bits.
-            is_deep = header.mode.startswith("I") or ";16" in str(getattr(header, "tile", ""))
             has_alpha = header.mode in ("L", "RGB") and "transparency" in header.info
-            pixels = _DEEP if is_deep else _MODES.get("LA" if has_alpha else header.mode)
+            unusual = [REMARKS[key] for key in remarks_of(image)]
+            if (mode := _MODES.get("LA" if has_alpha else header.mode)) is not None:
+                unusual.append(mode)
+            pixels = "; ".join(unusual) or None
         digest = file_digest(Path(file.path)) if needs_digest else None
     except BrokenImageError as error:
-        return Look(file, split, class_name, broken=_explained(file, error.reason))
+        return Look(file, split, class_name, broken=error.reason)
     except OSError as error:
         return Look(file, split, class_name, broken=f"changed while it was read: {error.strerror or error}")
     seen = (kind, image.height, image.width, is_grey(image), pixels, fingerprint(image), digest)
     return Look(file, split, class_name, None, *seen)
-
-
-def _explained(file: ImageFile, reason: str) -> str:
-    """Return why a file cannot be read, with what it is instead where its first bytes show that."""
-    if file.size == 0:
-        return "is empty"
-    if not reason.startswith("not an image"):
-        return reason
-    try:
-        with open(file.path, "rb") as stream:
-            start = stream.read(64).lstrip()
-    except OSError:
-        return reason
-    if start[4:8] == b"ftyp":
-        return f"{reason}: it is a HEIC, AVIF or video file"
-    what = next((what for signature, what in _SIGNATURES if start.startswith(signature)), None)
-    return reason if what is None else f"{reason}: it is {what}"
 
 
 def _single(root: Path, good: Sequence[Look]) -> Iterator[Finding]:
@@ -225,7 +201,7 @@ def _single(root: Path, good: Sequence[Look]) -> Iterator[Finding]:
     for look in good:
         path = (look.file.relative,)
         size = f"{look.width} x {look.height} px"
-        expected = next(name for name, suffixes in _SUFFIXES.items() if look.file.path.lower().endswith(suffixes))
+        expected = FORMAT_OF_SUFFIX[suffix_of(look.file.path)]
         if look.format != expected:
             yield Finding("wrong extension", path, f"the name says {expected}, the content is {look.format}")
         shorter, longer = sorted((look.height, look.width))
@@ -279,6 +255,9 @@ def _imbalance(counts: dict[str, dict[str, int]]) -> Iterator[Finding]:
             path = (name if split == "all" else f"{split}/{name}",)
             if count == 0:
                 yield Finding("class imbalance", path, "has no image that can be read")
+            elif count == 1 and split == main and "val" not in counts:
+                message = "has one image, which cannot be in training and validation: add some, or --val-fraction 0"
+                yield Finding("class imbalance", path, message)
             elif split == main and count * _IMBALANCE <= largest:
                 message = f"has {count:,} image{'s' if count > 1 else ''}, the largest class {largest:,}"
                 yield Finding("class imbalance", path, message)

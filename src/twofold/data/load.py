@@ -171,7 +171,7 @@ def load_eval_images(
         more = f" and {len(unknown) - 20} more" if len(unknown) > 20 else ""
         raise TwofoldError(
             f"{found.source} has classes that the network was not trained on: {', '.join(unknown[:20])}{more}; "
-            f"it knows {', '.join(spec.class_names[:20])}"
+            f"it knows {', '.join(spec.class_names[:20])}{found.hint and '; '}{found.hint}"
         )
     new = {name: index for index, name in enumerate(spec.class_names)}
     numbers = torch.tensor([new.get(name, -1) for name in found.class_names])

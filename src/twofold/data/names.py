@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twofold.data.sources.layout import file_message
 from twofold.errors import TwofoldError, nearest
 
 
@@ -165,4 +166,4 @@ def check_data_name(text: str) -> None:
     if not path.exists():
         raise TwofoldError(f"no such folder: {text}; give a folder of images or one of {', '.join(NAMED_DATA)}")
     if not path.is_dir():
-        raise TwofoldError(f"{text} is a file, not a folder; give the folder that holds one folder per class")
+        raise TwofoldError(file_message(text))

@@ -28,14 +28,23 @@ FIXED_SETTINGS: dict[str, Any] = {
 
 
 def finetune_epochs(data: str) -> int:
-    """Return how many epochs suit the number of training images in `data`; a named set counts as large."""
+    """Return how many epochs suit the number of training images in `data`; a named set counts as large.
+
+    Raises:
+        DataError: `data` is a folder that cannot be used.
+    """
     folder = Path(data).expanduser()
     if not folder.is_dir():
         return _EPOCHS[0]
-    from twofold.data.sources.listing import IMAGE_SUFFIXES
+    from twofold.data.sources.listing import list_folder
+    from twofold.data.sources.packed import is_packed, read_index
 
-    inside = folder / "train" if (folder / "train").is_dir() else folder
-    num_images = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in inside.rglob("*"))
+    if is_packed(folder):
+        splits = read_index(folder).splits
+        num_images = sum(entry.records for entry in splits.get("train", splits.get("all", ())))
+    else:
+        splits = list_folder(folder).splits
+        num_images = sum(map(len, splits.get("train", splits.get("all", {})).values()))
     return min(_EPOCHS[1], max(_EPOCHS[0], math.ceil(_STEPS * FIXED_SETTINGS["batch_size"] / max(1, num_images))))
 
 

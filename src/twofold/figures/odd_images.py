@@ -24,7 +24,7 @@ _HEADING = 0.47
 _PIXELS = 240
 _LONGEST_NAME = 22
 # Classes and folders have no image of their own.
-_WITHOUT_IMAGE = ("class imbalance", "class name", "folder problem")
+_WITHOUT_IMAGE = ("class imbalance", "class name", "folder problem", "not for training", "format not read")
 
 
 def draw_odd_images(inspection: Inspection) -> Figure:

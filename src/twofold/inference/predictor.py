@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from twofold.data import image_to_pil, to_pixels
-from twofold.data.decode import ByteStream
+from twofold.data.decode import ByteStream, remark_line, remarks_of
 from twofold.data.spec import ModelSpec
 from twofold.errors import TwofoldError
 from twofold.inference.build import build_model
@@ -44,6 +44,7 @@ class Predictor:
         self.spec = spec
         self.hardware = hardware
         self.task = task_named(spec.task)
+        self._remarks: dict[str, tuple[int, str]] = {}
 
     @classmethod
     def load(cls, path: Path | str, *, device: str = "auto") -> Predictor:
@@ -74,11 +75,19 @@ class Predictor:
             TwofoldError: the image cannot be read, or has other channels than the network takes.
         """
         try:
-            return to_pixels(image_to_pil(image), self.spec)
+            opened = image_to_pil(image)
+            for key in remarks_of(opened):
+                count, first = self._remarks.get(key, (0, str(image) if isinstance(image, str | Path) else ""))
+                self._remarks[key] = (count + 1, first)
+            return to_pixels(opened, self.spec)
         except TwofoldError as error:
             if isinstance(image, str | Path) and str(image) not in str(error):
                 raise type(error)(f"{image}: {error}") from error
             raise
+
+    def remark_notes(self) -> list[str]:
+        """Return a line for each thing that a person should know of how the images so far were read."""
+        return [remark_line(key, count, first) for key, (count, first) in self._remarks.items()]
 
     def outputs(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Tensor:
         """Return the float32 outputs for a batch of preprocessed images, on the CPU: logits, for a classifier."""

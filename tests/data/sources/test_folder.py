@@ -96,7 +96,7 @@ def test_broken_images_are_listed_and_can_be_skipped(photos: Path):
         scan(photos)
     lines = str(raised.value).split("\n")
     assert lines[0] == f"{photos} has 2 problems: 2 × broken image"
-    assert lines[1].startswith("  cat/000.png: not an image")
+    assert lines[1].startswith("  cat/000.png: is empty")
     assert lines[2].startswith("  dog/001.png: is truncated")
     assert "--skip-broken" in lines[3]
     assert [problem.path for problem in raised.value.problems] == ["cat/000.png", "dog/001.png"]
@@ -204,7 +204,7 @@ def test_unusable_roots_give_one_line(tmp_path: Path):
         "missing": "no such folder",
         "file.png": "is a file, not a folder",
         "empty": "holds no images",
-        "flat": "holds 1 images but no class folders",
+        "flat": "holds 1 image but no class folders",
         "texts": r"holds no images that can be read; put .* into its folders \(a\)",
     }
     for name, message in expected.items():

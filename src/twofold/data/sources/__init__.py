@@ -12,7 +12,8 @@ A further source (a table of paths, COCO, Pascal VOC, YOLO) is one more file, an
 | `packed.py` | `open_packed`: any image of a packed folder by index, every record checked; `find_damage` |
 | `pack.py` | `pack_folder`: a folder to a few large files |
 | `encode.py` | `encode_image`: how an image is stored in a pack |
-| `listing.py` | `list_folder`: the image files below a folder, by split and class |
+| `listing.py` | `list_folder`: the image files below a folder, by split and class; `list_images`: all of them |
+| `layout.py` | what is said of folders that are not one folder a class: archives, runs, tables, detection data |
 | `problems.py` | `Problem` and `DataError`: what is wrong with a folder, all of it at once |
 | `archives.py` | the published files of the named data sets, to tensors |
 | `idx.py` | the file format of MNIST and its relatives |

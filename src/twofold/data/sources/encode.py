@@ -23,7 +23,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from twofold.data.decode import FORMATS, MAX_PIXELS, open_image, quiet_pillow
+from twofold.data.decode import MAX_PIXELS, open_image, quiet_pillow
+from twofold.data.formats import FORMATS
 from twofold.data.pixels import is_grey
 from twofold.data.sources.packed import Store
 

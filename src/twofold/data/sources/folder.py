@@ -14,10 +14,11 @@ from pathlib import Path
 
 import torch
 
-from twofold.data.check import check_images
+from twofold.data.check import check_images, remark_notes
 from twofold.data.sources.found import FilePart, Found
-from twofold.data.sources.listing import Listing, list_folder, same_names
-from twofold.data.sources.problems import DataError, single_error, summary_error
+from twofold.data.sources.layout import LAYOUT_KINDS
+from twofold.data.sources.listing import Listing, list_folder, no_images_error, same_names, training_problems
+from twofold.data.sources.problems import single_error, summary_error
 from twofold.data.targets import ClassTargets
 
 _NUM_SAMPLED = 64
@@ -43,7 +44,12 @@ def open_folder(
     listing = list_folder(root)
     files = [file for classes in listing.splits.values() for members in classes.values() for file in members]
     if not files and not listing.problems:
-        raise _no_images(listing)
+        raise no_images_error(listing)
+    if for_training and "all" not in listing.splits and "train" not in listing.splits:
+        (problem,) = training_problems(listing)
+        raise single_error(problem.kind, str(root), f"{root} {problem.message}")
+    if layout := [problem for problem in listing.problems if problem.kind in LAYOUT_KINDS]:
+        raise summary_error(str(root), layout)
     sample = files if check else files[:: max(1, len(files) // _NUM_SAMPLED)]
     checked = check_images(
         "checked",
@@ -65,7 +71,7 @@ def open_folder(
         raise summary_error(str(root), problems)
     good = [result for result in checked if result.broken is None]
     if not good:
-        raise _no_images(listing)
+        raise no_images_error(listing)
     splits, fingerprint = _label(listing, class_names)
     return Found(
         source=str(root),
@@ -75,40 +81,37 @@ def open_folder(
         channels=1 if all(result.grey for result in good) else 3,
         median_side=statistics.median_low(min(result.height, result.width) for result in good),
         fingerprint=fingerprint,
-        notes=(*listing.notes, *(f"skipped {problem.path}: {problem.message}" for problem in problems)),
+        notes=(
+            *listing.notes,
+            *listing.unread_notes(),
+            *(remark_notes([file.relative for file in sample], checked) if check else ()),
+            *(f"skipped {problem.path}: {problem.message}" for problem in problems),
+        ),
         problems=tuple(problems),
+        hint=f"the classes seem to lie in {listing.inner}: give that" if listing.inner is not None else "",
     )
-
-
-def _no_images(listing: Listing) -> DataError:
-    root = listing.root
-    names = sorted({name for classes in listing.splits.values() for name in classes})
-    where = f"its folders ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})" if names else "it"
-    message = f"{root} holds no images that can be read; put PNG, JPEG, WebP, BMP or TIFF files into {where}"
-    return single_error("no images", str(root), message)
 
 
 def _class_names(listing: Listing, *, for_training: bool) -> tuple[str, ...]:
     if not for_training:
         return tuple(sorted({n for classes in listing.splits.values() for n, members in classes.items() if members}))
     main = "train" if "train" in listing.splits else "all"
-    folder = listing.root / "train" if main == "train" else listing.root
+    folder = listing.folders[main]
     classes = listing.splits[main]
     for name, members in classes.items():
         if not members:
-            listing.report("empty class", folder / name, "this class has no image to train on", skippable=True)
+            unread = "".join(f"; {line}" for line in listing.unread_notes(folder / name))
+            listing.report("empty class", folder / name, f"this class has no image to train on{unread}", skippable=True)
     names = tuple(sorted(name for name, members in classes.items() if members))
     for name, same in same_names(names):
         message = f"differs from the class {same!r} in letter case alone; rename or merge them"
         listing.report("same class twice", folder / name, message, skippable=False)
-    if len(names) == 1:
-        message = f"the only class is {names[0]!r}; at least two are needed to train a classifier"
-        listing.report("one class", folder, message, skippable=False)
+    listing.problems += training_problems(listing)
     for split in ("val", "test"):
         for name, members in listing.splits.get(split, {}).items():
             if name not in names and (members or name not in classes):
                 message = "this class has no images in train/, so a network cannot learn it"
-                listing.report("unknown class", listing.root / split / name, message, skippable=False)
+                listing.report("unknown class", listing.folders[split] / name, message, skippable=False)
     return names
 
 

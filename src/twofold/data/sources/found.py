@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from twofold.data.decode import FORMATS, open_image
+from twofold.data.decode import open_image
+from twofold.data.formats import FORMATS
 from twofold.data.images import MemoryImages, Part
 from twofold.data.pixels import to_pixels
 from twofold.data.sources.problems import Problem
@@ -40,6 +41,7 @@ class Found(Generic[PartT_co]):
         fingerprint: a digest of the content.
         notes: lines that a person should see, such as what was left out.
         problems: what was wrong with the images that were left out.
+        hint: what to do where the classes turn out to be wrong; "" where nothing points to it.
     """
 
     source: str
@@ -52,6 +54,7 @@ class Found(Generic[PartT_co]):
     fingerprint: str
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    hint: str = ""
 
     @property
     def image_size(self) -> tuple[int, int]:

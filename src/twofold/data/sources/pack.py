@@ -78,7 +78,10 @@ class PackOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PackResult:
-    """What was packed: how many images, shards and bytes, what was left out, and whether it was there already."""
+    """What was packed: how many images, shards and bytes, what was left out, and whether it was there already.
+
+    `notes` are lines on the folder that a person should see.
+    """
 
     out: Path
     num_images: int
@@ -86,6 +89,7 @@ class PackResult:
     num_bytes: int
     skipped: tuple[tuple[str, str], ...]
     was_there: bool
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ def pack_folder(
         num_bytes=sum(entry.bytes for entry in entries),
         skipped=index.skipped,
         was_there=was_there,
+        notes=tuple(line for line in found.notes if not line.startswith("skipped ")),
     )
 
 

@@ -39,6 +39,12 @@ class DataError(TwofoldError):
         return self._lines
 
 
+def first_notes(notes: Sequence[str]) -> list[str]:
+    """Return notes on images as lines to print: the first 20, and how many more there are."""
+    more = [f"and {len(notes) - _MOST_LISTED:,} more such notes"] if len(notes) > _MOST_LISTED else []
+    return [*notes[:_MOST_LISTED], *more]
+
+
 def single_error(kind: str, path: str, message: str) -> DataError:
     """Return the error for a folder with one problem that nothing can be done without."""
     return DataError(message, [Problem(kind, path, message, skippable=False)])
