@@ -173,6 +173,7 @@ def test_every_layer_with_unusual_options(training: bool) -> None:
         (nn.MaxPool2d(2, dilation=2), "dilation=2"),
         (nn.BatchNorm2d(2, affine=False), "affine=False"),
         (nn.CrossEntropyLoss(ignore_index=3), "ignore_index=3"),
+        (nn.BCEWithLogitsLoss(weight=torch.ones(3)), "weight=tensor"),
     ],
 )
 def test_an_option_that_the_scratch_form_leaves_out_is_refused(layer: nn.Module, words: str) -> None:

@@ -21,6 +21,11 @@ PLANTED = [
     ("softmax", "loss", "softmax_backward", "dim=1", "dim=0", "a swapped axis"),
     ("cross-entropy", "loss", "cross_entropy_backward", "- targets", "+ targets", "a wrong sign"),
     ("cross-entropy", "loss", "cross_entropy_backward", "len(logits)", "logits.shape[1]", "a swapped axis"),
+    ("binary-cross-entropy", "loss", "binary_cross_entropy_backward", "weight * targets", "targets", "a lost weight"),
+    ("binary-cross-entropy", "loss", "log_sigmoid", "1 + (-logits", "1 - (-logits", "a wrong sign"),
+    ("binary-cross-entropy", "loss", "smooth_binary_targets", "/ 2", "", "a lost factor"),
+    ("average-precision", "ranking", "precision_recall", "scores[1:] != scores[:-1]", "True", "ties in an order"),
+    ("average-precision", "ranking", "mean_average_precision", "occur]", "range(scores.shape[1])]", "labels of none"),
     ("squared-loss", "loss", "mse_loss_backward", "grad * 2 *", "grad *", "a lost factor"),
     ("dropout", "dropout", "dropout_mask", "/ (1 - p)", "* (1 - p)", "scaled the wrong way"),
     (

@@ -223,11 +223,25 @@ class ScratchCrossEntropyLoss(nn.CrossEntropyLoss):
     """`nn.CrossEntropyLoss` on `scratch.loss`."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Return the mean (or sum, or each) of −Σ q log p."""
+        """Return the mean (or sum, or each) of −Σ w q log p."""
         options: dict[str, Any] = {"label_smoothing": self.label_smoothing, "reduction": self.reduction}
+        options["weight"] = self.weight
         return _run(
             lambda logits: (loss.cross_entropy(logits, target, **options), (logits,)),
             lambda grad, logits: (loss.cross_entropy_backward(grad, logits, target, **options),),
+            input,
+        )
+
+
+class ScratchBCEWithLogitsLoss(nn.BCEWithLogitsLoss):
+    """`nn.BCEWithLogitsLoss` on `scratch.loss`."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the mean (or sum, or each) of −[w t log σ(z) + (1 − t) log σ(−z)]."""
+        options: dict[str, Any] = {"positive_weight": self.pos_weight, "reduction": self.reduction}
+        return _run(
+            lambda logits: (loss.binary_cross_entropy(logits, target, **options), (logits,)),
+            lambda grad, logits: (loss.binary_cross_entropy_backward(grad, logits, target, **options),),
             input,
         )
 
@@ -254,6 +268,7 @@ SCRATCH_FORMS: dict[type[nn.Module], type[nn.Module]] = {
     nn.Dropout: ScratchDropout,
     nn.LocalResponseNorm: ScratchLocalResponseNorm,
     nn.CrossEntropyLoss: ScratchCrossEntropyLoss,
+    nn.BCEWithLogitsLoss: ScratchBCEWithLogitsLoss,
 }
 # Layers that only name, order or reshape.
 _STRUCTURE = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Flatten)
@@ -265,7 +280,8 @@ _ASSUMED: dict[type[nn.Module], dict[str, Any]] = {
     nn.BatchNorm2d: {"affine": True, "track_running_stats": True},
     nn.MaxPool2d: {"dilation": 1, "return_indices": False},
     nn.AvgPool2d: {"divisor_override": None},
-    nn.CrossEntropyLoss: {"weight": None, "ignore_index": -100},
+    nn.CrossEntropyLoss: {"ignore_index": -100},
+    nn.BCEWithLogitsLoss: {"weight": None},
 }
 
 

@@ -198,12 +198,21 @@ _REGRESSION = {
         run=("torch.nn.functional:softmax", "torch.nn.functional:log_softmax"),
     ),
     "cross-entropy": Idea(
-        title="minus the logarithm of the true class's probability, with label smoothing",
-        also=("log loss", "nll", "negative log likelihood", "label smoothing", "loss"),
-        formula="L = −Σ_k q_k log p_k,  q = (1 − ε) onehot + ε/K;  ∂L/∂z = p − q",
-        source="Shannon, 1948; Szegedy et al., 2016",
+        title="minus the logarithm of the true class's probability, with label smoothing and class weights",
+        also=("log loss", "nll", "negative log likelihood", "label smoothing", "class weights", "imbalance", "loss"),
+        formula="L = −Σ_k w_k q_k log p_k,  q = (1 − ε) onehot + ε/K;  ∂L/∂z_j = p_j Σ_k w_k q_k − w_j q_j",
+        source="Shannon, 1948; King and Zeng, 2001 (weights); Szegedy et al., 2016 (smoothing)",
         read=_scratch("loss", "cross_entropy", "cross_entropy_backward", "smooth_targets"),
         run=("torch.nn.functional:cross_entropy", "torch.nn:CrossEntropyLoss"),
+    ),
+    "binary-cross-entropy": Idea(
+        title="the loss of labels that do not exclude one another: a yes or no for each, with a weight of the yes",
+        also=("bce", "multi-label", "multilabel", "sigmoid loss", "positive weight", "label smoothing", "loss"),
+        formula="L = −[w t log σ(z) + (1 − t) log σ(−z)];  ∂L/∂z = (1 − t) σ(z) − w t σ(−z)",
+        source="Cox, 1958; Szegedy et al., 2016 (smoothing)",
+        read=_scratch("loss", "binary_cross_entropy", "binary_cross_entropy_backward", "smooth_binary_targets"),
+        parts=_scratch("loss", "log_sigmoid"),
+        run=("torch.nn.functional:binary_cross_entropy_with_logits", "torch.nn:BCEWithLogitsLoss"),
     ),
     "dropout": Idea(
         title="set a random part to zero, so that no value is relied upon",
@@ -516,6 +525,17 @@ _VISION = {
         source="Girshick et al., 2014; Liu et al., SSD, 2016",
         read=_scratch("boxes", "offsets", "apply_offsets"),
         run=("torchvision.models.detection._utils:BoxCoder",),
+    ),
+    "average-precision": Idea(
+        title="are the images that have a label at the top of the list? precision over recall, and mAP",
+        also=("map", "mean average precision", "precision", "recall", "precision-recall curve", "ranking"),
+        formula="AP = Σ_k (R_k − R_{k−1}) P_k over the different scores, descending;  mAP = mean over labels",
+        source="Salton and McGill, 1983; Everingham et al., 2010",
+        read=_scratch("ranking", "average_precision", "precision_recall", "mean_average_precision"),
+        run=(
+            "torchmetrics.functional.classification:binary_average_precision",
+            "torchmetrics.functional.classification:multilabel_average_precision",
+        ),
     ),
     "nms": Idea(
         title="one box an object: non-maximum suppression",

@@ -9,7 +9,7 @@ computes is proved equal to torch's by `twofold.proof`.
 | `init.py` | constant, normal, uniform, Xavier and Kaiming initialisation |
 | `linear.py` | the dense layer |
 | `activation.py` | sigmoid, tanh, ReLU |
-| `loss.py` | squared loss, softmax, cross-entropy with label smoothing |
+| `loss.py` | squared loss, softmax, cross-entropy with label smoothing, binary cross-entropy |
 | `optim.py` | update rules from SGD to AdamW, and `Optimizer` with its parameter groups |
 | `train.py` | the five steps of training: linear regression, and LeNet on images |
 | `conv.py` | convolution as one matrix product; the 1x1 convolution; receptive fields |
@@ -20,5 +20,6 @@ computes is proved equal to torch's by `twofold.proof`.
 | `network.py` | layers, `Sequential` with back-propagation; the multilayer perceptron, LeNet |
 | `schedule.py` | how the learning rate moves |
 | `augment.py` | flips, crops, resizing, colours, normalisation of one image |
+| `ranking.py` | precision, recall, average precision and its mean over labels |
 | `boxes.py` | bounding boxes, anchors, matching, offsets, non-maximum suppression |
 """

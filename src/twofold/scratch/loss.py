@@ -14,6 +14,23 @@ and leaves exponents at or below 0. The logarithm is taken before anything is di
 **Label smoothing** (Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016): a target of
 exactly 1 asks for infinite logits. Give the true class 1 − ε and spread ε over all K: q = (1 − ε) onehot + ε/K, where
 onehot is 1 at the true class and 0 elsewhere. Then L = −Σ_k q_k log p_k, which for ε = 0 is −log p_label again.
+
+**Class weights** for classes of unequal size: a class with few images hardly moves a mean over all images, and a network
+that never answers it loses little. With a weight w_k a class, L = −Σ_k w_k q_k log p_k. The *balanced* weights
+w_k = n / (K n_k), n_k the number of images of class k among n, let each class count alike, and are 1 on average over the
+images (King and Zeng, "Logistic regression in rare events data", 2001). The mean over a batch with labels y_i is the
+weighted one, Σ_i L_i / Σ_i w_{y_i}: what a batch that holds each image w times would give. Where targets are shares of
+classes the mean is Σ_i L_i / n, since no one weight belongs to an image. Both as in torch.
+
+**Binary cross-entropy** for labels that do not exclude one another (a dog *and* a cat): each label is a question of its
+own, with yes and no as its two classes. Its logit z becomes a probability by the sigmoid, σ(z) = 1 / (1 + exp(−z)),
+and with the target t = 1 for yes and 0 for no
+
+    L = −[w t log σ(z) + (1 − t) log(1 − σ(z))],    1 − σ(z) = σ(−z)
+
+The weight w of the positive ones is 1, or more where a label is rare: few images that have it then count as much as
+many without. log σ(z) = min(z, 0) − log(1 + exp(−|z|)) overflows for no z. Label smoothing over the two classes of each
+question: t becomes (1 − ε) t + ε/2.
 """
 
 from __future__ import annotations
@@ -29,6 +46,7 @@ Reduction = Literal["mean", "sum", "none"]
 Labels = Int64[Tensor, " batch"] | Float[Tensor, "batch classes"]
 Logits = Float[Tensor, "batch classes"]  # and what is computed from each of them: probabilities, gradients
 Values = Float[Tensor, "*shape"]
+ClassWeights = Float[Tensor, " classes"]
 
 
 def squared_loss(prediction: Values, target: Values) -> Values:
@@ -142,38 +160,132 @@ def smooth_targets(labels: Labels, num_classes: int, label_smoothing: float = 0.
 
 
 def cross_entropy(
-    logits: Logits, labels: Labels, *, label_smoothing: float = 0.0, reduction: Reduction = "mean"
+    logits: Logits,
+    labels: Labels,
+    *,
+    weight: ClassWeights | None = None,
+    label_smoothing: float = 0.0,
+    reduction: Reduction = "mean",
 ) -> Tensor:
-    """Return −Σ_k q_k log p_k: its mean or sum over the batch, or (with "none") one value an example.
+    """Return −Σ_k w_k q_k log p_k: its mean or sum over the batch, or (with "none") one value an example.
 
     >>> cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))  # -log(1/2)
     tensor(0.6931)
+    >>> weight = torch.tensor([1.0, 3.0])  # (0 · 1 + log 2 · 3) / (1 + 3)
+    >>> cross_entropy(torch.tensor([[0.0, -200.0], [0.0, 0.0]]), torch.tensor([0, 1]), weight=weight)
+    tensor(0.5199)
     """
     if len(labels) != len(logits):
         raise ValueError(f"as many labels as rows of logits are needed, got {len(labels)} for {len(logits)}")
-    targets = smooth_targets(labels, logits.shape[1], label_smoothing, dtype=logits.dtype)
+    targets = _weighted_targets(logits, labels, weight, label_smoothing)
     # A class with target 0 adds nothing to the loss, however unlikely it is: 0 · log 0 = 0.
     losses = -torch.where(targets > 0, targets * log_softmax(logits), 0).sum(dim=1)
+    if _is(reduction, "none"):
+        return losses
+    return losses.sum() / _total_weight(labels, weight) if reduction == "mean" else losses.sum()
+
+
+def cross_entropy_backward(
+    grad: Tensor,
+    logits: Logits,
+    labels: Labels,
+    *,
+    weight: ClassWeights | None = None,
+    label_smoothing: float = 0.0,
+    reduction: Reduction = "mean",
+) -> Logits:
+    """Return the gradient in the logits: (p Σ_k w_k q_k − w q) · g, over n or Σ_i w_{y_i} for the mean.
+
+    L = −Σ_k w_k q_k (z_k − log Σ_j exp z_j), so ∂L/∂z_j = −w_j q_j + p_j Σ_k w_k q_k. Without weights the sum is 1, and
+    p_j − q_j is left: what was said less what is true.
+
+    >>> cross_entropy_backward(torch.tensor(1.0), torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
+    tensor([[ 0.5000, -0.5000]])
+    """
+    targets = _weighted_targets(logits, labels, weight, label_smoothing)
+    difference = softmax(logits) * (1 if weight is None else targets.sum(dim=1, keepdim=True)) - targets
+    if _is(reduction, "none"):
+        return grad[:, None] * difference
+    return grad * difference / (_total_weight(labels, weight) if reduction == "mean" else 1)
+
+
+def _weighted_targets(
+    logits: Logits, labels: Labels, weight: ClassWeights | None, label_smoothing: float
+) -> Logits:
+    """Return w_k q_k for each example."""
+    num_classes = logits.shape[1]
+    targets = smooth_targets(labels, num_classes, label_smoothing, dtype=logits.dtype)
+    if weight is None:
+        return targets
+    if weight.shape != (num_classes,):
+        raise ValueError(f"weight must have one value for each of {num_classes} classes, got {tuple(weight.shape)}")
+    return weight * targets
+
+
+def _total_weight(labels: Labels, weight: ClassWeights | None) -> Tensor | int:
+    """Return what the sum of the losses is divided by for their mean: Σ_i w_{y_i}, or n."""
+    return len(labels) if weight is None or labels.is_floating_point() else weight[labels].sum()
+
+
+def log_sigmoid(logits: Values) -> Values:
+    """Return log σ(z) = min(z, 0) − log(1 + exp(−|z|)): the exponent is never above 0.
+
+    >>> log_sigmoid(torch.tensor([-500.0, 0.0, 500.0]))
+    tensor([-500.0000,   -0.6931,    0.0000])
+    """
+    return logits.clamp(max=0) - (1 + (-logits.abs()).exp()).log()
+
+
+def smooth_binary_targets(targets: Values, label_smoothing: float) -> Values:
+    """Return (1 − ε) t + ε/2.
+
+    >>> smooth_binary_targets(torch.tensor([0.0, 1.0]), 0.2)
+    tensor([0.1000, 0.9000])
+    """
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"label_smoothing must lie in 0..1, got {label_smoothing}")
+    return (1 - label_smoothing) * targets + label_smoothing / 2
+
+
+def binary_cross_entropy(
+    logits: Values, targets: Values, *, positive_weight: Tensor | None = None, reduction: Reduction = "mean"
+) -> Tensor:
+    """Return −[w t log σ(z) + (1 − t) log σ(−z)]: its mean or sum over all elements, or each.
+
+    `positive_weight` is w: one value, or one a label, the last dimension.
+
+    >>> binary_cross_entropy(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]))  # -log(1/2)
+    tensor(0.6931)
+    """
+    _same_shape(logits, targets)
+    weight = torch.ones_like(logits) if positive_weight is None else positive_weight
+    losses = -(weight * targets * log_sigmoid(logits) + (1 - targets) * log_sigmoid(-logits))
     if _is(reduction, "none"):
         return losses
     return losses.mean() if reduction == "mean" else losses.sum()
 
 
-def cross_entropy_backward(
-    grad: Tensor, logits: Logits, labels: Labels, *, label_smoothing: float = 0.0, reduction: Reduction = "mean"
-) -> Logits:
-    """Return the gradient in the logits: (p − q) · g, over n for the mean.
+def binary_cross_entropy_backward(
+    grad: Tensor,
+    logits: Values,
+    targets: Values,
+    *,
+    positive_weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Values:
+    """Return the gradient in the logits: ((1 − t) σ(z) − w t σ(−z)) · g, over the number of elements for the mean.
 
-    L = −Σ_k q_k (z_k − log Σ_j exp z_j) and Σ_k q_k = 1, so ∂L/∂z_j = −q_j + p_j: what was said less what is true.
+    The slope of log σ(z) is 1 − σ(z) = σ(−z), since dσ/dz = σ(z) σ(−z); that of log σ(−z) is −σ(z). For w = 1 it is
+    σ(z) − t: what was said less what is true, as for softmax.
 
-    >>> cross_entropy_backward(torch.tensor(1.0), torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
-    tensor([[ 0.5000, -0.5000]])
+    >>> binary_cross_entropy_backward(torch.tensor(1.0), torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]]))
+    tensor([[-0.2500,  0.2500]])
     """
-    targets = smooth_targets(labels, logits.shape[1], label_smoothing, dtype=logits.dtype)
-    difference = softmax(logits) - targets
+    weight = torch.ones_like(logits) if positive_weight is None else positive_weight
+    difference = (1 - targets) * log_sigmoid(logits).exp() - weight * targets * log_sigmoid(-logits).exp()
     if _is(reduction, "none"):
-        return grad[:, None] * difference
-    return grad * difference / (len(logits) if reduction == "mean" else 1)
+        return grad * difference
+    return grad * difference / (logits.numel() if reduction == "mean" else 1)
 
 
 def _is(reduction: Reduction, wanted: Reduction) -> bool:

@@ -8,5 +8,6 @@
 | `networks.py` | whole networks, and whole training runs |
 | `optim.py` | update rules, parameter groups, schedules |
 | `augment.py` | augmentation, pixel by pixel |
+| `ranking.py` | precision, recall, average precision |
 | `boxes.py` | boxes, anchors, matching, suppression |
 """

@@ -239,32 +239,46 @@ softmax = Parity(
 
 
 def _cross_entropy_case(
-    choose: Choose, batch: int, classes: int, *covers: str, smoothing: float, reduction: str, shares: bool = False
+    choose: Choose,
+    batch: int,
+    classes: int,
+    *covers: str,
+    smoothing: float,
+    reduction: str,
+    shares: bool = False,
+    weighted: bool = False,
 ) -> Case:
     labels = torch.randint(classes, (batch,), generator=seeded(choose.integer(0, 1000)))
     if shares:
         labels = choose.normal(batch, classes).softmax(dim=1)
-    options: dict[str, Any] = {"label_smoothing": smoothing, "reduction": reduction}
+    weight = choose.normal(classes).exp() if weighted else None
 
-    # Not among the inputs: shares are floats too, but no gradient in them is needed.
+    def options(logits: Tensor) -> dict[str, Any]:
+        said: dict[str, Any] = {"label_smoothing": smoothing, "reduction": reduction}
+        return said if weight is None else said | {"weight": weight.to(logits.dtype)}
+
+    # Not among the inputs: weights and shares are floats too, but no gradient in them is needed.
     def targets(logits: Tensor) -> Tensor:
         return labels.to(logits.dtype) if shares else labels
 
     def read(grad: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
-        arguments = logits, targets(logits)
-        return loss.cross_entropy(*arguments, **options), loss.cross_entropy_backward(grad, *arguments, **options)
+        arguments, said = (logits, targets(logits)), options(logits)
+        return loss.cross_entropy(*arguments, **said), loss.cross_entropy_backward(grad, *arguments, **said)
 
     def run(logits: Tensor) -> Tensor:
-        return functional.cross_entropy(logits, targets(logits), **options)
+        return functional.cross_entropy(logits, targets(logits), **options(logits))
 
-    said = reduction, "label smoothing" if smoothing else "", "shares of classes" if shares else "", *covers
+    kinds = "label smoothing" if smoothing else "", "shares of classes" if shares else ""
+    said = reduction, *kinds, "class weights" if weighted else "", *covers
     return differentiable(choose, {"logits": 3 * choose.normal(batch, classes)}, *said, read=read, run=run)
 
 
 def _edges_cross_entropy(choose: Choose) -> Iterator[Case]:
     for reduction in ("mean", "sum", "none"):
         yield _cross_entropy_case(choose, 0, 3, "empty batch", smoothing=0.1, reduction=reduction)
-    yield _cross_entropy_case(choose, 5, 4, smoothing=0.1, reduction="mean", shares=True)
+    for shares in (False, True):
+        yield _cross_entropy_case(choose, 5, 4, smoothing=0.1, reduction="mean", shares=shares, weighted=True)
+        yield _cross_entropy_case(choose, 5, 4, smoothing=0.1, reduction="mean", shares=shares)
     # A logit of minus infinity, for a class that is not asked for.
     label, logits = torch.tensor([0]), torch.tensor([[0.0, float("-inf"), 1.0]]).double()
     yield differentiable(
@@ -284,6 +298,7 @@ def _refused_cross_entropy() -> Iterator[Refusal]:
         "a smoothing above 1": (logits, labels, {"label_smoothing": 1.5}),
         "labels in a column": (logits, labels[:, None]),
         "labels that are floats": (logits, labels.to(torch.float32)),
+        "a weight of another number of classes": (logits, labels, {"weight": torch.ones(3)}),
         "an unknown reduction": (logits, labels, {"reduction": "avg"}),
     }
     return refusals(loss.cross_entropy, functional.cross_entropy, wrong)
@@ -297,10 +312,72 @@ cross_entropy = Parity(
         smoothing=choose.pick((0.0, 0.1, 1.0)),
         reduction=choose.pick(("mean", "sum", "none")),
         shares=choose.pick((False, True)),
+        weighted=choose.pick((False, True)),
     ),
     edges=_edges_cross_entropy,
     refusals=_refused_cross_entropy,
     typical=lambda choose: _cross_entropy_case(choose, 256, 1000, smoothing=0.1, reduction="mean"),
+)
+
+
+def _binary_case(
+    choose: Choose, logits: Tensor, *covers: str, smoothing: float, reduction: str, soft: bool, weight: int
+) -> Case:
+    """Return a case with one positive weight for all labels (`weight` 1), one a label (2), or none (0)."""
+    drawn = torch.rand(logits.shape, generator=choose.generator(), dtype=torch.float64)
+    targets = drawn if soft else drawn.round()
+    weights = None if weight == 0 else choose.normal(1 if weight == 1 else logits.shape[-1]).exp()
+
+    # Neither is among the inputs: no gradient in them is needed.
+    def options(logits: Tensor) -> tuple[dict[str, Any], Tensor | None]:
+        return {"reduction": reduction}, None if weights is None else weights.to(logits.dtype)
+
+    def read(grad: Tensor, logits: Tensor) -> tuple[Tensor, ...]:
+        said, w = options(logits)
+        wanted = loss.smooth_binary_targets(targets.to(logits.dtype), smoothing)
+        value = loss.binary_cross_entropy(logits, wanted, positive_weight=w, **said)
+        return value, loss.binary_cross_entropy_backward(grad, logits, wanted, positive_weight=w, **said)
+
+    def run(logits: Tensor) -> Tensor:
+        said, w = options(logits)
+        wanted = (targets - 0.5) * (1 - smoothing) + 0.5
+        return functional.binary_cross_entropy_with_logits(logits, wanted.to(logits.dtype), pos_weight=w, **said)
+
+    said = reduction, "label smoothing" if smoothing else "", "shares" if soft else "", *covers
+    weighted = ("", "a positive weight", "a positive weight a label")[weight]
+    return differentiable(choose, {"logits": logits}, *said, weighted, read=read, run=run)
+
+
+def _edges_binary(choose: Choose) -> Iterator[Case]:
+    for reduction in ("sum", "none"):
+        empty = torch.zeros(0, 3, dtype=torch.float64)
+        yield _binary_case(choose, empty, "empty batch", smoothing=0.1, reduction=reduction, soft=False, weight=0)
+    huge = torch.tensor([[1000.0, -1000.0, 0.0], [-100.0, 100.0, -0.0]], dtype=torch.float64)
+    for weight in (0, 2):
+        yield _binary_case(choose, huge, "huge logits", smoothing=0.0, reduction="mean", soft=False, weight=weight)
+
+
+binary_cross_entropy = Parity(
+    draw=lambda choose: _binary_case(
+        choose,
+        3 * choose.normal(choose.integer(1, 6), choose.integer(1, 8)),
+        smoothing=choose.pick((0.0, 0.1, 1.0)),
+        reduction=choose.pick(("mean", "sum", "none")),
+        soft=choose.pick((False, True)),
+        weight=choose.integer(0, 2),
+    ),
+    edges=_edges_binary,
+    refusals=lambda: refusals(
+        loss.binary_cross_entropy,
+        functional.binary_cross_entropy_with_logits,
+        {
+            "targets of another shape": (torch.zeros(3, 4), torch.zeros(3)),
+            "an unknown reduction": (torch.zeros(3, 4), torch.zeros(3, 4), {"reduction": "avg"}),
+        },
+    ),
+    typical=lambda choose: _binary_case(
+        choose, choose.normal(256, 1000), smoothing=0.1, reduction="mean", soft=False, weight=0
+    ),
 )
 
 
