@@ -145,7 +145,13 @@ def mix_labels(
     """
     if num_classes < 1:
         raise TwofoldError(f"num_classes must be 1 or more, got {num_classes}")
-    own = torch.nn.functional.one_hot(labels, num_classes).float()
+    return mix_shares(torch.nn.functional.one_hot(labels, num_classes).float(), params)
+
+
+def mix_shares(
+    own: Float32[Tensor, "batch num_classes"], params: MixUpParams | CutMixParams
+) -> Float32[Tensor, "batch num_classes"]:
+    """Return λ times the targets of each sample and 1 - λ times its partner's."""
     share = params.share[:, None]
     return own * share + own.roll(1, 0) * (1 - share)
 

@@ -17,15 +17,15 @@ import torch
 from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
-from twofold.augment.mix import create_mix, mix_labels
-from twofold.augment.policies import create_policy
-from twofold.data import Images, normalise
-from twofold.data.spec import ModelSpec, channels_last
+from twofold.augment.mix import mix_labels
+from twofold.data import Images
+from twofold.data.spec import ModelSpec
 from twofold.data.targets import ClassTargets, Targets, class_labels
 from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.scratch_form import to_scratch
 from twofold.names import shown
 from twofold.records import CalibrationBin, ClassEvaluation, ClassScore, Mistake
+from twofold.tasks.preparation import input_preparation
 from twofold.tasks.task import Batch, LossFunction, Metric, Prediction, Preparation, Settings, Task
 
 if TYPE_CHECKING:
@@ -85,23 +85,12 @@ class Classification(Task):
 
     def preparation(self, recipe: Settings, spec: ModelSpec, targets: Targets, device: torch.device) -> Preparation:
         """Return augmentation, mixing and normalisation of whole batches; targets are classes, or shares of classes."""
-        augmentation = create_policy(recipe.augment, spec.image_size)
-        if augmentation is not None and recipe.compile:
-            augmentation = augmentation.compiled()
-        mix = create_mix(recipe.mix, recipe.mix_alpha, spec.image_size)
+        prepare_inputs = input_preparation(recipe, spec, device)
 
         def prepare(batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
-            indices, pixels = batch
-            labels = class_labels(targets.take(indices)).to(device)
-            pixels, samples = pixels.to(device), indices.to(device)
-            if augmentation is not None:
-                pixels = augmentation.apply(pixels, augmentation.draw(seed=recipe.seed, epoch=epoch, indices=samples))
-            if mix is not None:
-                drawn = mix.draw(seed=recipe.seed, epoch=epoch, indices=samples)
-                pixels = mix.apply(pixels, drawn)  # type: ignore[arg-type]
-                labels = mix_labels(labels, len(spec.class_names), drawn)
-            inputs = normalise(channels_last(pixels), spec.mean, spec.std, compiled=recipe.compile)
-            return inputs, labels
+            labels = class_labels(targets.take(batch[0])).to(device)
+            inputs, mixed = prepare_inputs(batch, epoch)
+            return inputs, labels if mixed is None else mix_labels(labels, len(spec.class_names), mixed)
 
         return prepare
 
