@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shlex
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 import twofold.engine.loop
 import twofold.inference.evaluate
+from interrupts import interrupt_in
 from twofold.cli.completion import form_of
 from twofold.cli.data import CheckArguments, PackArguments
 from twofold.cli.main import VERBS, main
@@ -98,7 +98,9 @@ def test_every_command_made_of_words_parses() -> None:
         several = [index for index, word in enumerate(call.args) if isinstance(word, ast.Starred)]
         if several == [0]:
             continue
-        words = [word.value if isinstance(word, ast.Constant) else "a b" for word in call.args[: (several or [None])[0]]]
+        words = [
+            word.value if isinstance(word, ast.Constant) else "a b" for word in call.args[: (several or [None])[0]]
+        ]
         verb, *rest = [_VALUES.get(word, word) for word in words]
         assert verb in VERBS
         if not several:
@@ -158,19 +160,6 @@ def carry_out(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
     captured = capsys.readouterr()
     assert code == 0, (words, captured.err)
     return captured.err
-
-
-def interrupt_in(monkeypatch: pytest.MonkeyPatch, module: object, name: str, *, call: int = 1) -> None:
-    """Send this process a SIGINT, as Ctrl-C does, when a function is called for the `call`-th time."""
-    original: Callable[..., object] = getattr(module, name)
-    calls = iter(range(1, 1_000_000))
-
-    def interrupted(*arguments: object, **options: object) -> object:
-        if next(calls) == call:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(module, name, interrupted)
 
 
 def test_what_is_printed_about_a_run_without_its_broken_images_works(

@@ -85,6 +85,9 @@ def _answer(arguments: list[str], *, debug: bool, is_process: bool) -> int:
         if is_process:
             # Threads may have work to end: a further Ctrl-C is then the system's, which says nothing.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+            # Python ends by the signal, not by our exit code, if the interrupt came through exec (of a dataclass in a
+            # module that was being imported) and no other exec follows.
+            exec("")
         return 128 + getattr(interrupt, "signal_number", signal.SIGINT)
 
 

@@ -57,14 +57,15 @@ class Attention:
         self._before = -1
         self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Attention:
         if threading.current_thread() is not threading.main_thread():
-            return
+            return self
         reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         self._before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._listen, args=(reader,), name="twofold-signals", daemon=True)
         self._thread.start()
+        return self
 
     def __exit__(self, *exception: object) -> None:
         if self._writer is None or self._thread is None:
@@ -113,12 +114,13 @@ class StopRequest(Attention):
 
     received: int | None = None
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> StopRequest:
         super().__enter__()
         self._handlers: dict[int, object] = {}
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._handlers[number] = signal.signal(number, self._receive)
+        return self
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._handlers.items():
