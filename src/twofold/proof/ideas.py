@@ -103,9 +103,10 @@ def search(word: str) -> list[Idea]:
 def unknown(name: str) -> TwofoldError:
     """Return the error about an idea that does not exist: what it is called here, else the nearest names."""
     levels: list[list[str]] = [[], [], [], []]  # the idea's own name, another name, a function of it, a part
+    singular = {plain(name), plain(name).removesuffix("s"), plain(name).removesuffix("es")}
     for idea in IDEAS.values():
         for level, names in zip(levels, ((idea.name,), idea.also, (*idea.read, *idea.run), idea.parts), strict=True):
-            if plain(name) in (plain(known.rpartition(":")[2]) for known in names):
+            if not singular.isdisjoint(plain(known.rpartition(":")[2]) for known in names):
                 level.append(idea.name)
     close = nearest(name, IDEAS)
     if meant := next(filter(None, levels), None):

@@ -15,12 +15,12 @@ and leaves exponents at or below 0. The logarithm is taken before anything is di
 exactly 1 asks for infinite logits. Give the true class 1 − ε and spread ε over all K: q = (1 − ε) onehot + ε/K, where
 onehot is 1 at the true class and 0 elsewhere. Then L = −Σ_k q_k log p_k, which for ε = 0 is −log p_label again.
 
-**Class weights** for classes of unequal size: a class with few images hardly moves a mean over all images, and a network
-that never answers it loses little. With a weight w_k a class, L = −Σ_k w_k q_k log p_k. The *balanced* weights
-w_k = n / (K n_k), n_k the number of images of class k among n, let each class count alike, and are 1 on average over the
-images (King and Zeng, "Logistic regression in rare events data", 2001). The mean over a batch with labels y_i is the
-weighted one, Σ_i L_i / Σ_i w_{y_i}: what a batch that holds each image w times would give. Where targets are shares of
-classes the mean is Σ_i L_i / n, since no one weight belongs to an image. Both as in torch.
+**Class weights** for classes of unequal size: a class with few images hardly moves a mean over all images, and a
+network that never answers it loses little. With a weight w_k a class, L = −Σ_k w_k q_k log p_k. The *balanced* weights
+w_k = n / (K n_k), n_k the number of images of class k among n, let each class count alike, and are 1 on average over
+the images (King and Zeng, "Logistic regression in rare events data", 2001). The mean over a batch with labels y_i is
+the weighted one, Σ_i L_i / Σ_i w_{y_i}: what a batch that holds each image w times would give. Where targets are shares
+of classes the mean is Σ_i L_i / n, since no one weight belongs to an image. Both as in torch.
 
 **Binary cross-entropy** for labels that do not exclude one another (a dog *and* a cat): each label is a question of its
 own, with yes and no as its two classes. Its logit z becomes a probability by the sigmoid, σ(z) = 1 / (1 + exp(−z)),
@@ -209,9 +209,7 @@ def cross_entropy_backward(
     return grad * difference / (_total_weight(labels, weight) if reduction == "mean" else 1)
 
 
-def _weighted_targets(
-    logits: Logits, labels: Labels, weight: ClassWeights | None, label_smoothing: float
-) -> Logits:
+def _weighted_targets(logits: Logits, labels: Labels, weight: ClassWeights | None, label_smoothing: float) -> Logits:
     """Return w_k q_k for each example."""
     num_classes = logits.shape[1]
     targets = smooth_targets(labels, num_classes, label_smoothing, dtype=logits.dtype)
