@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twofold.data import Images, load_eval_images
+from twofold.data.sources.problems import first_notes
 from twofold.engine.build import load_recipe_data
 from twofold.engine.finetune import finetune_recipe
 from twofold.engine.loop import fit
@@ -23,7 +24,8 @@ from twofold.inference.evaluate import evaluate as evaluate_images
 from twofold.inference.predictor import ImageLike, Predictor
 from twofold.records import has_state
 from twofold.report import write_report
-from twofold.terminal import command
+from twofold.tasks.registry import TASKS
+from twofold.terminal import command, note
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,8 +40,14 @@ class Run:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of the evaluated images that were classified correctly."""
-        return None if self.metrics is None else self.metrics["accuracy"]
+        """Share of the evaluated images that were classified correctly; None for a task that has no such share."""
+        return None if self.metrics is None else self.metrics.get("accuracy")
+
+    @property
+    def score(self) -> tuple[str, float] | None:
+        """The metric that the task is compared by, such as accuracy or mAP, and its value."""
+        names = (task.selects_by.name for task in TASKS.values())
+        return next(((name, self.metrics[name]) for name in names if self.metrics and name in self.metrics), None)
 
     @property
     def report(self) -> Path:
@@ -51,19 +59,19 @@ class Run:
         return load(self.folder, device=device)
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}{'' if self.metrics is None else f', {self._measured()}'})"
+        return f"Run({str(self.folder)!r}{f', {self._measured()}' if self.score else ''})"
 
     def _repr_html_(self) -> str:
         """Return what it measured and a link to its report, for notebooks."""
         from html import escape
 
-        measured = "" if self.metrics is None else f"<br>{escape(self._measured())}"
+        measured = f"<br>{escape(self._measured())}" if self.score else ""
         uri = escape(self.report.resolve().as_uri())
         return f"<code>{escape(str(self.folder))}</code>{measured}<br><a href='{uri}'>report.html</a>"
 
     def _measured(self) -> str:
-        assert self.metrics is not None
-        return f"{self.metrics['data']} {self.metrics['split']} accuracy {self.metrics['accuracy']:.4f}"
+        assert self.metrics is not None and self.score is not None
+        return f"{self.metrics['data']} {self.metrics['split']} {self.score[0]} {self.score[1]:.4f}"
 
 
 def train(recipe: Recipe, *, out: Path | str = "runs", name: str | None = None, options: Options | None = None) -> Run:
@@ -214,6 +222,9 @@ def evaluate(
         memory_limit=options.memory_limit,
         show_progress=options.show,
     )
+    if options.show:
+        for line in first_notes(other.notes):
+            note(line)
     stem = f"evaluation-{other.name}-{other.split}"
     return _measure(run, predictor, other.images, data=other.name, split=other.split, options=options, stem=stem)
 

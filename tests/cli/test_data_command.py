@@ -166,3 +166,38 @@ def test_broken_files_end_packing_in_the_usual_way(bad_folder: Path, fails: Call
     assert "is only partly packed" in fails(["train", "lenet", "--data", bad_folder.with_name("photos-packed")])
     assert main(["data", "pack", str(bad_folder), "--skip-broken"]) == 0
     assert r"left out bag/cut\x1b[31m[bold].png: is truncated" in capsys.readouterr().err
+
+
+def test_what_is_not_read_and_what_was_made_of_films(
+    image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "photos"
+    shutil.copytree(image_folder, root)
+    for number in range(12):
+        (root / "bag" / f"{number}.psd").write_bytes(b"8BPS")
+    frames = [Image.new("L", (28, 28), grey) for grey in (50, 200)]
+    frames[0].save(root / "boot" / "film.gif", save_all=True, append_images=frames[1:])
+    lines = [
+        "12 .psd files are not read: save as PNG or JPEG",
+        "1 image has several frames or pages, of which the first is taken",
+    ]
+    assert main(["data", "check", str(root)]) == 0
+    out = capsys.readouterr().out
+    assert f"{lines[0]} (bag/0.psd, …)" in out
+    assert "boot/film.gif: several frames or pages, of which the first is taken" in out
+    arguments = ["--epochs", "1", "--batch-size", "16", "--out", str(tmp_path / "runs"), "--name", "run"]
+    assert main(["train", "lenet-bn", "--data", str(root), *arguments]) == 0
+    err = capsys.readouterr().err
+    for line in lines:
+        assert err.count(line) == 1
+        assert err.index(line) < err.index("epoch")
+    run = str(tmp_path / "runs" / "run")
+    assert main(["predict", run, str(root)]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 121
+    for line in lines:
+        assert captured.err.count(line) == 1
+    assert main(["eval", run, "--data", str(root)]) == 0
+    assert lines[1] in capsys.readouterr().err
+    assert main(["data", "pack", str(root)]) == 0
+    assert lines[0] in capsys.readouterr().err

@@ -82,7 +82,7 @@ def test_wrong_use_is_one_line(
         ([tmp_path / "none", boot], "there is no folder"),
         ([tmp_path, boot], "is not a run folder"),
         ([run, tmp_path / "none.png"], f"there is no image {tmp_path / 'none.png'}"),
-        ([run, tmp_path], f"there is no image {tmp_path}"),
+        ([run, tmp_path], f"{tmp_path} is a folder; give the path of one image"),
         ([run, "text.png"], "text.png: not an image that can be read"),
         ([run, "red.png"], "red.png: the image is in colour"),
         ([run, boot, "--class", "shirts"], "unknown class 'shirts': did you mean shirt?"),

@@ -137,9 +137,9 @@ def _print_report(inspection: Inspection) -> None:
     head += f"{inspection.num_bytes / 1e6:,.1f} MB, median shorter side {inspection.median_side} px"
     out.print(Text(head), soft_wrap=True)
     _print_classes(inspection)
-    _print_findings(inspection)
     for line in inspection.notes:
         out.print(Text(shown(line)))
+    _print_findings(inspection)
     for kind in KINDS:
         findings = inspection.of(kind)
         if not findings:
@@ -150,7 +150,10 @@ def _print_report(inspection: Inspection) -> None:
         for finding in findings[:most]:
             names = " = ".join(map(shown, finding.paths[:4]))
             more = f" and {len(finding.paths) - 4} more" if len(finding.paths) > 4 else ""
-            out.print(Text(f"  {names}{more}: {shown(finding.message)}"), soft_wrap=True)
+            line = f"{names}{more}: {shown(finding.message)}".removeprefix(".: ")
+            if kind == "format not read":  # the message counts them; the names only show where they are
+                line = f"{finding.message} ({shown(finding.paths[0])}{', …' if len(finding.paths) > 1 else ''})"
+            out.print(Text(f"  {line}"), soft_wrap=True)
         if len(findings) > most:
             out.print(Text(f"  and {len(findings) - most:,} more; --json lists all"))
 
@@ -169,19 +172,26 @@ def _print_classes(inspection: Inspection) -> None:
         rows[half:-half] = [(f"… {len(rows) - _MOST_CLASSES:,} more …", *([""] * len(splits)))]
     sums = [sum(counts[index] for counts in totals.values()) for index in range(len(splits))]
     columns = ("class", *(">images" if split == "all" else f">{split}" for split in splits))
-    print_table(columns, rows, total=(f"{len(totals):,} classes", *(f"{total:,}" for total in sums)))
+    print_table(
+        columns,
+        rows,
+        total=(f"{len(totals):,} class{'' if len(totals) == 1 else 'es'}", *(f"{total:,}" for total in sums)),
+    )
 
 
 def _print_findings(inspection: Inspection) -> None:
     from twofold.data.inspection import KINDS
 
     if not inspection.findings:
-        print("nothing odd was found")
+        if not inspection.notes:
+            print("nothing odd was found")
         return
     rows = []
     for kind, meaning in KINDS.items():
         if findings := inspection.of(kind):
-            number = "" if kind.startswith("class") else f"{sum(len(finding.paths) for finding in findings):,}"
+            number = (
+                "" if kind.startswith(("class", "not for")) else f"{sum(len(finding.paths) for finding in findings):,}"
+            )
             across = sum("across" in finding.message for finding in findings)
             groups = f"; {across:,} of {len(findings):,} groups across splits" if across else ""
             rows.append((kind, number, meaning + groups))

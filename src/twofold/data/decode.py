@@ -167,8 +167,8 @@ def _open_stream(stream: ByteStream, path: str | None, max_pixels: int, formats:
         stream.seek(0)
         start = stream.read(64)
         what = what_it_is(start)
-        reason = f"not an image that can be read ({KNOWN_FORMATS})" if start else "is empty"
-        raise BrokenImageError(path, reason if what is None else f"{reason}: it is {what}") from error
+        reason = f"not an image that can be read{f' ({KNOWN_FORMATS})' if what is None else f': it is {what}'}"
+        raise BrokenImageError(path, reason if start else "is empty") from error
     except Exception as error:
         raise BrokenImageError(path, f"its header cannot be read ({_brief(error)})") from error
     with image:

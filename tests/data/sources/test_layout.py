@@ -59,7 +59,7 @@ def test_a_folder_for_evaluation_alone(tmp_path: Path, splits: tuple[str, ...]) 
     chosen = load_eval_images(str(tmp_path), SPEC, show_progress=False).split
     assert chosen == ("test" if "test" in splits else "val")
     for line in said_by_both(tmp_path):
-        assert "but no train/: add train/ with a folder for each class" in line
+        assert "but no train/: add train/ with a folder a class" in line
         assert f"twofold eval RUN --data {tmp_path}" in line
         assert "\n" not in line
     assert not inspect_folder(tmp_path, show_progress=False).has_broken

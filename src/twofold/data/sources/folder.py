@@ -45,11 +45,11 @@ def open_folder(
     files = [file for classes in listing.splits.values() for members in classes.values() for file in members]
     if not files and not listing.problems:
         raise no_images_error(listing)
-    if for_training and "all" not in listing.splits and "train" not in listing.splits:
-        (problem,) = training_problems(listing)
-        raise single_error(problem.kind, str(root), f"{root} {problem.message}")
     if layout := [problem for problem in listing.problems if problem.kind in LAYOUT_KINDS]:
         raise summary_error(str(root), layout)
+    if for_training and "all" not in listing.splits and "train" not in listing.splits:
+        (problem,) = training_problems(listing)
+        raise single_error(problem.kind, str(root), f"{root}: {problem.message}")
     sample = files if check else files[:: max(1, len(files) // _NUM_SAMPLED)]
     checked = check_images(
         "checked",

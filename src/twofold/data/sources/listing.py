@@ -19,6 +19,7 @@ from pathlib import Path
 
 from twofold.data.formats import KNOWN_FORMATS, is_image_name, unread_notes, unread_suffix
 from twofold.data.sources.layout import (
+    LAYOUT_KINDS,
     SPLIT_NAMES,
     detection_message,
     file_message,
@@ -123,11 +124,13 @@ def no_images_error(listing: Listing) -> DataError:
 def training_problems(listing: Listing) -> list[Problem]:
     """Return why a classifier cannot be trained on the folder, though a network may be evaluated with it."""
     root, splits = listing.root, listing.splits
+    if any(problem.kind in LAYOUT_KINDS for problem in listing.problems):
+        return []  # the folder is no data for a classifier at all, which is said already
     if "train" not in splits and "all" not in splits:
         there = " and ".join(f"{split}/" for split in splits)
         message = (
-            f"has {there} but no train/: add train/ with a folder for each class; to evaluate a network, it is enough "
-            f"as it is: {command('eval', 'RUN', '--data', root)}"
+            f"there {'are' if len(splits) > 1 else 'is'} {there} but no train/: add train/ with a folder a class; "
+            f"to evaluate a network, it is enough as it is: {command('eval', 'RUN', '--data', root)}"
         )
         return [Problem("no training images", ".", message, skippable=False)]
     main = "train" if "train" in splits else "all"
