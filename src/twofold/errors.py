@@ -8,7 +8,8 @@ line is a defect of ours and is shown with its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 
 class TwofoldError(ValueError):
@@ -22,6 +23,35 @@ class TwofoldError(ValueError):
         return (str(self),)
 
 
+Setting = str | Mapping[str, Any]
+"""A setting in a message: its name, or its name and value (several of them where these belong together)."""
+
+
+class SettingError(TwofoldError):
+    """Wrong use of settings, which Python and the command line write differently: each is told in its own words.
+
+    Args:
+        message: the message, with `{}` for each setting.
+        *settings: what stands there.
+
+    >>> print(SettingError("{} has no effect with {}", {"momentum": 0.9}, {"optimizer": "adamw"}))
+    momentum=0.9 has no effect with optimizer='adamw'
+    """
+
+    def __init__(self, message: str, *settings: Setting) -> None:
+        self._message, self._settings = message, settings
+        super().__init__(self.written(_in_python))
+
+    def written(self, write: Callable[[Setting], str]) -> str:
+        """Return the message with each setting as `write` writes it."""
+        first, *others = self._message.split("{}", len(self._settings))
+        return first + "".join(write(setting) + text for setting, text in zip(self._settings, others, strict=True))
+
+
+def _in_python(setting: Setting) -> str:
+    return setting if isinstance(setting, str) else ", ".join(f"{name}={value!r}" for name, value in setting.items())
+
+
 class RunError(TwofoldError):
     """The command was right but the work failed: a diverged loss, a full disk, a broken checkpoint."""
 
@@ -31,16 +61,41 @@ class RunError(TwofoldError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the tail of an error about an unknown `name`: the nearest known names, or all of them if few.
 
+    Near is a name with few other letters, of which `name` is the beginning, or of which it is a word; capitals do not
+    count.
+
     >>> nearest("resnet81", ["resnet18", "resnet34", "lenet"])
     'did you mean resnet18 or resnet34?'
     >>> nearest("zzz", ["lenet", "resnet18"])
     'known are lenet, resnet18'
+    >>> nearest("dropout", ["out"])
+    'known are out'
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    lower = name.lower()
+    close = [same for same in names if same.lower() == lower] or [
+        near for near in names if _is_near(lower, near.lower())
+    ]
     if close:
-        return f"did you mean {' or '.join(close)}?"
+        close.sort(key=lambda near: -difflib.SequenceMatcher(None, near.lower(), lower).ratio())
+        return f"did you mean {' or '.join(close[:3])}?"
     return f"known are {', '.join(names)}"
+
+
+def _is_near(name: str, known: str) -> bool:
+    if len(name) >= 3 and (known.startswith(name) or name in known.replace("_", "-").split("-")):
+        return True
+    # Letters to change, add, drop or swap with the next (Damerau and Levenshtein's distance), row by row.
+    rows = [list(range(len(known) + 1))]
+    for number, letter in enumerate(name, 1):
+        row = [number]
+        for index, other in enumerate(known):
+            ways = [rows[-1][index] + (letter != other), rows[-1][index + 1] + 1, row[index] + 1]
+            if number > 1 and index > 0 and (name[number - 2], letter) == (other, known[index - 1]):
+                ways.append(rows[-2][index - 1] + 1)
+            row.append(min(ways))
+        rows.append(row)
+    return rows[-1][-1] <= max(len(name), len(known)) // 3
 
 
 def check_known(kind: str, name: str, known: Iterable[str]) -> str:

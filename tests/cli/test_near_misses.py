@@ -10,7 +10,8 @@ import pytest
 from twofold.cli.completion import form_of
 from twofold.cli.help import options_of
 from twofold.cli.main import VERBS
-from twofold.cli.near_misses import COMMANDS, OPTIONS, VALUES
+from twofold.cli.near_misses import COMMANDS, OPTIONS
+from twofold.engine.other_words import SETTINGS, VALUES
 from twofold.engine.recipe import Recipe
 
 
@@ -28,6 +29,16 @@ from twofold.engine.recipe import Recipe
         (["train", "--arch", "lenet"], "the network's name stands alone"),
         (["train", "--model", "lenet"], "the network's name stands alone"),
         (["race", "--arch", "lenet"], "--arch is called --model here"),
+        (["train", "lenet", "--no-augment"], "--no-augment is called --augment none here"),
+        (["train", "lenet", "--no-augmentation"], "--no-augmentation is called --augment none here"),
+        (["train", "lenet", "--dropout", "0.5"], "options of networks, given with --model-options, are width, stem"),
+        (["train", "lenet", "--width", "2"], "options of networks, given with --model-options, are width, stem"),
+        (["train", "lenet", "--lr_find"], "a command does that: twofold lr-find MODEL"),
+        (["train", "lenet", "--evaluate"], "a command does that: twofold eval RUN"),
+        (["predict", "--model", "runs/bn", "g.png"], "the run stands alone, as in twofold predict RUN IMAGE"),
+        (["predict", "runs/bn", "--image", "g.png"], "as in twofold predict RUN IMAGE"),
+        (["eval", "--weights", "runs/bn"], "the run stands alone, as in twofold eval RUN"),
+        (["train", "lenet", "--optimizer", "SGD"], "for --optimizer: did you mean sgd?"),
         (["train", "lenet", "--workers", "4"], "there is no --workers"),
         (["train", "lenet", "--num-epochs", "4"], "--epochs"),
         (["train", "lenet", "--wd", "4"], "--weight-decay"),
@@ -49,6 +60,9 @@ from twofold.engine.recipe import Recipe
         (["finetuning", "runs/r"], "twofold finetune"),
         (["lr_find", "lenet"], "twofold lr-find"),
         (["lrfind", "lenet"], "twofold lr-find"),
+        (["benchmark"], "twofold cost"),
+        (["verify", "convolutions"], "unknown idea 'convolutions': did you mean conv2d"),
+        (["show", "convolution"], "unknown idea 'convolution': did you mean conv2d"),
         (["list"], "twofold models, twofold recipes or twofold runs"),
         (["help", "fit"], "twofold train"),
     ],
@@ -61,13 +75,44 @@ def test_our_words_are_there() -> None:
     options = {option.name for verb in VERBS if verb != "data" for option in options_of(form_of(verb))}
     for ours in OPTIONS.values():
         assert ours.split()[0].strip("-,") in options, ours
-    assert not {name for name in OPTIONS if name in Recipe.model_fields}
+    for _, settings in SETTINGS.values():
+        for setting in settings:
+            for name in [setting] if isinstance(setting, str) else setting:
+                assert name in Recipe.model_fields
+    assert not {*OPTIONS, *SETTINGS} & set(Recipe.model_fields)
     for ours in COMMANDS.values():
         assert ours.split()[0].strip(",") in VERBS, ours
     assert not set(COMMANDS) & set(VERBS)
     for (setting, value), ours in VALUES.items():
-        assert ours.startswith(f"--{setting} ")
+        assert next(iter(ours)) == setting
         assert value not in get_args(Recipe.model_fields[setting].annotation)
+        Recipe(**ours)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["train", "lenet", "--momentum", "0.9"],
+            "error: --momentum 0.9 has no effect with --optimizer adamw; leave it out, or choose --optimizer sgd",
+        ),
+        (["train", "lenet", "--batch-size", "0"], "error: --batch-size must be greater than or equal to 1, got 0"),
+        (
+            ["train", "lenet", "--epochs", "2", "--minutes", "1"],
+            "error: --epochs 2 and --minutes 1.0 exclude each other",
+        ),
+        (
+            ["train", "lenet", "--form", "scratch", "--compile"],
+            "error: --form scratch is there to be read, not compiled; leave --compile out",
+        ),
+        (["train", "lenet", "--patience", "2", "--val-fraction", "0"], "error: --patience 2 needs validation images"),
+        (["race", "--trial-epochs", "0"], "error: --trial-epochs must be 1 or more, got 0"),
+    ],
+)
+def test_errors_of_settings_speak_the_command_line_s_language(
+    arguments: list[str], words: str, fails: Callable[..., str]
+) -> None:
+    assert fails(arguments).startswith(words)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_the_same_schedule_gives_the_same_svg(tmp_path: Path) -> None:
     [
         (["one-cyle"], "unknown schedule 'one-cyle': did you mean one-cycle"),
         (["step", "--warmup", "0.2"], "--warmup has no effect on step (it is for one-cycle or warmup-cosine)"),
-        (["power", "--alpha", "0.5"], "alpha=0.5 lets the learning rate grow"),
+        (["power", "--alpha", "0.5"], "--alpha 0.5 lets the learning rate grow"),
         (["step", "--epochs", "0"], "epochs must be greater than or equal to 1, got 0"),
         (["step", "--lr", "-1"], "lr must be greater than 0, got -1.0"),
         (["step", "--figure", "no/such/folder.png"], "there is no folder no/such"),

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import twofold
 from twofold.engine.stopping import Attention
-from twofold.errors import TwofoldError, check_known
+from twofold.errors import SettingError, TwofoldError, check_known
 from twofold.terminal import note, steady_streams
 
 _OVERVIEW = """\
@@ -72,7 +72,12 @@ def _answer(arguments: list[str], *, debug: bool, is_process: bool) -> int:
     except TwofoldError as error:
         if debug:
             raise
-        for number, line in enumerate(error.lines):
+        lines = error.lines
+        if isinstance(error, SettingError):
+            from twofold.cli.settings import on_command_line
+
+            lines = (error.written(on_command_line),)
+        for number, line in enumerate(lines):
             note(line if number else f"error: {line}")
         return error.exit_code
     except KeyboardInterrupt as interrupt:

@@ -1,13 +1,16 @@
 """Words of other tools, and what they are called here.
 
 Who comes from another tool types its words first: `fit`, `--learning-rate`, `--optimizer momentum`. Each gets an
-answer that names ours. A word is looked up only where a verb does not have it itself.
+answer that names ours. A word is looked up only where a verb does not have it itself. `engine/other_words.py` has those
+for the settings of a recipe, which Python takes too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+from twofold.cli.settings import on_command_line
+from twofold.engine.other_words import SETTINGS, unknown_setting
 from twofold.errors import nearest
 
 
@@ -26,6 +29,7 @@ COMMANDS = _by_theirs(
         "lr-find MODEL": "lr_find lrfind find-lr lr-finder tune",
         "explain RUN IMAGE": "gradcam grad-cam visualize interpret",
         "summary MODEL": "info describe",
+        "cost NAME": "benchmark bench time timing profile speed",
         "models, twofold recipes or twofold runs": "list ls",
         "runs": "compare history",
         "augment IMAGE": "augmentation transforms",
@@ -34,83 +38,65 @@ COMMANDS = _by_theirs(
     }
 )
 
-# The same of options; theirs stand without dashes.
+# The same of options that are no settings of a recipe; theirs stand without dashes.
 OPTIONS = _by_theirs(
     {
-        "--lr": "learning-rate lr0 base-lr max-lr",
-        "--optimizer": "optim opt optimizers optimiser rule rules",
-        "--batch-size": "batch bs batchsize sizes train-batch-size",
-        "--image-size": "img imgsz img-size size input-size resolution crop-size",
-        "--epochs": "num-epochs max-epochs n-epochs nepochs num-train-epochs",
-        "--weight-decay": "wd decay l2",
-        "--epsilon": "eps adam-epsilon",
-        "--beta1 and --beta2": "betas",
-        "--augment": "policy aug augmentation auto-augment transforms aa",
-        "--schedule": "scheduler lr-scheduler lr-scheduler-type sched",
-        "--warmup, a share of the training": "warmup-epochs warmup-ratio warmup-steps",
-        "--label-smoothing": "smoothing",
-        "--mix mixup or --mix cutmix": "mixup cutmix",
-        "--grad-clip": "clip clip-grad max-grad-norm gradient-clip-val",
-        "--ema-decay": "ema model-ema model-ema-decay",
-        "--accumulate": "accum-iter accumulate-grad-batches gradient-accumulation-steps grad-accum-steps",
-        "--patience": "early-stopping early-stop early-stopping-patience",
-        "--val-fraction": "val-split validation-split val-size",
-        "--precision bfloat16": "amp fp16 bf16 half mixed-precision",
-        "--device cuda": "gpu gpus cuda accelerator",
-        "--device cpu": "cpu no-cuda",
-        "--seed": "random-seed manual-seed",
-        "--data": "dataset data-dir data-path dataset-path root source",
         "--out": "output output-dir outdir save-dir project logdir log-dir",
         "--figure": "plot save png",
-        "--weights DEFAULT": "pretrained init load-weights",
         "--resume": "checkpoint ckpt ckpt-path resume-from",
         "--recipe": "config cfg",
         "--top": "topk top-k",
         "--quiet, which turns progress off": "verbose",
     }
 )
-# Another tool's option for which ours is an argument without dashes.
-_NETWORK = ("model", "arch", "architecture", "backbone", "network")
+# Another tool's option for which ours is an argument without dashes, by the names of our arguments.
+_ARGUMENTS = {
+    "model": "model arch architecture backbone network",
+    "run": "run run-dir run-folder model weights checkpoint ckpt network",
+    "weights": "weights checkpoint ckpt pretrained from",
+    "paths": "path image images img input source file folder data",
+    "image": "path image images img input source file",
+}
+# How a command that takes arguments without dashes is typed.
+_EXAMPLES = {
+    "train": "train MODEL",
+    "predict": "predict RUN IMAGE",
+    "finetune": "finetune WEIGHTS --data PATH",
+    "explain": "explain RUN IMAGE",
+}
 # Another tool's option for which there is none.
 _NEEDLESS = {
     **dict.fromkeys(("workers", "num-workers", "nw"), "images are read in this process, by its threads"),
     **dict.fromkeys(("shuffle", "no-shuffle"), "training images are shuffled anew each epoch"),
 }
 
-# Another tool's value of an option -> ours, as it is typed.
-VALUES = {
-    ("optimizer", "momentum"): "--optimizer sgd --momentum 0.9 --nesterov False",
-    ("optimizer", "nesterov"): "--optimizer sgd --momentum 0.9 --nesterov True",
-    ("schedule", "cosine"): "--schedule warmup-cosine",
-    ("schedule", "onecycle"): "--schedule one-cycle",
-    ("schedule", "multistep"): "--schedule step",
-    ("precision", "fp32"): "--precision float32",
-    ("precision", "bf16"): "--precision bfloat16",
-    ("precision", "fp16"): "--precision bfloat16",
-    ("precision", "float16"): "--precision bfloat16",
-    ("device", "gpu"): "--device cuda",
-    ("device", "0"): "--device cuda",
-}
 
-
-def unknown_option(name: str, known: Collection[str], *, verb: str, model_is_argument: bool) -> str:
+def unknown_option(name: str, known: Collection[str], *, verb: str, arguments: Sequence[str]) -> str:
     """Return the error about an option that a verb does not have.
 
     Args:
         name: the option, without its dashes.
         known: those that the verb has.
         verb: the command.
-        model_is_argument: whether the verb takes the network's name as an argument without an option.
+        arguments: the verb's arguments without dashes, by the names of their fields.
     """
-    ours = OPTIONS.get(name, "")
-    if name in _NETWORK and "model" in known:
-        return f"--{name} is called --model here"
-    if name in _NETWORK and model_is_argument:
-        return f"--{name} is left out here: the network's name stands alone, as in twofold train resnet18"
+    for argument in arguments:
+        if name == argument or name in _ARGUMENTS.get(argument, "").split():
+            usage = _EXAMPLES.get(verb, " ".join([verb, *map(str.upper, arguments)]))
+            what = {"model": "the network's name", "run": "the run", "weights": "the weights"}.get(argument, "it")
+            return f"--{name} is left out here: {what} stands alone, as in twofold {usage}"
     if name in _NEEDLESS:
         return f"there is no --{name}: {_NEEDLESS[name]}; leave it out"
+    ours = OPTIONS.get(name, "")
     if ours and ours.split()[0].strip("-,") in known:
         return f"--{name} is called {ours} here"
-    close = nearest(f"--{name}", [f"--{option}" for option in known])
-    hint = f": {close}" if close.startswith("did you mean") else f"; see twofold {verb} --help"
+    if error := unknown_setting(name.replace("-", "_"), [option.replace("-", "_") for option in known]):
+        return error.written(on_command_line)
+    by_verb = {other.split()[0]: other for other in COMMANDS.values() if other.split()[-1].isupper()}
+    if name not in SETTINGS and (other := by_verb.get(name) or COMMANDS.get(name)) and name != verb:
+        return f"there is no option --{name}; a command does that: twofold {other}"
+    close = nearest(name, known)
+    hint = f"; see twofold {verb} --help"
+    if close.startswith("did you mean"):
+        hint = ": did you mean " + " or ".join(f"--{word}" for word in close[13:-1].split(" or ")) + "?"
     return f"there is no option --{name}{hint}"

@@ -19,7 +19,6 @@ from typing import Annotated, Any, TypeVar
 import tyro
 
 from twofold.cli.help import Option, options_of, render
-from twofold.cli.near_misses import VALUES, unknown_option
 from twofold.errors import TwofoldError, nearest
 from twofold.names import shown
 from twofold.terminal import note
@@ -54,8 +53,10 @@ def parse(form: type[T], arguments: Sequence[str], *, verb: str) -> T:
     for word in itertools.takewhile(lambda word: word != "--", arguments):
         name = word.partition("=")[0][2:].replace("_", "-")
         if word.startswith("--") and name not in known:
-            model_is_argument = "model" in options and options["model"].positional
-            raise TwofoldError(unknown_option(name, known, verb=verb, model_is_argument=model_is_argument))
+            from twofold.cli.near_misses import unknown_option
+
+            positionals = [option.field.name for option in options.values() if option.positional]
+            raise TwofoldError(unknown_option(name, known, verb=verb, arguments=positionals))
     caught = io.StringIO()
     with _wide_terminal(), contextlib.redirect_stderr(caught):
         try:
@@ -109,8 +110,11 @@ def _one_line(box: str, options: dict[str, Option]) -> str:
 def _wrong_value(name: str, got: str, option: Option) -> str:
     if not option.choices:
         return f"--{name} takes {_NUMBERS.get(option.kind, 'other values')}, got {got!r}"
-    if ours := VALUES.get((name, got)):
-        return f"--{name} {got} is called {ours} here"
+    from twofold.cli.settings import on_command_line
+    from twofold.engine.other_words import other_value
+
+    if error := other_value(name, got):
+        return error.written(on_command_line)
     return f"invalid choice {got!r} for --{name}: {nearest(got, option.choices)}"
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from twofold.cli.parse import typed
 from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
+from twofold.errors import Setting
+from twofold.terminal import quoted
 
 # The recipe's own five sections, in an order in which what belongs together stands together.
 SECTIONS = {
@@ -86,6 +88,17 @@ def given_settings(parsed: Any, arguments: Sequence[str]) -> dict[str, Any]:
     return changes
 
 
+def on_command_line(setting: Setting) -> str:
+    """Return a setting in a message as the command line has it.
+
+    >>> on_command_line("batch_size"), on_command_line({"optimizer": "sgd", "nesterov": False})
+    ('--batch-size', '--optimizer sgd --nesterov False')
+    """
+    if isinstance(setting, str):
+        return f"--{setting.replace('_', '-')}"
+    return " ".join(quoted(word) for name, value in setting.items() for word in words_of_setting(name, value))
+
+
 def words_of_setting(name: str, value: Any) -> list[str]:
     """Return a setting of a recipe as it is written on the command line.
 
@@ -94,7 +107,7 @@ def words_of_setting(name: str, value: Any) -> list[str]:
     """
     flag = name.replace("_", "-")
     match value:
-        case bool() if Recipe.model_fields[name].annotation is bool:
+        case bool() if name in Recipe.model_fields and Recipe.model_fields[name].annotation is bool:
             return [f"--{flag}" if value else f"--no-{flag}"]
         case dict():
             return [f"--{flag}", *(str(word) for pair in value.items() for word in pair)]

@@ -25,7 +25,7 @@ from twofold.engine.freezing import Freezing, layer_decay_factors
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.engine.weights import Weights, WeightsMismatchError, find_weights, fit_weights, print_mismatch
-from twofold.errors import TwofoldError
+from twofold.errors import SettingError
 from twofold.inference.build import build_model
 from twofold.inference.hardware import Hardware, pick_hardware
 from twofold.keyed import torch_generator_seed
@@ -194,7 +194,7 @@ def build_training(recipe: Recipe, shared: TrainingData, *, log: Callable[[str],
         for line in lines:
             log(line)
     if recipe.batch_size == 1 and any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules()):
-        raise TwofoldError(f"{recipe.model} normalises over the batch: batch_size must be 2 or more, got 1")
+        raise SettingError(f"{recipe.model} normalises over the batch: {{}} must be 2 or more, got 1", "batch_size")
     freezing = Freezing(model, freeze=recipe.freeze, every=recipe.unfreeze_epochs, norm=recipe.freeze_norm)
     optimizer = create_optimizer(recipe, model)
     average = None

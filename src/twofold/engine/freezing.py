@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from twofold.errors import TwofoldError
+from twofold.errors import SettingError
 from twofold.models.network import Network, stage_modules
 
 
@@ -42,7 +42,9 @@ class Freezing:
 
     def __init__(self, model: Network, *, freeze: int, every: float | None, norm: bool) -> None:
         if freeze > len(model.stages):
-            raise TwofoldError(f"freeze must be at most {len(model.stages)}, the number of stages, got {freeze}")
+            raise SettingError(
+                f"{{}} must be at most {len(model.stages)}, the number of stages, got {freeze}", "freeze"
+            )
         self._model = model
         self._stages = stage_modules(model)[:-1]
         self._freeze, self._every = freeze, every

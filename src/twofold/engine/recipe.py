@@ -9,17 +9,19 @@ This file loads without torch, so that a mistake in a command is answered at onc
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from twofold.augment.names import POLICIES
 from twofold.augment.policies import check_policy
 from twofold.data.names import check_data_name
-from twofold.errors import TwofoldError, check_known, nearest
+from twofold.engine.other_words import other_value, unknown_setting
+from twofold.errors import SettingError, TwofoldError, check_known, nearest
 from twofold.files import parse_json, read_json
 from twofold.models.registry import MODELS, Option, check_model_options
 from twofold.names import Name, json_text
@@ -57,6 +59,7 @@ DEPENDENT_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 _REPR_LENGTH = 130
+_FEW_IMAGES = 2048
 
 
 class Recipe(BaseModel):
@@ -155,15 +158,23 @@ class Recipe(BaseModel):
         None, ge=-10.0, le=1.0, description="lr * t**alpha for power, lr * alpha**t for exponential, t in epochs"
     )
     # 5. training
-    epochs: int | None = Field(None, ge=1, le=100_000, description="passes over the training images")
+    epochs: int | None = Field(
+        None, ge=1, le=100_000, description="passes over the training images; 10, more of few images, if left out"
+    )
     minutes: float | None = Field(None, gt=0.0, description="budget of training time in place of epochs")
-    batch_size: int = Field(128, ge=1, le=1_000_000, description="images in a batch")
+    batch_size: int | None = Field(
+        None, ge=1, le=1_000_000, description="images in a batch; 128, fewer of few images, if left out"
+    )
     accumulate: int = Field(1, ge=1, le=10_000, description="batches whose gradients make one step")
     grad_clip: float | None = Field(
         None, gt=0.0, description="largest norm of the gradient; a larger one is scaled down to it"
     )
     ema_decay: float | None = Field(
         None, gt=0.0, lt=1.0, description="share of the moving average of the weights that is kept at each step"
+    )
+    measure_norm: bool | None = Field(
+        None,
+        description="before each evaluation, measure batch normalisation's statistics anew; for few images, if left out",
     )
     patience: int | None = Field(
         None, ge=1, description="number of epochs without a better one after which training stops"
@@ -186,13 +197,13 @@ class Recipe(BaseModel):
         self.check_data()
 
     def _fill_checked(self, **settings: Any) -> None:
-        unknown = [name for name in settings if name not in type(self).model_fields]
-        if unknown:
-            raise TwofoldError(f"unknown setting {unknown[0]!r}: {nearest(unknown[0], type(self).model_fields)}")
+        known = type(self).model_fields
+        for name in settings.keys() - known.keys():
+            raise unknown_setting(name, known) or TwofoldError(f"unknown setting {name!r}: {nearest(name, known)}")
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            raise TwofoldError(_one_line(error)) from None
+            raise _one_line(error) from None
 
     def check_data(self) -> None:
         """Check what depends on the files of this machine: that the data are there, and images to validate on.
@@ -205,7 +216,8 @@ class Recipe(BaseModel):
         """
         check_data_name(self.data)
         if self.patience is not None and self.val_fraction == 0.0 and not _has_own_validation(self.data):
-            raise TwofoldError(f"patience={self.patience} needs validation images; set val_fraction, e.g. to 0.1")
+            ways = ({"patience": self.patience}, {"val_fraction": 0.1})
+            raise SettingError("{} needs validation images; set e.g. {}", *ways)
 
     @model_validator(mode="before")
     @classmethod
@@ -216,15 +228,13 @@ class Recipe(BaseModel):
         filled = dict(settings)
         for name, (chooser, defaults) in DEPENDENT_SETTINGS.items():
             choice = filled.get(chooser, cls.model_fields[chooser].default)
-            if filled.get(name) is None and isinstance(choice, str):
-                filled[name] = defaults.get(choice)
-            elif choice not in defaults:
-                using = " or ".join(defaults)
-                raise ValueError(
-                    f"{name}={filled[name]!r} has no effect with {chooser}={choice!r} (it is for {using}); leave it out"
-                )
-        if filled.get("epochs") is None and filled.get("minutes") is None:
-            filled["epochs"] = 10
+            if filled.get(name) is None:
+                filled[name] = defaults.get(choice) if isinstance(choice, str) else None
+            elif choice in get_args(cls.model_fields[chooser].annotation) and choice not in defaults:
+                ways = [{chooser: other} for other in defaults]
+                others = " or ".join(["{}"] * len(ways))
+                message = f"{{}} has no effect with {{}}; leave it out, or choose {others}"
+                raise SettingError(message, {name: filled[name]}, {chooser: choice}, *ways)
         return filled
 
     @model_validator(mode="after")
@@ -233,34 +243,41 @@ class Recipe(BaseModel):
         check_model_options(self.model, self.model_options)
         check_policy(self.augment)
         if self.epochs is not None and self.minutes is not None:
-            raise ValueError(f"epochs={self.epochs} and minutes={self.minutes} exclude each other; leave one out")
+            raise SettingError(
+                "{} and {} exclude each other; leave one out", {"epochs": self.epochs}, {"minutes": self.minutes}
+            )
         self._check_optimizer()
         if self.weights_partial and self.weights is None:
-            raise ValueError(f"weights_partial={self.weights_partial} has no effect without weights; leave it out")
+            given = {"weights_partial": self.weights_partial}
+            raise SettingError("{} has no effect without {}; leave it out", given, "weights")
         if self.unfreeze_epochs is not None and self.freeze == 0:
-            raise ValueError(f"unfreeze_epochs={self.unfreeze_epochs} has no effect with freeze=0; leave it out")
+            given = {"unfreeze_epochs": self.unfreeze_epochs}
+            raise SettingError("{} has no effect with {}; leave it out", given, {"freeze": 0})
         if self.form == "scratch" and self.precision == "bfloat16":
-            raise ValueError("form='scratch' computes in float32; leave precision='bfloat16' out")
+            own = {"precision": self.precision}
+            raise SettingError("{} computes in float32; leave {} out", {"form": self.form}, own)
         if self.form == "scratch" and self.compile:
-            raise ValueError("form='scratch' is there to be read, not compiled; leave compile=True out")
+            own = {"compile": self.compile}
+            raise SettingError("{} is there to be read, not compiled; leave {} out", {"form": self.form}, own)
         for setting in ("lr_scale", "decay_scale"):
             for pattern, factor in getattr(self, setting).items():
                 if factor < 0.0:
-                    raise ValueError(f"{setting} of {pattern!r} must be 0 or more, got {factor}")
+                    raise SettingError("{} must be 0 or more", {setting: {pattern: factor}})
         return self
 
     def _check_optimizer(self) -> None:
         """Check settings of the optimiser and the schedule that exclude one another."""
         if self.nesterov and self.momentum == 0.0:
-            raise ValueError("nesterov=True needs a momentum above 0; set nesterov=False or a momentum such as 0.9")
+            ways = ({"nesterov": False}, {"momentum": 0.9})
+            raise SettingError("{} needs a momentum above 0; set {}, or e.g. {}", {"nesterov": True}, *ways)
         if self.convention == "d2l" and self.optimizer == "sgd" and (self.nesterov or self.momentum == 0.0):
-            raise ValueError(
-                "convention='d2l' has no effect on sgd without momentum or with nesterov=True; set nesterov=False"
-            )
+            given = ({"convention": "d2l"}, {"nesterov": True}, {"nesterov": False})
+            raise SettingError("{} has no effect on sgd without momentum or with {}; set {}", *given)
+        given = {"alpha": self.alpha}
         if self.schedule == "power" and self.alpha is not None and self.alpha > 0.0:
-            raise ValueError(f"alpha={self.alpha} lets the learning rate grow; the schedule power takes -10 to 0")
+            raise SettingError("{} lets the learning rate grow; the schedule power takes -10 to 0", given)
         if self.schedule == "exponential" and self.alpha is not None and self.alpha <= 0.0:
-            raise ValueError(f"alpha={self.alpha} leaves no learning rate; the schedule exponential takes above 0 to 1")
+            raise SettingError("{} leaves no learning rate; the schedule exponential takes above 0 to 1", given)
 
     def override(self, **changes: Any) -> Recipe:
         """Return a copy with `changes`.
@@ -278,6 +295,24 @@ class Recipe(BaseModel):
             if changes.get(name) is not None:
                 settings[other] = None
         return Recipe(**(settings | changes))
+
+    def settled(self, num_images: int) -> Recipe:
+        """Return the recipe with what it leaves to the number of training images: the batch size and the epochs.
+
+        Of few images, batches of 128 make too few steps: the schedule has hardly begun when it ends, and batch
+        normalisation's statistics are those of weights long gone. So a batch is at most a sixteenth of them, and there
+        are as many epochs as make 300 steps, at most 30 (`benchmarks/small_data.py`).
+        """
+        changes: dict[str, Any] = {}
+        if self.measure_norm is None:
+            changes["measure_norm"] = num_images < _FEW_IMAGES
+        batch_size = self.batch_size
+        if batch_size is None:
+            batch_size = changes["batch_size"] = 2 ** min(7, max(3, int(math.log2(max(1, num_images / 16)))))
+        if self.epochs is None and self.minutes is None:
+            steps = max(1, num_images // (batch_size * self.accumulate))
+            changes["epochs"] = min(30, max(10, math.ceil(300 / steps)))
+        return self.model_copy(update=changes)
 
     def learning_rate(self) -> Schedule:
         """Return the schedule of the learning rate."""
@@ -302,7 +337,7 @@ class Recipe(BaseModel):
 
     def __repr__(self) -> str:
         """Return what differs from the defaults, cut where it would be longer than two lines."""
-        plain = {name: info.default for name, info in type(self).model_fields.items()} | {"epochs": 10}
+        plain = {name: info.default for name, info in type(self).model_fields.items()}
         for name, (chooser, defaults) in DEPENDENT_SETTINGS.items():
             plain[name] = defaults.get(getattr(self, chooser))
         words = [f"model={self.model!r}", f"data={self.data!r}"]
@@ -343,6 +378,9 @@ class Recipe(BaseModel):
             settings["convention"] = "d2l"
         if isinstance(settings.get("augment"), str):
             settings["augment"] = re.sub(r"\bnotes\b", "d2l", settings["augment"])
+        # What older recipes spell out was trained with the statistics as they stood.
+        if settings.get("batch_size") is not None:
+            settings.setdefault("measure_norm", False)
         recipe = cls.__new__(cls)
         try:
             recipe._fill_checked(**settings)
@@ -356,11 +394,17 @@ def _has_own_validation(data: str) -> bool:
     return any((Path(data).expanduser() / name).is_dir() for name in ("val", "valid", "validation"))
 
 
-def _one_line(error: ValidationError) -> str:
+def _one_line(error: ValidationError) -> TwofoldError:
     """Return the first mistake in a pydantic error as one line: the setting, what is wrong, what it got."""
     first = error.errors(include_url=False)[0]
-    if "ctx" in first and "error" in first["ctx"]:
-        return str(first["ctx"]["error"])
-    setting = ".".join(str(part) for part in first["loc"][:1])
+    if cause := first.get("ctx", {}).get("error"):
+        return cause if isinstance(cause, TwofoldError) else TwofoldError(str(cause))
+    setting, got = str(first["loc"][0]), first["input"]
+    if isinstance(got, str) and (other := other_value(setting, got)):
+        return other
     message = first["msg"].replace("Input should be", "must be", 1).replace("Input", "it", 1)
-    return f"{setting} {message[0].lower() + message[1:]}, got {first['input']!r}"
+    text = f"{message[0].lower() + message[1:]}, got {got!r}"
+    choices = get_args(Recipe.model_fields[setting].annotation)
+    if first["type"] == "literal_error" and (close := nearest(str(got), map(str, choices))).startswith("did you mean"):
+        text += f"; {close}"
+    return SettingError(f"{{}} {text}", setting)

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from twofold.data.download import Resource, download
-from twofold.errors import RunError, TwofoldError, check_known, nearest
+from twofold.errors import RunError, SettingError, TwofoldError, check_known, nearest
 from twofold.files import cache_folder, file_digest
 from twofold.inference.weights_file import load_checkpoint, weights_path
 from twofold.terminal import console
@@ -89,7 +89,7 @@ def fit_weights(model: nn.Module, weights: Weights, *, partial: Sequence[str] = 
     own = model.state_dict()
     for prefix in partial:
         if not any(_inside(name, (prefix,)) for name in own | dict(weights.tensors)):
-            raise TwofoldError(f"weights_partial: nothing is called {prefix!r}: {nearest(prefix, _parts(own))}")
+            raise SettingError(f"{{}}: nothing is called {prefix!r}: {nearest(prefix, _parts(own))}", "weights_partial")
     given, notes = adapt_channels(weights.tensors, model)
     rows = [
         (name, _shape(given.get(name)), _shape(own.get(name)))
@@ -113,7 +113,8 @@ def fit_weights(model: nn.Module, weights: Weights, *, partial: Sequence[str] = 
         if name in own and own[name].shape == tensor.shape and not _inside(name, partial)
     }
     if not fitting:
-        raise TwofoldError(f"nothing in {weights.origin} is left to take with weights_partial {' '.join(partial)}")
+        taken = {"weights_partial": partial}
+        raise SettingError("{} leaves nothing of " + weights.origin + " to take", taken)
     left_out = [name for name in own if name not in fitting and not name.endswith("num_batches_tracked")]
     model.load_state_dict(fitting, strict=False)
     if left_out:

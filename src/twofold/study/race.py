@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from twofold.engine.recipe import Recipe
-from twofold.errors import TwofoldError, check_known
+from twofold.errors import SettingError, TwofoldError, check_known
 from twofold.files import new_folder, read_json, write_json
 
 
@@ -105,11 +105,12 @@ class RaceSettings:
             raise TwofoldError(f"optimizer {twice[0]} is given twice; name each once")
         for name in ("seeds", "epochs", "trials", "trial_epochs", "threads"):
             if getattr(self, name) < 1:
-                raise TwofoldError(f"{name} must be 1 or more, got {getattr(self, name)}")
+                raise SettingError(f"{{}} must be 1 or more, got {getattr(self, name)}", name)
         if not 0.5 <= self.decades <= 8:
-            raise TwofoldError(f"decades must be from 0.5 to 8, got {self.decades:g}")
+            raise SettingError(f"{{}} must be from 0.5 to 8, got {self.decades:g}", "decades")
         if self.val_fraction == 0.0:
-            raise TwofoldError("val_fraction must be above 0: the search for a learning rate needs validation images")
+            needs = "{} must be above 0: the search for a learning rate needs validation images"
+            raise SettingError(needs, "val_fraction")
         for name in self.optimizers:
             self.recipe(name, lr=CONTENDERS[name].usual_lr, seed=self.seed, epochs=self.epochs)
 
