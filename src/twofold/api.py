@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from twofold.data import Images, load_eval_images
 from twofold.data.sources.problems import first_notes
 from twofold.engine.build import load_recipe_data
+from twofold.engine.calls import as_path, takes
 from twofold.engine.finetune import finetune_recipe
 from twofold.engine.loop import fit
 from twofold.engine.options import Options
@@ -58,6 +59,10 @@ class Run:
         """Return the trained network, ready to predict."""
         return load(self.folder, device=device)
 
+    def __fspath__(self) -> str:
+        """Return the folder: a run can be given wherever its folder can."""
+        return str(self.folder)
+
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}{f', {self._measured()}' if self.score else ''})"
 
@@ -70,10 +75,12 @@ class Run:
         return f"<code>{escape(str(self.folder))}</code>{measured}<br><a href='{uri}'>report.html</a>"
 
     def _measured(self) -> str:
-        assert self.metrics is not None and self.score is not None
+        assert self.metrics is not None
+        assert self.score is not None
         return f"{self.metrics['data']} {self.metrics['split']} {self.score[0]} {self.score[1]:.4f}"
 
 
+@takes(Recipe, known=Recipe.model_fields)
 def train(recipe: Recipe, *, out: Path | str = "runs", name: str | None = None, options: Options | None = None) -> Run:
     """Train a network as `recipe` says and leave a run folder with its report.
 
@@ -94,7 +101,7 @@ def train(recipe: Recipe, *, out: Path | str = "runs", name: str | None = None, 
 
 
 def finetune(
-    weights: Path | str,
+    weights: Run | Path | str,
     *,
     data: str,
     model: str | None = None,
@@ -119,11 +126,11 @@ def finetune(
         TwofoldError: data, weights or settings cannot be used.
         RunError: the work failed; what was good is kept.
     """
-    recipe = finetune_recipe(str(weights), model, data=data).override(data=data, **settings)
+    recipe = finetune_recipe(str(as_path(weights, "finetune")), model, data=data).override(data=data, **settings)
     return train(recipe, out=out, name=name, options=options)
 
 
-def resume(folder: Path | str, *, options: Options | None = None) -> Run:
+def resume(folder: Run | Path | str, *, options: Options | None = None) -> Run:
     """Go on with the run in `folder` from its newest good checkpoint, to the same end as if it had never stopped.
 
     A run that was trained to its end, but stopped before its evaluation or its report were written, gets these. One
@@ -137,7 +144,7 @@ def resume(folder: Path | str, *, options: Options | None = None) -> Run:
         TwofoldError: it is no run, is finished, is still going, or its images have changed.
         RunError: it has no good checkpoint.
     """
-    run = RunFolder.open(folder)
+    run = RunFolder.open(as_path(folder, "resume"))
     recipe = run.recipe()
     with run.lock():
         options = _options_of(run, options)
@@ -175,7 +182,7 @@ def _complete(recipe: Recipe, run: RunFolder, options: Options) -> Run:
     )
 
 
-def load(path: Path | str, *, device: str = "auto") -> Predictor:
+def load(path: Run | Path | str, *, device: str = "auto") -> Predictor:
     """Return a trained network, ready to predict.
 
     Args:
@@ -186,11 +193,11 @@ def load(path: Path | str, *, device: str = "auto") -> Predictor:
     Raises:
         TwofoldError: there are no such weights, or they are broken.
     """
-    return Predictor.load(path, device=device)
+    return Predictor.load(as_path(path, "load"), device=device)
 
 
 def evaluate(
-    folder: Path | str,
+    folder: Run | Path | str,
     *,
     data: str | None = None,
     split: str | None = None,
@@ -209,8 +216,9 @@ def evaluate(
     Raises:
         TwofoldError: the run or the images cannot be used.
     """
+    folder = as_path(folder, "evaluate")
     predictor = Predictor.load(folder, device=device)
-    run = RunFolder(Path(folder).expanduser()) if data is not None else RunFolder.open(folder)
+    run = RunFolder(folder.expanduser()) if data is not None else RunFolder.open(folder)
     if data is None:
         return _evaluate_own(run, predictor, split, _options_of(run, options))
     options = options or Options(skip_broken=run.record().skip_broken)
@@ -230,7 +238,7 @@ def evaluate(
 
 
 def explain(
-    folder: Path | str, image: ImageLike, *, classes: Sequence[str] = (), title: str = "", device: str = "auto"
+    folder: Run | Path | str, image: ImageLike, *, classes: Sequence[str] = (), title: str = "", device: str = "auto"
 ) -> Figure:
     """Draw what a trained network sees in an image: feature maps, prediction, and where it sees a class (Grad-CAM).
 
@@ -247,7 +255,7 @@ def explain(
     from twofold.figures.explain import draw_explanation
     from twofold.interpret import explain_image
 
-    predictor = Predictor.load(folder, device=device)
+    predictor = Predictor.load(as_path(folder, "explain"), device=device)
     explanation = explain_image(predictor, predictor.pixels(image), classes=tuple(classes))
     return draw_explanation(explanation, title=title or (Path(image).name if isinstance(image, str | Path) else ""))
 

@@ -409,6 +409,78 @@ class ClassEvaluation(Evaluation):
         return dataclasses.replace(evaluation, confusion=())
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelScore(Record):
+    """How one label was found, among images that may have several.
+
+    Attributes:
+        count: images that have it.
+        threshold: the probability from which on an image is said to have it.
+        average_precision: None where no image has it.
+        precision: None where it was never predicted.
+    """
+
+    name: str = "(no name)"
+    count: int | None = None
+    threshold: Share | None = None
+    average_precision: Share | None = None
+    precision: Share | None = None
+    recall: Share | None = None
+    f1: Share | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelPair(Record):
+    """Two labels that come together: in how many images, and in how many of these both were found."""
+
+    first: str
+    second: str
+    count: int
+    found: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelMistake(Record):
+    """One image with a label that was predicted and is not there, or is there and was not predicted.
+
+    Attributes:
+        index: of the image among those that were evaluated.
+        source: where it is from, such as its file.
+        label: the label about which the network was most confident and wrong.
+        probability: that the network gave to it.
+        predicted: whether that was enough to be predicted.
+        true: the labels that the image has.
+        image: the PNG file of it, below the run folder; None where it was not saved.
+    """
+
+    index: int | None = None
+    source: str | None = None
+    label: str = "?"
+    probability: Share | None = None
+    predicted: bool = True
+    true: tuple[str, ...] = ()
+    image: str | None = dataclasses.field(default=None, metadata={"left_out_if_none": True})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelEvaluation(Evaluation):
+    """The evaluation of a network for images with several labels; `metrics` has mAP and scores at the thresholds.
+
+    Attributes:
+        calibration_error: expected calibration error of all probabilities, one a label and image.
+        calibration: bins by probability: the mean probability, and the share of them where the label is there.
+        labels: in the order of the network's outputs.
+        pairs: those that are in the most images first.
+        mistakes: the most confident first, one an image.
+    """
+
+    calibration_error: Share | None = None
+    calibration: tuple[CalibrationBin, ...] = ()
+    labels: tuple[LabelScore, ...] = ()
+    pairs: tuple[LabelPair, ...] = ()
+    mistakes: tuple[LabelMistake, ...] = ()
+
+
 # A race
 
 

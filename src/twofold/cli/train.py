@@ -92,7 +92,7 @@ def start(recipe: Recipe | None, parsed: Any, options: Options) -> int:
     if options.show:
         note(f"report   {finished.report}")
         note(f"use it   {command('predict', finished.folder, 'IMAGE')}")
-    say(str(finished.folder), *([] if finished.accuracy is None else [f"accuracy {finished.accuracy:.4f}"]))
+    say(str(finished.folder), *([f"{finished.score[0]} {finished.score[1]:.4f}"] if finished.score else []))
     return 0
 
 

@@ -57,8 +57,9 @@ class ModelSpec(PixelSpec):
     """All that using a trained network needs: how to build it, give it its input, read its output, and compute.
 
     `task` names what its outputs mean. `mean` and `std` are per channel, of pixel values in 0..1. With `flip_average`
-    the outputs are the mean of those of the image and of its mirror image. `format` is the version of this file: the
-    first had no `task` (all networks classified) and no `compute`.
+    the outputs are the mean of those of the image and of its mirror image. `label_thresholds`, one a class, are for
+    images with several labels: the probability from which on an image is said to have the label; 0.5 where they are
+    left out. `format` is the version of this file: the first had no `task` (all networks classified) and no `compute`.
     """
 
     format: Literal[1, 2] = 2
@@ -69,6 +70,7 @@ class ModelSpec(PixelSpec):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     flip_average: bool = False
+    label_thresholds: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] | None = None
     compute: Compute = Compute()
 
     @model_validator(mode="after")
@@ -79,6 +81,10 @@ class ModelSpec(PixelSpec):
             )
         if min(self.std) <= 0:
             raise ValueError(f"std must be positive, got {self.std}")
+        if self.label_thresholds is not None and len(self.label_thresholds) != len(self.class_names):
+            raise ValueError(
+                f"label_thresholds must be one a class ({len(self.class_names)}), got {len(self.label_thresholds)}"
+            )
         if len(set(self.class_names)) != len(self.class_names):
             raise ValueError("class_names must differ from one another")
         return self

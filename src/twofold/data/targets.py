@@ -163,6 +163,16 @@ def label_sets(targets: Targets, num_classes: int) -> Bool[Tensor, "n classes"]:
     return targets.has
 
 
+def target_words(targets: Targets, index: int, class_names: Sequence[str]) -> str:
+    """Return the class of an image, or its labels.
+
+    Raises:
+        TwofoldError: the targets are of another kind.
+    """
+    has = label_sets(targets.take(torch.tensor([index])), len(class_names))[0].tolist()
+    return ", ".join(name for name, is_there in zip(class_names, has, strict=True) if is_there) or "no label"
+
+
 def to_label_sets(sets: Sequence[Collection[str]]) -> tuple[tuple[str, ...], LabelSetTargets]:
     """Return the names of all labels, sorted, and the targets of images of which each has the labels in its set.
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from twofold.data.spec import ModelSpec
 from twofold.engine.build import Training
 from twofold.engine.options import Options
 from twofold.engine.progress import Reporter
@@ -230,11 +231,12 @@ class Session:
             f"{', or '.join(causes)}; {self._what_is_left()}"
         )
 
-    def after_epoch(self, validation: Mapping[str, float] | None) -> None:
+    def after_epoch(self, validation: Mapping[str, float] | None, spec: ModelSpec) -> None:
         """Record the epoch, keep its weights if they are the best so far, and begin the next one.
 
         Args:
             validation: the loss and the task's metrics over the validation images, if there are any.
+            spec: what the weights of this epoch are kept with.
         """
         if self._unread:
             self._read()
@@ -255,7 +257,7 @@ class Session:
         # Without validation images nothing can be chosen: the newest weights are kept.
         if validation is None or self._training.shared.task.selects_by.improves(validation, count.best):
             count.best, count.best_epoch = dict(validation or {}), entry.epoch
-            self._save_best(entry.epoch)
+            self._save_best(entry.epoch, spec)
         count.start_epoch()
         self._run.update_record(**self._progress())
         self._stop_if_asked()
@@ -346,12 +348,14 @@ class Session:
         early = self._out_of_patience() and self.counters.epoch != self._recipe.epochs
         self._run.update_record(status="stopped-early" if early else "finished", finished=now(), **self._progress())
 
-    def _save_best(self, epoch: int) -> None:
-        record = {"kind": "weights", "spec": self._training.shared.spec.model_dump(mode="json"), "epoch": epoch}
+    def _save_best(self, epoch: int, spec: ModelSpec) -> None:
+        record = {"kind": "weights", "spec": spec.model_dump(mode="json"), "epoch": epoch}
         weights = self._training.evaluated.state_dict()
         if not all(bool(value.isfinite().all()) for value in weights.values()):
             raise DivergedError(f"the weights are no longer finite after epoch {epoch}; {self._what_is_left()}")
         save_checkpoint(self._run.checkpoints.best, weights, record)
+        if spec != self._training.shared.spec:
+            spec.save(self._run.path / "spec.json")
 
     def _progress(self) -> dict[str, Any]:
         count = self.counters

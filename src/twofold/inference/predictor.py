@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from twofold.data import image_to_pil, to_pixels
 from twofold.data.decode import ByteStream, remark_line, remarks_of
 from twofold.data.spec import ModelSpec
+from twofold.data.targets import LabelSetTargets
 from twofold.errors import TwofoldError
 from twofold.inference.build import build_model
 from twofold.inference.forward import forward
@@ -98,8 +99,9 @@ class Predictor:
         return self.task.decode(outputs, self.spec)
 
     def probabilities(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Float32[Tensor, "batch classes"]:
-        """Return the class probabilities of a batch of preprocessed images."""
-        return self.outputs(pixels).softmax(dim=1)
+        """Return the probability of each class in a batch of preprocessed images; several may be near 1 for labels."""
+        outputs = self.outputs(pixels)
+        return outputs.sigmoid() if self.spec.task == LabelSetTargets.task else outputs.softmax(dim=1)
 
     def predict(self, image: ImageLike) -> Prediction:
         """Return what the network says of `image`; see `pixels` for what it may be."""

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from twofold.data import EvalData, Images, class_labels, prefetch
+from twofold.data import EvalData, Images, prefetch
+from twofold.data.targets import target_words
 from twofold.errors import TwofoldError
 from twofold.inference.predictor import Predictor
 from twofold.interpret.stages import Box, field_box, inputs_of, network_of, stage_fields, watching
@@ -120,7 +121,6 @@ def explain_channel(
     """
     peaks = most_activating(predictor, data.images, channel, show=show)
     loaded = data.images.load(torch.tensor([peak.index for peak in peaks]))
-    labels = class_labels(data.images.targets)
     return ChannelView(
         architecture=predictor.spec.architecture,
         channel=channel,
@@ -128,7 +128,12 @@ def explain_channel(
         split=data.split,
         num_images=len(data.images),
         examples=tuple(
-            Example(pixels, data.class_names[int(labels[peak.index])], data.images.describe(peak.index), peak)
+            Example(
+                pixels,
+                target_words(data.images.targets, peak.index, data.class_names),
+                data.images.describe(peak.index),
+                peak,
+            )
             for pixels, peak in zip(loaded, peaks, strict=True)
         ),
         own=None if own is None else Example(own[1], None, own[0], peak_of(predictor, own[1], channel)),

@@ -23,6 +23,7 @@ from twofold.inference.predictor import Predictor
 from twofold.interpret.stages import inputs_of, map_grid, network_of, spread, stage_fields, stage_maps
 from twofold.models.summary import Field
 from twofold.tasks.classify import ClassPrediction
+from twofold.tasks.multilabel import LabelPrediction
 
 NUM_MAPS = 6
 
@@ -67,13 +68,13 @@ class Explanation:
         pixels: the image after preprocessing.
         stages: from the image to the head.
         heat_stage: the stage that Grad-CAM was computed on.
-        heats: the predicted class first, then those that were asked for.
+        heats: the predicted class first, or all predicted labels, then those that were asked for.
         flip_average: whether the prediction is the mean over the image and its mirror image.
     """
 
     architecture: str
     pixels: UInt8[Tensor, "channels height width"]
-    prediction: ClassPrediction
+    prediction: ClassPrediction | LabelPrediction
     stages: tuple[StageView, ...]
     heat_stage: StageView
     heats: tuple[ClassHeat, ...]
@@ -94,7 +95,7 @@ def explain_image(
     for name in classes:
         check_known("class", name, names)
     (prediction,) = predictor.decode(predictor.outputs(pixels[None]))
-    assert isinstance(prediction, ClassPrediction)
+    assert isinstance(prediction, ClassPrediction | LabelPrediction)
     probability = dict(prediction.ranked)
     fields = stage_fields(network_of(predictor))
     size = predictor.spec.image_size
@@ -108,7 +109,7 @@ def explain_image(
         heat_stage=heat_stage,
         heats=tuple(
             ClassHeat(name, probability[name], grad_cam(predictor, pixels, names.index(name), stage=heat_stage.name))
-            for name in dict.fromkeys([prediction.class_name, *classes])
+            for name in dict.fromkeys([*prediction.answers, *classes])
         ),
         flip_average=predictor.spec.flip_average,
     )

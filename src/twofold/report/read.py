@@ -18,16 +18,21 @@ from twofold.records import (
     EnvironmentRecord,
     EpochRecord,
     Evaluation,
+    LabelEvaluation,
     RunRecord,
     StepRecord,
     load_object,
     read_metrics,
 )
 from twofold.tasks.class_section import class_section
+from twofold.tasks.multilabel_section import multilabel_section
 from twofold.tasks.section import Section
 
 # What the evaluation of each task is, and what its report says of it. Unlike the tasks themselves, these need no torch.
-_TASKS: dict[Any, tuple[type[Evaluation], Callable[[Any], Section]]] = {"classify": (ClassEvaluation, class_section)}
+_TASKS: dict[Any, tuple[type[Evaluation], Callable[[Any], Section]]] = {
+    "classify": (ClassEvaluation, class_section),
+    "multilabel": (LabelEvaluation, multilabel_section),
+}
 
 
 @dataclass(frozen=True)

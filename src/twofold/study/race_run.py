@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from twofold.data.targets import ClassTargets
 from twofold.engine.build import TrainingData
+from twofold.engine.calls import takes
 from twofold.engine.recipe import Recipe
 from twofold.engine.run import RunFolder, now, software
 from twofold.engine.stopping import StopRequest
@@ -85,6 +87,7 @@ class Race:
         return self.folder / "race.html"
 
 
+@takes(RaceSettings, known=[field.name for field in fields(RaceSettings)])
 def race(
     settings: RaceSettings, *, out: Path | str = "runs", name: str | None = None, jobs: int = 1, show: bool = True
 ) -> Race:
@@ -138,6 +141,8 @@ def _load_data(settings: RaceSettings, *, show: bool) -> TrainingData:
     first = settings.recipe(settings.optimizers[0], lr=1.0, seed=settings.seed, epochs=1)
     with study_conditions(first, threads=settings.threads):
         shared = load_study_data(first, show=show)
+    if shared.task.name != ClassTargets.task:
+        raise TwofoldError(f"a race compares accuracy, for images with one class each; {settings.data} has others")
     if shared.data.val is None:
         raise TwofoldError(f"{settings.data} has no validation images, and the search needs some; raise --val-fraction")
     return shared

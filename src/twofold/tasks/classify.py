@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import heapq
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,7 +26,8 @@ from twofold.models.scratch_form import to_scratch
 from twofold.names import shown
 from twofold.records import CalibrationBin, ClassEvaluation, ClassScore, Mistake
 from twofold.tasks.preparation import input_preparation
-from twofold.tasks.task import Batch, LossFunction, Metric, Prediction, Preparation, Settings, Task
+from twofold.tasks.class_weights import in_order
+from twofold.tasks.task import Batch, LossFunction, Prediction, Preparation, Settings, Task, image_indices
 
 if TYPE_CHECKING:
     from torchmetrics import Metric as TorchMetric
@@ -51,6 +52,11 @@ class ClassPrediction(Prediction):
     def probability(self) -> float:
         """Its probability, 0..1."""
         return self.ranked[0][1]
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What an explanation looks for: the most probable class."""
+        return (self.class_name,)
 
     def to_record(self, *, top: int = 1) -> dict[str, Any]:
         """Return the `top` most probable classes with their probabilities, as JSON has them."""
@@ -78,25 +84,31 @@ class ClassPrediction(Prediction):
 
 
 class Classification(Task):
-    """One class an image. The epoch with the highest accuracy on the validation images is the best."""
+    """One class an image. The epoch with the highest accuracy on the validation images is the best, unless told."""
 
     name: ClassVar[str] = "classify"
-    selects_by: ClassVar[Metric] = Metric("accuracy")
 
     def preparation(self, recipe: Settings, spec: ModelSpec, targets: Targets, device: torch.device) -> Preparation:
         """Return augmentation, mixing and normalisation of whole batches; targets are classes, or shares of classes."""
         prepare_inputs = input_preparation(recipe, spec, device)
 
         def prepare(batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
-            labels = class_labels(targets.take(batch[0])).to(device)
+            labels = class_labels(targets.take(image_indices(batch[0], len(targets)))).to(device)
             inputs, mixed = prepare_inputs(batch, epoch)
             return inputs, labels if mixed is None else mix_labels(labels, len(spec.class_names), mixed)
 
         return prepare
 
-    def loss(self, recipe: Settings, spec: ModelSpec) -> LossFunction:
-        """Return cross-entropy, GoogLeNet's auxiliary heads included (Szegedy et al., 2015)."""
-        cross_entropy: nn.Module = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+    def loss(self, recipe: Settings, spec: ModelSpec, targets: Targets, device: torch.device) -> LossFunction:
+        """Return cross-entropy, GoogLeNet's auxiliary heads included (Szegedy et al., 2015).
+
+        With class weights it is the weighted mean over a batch, Σ w L / Σ w, but over the number of images where these
+        are mixed; accumulated batches then count by their numbers of images.
+        """
+        weight = class_weights(recipe, spec, targets)
+        cross_entropy: nn.Module = nn.CrossEntropyLoss(
+            weight=None if weight is None else weight.to(device), label_smoothing=recipe.label_smoothing
+        )
         if recipe.form == "scratch":
             cross_entropy = to_scratch(cross_entropy)
 
@@ -123,6 +135,24 @@ class Classification(Task):
     def meter(self, spec: ModelSpec, *, detailed: bool = False) -> ClassMeter:
         """Return a meter of cross-entropy and accuracy; a detailed one also has all that the report shows."""
         return DetailedClassMeter(spec) if detailed else ClassMeter(spec)
+
+
+def class_weights(recipe: Settings, spec: ModelSpec, targets: Targets) -> Float32[Tensor, " classes"] | None:
+    """Return the weight of each class in the loss, or None where all count alike.
+
+    Balanced ones are n / (K n_k): n training images of which n_k are of class k, one of the K that have any. A class
+    without a training image has no say, so its weight is 1.
+
+    Raises:
+        TwofoldError: the recipe's weights are not those of these classes.
+    """
+    if recipe.class_weights == "none":
+        return None
+    if isinstance(recipe.class_weights, Mapping):
+        return torch.tensor(in_order(recipe.class_weights, spec.class_names))
+    counts = class_labels(targets).cpu().bincount(minlength=len(spec.class_names)).double()
+    weights = counts.sum() / ((counts > 0).sum() * counts)
+    return torch.where(counts > 0, weights, 1.0).float()
 
 
 def rank(probabilities: Float32[Tensor, "batch classes"], spec: ModelSpec) -> list[Prediction]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from twofold.errors import check_known
 from twofold.tasks.classify import Classification
+from twofold.tasks.multilabel import MultiLabel
 from twofold.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(),)}
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), MultiLabel())}
 
 
 def task_named(name: str) -> Task:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -21,13 +20,22 @@ from torch import Tensor
 from twofold.data import Images
 from twofold.data.spec import ModelSpec
 from twofold.data.targets import Targets
+from twofold.errors import SettingError, nearest
 from twofold.records import Evaluation
+from twofold.tasks.metrics import METRICS, Metric
 
-Batch = tuple[Tensor, Tensor]  # sample indices (batch,), uint8 pixels (batch, channels, height, width)
+# Sample numbers (batch,), uint8 pixels (batch, channels, height, width). A sample's number is its image's index, plus the
+# number of images for each time that the epoch has shown it before: repeats are augmented anew. `image_indices` undoes it.
+Batch = tuple[Tensor, Tensor]
 # (batch, epoch) -> what the network takes and what the loss compares with: keyed by the indices, so without a state.
 Preparation = Callable[[Batch, int], tuple[Tensor, Any]]
 # (outputs, targets) -> "loss", a scalar with a gradient, the mean over the batch; and its parts by name, if it has any.
 LossFunction = Callable[[Any, Any], dict[str, Tensor]]
+
+
+def image_indices(samples: Int64[Tensor, " batch"], num_images: int) -> Int64[Tensor, " batch"]:
+    """Return the index of each sample's image, from the samples' numbers in a `Batch`."""
+    return samples % num_images
 
 
 @runtime_checkable
@@ -38,34 +46,10 @@ class Settings(Protocol):
     mix: Literal["none", "mixup", "cutmix"]
     mix_alpha: float | None
     label_smoothing: float
+    class_weights: Literal["none", "balanced"] | Mapping[str, float]
     seed: int
     compile: bool
     form: Literal["fast", "scratch"]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number that an epoch is measured by, and which way is better.
-
-    Attributes:
-        name: as in metrics.jsonl, where it stands as val_NAME.
-        higher_is_better: whether more of it is better.
-    """
-
-    name: str
-    higher_is_better: bool = True
-
-    def improves(self, measured: Mapping[str, float], best: Mapping[str, float]) -> bool:
-        """Tell whether `measured` is better than `best`: by this metric, and where that is equal by the lower loss.
-
-        With few validation images many epochs are equal; the first of them has seen the least and is rarely the best.
-        """
-        if self.name not in best or self.name not in measured:
-            return True
-        value, other = measured[self.name], best[self.name]
-        if value == other:
-            return measured.get("loss", 0.0) < best.get("loss", float("-inf"))
-        return (value > other) == self.higher_is_better
 
 
 class Prediction(abc.ABC):
@@ -114,15 +98,41 @@ class Task(abc.ABC):
     """What a network is trained for."""
 
     name: ClassVar[str]
-    selects_by: ClassVar[Metric]
+
+    @property
+    def selects_by(self) -> Metric:
+        """The metric that chooses the best epoch, unless a recipe names another."""
+        return METRICS[self.name][0]
+
+    def metric(self, name: str | None) -> Metric:
+        """Return the metric called `name` that chooses the best epoch; the task's own for None.
+
+        Raises:
+            TwofoldError: epochs of this task are not measured by it.
+        """
+        known = {metric.name: metric for metric in METRICS[self.name]}
+        if name is not None and name not in known:
+            raise SettingError(f"{{}} is not measured for the task {self.name}: {nearest(name, known)}",
+                               {"select_by": name})
+        return self.selects_by if name is None else known[name]
 
     @abc.abstractmethod
     def preparation(self, recipe: Settings, spec: ModelSpec, targets: Targets, device: torch.device) -> Preparation:
         """Return what turns a batch of bytes into inputs and targets on `device`, augmented as the recipe says."""
 
     @abc.abstractmethod
-    def loss(self, recipe: Settings, spec: ModelSpec) -> LossFunction:
-        """Return the loss that is trained with, in the recipe's form."""
+    def loss(self, recipe: Settings, spec: ModelSpec, targets: Targets, device: torch.device) -> LossFunction:
+        """Return the loss that is trained with on `device`, in the recipe's form.
+
+        Args:
+            recipe: the settings.
+            spec: names the classes.
+            targets: of the training images, by which classes are weighed.
+            device: where outputs and targets are.
+
+        Raises:
+            TwofoldError: the recipe's weights of classes are not those of these images.
+        """
 
     @abc.abstractmethod
     def training_counts(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
@@ -140,3 +150,14 @@ class Task(abc.ABC):
             spec: names the classes.
             detailed: also keep what a whole evaluation says; slower.
         """
+
+    def calibrate(self, meter: Meter, spec: ModelSpec) -> ModelSpec:
+        """Return the spec that the weights of an epoch are kept with: with what is chosen on the validation images.
+
+        A task that chooses nothing there, such as a threshold, leaves it as it is.
+
+        Args:
+            meter: of the validation images, with the weights of the epoch.
+            spec: what the network was built from.
+        """
+        return spec
