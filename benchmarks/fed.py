@@ -71,6 +71,7 @@ def main() -> None:
         print(f"{result.num_images} photographs, packed to {result.num_bytes / result.num_images / 1000:.1f} kB each")
         bare = twofold.Recipe(
             model="resnet18",
+            model_options={"stem": "paper"},
             data=str(packed),
             image_size=SIDE,
             batch_size=BATCH,

@@ -54,6 +54,8 @@ def train_twofold(recipe: twofold.Recipe) -> tuple[Trained, float]:
         run = twofold.train(recipe, out=folder, options=Options(show=False))
         record = json.loads((run.folder / "run.json").read_text())
         whole = time.perf_counter() - start
+        assert recipe.batch_size is not None
+        assert recipe.epochs is not None
         steps = record["num_images"]["train"] // recipe.batch_size * recipe.epochs
         seconds = record["train_seconds"]
         assert run.accuracy is not None
@@ -67,12 +69,15 @@ def compare(model: str, seeds: int, num_workers: int) -> None:
         model=model,
         data=settings.data,
         image_size=settings.image_size,
+        model_options={"stem": "paper"} if model == "resnet18" else {},
         epochs=settings.epochs,
+        batch_size=128,
         augment="none",
         val_fraction=0.0,
         optimizer="adam",
         schedule="constant",
     )
+    assert recipe.batch_size is not None
     data = load_data(recipe.data, val_fraction=0.0, show_progress=False)
     assert data.test is not None
     size = recipe.image_size or data.spec.image_size[0]

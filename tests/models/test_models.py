@@ -271,9 +271,36 @@ def test_every_family_learns_one_batch(name: str) -> None:
 
 def test_stem_follows_the_image_size_unless_said() -> None:
     assert resolve_options("resnet18", {}, (28, 28)) == {"stem": "small"}
-    assert resolve_options("resnet18", {}, (64, 65)) == {"stem": "paper"}
+    assert resolve_options("resnet18", {}, (64, 65)) == {"stem": "adaptive"}
+    assert resolve_options("resnet18", {}, (96, 128)) == {"stem": "paper"}
+    assert resolve_options("vgg11", {}, (64, 64)) == {"stem": "paper"}
+    assert resolve_options("alexnet", {}, (128, 128)) == {"stem": "adaptive"}
+    assert resolve_options("alexnet", {}, (224, 224)) == {"stem": "paper"}
     assert resolve_options("resnet18", {"stem": "paper"}, (28, 28)) == {"stem": "paper"}
     assert resolve_options("lenet", {}, (28, 28)) == {}
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg11", "nin", "googlenet", "resnet18", "densenet121"])
+def test_work_does_not_fall_as_images_grow(name: str) -> None:
+    most = 0
+    for side in (28, 29, 32, 33, 63, 64, 96, 127, 128, 223, 224):
+        cost = measure(name, input_shape=(3, side, side), num_classes=10)
+        # Much of the work of NiN is in its stem: 224 px, the first size with the paper's, cost a little less than 223.
+        assert cost.multiply_adds >= (0.85 if name == "nin" else 0.99) * most, (side, cost.options)
+        most = max(most, cost.multiply_adds)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "vgg11", "nin", "googlenet", "resnet18", "densenet121"])
+def test_the_adaptive_stem_leaves_a_fixed_size_and_takes_the_small_stems_weights(name: str) -> None:
+    small, adaptive = (narrow(name, 64, stem=stem) for stem in ("small", "adaptive"))
+    adaptive.load_state_dict(small.state_dict())
+    entry = MODELS[name]
+    first_pool = next(module for module in adaptive.modules() if isinstance(module, nn.AdaptiveAvgPool2d))
+    assert first_pool.output_size == (entry.stem_side, entry.stem_side)
+    wide = create_model(name, image_size=(64, 128), options={"stem": "adaptive", "width": 0.125})
+    first_pool = next(module for module in wide.modules() if isinstance(module, nn.AdaptiveAvgPool2d))
+    assert first_pool.output_size == (entry.stem_side // 2, entry.stem_side)
+    assert wide.eval()(torch.randn(1, 3, 64, 128)).shape == (1, 1000)
 
 
 def test_wrong_use_is_refused() -> None:
@@ -281,7 +308,7 @@ def test_wrong_use_is_refused() -> None:
         create_model("resnet")
     with pytest.raises(TwofoldError, match="'resnet18' has no option 'stam': did you mean stem"):
         check_model_options("resnet18", {"stam": "small"})
-    with pytest.raises(TwofoldError, match="stem must be one of 'paper', 'small', got 'tiny'"):
+    with pytest.raises(TwofoldError, match="stem must be one of 'paper', 'small', 'adaptive', got 'tiny'"):
         check_model_options("resnet18", {"stem": "tiny"})
     for width in (0.0, 100.0, True, "wide"):
         with pytest.raises(TwofoldError, match="width must be a number from 0.03125 to 8"):

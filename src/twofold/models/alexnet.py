@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from twofold.models.network import Network, Stem, scaled, stem_conv, stem_pool
+from twofold.models.registry import EIGHTFOLD_STEM_SIDE
 
 _DENSE = 4096
 
@@ -30,7 +31,8 @@ class AlexNet(Network):
         in_channels: channels of the images.
         num_classes: number of logits.
         image_size: (height, width) in pixels; decides nothing but what `feature_info` says.
-        stem: "paper" (11x11 with stride 4, pooling) or "small" (3x3, no first pooling), see `stem_conv`.
+        stem: "paper" (11x11 with stride 4, pooling), "small" (3x3, no first pooling)
+            or "adaptive" (3x3, averaged to a fixed size), see `stem_conv`.
         width: multiplies every number of channels.
         dropout: probability in the dense layers.
     """
@@ -56,7 +58,7 @@ class AlexNet(Network):
         self.features = nn.Sequential(
             stem_conv(in_channels, c1, 11, stride=4, padding=2, stem=stem),
             nn.ReLU(inplace=True),
-            stem_pool(nn.MaxPool2d(3, stride=2), stem),
+            stem_pool(nn.MaxPool2d(3, stride=2), stem, image_size, side=EIGHTFOLD_STEM_SIDE),
             *_conv_relu(c1, c2, 5),
             nn.MaxPool2d(3, stride=2),
             *_conv_relu(c2, c3, 3),

@@ -94,7 +94,8 @@ class DenseNet(Network):
         in_channels: channels of the images.
         num_classes: number of logits.
         image_size: (height, width) in pixels; decides nothing but what `feature_info` says.
-        stem: "paper" (7x7 with stride 2, pooling) or "small" (3x3, no first pooling), see `stem_conv`.
+        stem: "paper" (7x7 with stride 2, pooling), "small" (3x3, no first pooling)
+            or "adaptive" (3x3, averaged to a fixed size), see `stem_conv`.
         width: multiplies the growth rate and the channels of the stem.
     """
 
@@ -124,7 +125,7 @@ class DenseNet(Network):
             conv0=stem_conv(in_channels, channels, 7, stride=2, padding=3, stem=stem, bias=False),
             norm0=nn.BatchNorm2d(channels),
             relu0=nn.ReLU(inplace=True),
-            pool0=stem_pool(nn.MaxPool2d(3, stride=2, padding=1), stem),
+            pool0=stem_pool(nn.MaxPool2d(3, stride=2, padding=1), stem, image_size),
         )
         for i, num_layers in enumerate(blocks, 1):
             parts[f"denseblock{i}"] = dense_block(channels, num_layers, growth, bottleneck=depth != 21)

@@ -103,7 +103,8 @@ class GoogLeNet(Network):
         in_channels: channels of the images.
         num_classes: number of logits.
         image_size: (height, width) in pixels; decides nothing but what `feature_info` says.
-        stem: "paper" (7x7 with stride 2, pooling) or "small" (3x3, no first pooling), see `stem_conv`.
+        stem: "paper" (7x7 with stride 2, pooling), "small" (3x3, no first pooling)
+            or "adaptive" (3x3, averaged to a fixed size), see `stem_conv`.
         width: multiplies every number of channels.
         auxiliary: train two more heads along.
         dropout: probability before the last layer.
@@ -126,7 +127,7 @@ class GoogLeNet(Network):
         super().__init__(in_channels, image_size)
         c64, c192 = scaled(64, width), scaled(192, width)
         self.conv1 = ConvNormReLU(stem_conv(in_channels, c64, 7, stride=2, padding=3, stem=stem, bias=False))
-        self.maxpool1 = stem_pool(nn.MaxPool2d(3, stride=2, ceil_mode=True), stem)
+        self.maxpool1 = stem_pool(nn.MaxPool2d(3, stride=2, ceil_mode=True), stem, image_size)
         self.conv2 = _layer(c64, c64, 1)
         self.conv3 = _layer(c64, c192, 3)
         self.maxpool2 = nn.MaxPool2d(3, stride=2, ceil_mode=True)

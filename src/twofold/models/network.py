@@ -18,8 +18,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from twofold.errors import TwofoldError
+from twofold.models.registry import STEM_SIDE
 
-Stem = Literal["paper", "small"]
+Stem = Literal["paper", "small", "adaptive"]
 
 
 @dataclass(frozen=True)
@@ -147,16 +148,26 @@ def stem_conv(
 
     The papers were written for images of 224 px, of which a first layer with a stride, and the pooling after it, lose
     only fine detail; of 28 px they leave 7. `stem="small"` replaces both, the same for every family: a 3x3 convolution
-    with stride 1 instead of the paper's, and no first pooling (`stem_pool`).
+    with stride 1 instead of the paper's, and no first pooling (`stem_pool`). `stem="adaptive"` has that convolution,
+    and averages its maps to about 32 px a side: what follows costs the same whatever the size of the images.
     """
     if stem == "paper":
         return nn.Conv2d(in_channels, channels, kernel, stride=stride, padding=padding, bias=bias)
     return nn.Conv2d(in_channels, channels, 3, padding=1, bias=bias)
 
 
-def stem_pool(pool: nn.Module, stem: Stem) -> nn.Module:
-    """Return the pooling after the first layers, or an identity, which keeps the names of the layers that follow."""
-    return pool if stem == "paper" else nn.Identity()
+def stem_pool(pool: nn.Module, stem: Stem, image_size: tuple[int, int], *, side: int = STEM_SIDE) -> nn.Module:
+    """Return the pooling after the first layers of a network for images of `image_size` (height, width) px.
+
+    The paper's is `pool`; the small stem has an identity, which keeps the names of the layers that follow; the adaptive
+    one averages to `side` px.
+    """
+    if stem == "paper":
+        return pool
+    if stem == "small" or max(image_size) <= side:
+        return nn.Identity()
+    height, width = (max(1, round(length * side / max(image_size))) for length in image_size)
+    return nn.AdaptiveAvgPool2d((height, width))
 
 
 def kaiming(model: nn.Module, *, mode: Literal["fan_in", "fan_out"] = "fan_out") -> None:

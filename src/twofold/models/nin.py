@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from twofold.models.network import Network, Stem, kaiming, scaled, stem_conv, stem_pool
+from twofold.models.registry import EIGHTFOLD_STEM_SIDE
 
 
 def nin_block(conv: nn.Conv2d) -> nn.Sequential:
@@ -35,7 +36,8 @@ class NiN(Network):
         in_channels: channels of the images.
         num_classes: number of logits.
         image_size: (height, width) in pixels; decides nothing but what `feature_info` says.
-        stem: "paper" (11x11 with stride 4, pooling) or "small" (3x3, no first pooling), see `stem_conv`.
+        stem: "paper" (11x11 with stride 4, pooling), "small" (3x3, no first pooling)
+            or "adaptive" (3x3, averaged to a fixed size), see `stem_conv`.
         width: multiplies every number of channels but that of the classes.
         dropout: probability before the last block.
     """
@@ -55,9 +57,13 @@ class NiN(Network):
     ) -> None:
         super().__init__(in_channels, image_size)
         c1, c2, c3, c4 = (scaled(channels, width) for channels in (96, 256, 384, 1024))
+        first = nin_block(stem_conv(in_channels, c1, 11, stride=4, padding=0, stem=stem))
+        pool = stem_pool(nn.MaxPool2d(3, stride=2), stem, image_size, side=EIGHTFOLD_STEM_SIDE)
+        if stem == "adaptive":  # before the 1x1 convolutions, which would cost most at full size
+            first[1], pool = nn.Sequential(first[1], pool), nn.Identity()
         self.features = nn.Sequential(
-            nin_block(stem_conv(in_channels, c1, 11, stride=4, padding=0, stem=stem)),
-            stem_pool(nn.MaxPool2d(3, stride=2), stem),
+            first,
+            pool,
             nin_block(nn.Conv2d(c1, c2, 5, padding=2)),
             nn.MaxPool2d(3, stride=2),
             nin_block(nn.Conv2d(c2, c3, 3, padding=1)),

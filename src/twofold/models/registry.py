@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 Option = str | int | float | bool
 
-# Images of up to so many pixels a side get the small stem: one that shrinks them fourfold leaves too little.
-SMALL_IMAGE_PIXELS = 64
+# What a stem should leave of a side in pixels: less is too little, and more costs much and gains little. 28 for the
+# networks whose own stem makes a side eight times smaller: what it leaves of 224 px.
+STEM_SIDE, EIGHTFOLD_STEM_SIDE = 32, 28
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Between:
 
 Choices = tuple[Option, ...] | Between
 _WIDTH: Mapping[str, Choices] = {"width": Between(0.03125, 8.0)}
-_STEM_WIDTH: Mapping[str, Choices] = {"stem": ("paper", "small"), **_WIDTH}
+_STEM_WIDTH: Mapping[str, Choices] = {"stem": ("paper", "small", "adaptive"), **_WIDTH}
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class ModelEntry:
         input_shape: (channels, height, width) of the paper's images.
         options: what the user may choose, and the values that each option takes.
         settings: arguments of the class that are fixed for this network, such as its depth.
+        stem_side: what the stem should leave of a side, in pixels.
+        paper_stem_from: the least side, in pixels, for which the paper's stem is chosen: it leaves as much.
     """
 
     name: str
@@ -59,6 +62,8 @@ class ModelEntry:
     input_shape: tuple[int, int, int] = (3, 224, 224)
     options: Mapping[str, Choices] = field(default_factory=lambda: _STEM_WIDTH)
     settings: Mapping[str, Option] = field(default_factory=dict)
+    stem_side: int = STEM_SIDE
+    paper_stem_from: int = 4 * STEM_SIDE
 
 
 _LENET = "LeCun et al., Gradient-based learning applied to document recognition, 1998"
@@ -82,6 +87,7 @@ def _vgg(depth: int, *, batch_norm: bool) -> ModelEntry:
         source=f"{_VGG}; {_BATCH_NORM}" if batch_norm else _VGG,
         summary=f"five blocks of 3x3 convolutions, {depth} layers" + (", batch normalisation" if batch_norm else ""),
         settings={"depth": depth, "batch_norm": batch_norm},
+        paper_stem_from=2 * STEM_SIDE,
     )
 
 
@@ -111,10 +117,17 @@ MODELS: dict[str, ModelEntry] = {
             "twofold.models.alexnet:AlexNet",
             _ALEXNET,
             "five convolutions and three dense layers with ReLU and dropout",
+            stem_side=EIGHTFOLD_STEM_SIDE,
+            paper_stem_from=8 * EIGHTFOLD_STEM_SIDE,
         ),
         *(_vgg(depth, batch_norm=batch_norm) for depth in (11, 13, 16, 19) for batch_norm in (False, True)),
         ModelEntry(
-            "nin", "twofold.models.nin:NiN", _NIN, "convolutions followed by 1x1 convolutions, and no dense layer"
+            "nin",
+            "twofold.models.nin:NiN",
+            _NIN,
+            "convolutions followed by 1x1 convolutions, and no dense layer",
+            stem_side=EIGHTFOLD_STEM_SIDE,
+            paper_stem_from=8 * EIGHTFOLD_STEM_SIDE,
         ),
         ModelEntry(
             "googlenet",
@@ -166,11 +179,14 @@ def check_model_options(name: str, options: Mapping[str, Option]) -> None:
 def resolve_options(name: str, options: Mapping[str, Option], image_size: tuple[int, int]) -> dict[str, Option]:
     """Return the options with the stem chosen by the image size where the user chose none.
 
-    Images of at most 64 px get the small stem (3x3, no shrinking), larger ones the paper's.
+    Images of at most 32 px get the small stem (3x3, no shrinking); those of which the paper's leaves 32 px or more, the
+    paper's; those in between the adaptive one, which brings them to 32 px. So work never falls as images grow.
     """
     resolved = dict(options)
     if "stem" in MODELS[name].options and "stem" not in resolved:
-        resolved["stem"] = "small" if max(image_size) <= SMALL_IMAGE_PIXELS else "paper"
+        entry, side = MODELS[name], max(image_size)
+        larger = "paper" if side >= entry.paper_stem_from else "adaptive"
+        resolved["stem"] = "small" if side <= entry.stem_side else larger
     return resolved
 
 

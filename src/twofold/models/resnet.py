@@ -101,7 +101,8 @@ class ResNet(Network):
         num_classes: number of logits.
         image_size: (height, width) in pixels; decides nothing but what `feature_info` says.
         stem: "paper" (7x7 convolution with stride 2, then 3x3 max pooling with stride 2: the first stage sees a
-            quarter of each side) or "small" (one 3x3 convolution, nothing lost), see `stem_conv`.
+            quarter of each side), "small" (one 3x3 convolution, nothing lost)
+            or "adaptive" (3x3, averaged to a fixed size), see `stem_conv`.
         width: multiplies every number of channels.
     """
 
@@ -124,7 +125,7 @@ class ResNet(Network):
         self.conv1 = stem_conv(in_channels, channels[0], 7, stride=2, padding=3, stem=stem, bias=False)
         self.bn1 = nn.BatchNorm2d(channels[0])
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = stem_pool(nn.MaxPool2d(3, stride=2, padding=1), stem)
+        self.maxpool = stem_pool(nn.MaxPool2d(3, stride=2, padding=1), stem, image_size)
         wide = [narrow * block.expansion for narrow in channels]
         self.layer1 = _stage(block, channels[0], channels[0], blocks[0], stride=1)
         self.layer2 = _stage(block, wide[0], channels[1], blocks[1], stride=2)

@@ -183,6 +183,19 @@ class Cost:
     multiply_adds: int
     options: dict[str, Option]
 
+    def describe(self, name: str) -> str:
+        """Return a line on the network `name` of this size, with the stem that it has."""
+        stem = {
+            "paper": ", the paper's stem",
+            "small": ", small stem (3x3, full size)",
+            "adaptive": f", adaptive stem (3x3, averaged to {MODELS[name].stem_side} px)",
+        }.get(str(self.options.get("stem")), "")
+        size = "x".join(map(str, self.input_shape))
+        return (
+            f"{name}{stem}: {self.parameters:,} parameters, {self.multiply_adds / 1e6:,.0f} million multiply-adds for "
+            f"an image of {size}"
+        )
+
 
 def count_parameters(model: nn.Module) -> int:
     """Return the number of trainable parameters, each element counted."""

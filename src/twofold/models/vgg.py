@@ -44,7 +44,8 @@ class VGG(Network):
         num_classes: number of logits.
         image_size: (height, width) in pixels; decides nothing but what `feature_info` says.
         batch_norm: normalise after each convolution.
-        stem: "paper", or "small": no pooling after the first block, and dense layers on 1x1 instead of 7x7.
+        stem: "paper"; "small": no pooling after the first block, and dense layers on 1x1 instead of 7x7; or "adaptive":
+            as "small", with the maps of the first block averaged to 32 px.
         width: multiplies every number of channels.
         dropout: probability in the dense layers.
     """
@@ -71,7 +72,7 @@ class VGG(Network):
             channels = scaled(full, width)
             layers += vgg_block(previous, channels, num_convs, batch_norm=batch_norm)
             if block == 0:
-                layers[-1] = stem_pool(layers[-1], stem)
+                layers[-1] = stem_pool(layers[-1], stem, image_size)
             ends.append(f"features.{len(layers) - 1}")
             previous = channels
         self.stages = tuple(ends)
