@@ -183,6 +183,7 @@ def build_training(recipe: Recipe, shared: TrainingData, *, log: Callable[[str],
     assert recipe.batch_size is not None
     task, spec, hardware = shared.task, shared.spec, shared.hardware
     prepare = task.preparation(recipe, spec, shared.images.targets, hardware.device)
+    loss = task.loss(recipe, spec, shared.images.targets, hardware.device)
     torch.manual_seed(torch_generator_seed(recipe.seed, "init"))
     model = in_form(recipe, build_model(spec, hardware))
     if shared.weights is not None:
@@ -209,7 +210,7 @@ def build_training(recipe: Recipe, shared: TrainingData, *, log: Callable[[str],
     if recipe.compile:
         model.compile()
         log("compiling at the first step, which takes a minute or so")
-    return Training(recipe, shared, plan, prepare, model, task.loss(recipe, spec), freezing, optimizer, average)
+    return Training(recipe, shared, plan, prepare, model, loss, freezing, optimizer, average)
 
 
 def in_form(recipe: Recipe, model: M) -> M:

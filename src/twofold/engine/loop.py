@@ -14,6 +14,7 @@ from torch import nn
 
 from twofold.data import Data
 from twofold.engine.build import build_training, load_training_data
+from twofold.engine.norm import measure_norm
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.engine.run import RunFolder
@@ -21,6 +22,7 @@ from twofold.engine.session import Session
 from twofold.engine.step import train_step
 from twofold.errors import RunError
 from twofold.inference.forward import measure, predict_batches
+from twofold.models.summary import measure as measure_cost
 
 
 def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = False) -> tuple[nn.Module, Data]:
@@ -48,6 +50,18 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         )
         # 2. model, 3. loss, 4. optimiser: from images to outputs, how wrong those are, how weights follow its gradient
         training = build_training(recipe, shared, log=log)
+        if training.recipe != recipe:
+            run.write_recipe(training.recipe)
+            passes = "" if recipe.minutes else f" in {training.recipe.epochs} epochs"
+            log(f"{len(shared.images):,} training images{passes}, in batches of {training.recipe.batch_size}")
+        spec = shared.spec
+        cost = measure_cost(
+            spec.architecture,
+            input_shape=(spec.channels, *spec.image_size),
+            num_classes=len(spec.class_names),
+            options=spec.architecture_options,
+        )
+        log(cost.describe(spec.architecture))
         # 5. training: forward, backward, update, again and again
         session = Session(training, run, options)
         if resume:
@@ -65,12 +79,14 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
                         if session.out_of_time():
                             break
                 validation = shared.data.val
-                measured = None
+                measured, spec = None, shared.spec
+                if training.recipe.measure_norm:
+                    measure_norm(training, epoch=count.epoch)
                 if validation is not None:
                     outputs = predict_batches(training.evaluated, validation, shared.spec, shared.hardware)
                     meter = measure(shared.task.meter(shared.spec), session.while_going(outputs), validation)
-                    measured = meter.summary()
-                session.after_epoch(measured)
+                    measured, spec = meter.summary(), shared.task.calibrate(meter, spec)
+                session.after_epoch(measured, spec)
             session.save()
             session.finish()
     return training.evaluated, shared.data
@@ -102,9 +118,10 @@ def explained_torch_errors(recipe: Recipe) -> Iterator[None]:
         out_of_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
         if not out_of_memory:
             raise
+        batch_size = recipe.batch_size or 128
         remedy = "try a smaller --image-size or model"
-        if recipe.batch_size > 1:
-            half = recipe.batch_size // 2
-            accumulate = -(-recipe.batch_size * recipe.accumulate // half)
+        if batch_size > 1:
+            half = batch_size // 2
+            accumulate = -(-batch_size * recipe.accumulate // half)
             remedy = f"try --batch-size {half} --accumulate {accumulate}, which makes the same step"
-        raise RunError(f"out of memory with batches of {recipe.batch_size} images; {remedy}") from error
+        raise RunError(f"out of memory with batches of {batch_size} images; {remedy}") from error

@@ -26,10 +26,13 @@ from twofold.files import parse_json, read_json
 from twofold.models.registry import MODELS, Option, check_model_options
 from twofold.names import Name, json_text
 from twofold.optim.schedule import Schedule, ScheduleName
+from twofold.tasks.class_weights import read_class_weights
+from twofold.tasks.metrics import METRICS
 
 OptimizerName = Literal["sgd", "adagrad", "rmsprop", "adadelta", "adam", "adamw"]
 MixName = Literal["none", "mixup", "cutmix"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+PositiveWeight = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 # setting -> (the field that chooses, {choice: default}). A choice that is not listed ignores the setting.
 DEPENDENT_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -58,6 +61,7 @@ DEPENDENT_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+_METRIC_NAMES = tuple(dict.fromkeys(metric.name for metrics in METRICS.values() for metric in metrics))
 _REPR_LENGTH = 130
 _FEW_IMAGES = 2048
 
@@ -108,6 +112,11 @@ class Recipe(BaseModel):
     )
     # 3. loss
     label_smoothing: float = Field(0.0, ge=0.0, lt=1.0, description="share of each target spread over all classes")
+    class_weights: Literal["none", "balanced"] | dict[Name, PositiveWeight] = Field(
+        "none",
+        description="weight of each class in the loss: none, balanced (the fewer images, the heavier) "
+        "or a file of class,weight",
+    )
     # 4. optimiser
     optimizer: OptimizerName = Field("adamw", description="the update rule")
     lr: float | None = Field(None, gt=0.0, description="peak learning rate")
@@ -176,6 +185,15 @@ class Recipe(BaseModel):
         None,
         description="before each evaluation, measure batch normalisation's statistics anew; for few images, if left out",
     )
+    sampling: Literal["shuffled", "balanced"] = Field(
+        "shuffled",
+        description="images of an epoch: shuffled, each once; or balanced, each class as often as any other",
+    )
+    select_by: str | None = Field(
+        None,
+        description=f"metric on the validation images that chooses the best epoch: {', '.join(_METRIC_NAMES)}; "
+        "the first that there is, if left out",
+    )
     patience: int | None = Field(
         None, ge=1, description="number of epochs without a better one after which training stops"
     )
@@ -215,9 +233,10 @@ class Recipe(BaseModel):
             TwofoldError: unknown or missing data, or nothing to be patient about.
         """
         check_data_name(self.data)
-        if self.patience is not None and self.val_fraction == 0.0 and not _has_own_validation(self.data):
-            ways = ({"patience": self.patience}, {"val_fraction": 0.1})
-            raise SettingError("{} needs validation images; set e.g. {}", *ways)
+        for name in ("patience", "select_by"):
+            value = getattr(self, name)
+            if value is not None and self.val_fraction == 0.0 and not _has_own_validation(self.data):
+                raise SettingError("{} needs validation images; set e.g. {}", {name: value}, {"val_fraction": 0.1})
 
     @model_validator(mode="before")
     @classmethod
@@ -226,6 +245,9 @@ class Recipe(BaseModel):
         if not isinstance(settings, Mapping):
             return settings
         filled = dict(settings)
+        weights = filled.get("class_weights")
+        if isinstance(weights, str) and weights not in ("none", "balanced"):
+            filled["class_weights"] = read_class_weights(weights)
         for name, (chooser, defaults) in DEPENDENT_SETTINGS.items():
             choice = filled.get(chooser, cls.model_fields[chooser].default)
             if filled.get(name) is None:
@@ -247,6 +269,12 @@ class Recipe(BaseModel):
                 "{} and {} exclude each other; leave one out", {"epochs": self.epochs}, {"minutes": self.minutes}
             )
         self._check_optimizer()
+        if self.select_by is not None and self.select_by not in _METRIC_NAMES:
+            raise SettingError(f"no epoch is measured by {{}}: {nearest(self.select_by, _METRIC_NAMES)}",
+                               {"select_by": self.select_by})
+        if self.sampling == self.class_weights == "balanced":
+            ways = ({"sampling": "balanced"}, {"class_weights": "balanced"})
+            raise SettingError("{} and {} would both make up for the same images; leave one out", *ways)
         if self.weights_partial and self.weights is None:
             given = {"weights_partial": self.weights_partial}
             raise SettingError("{} has no effect without {}; leave it out", given, "weights")
@@ -300,7 +328,7 @@ class Recipe(BaseModel):
         """Return the recipe with what it leaves to the number of training images: the batch size and the epochs.
 
         Of few images, batches of 128 make too few steps: the schedule has hardly begun when it ends, and batch
-        normalisation's statistics are those of weights long gone. So a batch is at most a sixteenth of them, and there
+        normalisation's statistics are those of weights long gone. So a batch is about a sixteenth of them, and there
         are as many epochs as make 300 steps, at most 30 (`benchmarks/small_data.py`).
         """
         changes: dict[str, Any] = {}
@@ -308,7 +336,7 @@ class Recipe(BaseModel):
             changes["measure_norm"] = num_images < _FEW_IMAGES
         batch_size = self.batch_size
         if batch_size is None:
-            batch_size = changes["batch_size"] = 2 ** min(7, max(3, int(math.log2(max(1, num_images / 16)))))
+            batch_size = changes["batch_size"] = 2 ** min(7, max(3, round(math.log2(max(1, num_images / 16)))))
         if self.epochs is None and self.minutes is None:
             steps = max(1, num_images // (batch_size * self.accumulate))
             changes["epochs"] = min(30, max(10, math.ceil(300 / steps)))

@@ -69,7 +69,8 @@ def evaluate_training(training: Training, images: Images | None) -> dict[str, fl
     measured = measure(shared.task.meter(shared.spec), outputs, images).summary()
     # A share of the images as the quotient of two counts: 0.8565 and not the float32 next to it.
     return {
-        name: value if name == "loss" else round(value * len(images)) / len(images) for name, value in measured.items()
+        name: round(value * len(images)) / len(images) if name == "accuracy" else value
+        for name, value in measured.items()
     }
 
 
@@ -138,27 +139,28 @@ def run_training(shared: TrainingData, recipe: Recipe, *, on_progress: OnProgres
     Raises:
         TwofoldError: a setting of the recipe makes no sense in a study.
     """
-    if recipe.epochs is None:
+    if recipe.minutes is not None:
         raise TwofoldError(
             f"a study compares trainings of as many epochs; set epochs in place of minutes={recipe.minutes}"
         )
     if recipe.patience is not None:
         raise TwofoldError(f"a study trains to the last epoch; leave patience={recipe.patience} out")
     training = build_training(recipe, shared)
+    num_epochs = training.recipe.epochs or 0
     weights = weights_digest(training.model)
     order = hashlib.blake2b(digest_size=8)
     schedule, num_steps = recipe.learning_rate(), training.plan.steps_per_epoch
     watch, curve = DivergenceWatch(), _Curve(num_steps)
     epochs: list[dict[str, Any]] = []
     diverged: str | None = None
-    for epoch in range(recipe.epochs):
+    for epoch in range(num_epochs):
         sums: dict[str, float] = {}
         seen = 0
         clock = time.perf_counter()
         with contextlib.closing(training.steps(epoch=epoch)) as steps:
             for index, batches in enumerate(steps):
                 done = epoch * num_steps + index
-                lr = schedule.at((done + 0.5) / (recipe.epochs * num_steps), epoch + index / num_steps)
+                lr = schedule.at((done + 0.5) / (num_epochs * num_steps), epoch + index / num_steps)
                 result = train_step(training, batches, epoch=epoch, step=done, lr=lr)
                 loss = float(result.losses["loss"])
                 now = time.perf_counter()
