@@ -29,7 +29,19 @@ T = TypeVar("T")
 PLAIN_EVERY_SECONDS = 10.0
 _PIPE_WIDTH = 1000  # more than any table needs
 # How a stream that lacks a character spells it; any other it lacks is escaped.
-_SPELT = {"±": "+-", "–": "-", "…": "...", "×": "x", "·": ".", "→": "->", "−": "-", "≤": "<=", "≥": ">=", "\u00a0": " "}
+_SPELT = {
+    "±": "+-",
+    "–": "-",
+    "…": "...",
+    "×": "x",
+    "·": ".",
+    "•": "*",
+    "→": "->",
+    "−": "-",
+    "≤": "<=",
+    "≥": ">=",
+    "\u00a0": " ",
+}
 
 
 def console() -> Console:
@@ -46,10 +58,15 @@ def output() -> Console:
     """
     from rich.console import Console
 
-    if sys.stdout.isatty():
-        return Console(highlight=False, markup=False, emoji=False)
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            # Called where a BrokenPipeError is caught; rich would leave with 1.
+            raise  # noqa: PLE0704
 
-    class Piped(Console):
+    if sys.stdout.isatty():
+        return Output(highlight=False, markup=False, emoji=False)
+
+    class Piped(Output):
         def print(self, *objects: Any, **options: Any) -> None:
             with self.capture() as captured:
                 super().print(*objects, **options)

@@ -35,7 +35,8 @@ def run(arguments: Sequence[str]) -> int:
     for chapter in CHAPTERS:
         rows = [(idea.name, idea.title, idea.file) for idea in found if idea.chapter == chapter]
         if rows:
-            print_table(("idea", "what it is…", "to read"), rows, title=f"{chapter}\n")
+            output().print(f"{chapter}\n")
+            print_table(("idea", "what it is…", "to read"), rows)
             output().print()
     output().print("twofold show NAME prints one; twofold verify proves them all")
     return 0
