@@ -9,6 +9,8 @@ from typing import Any
 from twofold.cli.parse import typed
 from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
 from twofold.errors import Setting
+from twofold.names import json_text
+from twofold.tasks.class_weights import read_class_weights
 from twofold.terminal import quoted
 
 # The recipe's own five sections, in an order in which what belongs together stands together.
@@ -18,14 +20,24 @@ SECTIONS = {
         *("model_options", "weights", "weights_partial", "freeze", "unfreeze_epochs", "freeze_norm"),
         *("flip_average", "form"),
     ),
-    "loss": ("label_smoothing",),
+    "loss": ("label_smoothing", "class_weights"),
     "optimiser": (
         *("optimizer", "lr", "weight_decay", "momentum", "nesterov", "gamma", "rho", "beta1", "beta2", "epsilon"),
         *("convention", "lr_scale", "decay_scale", "layer_decay", "decay_norm_and_bias"),
         *("schedule", "warmup", "final_lr", "step_epochs", "step_factor", "alpha"),
     ),
     "training": (
-        *("epochs", "minutes", "patience", "batch_size", "accumulate", "grad_clip", "ema_decay"),
+        *(
+            "epochs",
+            "minutes",
+            "sampling",
+            "select_by",
+            "patience",
+            "batch_size",
+            "accumulate",
+            "grad_clip",
+            "ema_decay",
+        ),
         *("seed", "device", "precision", "winograd", "compile"),
     ),
 }
@@ -63,6 +75,8 @@ def settings_form(
 def _field(name: str, base: Recipe | None, section: str, shown: str | None) -> tuple[str, Any, Any]:
     # An option of a network has one of several types; on a command line it is text until the recipe has looked at it.
     kind: Any = dict[str, str] if name == "model_options" else Recipe.model_fields[name].annotation
+    if name == "class_weights":
+        kind = str  # a word or a file
     if base is None:
         return name, kind, dataclasses.field(default=None, metadata={"default": None})
     default = {} if name == "model_options" else getattr(base, name)
@@ -83,6 +97,8 @@ def given_settings(parsed: Any, arguments: Sequence[str]) -> dict[str, Any]:
     changes = {name: getattr(parsed, name) for name in Recipe.model_fields if {name, f"no_{name}"} & written}
     if "model_options" in changes:
         changes["model_options"] = {key: typed(value) for key, value in changes["model_options"].items()}
+    if changes.get("class_weights", "none") not in ("none", "balanced"):
+        changes["class_weights"] = read_class_weights(changes["class_weights"])
     if parsed.model is not None:
         changes["model"] = parsed.model
     return changes
@@ -109,6 +125,8 @@ def words_of_setting(name: str, value: Any) -> list[str]:
     match value:
         case bool() if name in Recipe.model_fields and Recipe.model_fields[name].annotation is bool:
             return [f"--{flag}" if value else f"--no-{flag}"]
+        case dict() if name == "class_weights":
+            return [f"--{flag}", json_text(value)]
         case dict():
             return [f"--{flag}", *(str(word) for pair in value.items() for word in pair)]
         case list() | tuple():
