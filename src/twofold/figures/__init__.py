@@ -3,6 +3,7 @@
 | file | what |
 | --- | --- |
 | `drawing.py` | what all figures share: a page without a display, plain axes, colours, saving |
+| `glyphs.py` | names in any script: the fonts that they need, and an index for what no font has |
 | `explain.py` | what a network sees in an image, and what excites a channel |
 | `gallery.py` | an image and what an augmentation makes of it |
 | `odd_images.py` | the odd images of a folder |

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from twofold.figures.glyphs import make_legible
 from twofold.files import atomic_path
-from twofold.names import shown_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,15 +58,11 @@ def save_figure(figure: Figure, path: Path, *, tight: bool = False) -> None:
         RunError: it cannot be written.
     """
     from matplotlib import rc_context
-    from matplotlib.text import Text
 
     kind = path.suffix[1:].lower()
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    for text in figure.findobj(Text):
-        assert isinstance(text, Text)
-        if (harmless := shown_lines(text.get_text())) != text.get_text():
-            text.set_text(harmless)
-    with atomic_path(path) as temporary, rc_context(_STYLE), missing_glyphs_as_boxes():
+    make_legible(figure)
+    with atomic_path(path) as temporary, rc_context(_STYLE), without_warnings_of_glyphs():
         figure.savefig(
             temporary, dpi=_DPI, format=kind, metadata=dates.get(kind), bbox_inches="tight" if tight else None
         )
@@ -78,8 +74,8 @@ def save_figure(figure: Figure, path: Path, *, tight: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def missing_glyphs_as_boxes() -> Iterator[None]:
-    """Draw a character that no font here has as a box, without a warning that the user can do nothing about."""
+def without_warnings_of_glyphs() -> Iterator[None]:
+    """Draw without warnings about fonts, which the user can do nothing about: `glyphs` has done what can be done."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph \d+")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")

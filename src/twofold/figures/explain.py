@@ -8,7 +8,6 @@ Names of classes, files and data are the user's, so they are drawn as they are: 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from twofold.figures.drawing import missing_glyphs_as_boxes, new_figure
+from twofold.figures.drawing import new_figure, without_warnings_of_glyphs
+from twofold.figures.glyphs import Legible, families
 from twofold.interpret import ChannelView, ClassHeat, Example, Explanation, StageView
 
 if TYPE_CHECKING:
@@ -31,11 +31,6 @@ _TOP_CLASSES = 5
 _HEADING, _LABEL, _BELOW = 0.25, 0.12, 0.3
 _LINE = 0.17
 _INK, _FAINT, _ACCENT, _BAR = "0.1", "0.45", "#c8553d", "#2f6690"
-# Tried in this order for characters that DejaVu, which comes with matplotlib, lacks; from Linux, macOS and Windows.
-_FALLBACK_FONTS = (
-    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei"),
-    *("PingFang SC", "Hiragino Sans GB", "Arial Unicode MS", "Microsoft YaHei", "SimHei", "Noto Sans Devanagari"),
-)
 
 
 class _Page:
@@ -44,6 +39,7 @@ class _Page:
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
         self.figure = new_figure(width, height, layout=None)
+        self.legible = Legible()
 
     def panel(self, left: float, top: float, width: float = _CELL, height: float = _CELL) -> Axes:
         """Return new axes without ticks and frame."""
@@ -54,7 +50,7 @@ class _Page:
 
     def text(self, left: float, top: float, text: str, *, fit: float, size: float = 8, **style: Any) -> None:
         """Write a line, its middle at `top`, cut to `fit` inches; `style` is matplotlib's."""
-        shown = _printable(text)
+        shown = self.legible(_printable(text))
         written = self.figure.text(
             left / self.width,
             1 - top / self.height,
@@ -62,7 +58,7 @@ class _Page:
             fontsize=size,
             va="center_baseline",
             parse_math=False,
-            fontfamily=_fonts(),
+            fontfamily=families(shown),
             **{"color": _INK, **style},
         )
 
@@ -86,7 +82,7 @@ def draw_explanation(explanation: Explanation, *, title: str) -> Figure:
 
     Its panels are, in this order: the image, the prediction, a Grad-CAM for each class, the maps of each stage.
     """
-    with missing_glyphs_as_boxes():
+    with without_warnings_of_glyphs():
         beside = _COLUMNS - 3
         rows_of_heats = [explanation.heats[:beside], *_chunks(explanation.heats[beside:], _COLUMNS)]
         row = _LABEL + _panel_height(explanation.pixels) + _BELOW
@@ -97,7 +93,7 @@ def draw_explanation(explanation: Explanation, *, title: str) -> Figure:
         page = _Page(2 * _MARGIN + _COLUMNS * _STEP - _GAP, height)
         full = page.width - 2 * _MARGIN
         best = explanation.prediction
-        page.text(_MARGIN, 0.4, f"{title}: {best.class_name}", size=15, fit=full, weight="bold")
+        page.text(_MARGIN, 0.4, f"{title}: {', '.join(best.answers)}", size=15, fit=full, weight="bold")
         page.text(_MARGIN, 0.68, f"as {explanation.architecture} sees it", size=9, fit=full, color=_FAINT)
 
         _draw_prediction(page, explanation, top)
@@ -121,12 +117,13 @@ def draw_explanation(explanation: Explanation, *, title: str) -> Figure:
         if explanation.flip_average:
             text = "The prediction is the mean over the image and its mirror image; the rest is the image's own."
             page.text(_MARGIN, top + _LINE, text, fit=full, color=_FAINT)
+    page.legible.say()
     return page.figure
 
 
 def draw_channel(view: ChannelView) -> Figure:
     """Return the figure of the images that excite a channel: the user's own first, where there is one."""
-    with missing_glyphs_as_boxes():
+    with without_warnings_of_glyphs():
         columns = 3
         own_width = 0.0 if view.own is None else _STEP + _GAP
         band = _LINE + _LABEL + _panel_height(view.examples[0].pixels) + _BELOW
@@ -152,6 +149,7 @@ def draw_channel(view: ChannelView) -> Figure:
         page.text(_MARGIN, page.height - 0.3, boxed, fit=full, color=_FAINT)
         if max(example.peak.activation for example in view.examples) <= 0:
             page.text(_MARGIN, 0.9, "it is active in none of them", size=9, fit=full, color=_ACCENT)
+    page.legible.say()
     return page.figure
 
 
@@ -285,12 +283,3 @@ def _printable(text: str) -> str:
 
 def _chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-@functools.cache
-def _fonts() -> list[str]:
-    """Return matplotlib's own font, and those installed that have characters which it lacks."""
-    from matplotlib import font_manager
-
-    installed = set(font_manager.get_font_names())
-    return ["DejaVu Sans", *(name for name in _FALLBACK_FONTS if name in installed)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from twofold.data.decode import BrokenImageError, open_image
 from twofold.data.inspection import KINDS, Finding, Inspection
-from twofold.figures.drawing import COLOURS, missing_glyphs_as_boxes, new_figure
+from twofold.figures.drawing import COLOURS, new_figure, without_warnings_of_glyphs
 from twofold.names import shown
 
 if TYPE_CHECKING:
@@ -109,6 +109,6 @@ def _draw_cell(axes: Axes, path: Path, message: str, *, joined: bool) -> None:
         end = _LONGEST_NAME // 2
         name = f"{name[: _LONGEST_NAME - end - 1]}…{name[-end:]}"
     words = textwrap.wrap(shown(message), 25, max_lines=2, placeholder=" …")
-    with missing_glyphs_as_boxes():
+    with without_warnings_of_glyphs():
         caption = "\n".join([name, *words])
         axes.set_xlabel(caption, fontsize=6.2, labelpad=2, linespacing=1.1, parse_math=False)

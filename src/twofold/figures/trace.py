@@ -18,6 +18,7 @@ import torch
 
 from twofold.errors import TwofoldError
 from twofold.figures.drawing import COLOURS, new_figure
+from twofold.figures.glyphs import make_legible
 from twofold.files import atomic_path
 from twofold.landscape.surfaces import Box, Surface
 from twofold.landscape.tracing import Trace, evaluate
@@ -135,6 +136,7 @@ def save_animation(traces: Sequence[Trace], path: Path, *, title: str | None = N
     figure, axes, lines = _draw(traces, title, view)
     figure.set_dpi(_GIF_DPI)
     canvas: Any = figure.canvas
+    make_legible(figure)
     for line in lines:
         line.set_animated(True)
     # The surface is drawn once; what moves is drawn over a copy of it.
