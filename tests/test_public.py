@@ -7,12 +7,14 @@ import pydoc
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import twofold
 from twofold.engine.options import Options
+from twofold.lazy import lazy_names
 
 BOOT = Path(__file__).parent / "pictures" / "boot.png"
 FUNCTIONS = ("train", "finetune", "resume", "load", "evaluate", "explain", "race", "lr_find")
@@ -66,15 +68,62 @@ def test_importing_the_package_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'fit'"):
-        twofold.fit  # noqa: B018
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> twofold.Run:
     recipe = twofold.Recipe(model="lenet-bn", data=str(image_folder), epochs=1, image_size=28, device="cpu")
     return twofold.train(recipe, out=tmp_path_factory.mktemp("runs"), name="<b>", options=Options(show=False))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: twofold.train("lenet-bn"), "train takes a Recipe: twofold.train(twofold.Recipe(model='lenet-bn'))"),
+        (lambda: twofold.train(model="lenet", epochs=2), "twofold.train(twofold.Recipe(model='lenet', epochs=2))"),
+        (twofold.train, "train takes a Recipe: twofold.train(twofold.Recipe(model='lenet-bn'))"),
+        (lambda: twofold.train({"model": "lenet"}), "train takes a Recipe, got {'model': 'lenet'}: twofold.train("),
+        (lambda: twofold.train(twofold.Recipe(), epochs=2), "twofold.train(recipe.override(epochs=2))"),
+        (lambda: twofold.lr_find("lenet"), "twofold.lr_find(twofold.Recipe(model='lenet'))"),
+        (lambda: twofold.race("lenet"), "race takes RaceSettings: twofold.race(twofold.RaceSettings(model='lenet'))"),
+        (lambda: twofold.Recipe("lenet-bn"), "a Recipe takes its settings by name: Recipe(model='lenet-bn')"),
+        (lambda: twofold.Recipe("photos"), "a Recipe takes its settings by name: Recipe(model='lenet-bn')"),
+        (lambda: twofold.load(twofold.Recipe()), "load takes a run, or the path of its folder, got Recipe"),
+        (lambda: twofold.evaluate(3), "evaluate takes a run, or the path of its folder, got int"),
+        (lambda: twofold.resume(None), "resume takes a run"),
+        (lambda: twofold.explain(b"run", BOOT), "explain takes a run"),
+        (lambda: twofold.finetune(twofold.Recipe(), data="photos"), "finetune takes a run"),
+        (lambda: twofold.explain(BOOT, "runs/r"), "boot.png is an image"),
+    ],
+)
+def test_a_wrong_call_is_answered_with_the_right_one(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(twofold.TwofoldError) as caught:
+        call()
+    assert words in str(caught.value)
+
+
+def test_a_run_stands_for_its_folder(run: twofold.Run, image_folder: Path) -> None:
+    assert twofold.load(run).spec == run.load().spec
+    assert twofold.evaluate(run, data=str(image_folder), options=Options(show=False))["num_images"] == 120
+    assert twofold.explain(run, BOOT).axes
+    with pytest.raises(twofold.TwofoldError, match="is finished after 1 epochs"):
+        twofold.resume(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("predict", r"twofold.load\(RUN\).predict\(image\)"),
+        ("fit", r"twofold.train\(twofold.Recipe\(model='lenet-bn'\)\)"),
+        ("test", r"twofold.evaluate\(RUN\)"),
+    ],
+)
+def test_a_name_that_is_not_there_is_answered_with_what_is(name: str, words: str) -> None:
+    with pytest.raises(AttributeError, match=f"has no attribute '{name}': .*{words}"):
+        getattr(twofold, name)
+
+
+def test_a_folder_that_was_not_imported_is_answered_with_its_import() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'cli': import twofold.cli"):
+        lazy_names("twofold", {})[0]("cli")
 
 
 def test_values_show_themselves_in_two_lines(run: twofold.Run) -> None:

@@ -6,30 +6,28 @@
     model = twofold.load(run.folder)
     model.predict("photo.png").class_name
 
-| file or folder | what |
-| --- | --- |
-| `api.py` | from Python: train, resume, load, evaluate, explain |
-| `scratch` | form one, to read: torch tensors and nothing else |
-| `models` | networks, one file a family |
-| `optim` | update rules, schedules, parameter groups |
-| `augment` | augmentation of whole batches |
-| `data` | images from folders, named sets, packs and hubs, ready to train on |
-| `landscape` | what is learnt about optimisation: surfaces, traces, curvature, gradient noise |
-| `tasks` | what networks are trained for: the seam between the engine and everything about classes |
-| `inference` | what it takes to use a trained network |
-| `engine` | from a recipe to a run folder |
-| `interpret` | what a network sees in an image, and what excites a channel |
-| `figures`, `report` | what is drawn, and the page of a run |
-| `study` | experiments of many trainings |
-| `proof` | the table of ideas, and the proof that their two forms agree |
-| `cli` | the command line, a file a verb |
-| `records.py` | the files that a run or a race leaves, one frozen type each |
-| `terminal.py` | progress and tables: a bar on a terminal, lines elsewhere |
-| `files.py` | atomic, durable writes |
-| `names.py` | names from disks, which need not be text: how they are shown, stored and hashed |
-| `keyed.py` | randomness as a pure function of (seed, epoch, sample index, purpose) |
-| `errors.py` | errors that users read |
-| `lazy.py` | names that are imported when first used |
+Functions, each explained by `help`, e.g. `help(twofold.train)`:
+
+    train(recipe)                  train a network; leaves a run folder with its weights and a report
+    finetune(weights, data=...)    train on from a run, or from published weights, with other images
+    resume(run)                    go on with a run that was stopped
+    load(run)                      the trained network: .predict(image)
+    evaluate(run)                  its metrics over test images, or over others: data=...
+    explain(run, image)            a figure of what the network sees
+    lr_find(recipe)                a learning rate, by a range test
+    race(settings)                 compare optimizers fairly
+
+What they take and return:
+
+    Recipe         all that decides a run: network, data, optimizer, ...; help(twofold.Recipe) lists its settings
+    Options        what does not: progress, saving, memory
+    Run            a finished run: .folder, .metrics, .report, .load(); it can be given in place of its folder
+    Predictor      a trained network: .predict(image)
+    Prediction     the classes of an image, with probabilities
+    RaceSettings   all that decides a race
+    TwofoldError   wrong use; the message says what to do. RunError, one of them: the work failed
+
+Every idea to read stands in `twofold.scratch`; `twofold ideas`, on the command line, lists them with their fast forms.
 
 Names are imported when first used, so that `import twofold` and `twofold --help` stay instant.
 """
@@ -61,6 +59,20 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# What newcomers look for in the package, and where it is.
+_TRAIN = "twofold.train(twofold.Recipe(model='lenet-bn')) trains a network"
+_ELSEWHERE = {
+    **dict.fromkeys(("fit", "Trainer", "run"), _TRAIN),
+    **dict.fromkeys(
+        ("predict", "infer", "classify", "inference"), "twofold.load(RUN).predict(image) classifies an image"
+    ),
+    **dict.fromkeys(("test", "eval", "validate", "val", "score"), "twofold.evaluate(RUN) measures a run"),
+    **dict.fromkeys(("load_model", "load_run", "from_pretrained"), "twofold.load(RUN) returns a trained network"),
+    **dict.fromkeys(("create_model", "list_models", "model"), "from twofold.models import MODELS, create_model"),
+    **dict.fromkeys(("load_data", "dataset", "datasets"), "from twofold.data import load_data"),
+    "summary": "the command twofold summary MODEL prints a network's layers",
+}
+
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
@@ -74,4 +86,5 @@ __getattr__, __dir__, __all__ = lazy_names(
         "study.race_run": "race",
         "tasks.task": "Prediction",
     },
+    elsewhere=_ELSEWHERE,
 )

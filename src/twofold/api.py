@@ -23,6 +23,7 @@ from twofold.errors import RunError, TwofoldError
 from twofold.files import read_json, write_json
 from twofold.inference.evaluate import evaluate as evaluate_images
 from twofold.inference.predictor import ImageLike, Predictor
+from twofold.names import shown
 from twofold.records import has_state
 from twofold.report import write_report
 from twofold.tasks.registry import TASKS
@@ -72,7 +73,7 @@ class Run:
 
         measured = f"<br>{escape(self._measured())}" if self.score else ""
         uri = escape(self.report.resolve().as_uri())
-        return f"<code>{escape(str(self.folder))}</code>{measured}<br><a href='{uri}'>report.html</a>"
+        return f"<code>{escape(shown(str(self.folder)))}</code>{measured}<br><a href='{uri}'>report.html</a>"
 
     def _measured(self) -> str:
         assert self.metrics is not None

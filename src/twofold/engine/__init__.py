@@ -6,6 +6,7 @@ Read `loop.py` first: the five steps of training on one page. Then `step.py`, th
 | --- | --- |
 | `recipe.py` | `Recipe`: the frozen value that decides a run |
 | `recipes.py` | named recipes |
+| `calls.py` | calls from Python with a name in place of a recipe, or a run in place of its folder |
 | `other_words.py` | other tools' words for settings, and ours |
 | `finetune.py` | the recipe of fine-tuning |
 | `options.py` | `Options`: what does not decide a run, such as progress |

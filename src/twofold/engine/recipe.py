@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from twofold.augment.names import POLICIES
 from twofold.augment.policies import check_policy
-from twofold.data.names import check_data_name
+from twofold.data.names import check_data_name, plain_name
 from twofold.engine.other_words import other_value, unknown_setting
 from twofold.errors import SettingError, TwofoldError, check_known, nearest
 from twofold.files import parse_json, read_json
@@ -210,7 +210,11 @@ class Recipe(BaseModel):
         "fast", description="what computes: torch's operations, or those written out in twofold.scratch"
     )
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *unnamed: Any, **settings: Any) -> None:
+        if unnamed:
+            model = unnamed[0] if isinstance(unnamed[0], str) and unnamed[0] in MODELS else "lenet-bn"
+            words = SettingError("{}", {"model": model} | settings)
+            raise TwofoldError(f"a Recipe takes its settings by name: Recipe({words}), got {unnamed[0]!r:.60}")
         self._fill_checked(**settings)
         self.check_data()
 
@@ -270,8 +274,9 @@ class Recipe(BaseModel):
             )
         self._check_optimizer()
         if self.select_by is not None and self.select_by not in _METRIC_NAMES:
-            raise SettingError(f"no epoch is measured by {{}}: {nearest(self.select_by, _METRIC_NAMES)}",
-                               {"select_by": self.select_by})
+            raise SettingError(
+                f"no epoch is measured by {{}}: {nearest(self.select_by, _METRIC_NAMES)}", {"select_by": self.select_by}
+            )
         if self.sampling == self.class_weights == "balanced":
             ways = ({"sampling": "balanced"}, {"class_weights": "balanced"})
             raise SettingError("{} and {} would both make up for the same images; leave one out", *ways)
@@ -419,7 +424,7 @@ class Recipe(BaseModel):
 
 def _has_own_validation(data: str) -> bool:
     """Tell whether `data` is a folder with validation images of its own."""
-    return any((Path(data).expanduser() / name).is_dir() for name in ("val", "valid", "validation"))
+    return any((Path(plain_name(data)).expanduser() / name).is_dir() for name in ("val", "valid", "validation"))
 
 
 def _one_line(error: ValidationError) -> TwofoldError:

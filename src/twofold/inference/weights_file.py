@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,8 @@ def weights_path(path: Path | str) -> Path:
     """
     path = Path(path).expanduser()
     if path.is_file():
+        if (mimetypes.guess_type(path.name)[0] or "").startswith("image/"):
+            raise TwofoldError(f"{path} is an image; a run folder, or one of its .safetensors files, is needed here")
         return path
     if not path.exists():
         raise TwofoldError(f"there is no folder {path}")

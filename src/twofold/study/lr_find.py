@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from twofold.engine.build import build_training
+from twofold.engine.calls import takes
 from twofold.engine.recipe import Recipe
 from twofold.engine.step import train_step
 from twofold.errors import RunError, TwofoldError
@@ -138,6 +139,7 @@ def smooth(values: Sequence[float], keep: float) -> list[float]:
     return [(forward + backward) / 2 for forward, backward in zip(forwards, backwards, strict=True)]
 
 
+@takes(Recipe, known=Recipe.model_fields)
 def lr_find(
     recipe: Recipe,
     *,
