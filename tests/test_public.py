@@ -32,6 +32,30 @@ def test_help_lists_them() -> None:
     assert {*FUNCTIONS, "Recipe", "Predictor"} <= set(re.findall(r"^    (?:class )?(\w+)\(", text, re.MULTILINE))
 
 
+def test_help_of_the_recipe_explains_each_setting_and_has_nothing_of_pydantic() -> None:
+    page = pydoc.plain(pydoc.render_doc(twofold.Recipe))
+    assert "pydantic" not in page.replace("pydantic.main.BaseModel", "").lower()
+    assert "ValidationError" not in page
+    assert len(page.splitlines()) < 200
+    assert max(map(len, page.splitlines())) <= 120
+    assert str(inspect.signature(twofold.Recipe)) == "(**settings)"
+    assert re.findall(r"^ \|  (\w+):$", page, re.MULTILINE) == ["data", "model", "loss", "optimiser", "training"]
+    flat = " ".join(page.replace("|", " ").split())
+    for name, field in twofold.Recipe.model_fields.items():
+        text = " ".join((field.description or "").replace("`", "").split())
+        assert text, name
+        assert f"{name} {text}" in flat, name
+    for words in (
+        "model a network: see twofold models (default: 'lenet-bn')",
+        "lr peak learning rate (default: depends on the optimizer)",
+        "momentum momentum, for sgd (default: 0.9)",
+        "resize how an image is brought to that size: crop, stretch or pad (default: 'crop')",
+    ):
+        assert words in flat
+    assert {"override", "load", "to_json"} <= set(dir(twofold.Recipe))
+    assert "model_dump" not in dir(twofold.Recipe)
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_every_name_is_what_it_is_called_and_says_what_it_is_for(name: str) -> None:
     value = getattr(twofold, name)

@@ -8,39 +8,11 @@ from typing import Any
 
 from twofold.cli.parse import typed
 from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
+from twofold.engine.sections import SECTIONS, dependent_default
 from twofold.errors import Setting
 from twofold.names import json_text
 from twofold.tasks.class_weights import read_class_weights
 from twofold.terminal import quoted
-
-# The recipe's own five sections, in an order in which what belongs together stands together.
-SECTIONS = {
-    "data": ("data", "val_fraction", "image_size", "channels", "resize", "augment", "mix", "mix_alpha"),
-    "model": (
-        *("model_options", "weights", "weights_partial", "freeze", "unfreeze_epochs", "freeze_norm"),
-        *("flip_average", "form"),
-    ),
-    "loss": ("label_smoothing", "class_weights"),
-    "optimiser": (
-        *("optimizer", "lr", "weight_decay", "momentum", "nesterov", "gamma", "rho", "beta1", "beta2", "epsilon"),
-        *("convention", "lr_scale", "decay_scale", "layer_decay", "decay_norm_and_bias"),
-        *("schedule", "warmup", "final_lr", "step_epochs", "step_factor", "alpha"),
-    ),
-    "training": (
-        *(
-            "epochs",
-            "minutes",
-            "sampling",
-            "select_by",
-            "patience",
-            "batch_size",
-            "accumulate",
-            "grad_clip",
-            "ema_decay",
-        ),
-        *("seed", "device", "precision", "winograd", "compile"),
-    ),
-}
 
 
 def settings_form(
@@ -83,8 +55,7 @@ def _field(name: str, base: Recipe | None, section: str, shown: str | None) -> t
     chooser, defaults = DEPENDENT_SETTINGS.get(name, ("", {}))
     says: Any = default if shown is None else shown
     if shown is None and chooser and default in (None, defaults.get(getattr(base, chooser))):
-        values = list(dict.fromkeys(defaults.values()))
-        says = f"depends on the {chooser}" if len(values) > 1 else values[0]
+        says = dependent_default(chooser, defaults)
     metadata = {"section": section, "default": says}
     if isinstance(default, dict):
         return name, kind, dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)

@@ -5,6 +5,7 @@ Read `loop.py` first: the five steps of training on one page. Then `step.py`, th
 | file | what |
 | --- | --- |
 | `recipe.py` | `Recipe`: the frozen value that decides a run |
+| `sections.py` | the recipe's settings in words, by section: for `help` in Python and on the command line |
 | `recipes.py` | named recipes |
 | `calls.py` | calls from Python with a name in place of a recipe, or a run in place of its folder |
 | `other_words.py` | other tools' words for settings, and ours |

@@ -9,6 +9,7 @@ This file loads without torch, so that a mistake in a command is answered at onc
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from twofold.augment.names import POLICIES
 from twofold.augment.policies import check_policy
 from twofold.data.names import check_data_name, plain_name
 from twofold.engine.other_words import other_value, unknown_setting
+from twofold.engine.sections import OwnNames, settings_in_words
 from twofold.errors import SettingError, TwofoldError, check_known, nearest
 from twofold.files import parse_json, read_json
 from twofold.models.registry import MODELS, Option, check_model_options
@@ -66,7 +68,7 @@ _REPR_LENGTH = 130
 _FEW_IMAGES = 2048
 
 
-class Recipe(BaseModel):
+class Recipe(BaseModel, metaclass=OwnNames):
     """All that decides a run. Every argument is a keyword; wrong ones raise `TwofoldError`, naming the remedy."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
@@ -211,6 +213,11 @@ class Recipe(BaseModel):
     )
 
     def __init__(self, *unnamed: Any, **settings: Any) -> None:
+        """Make a recipe of `settings`, each by its name; those that are left out have their defaults.
+
+        Raises:
+            TwofoldError: an unknown setting, a value that it cannot have, or two that exclude each other.
+        """
         if unnamed:
             model = unnamed[0] if isinstance(unnamed[0], str) and unnamed[0] in MODELS else "lenet-bn"
             words = SettingError("{}", {"model": model} | settings)
@@ -420,6 +427,10 @@ class Recipe(BaseModel):
         except TwofoldError as error:
             raise TwofoldError(f"{source}: {error}") from None
         return recipe
+
+
+Recipe.__doc__ = f"{Recipe.__doc__}\n\n{settings_in_words(Recipe, DEPENDENT_SETTINGS)}"
+Recipe.__signature__ = inspect.Signature([inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD)])
 
 
 def _has_own_validation(data: str) -> bool:
