@@ -96,7 +96,7 @@ def test_auxiliary_heads_count_in_the_loss_and_nowhere_else() -> None:
     """Szegedy et al. (2015) add the losses of the heads in the middle, weighted by 0.3."""
     logits, labels = drawn(5, 0)
     others = [drawn(5, seed)[0] for seed in (1, 2)]
-    loss = TASK.loss(Recipe(label_smoothing=0.1), spec_of())
+    loss = TASK.loss(Recipe(label_smoothing=0.1), spec_of(), ClassTargets(labels), torch.device("cpu"))
     expected = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1) + AUXILIARY_WEIGHT * sum(
         nn.functional.cross_entropy(other, labels, label_smoothing=0.1) for other in others
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -14,8 +13,8 @@ import tyro
 
 from twofold.cli.parse import parse
 from twofold.errors import TwofoldError
-from twofold.names import shown
-from twofold.terminal import note, print_json
+from twofold.names import json_text, shown
+from twofold.terminal import note, print_json, quoted
 
 # What --sort takes, and whether its largest value comes first.
 _ORDERS = {
@@ -126,9 +125,11 @@ def _flag(name: str, value: Any) -> str:
     flag = name.replace("_", "-")
     if isinstance(value, bool) and name != "nesterov":
         return f"--{flag}" if value else f"--no-{flag}"
+    if name == "class_weights" and isinstance(value, dict):
+        value = json_text(value)
     words = [part for item in value.items() for part in item] if isinstance(value, dict) else value
     words = words if isinstance(words, list) else [words]
-    return " ".join([f"--{flag}", *(shlex.quote(str(word)) for word in words)])
+    return " ".join([f"--{flag}", *map(quoted, words)])
 
 
 def _number(value: float | None, form: str) -> str:

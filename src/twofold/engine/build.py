@@ -37,7 +37,7 @@ from twofold.optim import rules
 from twofold.optim.groups import parameter_groups
 from twofold.optim.scratch_form import ScratchOptimizer
 from twofold.tasks.registry import task_named
-from twofold.tasks.task import Batch, LossFunction, Preparation, Task
+from twofold.tasks.task import Batch, LossFunction, Preparation, Task, image_indices
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -87,16 +87,17 @@ class Training:
         return self.model if self.average is None else self.average.module
 
     def steps(self, *, epoch: int, first_step: int = 0) -> Generator[list[Batch], None, None]:
-        """Freeze what is frozen in `epoch`, and yield each step of it as its batches of indices and uint8 pixels.
+        """Freeze what is frozen in `epoch`, and yield each step of it as its batches of sample numbers and uint8 pixels.
 
         Files are read ahead of their use.
         """
         self.freezing.start_epoch(epoch)
         steps = list(self.plan.epoch(epoch, first_step=first_step))
-        pixels = prefetch([indices for step in steps for indices in step], self.shared.images)
+        images = self.shared.images
+        pixels = prefetch([image_indices(samples, len(images)) for step in steps for samples in step], images)
         with contextlib.closing(pixels):
             for step in steps:
-                yield [(indices, next(pixels)) for indices in step]
+                yield [(samples, next(pixels)) for samples in step]
 
 
 def load_training_data(
@@ -203,7 +204,8 @@ def build_training(recipe: Recipe, shared: TrainingData, *, log: Callable[[str],
         # Averaging the last 1/(1 - decay) steps cancels much of the noise of their gradients (Polyak and Juditsky,
         # "Acceleration of stochastic approximation by averaging", 1992).
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
-    plan = BatchPlan(len(shared.images), recipe.batch_size, recipe.accumulate, recipe.seed)
+    strata = shared.images.targets.strata() if recipe.sampling == "balanced" else None
+    plan = BatchPlan(len(shared.images), recipe.batch_size, recipe.accumulate, recipe.seed, strata)
     if shared.weights is not None:
         for line in freezing.describe(optimizer, lr=recipe.lr or 0.0).split("\n"):
             log(line)

@@ -84,10 +84,14 @@ def in_order(weights: Mapping[str, float], class_names: Sequence[str]) -> list[f
     """
     for name in weights:
         if name not in class_names:
-            raise SettingError(f"{{}} has a weight for {name!r}, which is no class of these images: "
-                               f"{nearest(name, class_names)}", "class_weights")
+            raise SettingError(
+                f"{{}} has a weight for {name!r}, which is no class of these images: {nearest(name, class_names)}",
+                "class_weights",
+            )
     missing = [name for name in class_names if name not in weights]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise SettingError(f"{{}} has no weight for class {missing[0]!r}{others}; give one for each class", "class_weights")
+        raise SettingError(
+            f"{{}} has no weight for class {missing[0]!r}{others}; give one for each class", "class_weights"
+        )
     return [weights[name] for name in class_names]

@@ -25,8 +25,8 @@ from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.scratch_form import to_scratch
 from twofold.names import shown
 from twofold.records import CalibrationBin, ClassEvaluation, ClassScore, Mistake
-from twofold.tasks.preparation import input_preparation
 from twofold.tasks.class_weights import in_order
+from twofold.tasks.preparation import input_preparation
 from twofold.tasks.task import Batch, LossFunction, Prediction, Preparation, Settings, Task, image_indices
 
 if TYPE_CHECKING:

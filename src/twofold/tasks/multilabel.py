@@ -26,9 +26,9 @@ from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.scratch_form import to_scratch
 from twofold.names import shown
 from twofold.records import LabelEvaluation, LabelMistake, LabelPair, LabelScore
+from twofold.tasks.class_weights import in_order
 from twofold.tasks.classify import NUM_MISTAKES, reliability_bins
 from twofold.tasks.preparation import input_preparation
-from twofold.tasks.class_weights import in_order
 from twofold.tasks.task import Batch, LossFunction, Meter, Prediction, Preparation, Settings, Task, image_indices
 
 NUM_PAIRS = 20

@@ -10,7 +10,7 @@ stateless and holds no model, optimiser, moving average or process group: those 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -24,8 +24,8 @@ from twofold.errors import SettingError, nearest
 from twofold.records import Evaluation
 from twofold.tasks.metrics import METRICS, Metric
 
-# Sample numbers (batch,), uint8 pixels (batch, channels, height, width). A sample's number is its image's index, plus the
-# number of images for each time that the epoch has shown it before: repeats are augmented anew. `image_indices` undoes it.
+# Sample numbers (batch,), uint8 pixels (batch, channels, height, width). A sample's number is the index of its image,
+# plus the number of images for each time that the epoch has shown it before: repeats are augmented anew.
 Batch = tuple[Tensor, Tensor]
 # (batch, epoch) -> what the network takes and what the loss compares with: keyed by the indices, so without a state.
 Preparation = Callable[[Batch, int], tuple[Tensor, Any]]
@@ -46,7 +46,7 @@ class Settings(Protocol):
     mix: Literal["none", "mixup", "cutmix"]
     mix_alpha: float | None
     label_smoothing: float
-    class_weights: Literal["none", "balanced"] | Mapping[str, float]
+    class_weights: Literal["none", "balanced"] | dict[str, float]
     seed: int
     compile: bool
     form: Literal["fast", "scratch"]
@@ -112,8 +112,9 @@ class Task(abc.ABC):
         """
         known = {metric.name: metric for metric in METRICS[self.name]}
         if name is not None and name not in known:
-            raise SettingError(f"{{}} is not measured for the task {self.name}: {nearest(name, known)}",
-                               {"select_by": name})
+            raise SettingError(
+                f"{{}} is not measured for the task {self.name}: {nearest(name, known)}", {"select_by": name}
+            )
         return self.selects_by if name is None else known[name]
 
     @abc.abstractmethod
