@@ -33,12 +33,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+class Metrics(dict[str, Any]):
+    """What an evaluation measured: the content of evaluation.json, which shows itself in two lines."""
+
+    def __repr__(self) -> str:
+        numbers = [f"{name} {value:.4f}" for name, value in self.items() if isinstance(value, float)]
+        parts = ", ".join(name for name, value in self.items() if isinstance(value, list | dict))
+        what = f"{self.get('data')} {self.get('split')}, {self.get('num_images', 0):,} images"
+        return f"<Metrics of {what}: {', '.join(numbers)}; and {parts}>"
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run: its folder, and its metrics over the test images (or the validation images where no test is)."""
 
     folder: Path
-    metrics: dict[str, Any] | None
+    metrics: Metrics | None
 
     @property
     def accuracy(self) -> float | None:
@@ -174,7 +184,7 @@ def _complete(recipe: Recipe, run: RunFolder, options: Options) -> Run:
             return Run(run.path, _evaluate_own(run, Predictor.load(run.path, device=recipe.device), None, options))
     if not (run.path / "report.html").is_file():
         write_report(run.path)
-        return Run(run.path, read_json(evaluation) if evaluation.is_file() else None)
+        return Run(run.path, Metrics(read_json(evaluation)) if evaluation.is_file() else None)
     longer = "--epochs" if recipe.minutes is None else "--minutes"
     again = command("train", *run.again(), longer, "N")
     raise TwofoldError(
@@ -204,7 +214,7 @@ def evaluate(
     split: str | None = None,
     options: Options | None = None,
     device: str = "auto",
-) -> dict[str, Any]:
+) -> Metrics:
     """Measure the best weights of a run over every image once, write the result to the run folder and return it.
 
     Args:
@@ -261,7 +271,7 @@ def explain(
     return draw_explanation(explanation, title=title or (Path(image).name if isinstance(image, str | Path) else ""))
 
 
-def _evaluate_own(run: RunFolder, predictor: Predictor, split: str | None, options: Options) -> dict[str, Any]:
+def _evaluate_own(run: RunFolder, predictor: Predictor, split: str | None, options: Options) -> Metrics:
     """Measure on the run's own images, prepared by its own recipe."""
     recipe = run.recipe()
     _require_own_data(run, recipe, ", or evaluate it on other images with --data")
@@ -342,7 +352,7 @@ def _stopped_before_the_end(run: RunFolder) -> Iterator[None]:
 
 def _measure(
     run: RunFolder, predictor: Predictor, images: Images, *, data: str, split: str, options: Options, stem: str
-) -> dict[str, Any]:
+) -> Metrics:
     """Measure, write the result to `stem`.json in the run folder, and return it."""
     evaluation = evaluate_images(
         predictor.model,
@@ -359,4 +369,4 @@ def _measure(
         f"{data} {split} {name} {evaluation.metrics[name]:.4f} over {len(images):,} images; {stem}.json",
         show=options.show,
     )
-    return evaluation.to_json()
+    return Metrics(evaluation.to_json())

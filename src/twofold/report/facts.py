@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from twofold.records import EnvironmentRecord
 from twofold.report.charts import significant
 from twofold.report.read import RunFiles
+from twofold.terminal import quoted
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def environment_facts(environment: EnvironmentRecord | None) -> tuple[Fact, ...]
         return ()
     memory_format = {True: "channels-last", False: "contiguous", None: None}[environment.channels_last]
     device = " · ".join(part for part in (environment.device, environment.device_name) if part)
-    command = tuple(shlex.quote(word) for word in environment.command)
+    command = tuple(quoted(word) for word in environment.command)
     facts = _known_facts(
         ("Twofold", environment.twofold, None),
         ("PyTorch", environment.torch, None),

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
+
+from twofold.terminal import quoted
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
@@ -41,7 +42,7 @@ def file_message(path: Path | str) -> str:
     if not what:
         return f"{path} is a file, not a folder; give the folder that holds one folder per class"
     out = path.with_name(path.name[: -len(path.suffix)].removesuffix(".tar") or "unpacked")
-    remedy = f": python -m {module} -e {shlex.quote(str(path))} {shlex.quote(str(out))}" if module else ""
+    remedy = f": python -m {module} -e {quoted(path)} {quoted(out)}" if module else ""
     return f"{path} is {what}, not a folder; unpack it and give the folder{remedy}"
 
 
@@ -79,8 +80,8 @@ def table_hint(folder: Path) -> str:
     """Return how to use the table that lies in or beside a folder of images; "" if there is none."""
     if (table := _table_beside(folder)) is None:
         return ""
-    quoted = f"--data {shlex.quote(str(table))} --images {shlex.quote(str(folder))}"
-    return f"if {table.name} says the classes: {quoted}"
+    words = f"--data {quoted(table)} --images {quoted(folder)}"
+    return f"if {table.name} says the classes: {words}"
 
 
 def _table_beside(folder: Path) -> Path | None:
