@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from twofold.errors import RunError
-from twofold.names import escaped, json_text, shown
+from twofold.names import escaped, json_text, name_bytes, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -159,7 +159,7 @@ def quoted(word: object) -> str:
         return shlex.quote(text)
     # Bytes that are no text, and signs that a terminal would obey: spelt as bash, zsh and ksh read them.
     safe = set(b" !#$%&()*+,-./:;<=>?@[]^_`{|}~") | {sign for sign in range(128) if chr(sign).isalnum()}
-    return "$'" + "".join(chr(sign) if sign in safe else f"\\x{sign:02x}" for sign in os.fsencode(text)) + "'"
+    return "$'" + "".join(chr(sign) if sign in safe else f"\\x{sign:02x}" for sign in name_bytes(text)) + "'"
 
 
 def note(message: str) -> None:

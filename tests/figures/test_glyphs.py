@@ -99,6 +99,7 @@ def test_a_saved_figure_has_every_name(
 def test_the_figure_of_an_explanation_says_which_is_which(has_font: bool, capsys: pytest.CaptureFixture[str]) -> None:
     predictor = make("lenet-bn", classes=("猫", "犬", "🐈"))
     explanation = explain_image(predictor, image_of(predictor))
+    assert Legible()("🐈\u200d⬛ cat") == "[1] cat"  # one sign, joined of two
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = draw_explanation(explanation, title="猫.png")

@@ -142,6 +142,34 @@ def test_no_width_scrolls_sideways(write_run: Callable[..., Path], visit: Callab
     assert visit(write_report(write_run()), width=width).horizontal_overflow() == 0
 
 
+def is_cut(page: Any, selector: str) -> list[str]:
+    """Return the texts of the elements that are larger than what is seen of them."""
+    return page.locator(selector).evaluate_all(
+        "all => all.filter(e => e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1)"
+        ".map(e => e.innerText)"
+    )
+
+
+def test_headers_of_the_matrix_are_whole_where_there_is_room(
+    write_run: Callable[..., Path], visit: Callable[..., Any]
+) -> None:
+    names = ["Greater spotted woodpecker (female)", "café crème", "قطة سوداء", "猫と犬", "🐈 cat", "Ankle boot, brown"]
+    seen = visit(write_report(write_run(names=names)))
+    assert is_cut(seen.page, ".matrix tbody th") == []
+    assert is_cut(seen.page, ".matrix thead th.name bdi") == []
+    # Letters that stand upright in vertical text would be upside down in a header that is turned.
+    orientation = "bdi => getComputedStyle(bdi).textOrientation"
+    assert seen.page.locator(".matrix thead bdi").first.evaluate(orientation) == "sideways"
+
+
+def test_twenty_long_names_leave_room_for_the_cells(write_run: Callable[..., Path], visit: Callable[..., Any]) -> None:
+    names = [f"{index:02} Greater spotted woodpecker (female)" for index in range(20)]
+    seen = visit(write_report(write_run(names=names)))
+    matrix = seen.page.locator(".matrix-row .scroll").first
+    assert matrix.evaluate("part => part.scrollWidth - part.clientWidth") <= 1
+    assert seen.horizontal_overflow() <= 0
+
+
 def test_ten_classes_fit_a_phone_without_scrolling_the_matrix(
     write_run: Callable[..., Path], visit: Callable[..., Any]
 ) -> None:

@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from twofold.figures.drawing import new_figure, without_warnings_of_glyphs
-from twofold.figures.glyphs import Legible, families
+from twofold.figures.glyphs import JOINERS, Legible, families
 from twofold.interpret import ChannelView, ClassHeat, Example, Explanation, StageView
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def _printable(text: str) -> str:
     'a\ufffdb\ufffd'
     """
     # No page is wider than this.
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text[:300])
+    return "".join(letter if letter.isprintable() or letter in JOINERS else "\ufffd" for letter in text[:300])
 
 
 def _chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:

@@ -35,6 +35,8 @@ _PREFERRED = (
         "Segoe UI Symbol",
     ),
 )
+# Join letters and emoji into one sign, or choose its look; nothing is drawn for them.
+JOINERS = "\u200c\u200d\ufe0f"
 # Has a box for every character there is.
 _PLACEHOLDERS = "Last Resort"
 
@@ -51,7 +53,7 @@ class Legible:
         if not lacking:
             return text
         some = f"[{re.escape(''.join(sorted(lacking)))}]"
-        runs = re.compile(f"{some}+(?:[\\s\\u200c\\u200d\\ufe0f]+{some}+)*")
+        runs = re.compile(f"{some}+(?:[\\s{JOINERS}]+{some}+)*")
         return runs.sub(lambda run: f"[{self.key.setdefault(run[0], len(self.key) + 1)}]", text)
 
     def say(self) -> None:
@@ -91,7 +93,7 @@ def families(text: str) -> list[str]:
 def _is_drawn(sign: str) -> bool:
     if unicodedata.bidirectional(sign) in {"R", "AL"} and not _shapes_text():
         return False
-    return sign.isspace() or sign in "\u200c\u200d\ufe0f" or _font_of(sign) is not None
+    return sign.isspace() or sign in JOINERS or _font_of(sign) is not None
 
 
 def _shapes_text() -> bool:
