@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from processes import CommandLine, Server, handler
+from several_labels import outfits  # noqa: F401
 
 # No deadline: these machines are shared, and a slow example says nothing. Fewer examples: CI runs often.
 hypothesis.settings.register_profile("twofold", deadline=None, max_examples=30, print_blob=True)

@@ -158,7 +158,13 @@ def load_eval_images(
         TwofoldError: the data cannot be had, lack the split, or have classes that the network does not know.
     """
     pixels = PixelSpec.model_validate(spec.model_dump(include=set(PixelSpec.model_fields)))
-    found = find_data(name_or_path, skip_broken=skip_broken, for_training=False, show_progress=show_progress)
+    found = find_data(
+        name_or_path,
+        skip_broken=skip_broken,
+        for_training=False,
+        several_labels=spec.task == LabelSetTargets.task,
+        show_progress=show_progress,
+    )
     split = _eval_split(found, split)
     if found.channels == 3 and pixels.channels == 1 and not pixels.convert_colour:
         raise TwofoldError(

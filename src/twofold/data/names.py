@@ -33,6 +33,7 @@ class NamedData:
 
 
 HUB_PREFIX = "hf:"
+MULTILABEL_PREFIX = "multilabel:"
 _HUB_SETTINGS = ("config", "revision", "image", "label")
 
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -132,6 +133,20 @@ def parse_hub_name(text: str) -> HubName:
     return HubName(name=name, **settings)
 
 
+def asks_for_labels(text: str) -> bool:
+    """Return whether `text` asks for several labels an image, as "multilabel:photos" does of the folder photos."""
+    return text.startswith(MULTILABEL_PREFIX)
+
+
+def plain_name(text: str) -> str:
+    """Return `text` without what asks for several labels an image.
+
+    >>> plain_name("multilabel:photos"), plain_name("photos")
+    ('photos', 'photos')
+    """
+    return text.removeprefix(MULTILABEL_PREFIX)
+
+
 def looks_like_path(text: str) -> bool:
     """Return whether `text` means a folder rather than a named data set.
 
@@ -150,9 +165,18 @@ def looks_like_path(text: str) -> bool:
 def check_data_name(text: str) -> None:
     """Check that `text` is a named data set, an existing folder, or a data set in Hugging Face's form.
 
+    A folder may stand behind "multilabel:".
+
     Raises:
         TwofoldError: it is neither; the message offers the nearest names.
     """
+    if asks_for_labels(text):
+        inner = plain_name(text)
+        if inner in NAMED_DATA or is_hub_name(inner):
+            raise TwofoldError(f"{text!r} asks for several labels an image, which {inner} does not have; write {inner}")
+        if not inner:
+            raise TwofoldError(f"{text!r} lacks a folder: write {MULTILABEL_PREFIX}FOLDER")
+        text = inner
     if text in NAMED_DATA:
         return
     if is_hub_name(text):

@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from twofold.data.names import plain_name
 from twofold.engine.recipe import Recipe
 from twofold.errors import TwofoldError
 from twofold.terminal import command
@@ -33,7 +34,7 @@ def finetune_epochs(data: str) -> int:
     Raises:
         DataError: `data` is a folder that cannot be used.
     """
-    folder = Path(data).expanduser()
+    folder = Path(plain_name(data)).expanduser()
     if not folder.is_dir():
         return _EPOCHS[0]
     from twofold.data.sources.listing import list_folder

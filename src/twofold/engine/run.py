@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 import twofold
+from twofold.data.names import plain_name
 from twofold.engine.checkpoints import Checkpoints
 from twofold.engine.recipe import Recipe
 from twofold.errors import RunError, TwofoldError
@@ -50,7 +51,7 @@ class RunFolder:
         Raises:
             TwofoldError: the folder cannot be made, or `name` is taken.
         """
-        run = cls(new_folder(out, name, kind=recipe.model, about=str(Path(recipe.data).resolve())))
+        run = cls(new_folder(out, name, kind=recipe.model, about=str(Path(plain_name(recipe.data)).resolve())))
         run.checkpoints.folder.mkdir()
         run.write_recipe(recipe)
         return run

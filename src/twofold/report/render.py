@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from twofold.data.names import plain_name
 from twofold.names import json_text
 from twofold.records import Evaluation, RunRecord, has_state
 from twofold.report.charts import charts
@@ -165,7 +166,8 @@ def _commands(files: RunFiles, *, is_unfinished: bool, has_weights: bool) -> dic
     Paths are absolute. Images that the recipe names by a relative path are found from one folder alone: from there.
     """
     folder, data, here = files.folder.resolve(), files.recipe.get("data"), ""
-    if isinstance(data, str) and not Path(data).expanduser().is_absolute() and Path(data).exists():
+    images = Path(plain_name(data)).expanduser() if isinstance(data, str) else None
+    if images is not None and not images.is_absolute() and images.exists():
         here = f"cd {quoted(Path.cwd())} && "
     skip = ("--skip-broken",) if files.run and files.run.skip_broken else ()
     anew = here + command("train", "--recipe", folder / "recipe.json", *skip)

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import torch
 
 from twofold.data.check import check_images, remark_notes
+from twofold.data.names import MULTILABEL_PREFIX
+from twofold.data.parallel import ordered_map
 from twofold.data.sources.found import FilePart, Found
 from twofold.data.sources.layout import LAYOUT_KINDS
-from twofold.data.sources.listing import Listing, list_folder, no_images_error, same_names, training_problems
+from twofold.data.sources.listing import ImageFile, Listing, list_folder, no_images_error, same_names, training_problems
 from twofold.data.sources.problems import single_error, summary_error
-from twofold.data.targets import ClassTargets
+from twofold.data.targets import ClassTargets, LabelSetTargets, Targets
+from twofold.files import file_digest
+from twofold.terminal import quoted, track
 
 _NUM_SAMPLED = 64
 
@@ -30,12 +34,16 @@ def open_folder(
     skip_broken: bool = False,
     check: bool = True,
     for_training: bool = True,
+    several_labels: bool = False,
     show_progress: bool = True,
 ) -> Found[FilePart]:
     """Find the images of a folder, and decode each once (`check`) to see that it can be read.
 
     Without `check`, 64 images spread over the folder are decoded, to learn channels and sizes. Evaluation
     (`for_training=False`) accepts a single class, and classes that train/ does not have.
+
+    With `several_labels`, an image that is in several class folders of a split, by links or by copies with the same
+    bytes, is one image with several labels.
 
     Raises:
         DataError: the folder cannot be used, or something is wrong with it that `skip_broken` does not cover;
@@ -72,7 +80,7 @@ def open_folder(
     good = [result for result in checked if result.broken is None]
     if not good:
         raise no_images_error(listing)
-    splits, fingerprint = _label(listing, class_names)
+    splits, fingerprint = _label(listing, class_names, several_labels=several_labels, show_progress=show_progress)
     return Found(
         source=str(root),
         name=root.resolve().name,
@@ -83,6 +91,7 @@ def open_folder(
         fingerprint=fingerprint,
         notes=(
             *listing.notes,
+            *(() if several_labels else linked_notes(listing)),
             *listing.unread_notes(),
             *(remark_notes([file.relative for file in sample], checked) if check else ()),
             *(f"skipped {problem.path}: {problem.message}" for problem in problems),
@@ -115,18 +124,60 @@ def _class_names(listing: Listing, *, for_training: bool) -> tuple[str, ...]:
     return names
 
 
-def _label(listing: Listing, class_names: Sequence[str]) -> tuple[dict[str, FilePart], str]:
-    """Return the splits with labels, and a digest over class names, paths, sizes and labels."""
+def _label(
+    listing: Listing, class_names: Sequence[str], *, several_labels: bool, show_progress: bool
+) -> tuple[dict[str, FilePart], str]:
+    """Return the splits with targets, and a digest over class names, paths, sizes and labels."""
     digest = hashlib.sha256("\n".join(class_names).encode(errors="surrogateescape"))
     splits = {}
     for split, classes in listing.splits.items():
-        paths: list[str] = []
-        labels: list[int] = []
-        for label, name in enumerate(class_names):
-            for file in classes.get(name, []):
-                paths.append(file.path)
-                labels.append(label)
-                row = f"{split}\t{file.relative}\t{file.size}\t{label}\n"
-                digest.update(row.encode(errors="surrogateescape"))
-        splits[split] = FilePart(paths, ClassTargets(torch.tensor(labels, dtype=torch.int64)))
+        entries = [(file, label) for label, name in enumerate(class_names) for file in classes.get(name, [])]
+        # Each image once, with its labels.
+        images: dict[Hashable, tuple[ImageFile, list[int]]] = {}
+        keys = same_content([file for file, _ in entries], show_progress=show_progress) if several_labels else None
+        for number, (file, label) in enumerate(entries):
+            images.setdefault(number if keys is None else keys[number], (file, []))[1].append(label)
+        for file, labels in images.values():
+            row = f"{split}\t{file.relative}\t{file.size}\t{','.join(map(str, dict.fromkeys(labels)))}\n"
+            digest.update(row.encode(errors="surrogateescape"))
+        targets: Targets
+        if several_labels:
+            has = torch.zeros(len(images), len(class_names), dtype=torch.bool)
+            for index, (_, labels) in enumerate(images.values()):
+                has[index, labels] = True
+            targets = LabelSetTargets(has)
+        else:
+            targets = ClassTargets(torch.tensor([label for _, (label,) in images.values()], dtype=torch.int64))
+        splits[split] = FilePart([file.path for file, _ in images.values()], targets)
     return splits, digest.hexdigest()
+
+
+def same_content(files: Sequence[ImageFile], *, show_progress: bool) -> list[Hashable]:
+    """Return a key for each file, the same for links to one file and for files with the same bytes.
+
+    Only files of one size are read.
+    """
+    identities: dict[int, set[tuple[int, int]]] = {}
+    for file in files:
+        identities.setdefault(file.size, set()).add(file.identity)
+    alike = {file.identity: file for file in files if len(identities[file.size]) > 1}
+    digests = ordered_map(lambda file: file_digest(Path(file.path)), list(alike.values()))
+    tracked = track(digests, total=len(alike), label="comparing files", enabled=show_progress and bool(alike))
+    digest_of = dict(zip(alike, tracked, strict=True))
+    return [digest_of.get(file.identity, file.identity) for file in files]
+
+
+def linked_notes(listing: Listing) -> list[str]:
+    """Return a line that says how several labels are asked for, where links put one file into several class folders."""
+    count = 0
+    for classes in listing.splits.values():
+        owners: dict[tuple[int, int], set[str]] = {}
+        for name, members in classes.items():
+            for file in members:
+                owners.setdefault(file.identity, set()).add(name)
+        count += sum(len(names) > 1 for names in owners.values())
+    if not count:
+        return []
+    noun = "image is" if count == 1 else "images are"
+    asking = quoted(f"{MULTILABEL_PREFIX}{listing.root}")
+    return [f"{count:,} {noun} linked into several classes; if an image may have several labels: --data {asking}"]

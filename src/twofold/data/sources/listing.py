@@ -52,12 +52,16 @@ _LITTER = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file that claims to be an image; `relative` is its path below the root with forward slashes."""
+    """A file that claims to be an image; `relative` is its path below the root with forward slashes.
+
+    `identity` is that of the content on disk, the same for all links to it.
+    """
 
     path: str
     relative: str
     size: int
     mtime_ns: int
+    identity: tuple[int, int]
 
 
 @dataclass
@@ -298,7 +302,8 @@ def _walk(folder: Path, listing: Listing, above: set[tuple[int, int]]) -> list[I
                     seen.add(identity)
                     waiting.append(Path(entry.path))
             elif stat.S_ISREG(info.st_mode) and is_image_name(entry.name):
-                files.append(ImageFile(entry.path, f"{prefix}{entry.name}", info.st_size, info.st_mtime_ns))
+                identity = (info.st_dev, info.st_ino)
+                files.append(ImageFile(entry.path, f"{prefix}{entry.name}", info.st_size, info.st_mtime_ns, identity))
             else:
                 _ignore(entry, info, prefix, listing)
     return sorted(files, key=lambda file: file.relative)
