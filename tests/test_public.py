@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import math
 import pydoc
 import re
 import subprocess
@@ -15,6 +17,8 @@ import pytest
 import twofold
 from twofold.engine.options import Options
 from twofold.lazy import lazy_names
+from twofold.study.lr_find import range_test
+from twofold.study.race_run import Race
 
 BOOT = Path(__file__).parent / "pictures" / "boot.png"
 FUNCTIONS = ("train", "finetune", "resume", "load", "evaluate", "explain", "race", "lr_find")
@@ -155,7 +159,17 @@ def test_values_show_themselves_in_two_lines(run: twofold.Run) -> None:
     long = twofold.Recipe(
         optimizer="sgd", lr=0.3, epochs=3, augment="none", batch_size=3, patience=4, seed=4, freeze=2, grad_clip=3
     )
-    for value in (long, Options(), run, model, model.predict(BOOT)):
+    measured = twofold.evaluate(run, options=Options(show=False))
+    found = range_test(lambda lr: (math.log10(lr) + 3) ** 2 + 1, low=1e-6, high=1.0, steps=100)
+    raced = Race(Path("runs/race"), (), ("sgd " * 30, "more"))
+    for value in (measured, run.metrics):
+        assert isinstance(value, dict)
+        assert repr(value).startswith("<Metrics of clothes val, 12 images: ")
+        assert f"accuracy {value['accuracy']:.4f}" in repr(value)
+        assert len(repr(value)) <= 200
+        assert json.loads(json.dumps(value)) == value == dict(value)
+    assert f"suggestion={found.suggestion:.3g}" in repr(found)
+    for value in (long, Options(), run, model, model.predict(BOOT), found, raced):
         assert repr(value).startswith(f"{type(value).__name__.removeprefix('Class')}(")
         assert "\n" not in repr(value)
         assert len(repr(value)) <= 2 * 100 + 100 * isinstance(value, twofold.Run), value

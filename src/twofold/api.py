@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,10 +38,11 @@ class Metrics(dict[str, Any]):
     """What an evaluation measured: the content of evaluation.json, which shows itself in two lines."""
 
     def __repr__(self) -> str:
-        numbers = [f"{name} {value:.4f}" for name, value in self.items() if isinstance(value, float)]
+        numbers = ", ".join(f"{name} {value:.4f}" for name, value in self.items() if isinstance(value, float))
+        shown = textwrap.shorten(numbers, 110, placeholder=" …")
         parts = ", ".join(name for name, value in self.items() if isinstance(value, list | dict))
         what = f"{self.get('data')} {self.get('split')}, {self.get('num_images', 0):,} images"
-        return f"<Metrics of {what}: {', '.join(numbers)}; and {parts}>"
+        return f"<Metrics of {what}: {shown}; {parts}>"
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,12 @@ class RangeTest:
     suggestion: float | None
     reason: str
 
+    def __repr__(self) -> str:
+        suggestion = None if self.suggestion is None else float(f"{self.suggestion:.3g}")
+        return (
+            f"RangeTest(suggestion={suggestion}, reason={self.reason!r}; rates and losses of {len(self.rates)} steps)"
+        )
+
 
 def check_range(low: float, high: float, steps: int, smoothing: float) -> None:
     """Check the settings of a range test.

@@ -86,6 +86,10 @@ class Race:
         """The page to look at."""
         return self.folder / "race.html"
 
+    def __repr__(self) -> str:
+        first = f", {self.verdict[0]!r:.100}" if self.verdict else ""
+        return f"Race({str(self.folder)!r}, table of {len(self.table)} optimizers{first})"
+
 
 @takes(RaceSettings, known=[field.name for field in fields(RaceSettings)])
 def race(
