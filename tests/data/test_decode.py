@@ -3,13 +3,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageCms, ImageFile
 
 from twofold.data import MAX_PIXELS, BrokenImageError, open_image
 
-from .conftest import save_image
+from .conftest import deep_png, save_image
 
 GRADIENT = np.arange(240, dtype=np.uint8).reshape(12, 20)
 COLOUR = np.stack([GRADIENT, GRADIENT[::-1], GRADIENT[:, ::-1]], axis=-1)
@@ -230,6 +231,12 @@ def test_global_state_is_as_it_was(tmp_path: Path):
     assert before == (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES)
 
 
+def heic(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(image).save(stream)
+    return stream.getvalue()
+
+
 SAMPLES = [
     encoded(Image.fromarray(COLOUR), "PNG"),
     encoded(Image.fromarray(COLOUR), "JPEG", exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00"),
@@ -237,6 +244,14 @@ SAMPLES = [
     encoded(Image.fromarray(COLOUR), "TIFF", compression="tiff_lzw"),
     encoded(Image.fromarray(COLOUR), "BMP"),
     encoded(Image.fromarray(COLOUR).convert("P"), "PNG", transparency=b"\x00\x80"),
+    encoded(Image.fromarray(COLOUR), "GIF", save_all=True, append_images=[Image.fromarray(COLOUR[::-1])]),
+    encoded(Image.fromarray(COLOUR), "AVIF"),
+    encoded(Image.fromarray(COLOUR), "JPEG2000"),
+    encoded(Image.fromarray(COLOUR), "PPM"),
+    encoded(Image.fromarray(GRADIENT.astype(np.uint16) * 16), "PNG"),
+    encoded(Image.fromarray(GRADIENT.astype(np.uint16) * 16), "TIFF"),
+    heic(Image.fromarray(COLOUR)),
+    deep_png(COLOUR.astype(np.uint16) * 16),
 ]
 
 

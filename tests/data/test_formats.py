@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import io
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.conftest import save_folder, save_image
+from data.conftest import deep_png, save_folder, save_image
 from twofold.data import BrokenImageError, formats, load_data, open_image
 from twofold.data.decode import remarks_of
 from twofold.data.formats import FORMAT_OF_SUFFIX, IMAGE_SUFFIXES, unread_notes
@@ -98,19 +96,6 @@ def test_a_damaged_second_frame_does_not_cost_the_first() -> None:
     content = stream.getvalue()
     for cut in range(len(content) - 60, len(content)):
         assert open_image(content[:cut]).size == (20, 12)
-
-
-def deep_png(values: np.ndarray) -> bytes:
-    """Return a PNG of 16 bits a channel, colour or with transparency, which Pillow cannot write."""
-    height, width, channels = values.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
 
 
 @pytest.mark.parametrize(
