@@ -173,7 +173,7 @@ def _plain(value: Any) -> Any:
         case datetime():
             return value.isoformat(timespec="seconds")
         case Mapping():
-            return {key: _plain(entry) for key, entry in value.items()}
+            return {str(key): _plain(entry) for key, entry in value.items()}
         case list() | tuple():
             return [_plain(entry) for entry in value]
     return value
@@ -381,12 +381,17 @@ class Mistake(Record):
 class ClassEvaluation(Evaluation):
     """The evaluation of a network that gives each image one class; `metrics` has the accuracy.
 
+    On disk, `confusion` is a list with an object for each true class, in the order of `classes`: how many of its images
+    were taken for which class, by the index of that, written as JSON has keys: `{"0": 97, "6": 3}`. What never happened
+    is left out: of a thousand classes almost all pairs. Files of older versions have a list of counts in its place.
+
     Attributes:
         top5_accuracy: share of the images whose true class is among the five most probable.
         calibration_error: expected calibration error.
         calibration: bins by confidence that hold an image.
         classes: in the order of the network's outputs.
-        confusion: counts by true class (row) and predicted class (column); empty, or as large as `classes`.
+        confusion: for each true class, numbers of images by the index of the predicted class; empty, or one for each
+            of `classes`.
         mistakes: the most confident first.
     """
 
@@ -394,19 +399,39 @@ class ClassEvaluation(Evaluation):
     calibration_error: Share | None = None
     calibration: tuple[CalibrationBin, ...] = ()
     classes: tuple[ClassScore, ...] = ()
-    confusion: tuple[tuple[int, ...], ...] = ()
+    confusion: tuple[Mapping[int, int], ...] = ()
     mistakes: tuple[Mistake, ...] = ()
 
     @classmethod
     def from_json(cls, entries: Mapping[str, Any], problems: list[str] | None = None, *, source: str = "") -> Self:
         """Return the evaluation that a JSON object holds; see `Record.from_json`."""
-        evaluation = super().from_json(entries, problems, source=source)
-        rows = evaluation.confusion
-        if not rows or all(len(row) == len(evaluation.classes) for row in (rows, *rows)):
-            return evaluation
-        if problems is not None:
-            _add(problems, f"{source}: the confusion matrix is not square with one row a class; left out")
-        return dataclasses.replace(evaluation, confusion=())
+        rest = {name: value for name, value in entries.items() if name != "confusion"}
+        evaluation = super().from_json(rest, problems, source=source)
+        try:
+            confusion = _confusion(entries.get("confusion"), len(evaluation.classes))
+        except _UNREADABLE:
+            confusion = ()
+            if problems is not None:
+                _add(problems, f"{source}: the confusion matrix does not have one row a class; left out")
+        return dataclasses.replace(evaluation, confusion=confusion)
+
+
+def _confusion(rows: Any, num_classes: int) -> tuple[Mapping[int, int], ...]:
+    """Return the rows of a confusion matrix, of objects or of lists; raise one of `_UNREADABLE` for any other value."""
+    if rows in (None, []):
+        return ()
+    if not isinstance(rows, list) or len(rows) != num_classes:
+        raise TypeError
+    counts: list[Mapping[int, int]] = []
+    for row in rows:
+        if isinstance(row, list) and len(row) != num_classes:
+            raise TypeError
+        pairs = row.items() if isinstance(row, dict) else enumerate(row)
+        read = {int(column): _scalar(int, count) for column, count in pairs}
+        if not all(0 <= column < num_classes for column in read):
+            raise ValueError
+        counts.append({column: count for column, count in read.items() if count})
+    return tuple(counts)
 
 
 @dataclass(frozen=True, kw_only=True)

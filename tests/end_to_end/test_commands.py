@@ -92,7 +92,7 @@ def test_eval_says_what_training_said(demo, capsys: pytest.CaptureFixture[str]) 
     assert main(["eval", str(demo.folder), "--json"]) == 0
     metrics = json.loads(capsys.readouterr().out)
     assert metrics == before
-    assert metrics["accuracy"] == np.trace(np.array(metrics["confusion"])) / 2000
+    assert metrics["accuracy"] == sum(row[str(index)] for index, row in enumerate(metrics["confusion"])) / 2000
     assert main(["eval", str(demo.folder), "--split", "val", "--quiet"]) == 0
     table = capsys.readouterr().out
     assert "1,000 images" in table
@@ -145,6 +145,37 @@ def test_predict_files_folders_and_standard_input(
     answer = json.loads(piped.stdout)
     assert answer["predictions"][0]["class"] == "Ankle boot"
     assert sum(entry["probability"] for entry in answer["predictions"]) == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("separator", ["\n", "\r\n", "\0"])
+@pytest.mark.parametrize("source", ["file", "-"])
+def test_predict_takes_paths_from_a_file_or_from_standard_input(
+    demo, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, separator: str, source: str
+) -> None:
+    name = "two\nlines.png" if separator == "\0" else "with space.png"
+    boot, bag = (sorted((image_folder / each).iterdir())[0] for each in ("boot", "bag"))
+    shutil.copy(boot, tmp_path / name)
+    listing = separator.join([str(tmp_path / name), str(bag), ""]).encode()
+    (tmp_path / "paths.txt").write_bytes(listing)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listing)))
+    given = str(tmp_path / "paths.txt") if source == "file" else "-"
+    assert main(["predict", str(demo.folder), "--paths-from", given, "--json"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["path"] for answer in answers] == [str(tmp_path / name), str(bag)]
+    assert answers[0]["predictions"][0]["class"] == "Ankle boot"
+
+
+def test_paths_in_place_of_an_image_on_standard_input_are_noticed(
+    demo, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails
+) -> None:
+    for listing in (b"photos/one.jpg\nphotos/two.jpg\n", b"none.png\0", f"{image_folder}\n".encode()):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listing)))
+        line = fails(["predict", demo.folder, "-"])
+        assert line.endswith(f"twofold predict {demo.folder} --paths-from -")
+    (tmp_path / "empty.txt").write_text("\n")
+    assert "has no paths in it" in fails(["predict", demo.folder, "--paths-from", tmp_path / "empty.txt"])
+    assert "cannot be read" in fails(["predict", demo.folder, "--paths-from", tmp_path / "none.txt"])
+    assert "not both" in fails(["predict", demo.folder, "-", "--paths-from", "-"])
 
 
 def test_predict_reports_broken_files_and_goes_on(demo, image_folder: Path, tmp_path: Path, capsys) -> None:

@@ -221,7 +221,7 @@ def test_run_folder_holds_what_it_promises(image_folder: Path, tmp_path: Path) -
     evaluation = json.loads((run.folder / "evaluation.json").read_text())
     assert evaluation["split"] == "val"
     assert evaluation["accuracy"] == pytest.approx(best["val_accuracy"])
-    assert sum(map(sum, evaluation["confusion"])) == 24
+    assert sum(sum(row.values()) for row in evaluation["confusion"]) == 24
 
 
 def test_time_budget_ends_the_run(image_folder: Path, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_settings_that_differ_from_the_defaults_are_marked(
     assert changed["momentum"] == "0.8 default 0.9"
 
 
-@pytest.mark.parametrize("num_classes", [2, 20, 21, 41, 100, 201])
+@pytest.mark.parametrize("num_classes", [2, 20, 21, 41, 100, 1200])
 def test_any_number_of_classes_fits(
     write_run: Callable[..., Path], visit: Callable[..., Any], num_classes: int
 ) -> None:
@@ -129,7 +129,8 @@ def test_any_number_of_classes_fits(
     page = seen.page
     page.set_viewport_size({"width": 1280, "height": 900})
     assert seen.horizontal_overflow() == 0
-    assert page.locator(".matrix td").count() == (num_classes**2 if num_classes <= 200 else 0)
+    # Of very many classes, those that are confused most often, and all others in one column.
+    assert page.locator(".matrix td").count() == (num_classes**2 if num_classes <= 100 else 30 * 31)
     sizes = page.locator(".matrix td.r").evaluate_all("cells => cells.map(cell => getComputedStyle(cell).fontSize)")
     assert all((size != "0px") == (num_classes <= 20) for size in sizes)
     assert page.locator(".pairs li").count() == min(10, num_classes)

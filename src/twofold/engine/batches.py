@@ -65,6 +65,15 @@ class BatchPlan:
             num_batches = -(-len(samples) // self.batch_size)
             yield list(torch.tensor_split(samples, num_batches))
 
+    def remarks(self) -> list[str]:
+        """Return a line on what balanced sampling does to these images; none without it."""
+        if self.strata is None:
+            return []
+        counts = self.strata.unique(return_counts=True)[1]
+        few, many, times = int(counts.min()), int(counts.max()), self.num_images // len(counts)
+        sizes = f"{few:,}" if few == many else f"{few:,} to {many:,}"
+        return [f"balanced sampling: each class about {times:,} times an epoch, of {sizes} images"]
+
     def _balanced(self, epoch: int, num_drawn: int) -> Int64[Tensor, " drawn"]:
         """Return the sample numbers of an epoch, stratum by stratum."""
         assert self.strata is not None

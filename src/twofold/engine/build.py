@@ -36,6 +36,7 @@ from twofold.models.winograd import with_winograd
 from twofold.optim import rules
 from twofold.optim.groups import parameter_groups
 from twofold.optim.scratch_form import ScratchOptimizer
+from twofold.tasks.metrics import Metric
 from twofold.tasks.registry import task_named
 from twofold.tasks.task import Batch, LossFunction, Preparation, Task, image_indices
 
@@ -77,6 +78,7 @@ class Training:
     prepare: Preparation
     model: Network
     loss: LossFunction
+    selects_by: Metric
     freezing: Freezing
     optimizer: torch.optim.Optimizer
     average: AveragedModel | None
@@ -87,7 +89,7 @@ class Training:
         return self.model if self.average is None else self.average.module
 
     def steps(self, *, epoch: int, first_step: int = 0) -> Generator[list[Batch], None, None]:
-        """Freeze what is frozen in `epoch`, and yield each step of it as its batches of sample numbers and uint8 pixels.
+        """Freeze what is frozen in `epoch`, and yield each step of it as its batches of samples and uint8 pixels.
 
         Files are read ahead of their use.
         """
@@ -185,6 +187,7 @@ def build_training(recipe: Recipe, shared: TrainingData, *, log: Callable[[str],
     task, spec, hardware = shared.task, shared.spec, shared.hardware
     prepare = task.preparation(recipe, spec, shared.images.targets, hardware.device)
     loss = task.loss(recipe, spec, shared.images.targets, hardware.device)
+    selects_by = task.metric(recipe.select_by)
     torch.manual_seed(torch_generator_seed(recipe.seed, "init"))
     model = in_form(recipe, build_model(spec, hardware))
     if shared.weights is not None:
@@ -206,13 +209,15 @@ def build_training(recipe: Recipe, shared: TrainingData, *, log: Callable[[str],
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
     strata = shared.images.targets.strata() if recipe.sampling == "balanced" else None
     plan = BatchPlan(len(shared.images), recipe.batch_size, recipe.accumulate, recipe.seed, strata)
+    for line in (*task.remarks(recipe, spec, shared.images.targets), *plan.remarks()):
+        log(line)
     if shared.weights is not None:
         for line in freezing.describe(optimizer, lr=recipe.lr or 0.0).split("\n"):
             log(line)
     if recipe.compile:
         model.compile()
         log("compiling at the first step, which takes a minute or so")
-    return Training(recipe, shared, plan, prepare, model, loss, freezing, optimizer, average)
+    return Training(recipe, shared, plan, prepare, model, loss, selects_by, freezing, optimizer, average)
 
 
 def in_form(recipe: Recipe, model: M) -> M:

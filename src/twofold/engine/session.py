@@ -255,7 +255,7 @@ class Session:
         self._reporter.epoch(entry)
 
         # Without validation images nothing can be chosen: the newest weights are kept.
-        if validation is None or self._training.shared.task.selects_by.improves(validation, count.best):
+        if validation is None or self._training.selects_by.improves(validation, count.best):
             count.best, count.best_epoch = dict(validation or {}), entry.epoch
             self._save_best(entry.epoch, spec)
         count.start_epoch()
@@ -359,7 +359,7 @@ class Session:
 
     def _progress(self) -> dict[str, Any]:
         count = self.counters
-        metric = self._training.shared.task.selects_by.name
+        metric = self._training.selects_by.name
         best = BestMetric(name=f"val_{metric}", value=count.best[metric]) if metric in count.best else None
         return {
             "train_seconds": count.train_seconds,

@@ -182,6 +182,7 @@ def charts(
         values = [value for curve in series for _, value in curve.points if value is not None]
         is_share = name != "loss" and all(0 <= value <= 1 for value in values)
         title = name.replace("_", " ").capitalize() if name.islower() else name  # mAP keeps its letters
+        title = title.replace(" f1", " F1")
         made.append(_line_chart(name, title, series, percent if is_share else significant, **axis))
     rates = _strided([(line.epoch, line.lr) for line in steps] or [(float(line.epoch), line.lr) for line in epochs])
     speeds = _thinned([(line.epoch, line.images_per_second) for line in steps])

@@ -15,11 +15,12 @@ from typing import Any
 from twofold.report.charts import percent, reliability
 from twofold.tasks.section import Calibration, Confusion, Example, Gallery, Table
 
-# Beyond these numbers of classes the matrix drops its counts, then its labels' readable size, then is left out:
-# 200 classes are 40,000 cells, which no page should carry.
+# Beyond these numbers of classes the matrix drops its counts, then its labels' readable size, then all classes but
+# those that are most often confused: 200 classes would be 40,000 cells, which no page should carry.
 _MOST_CLASSES_WITH_COUNTS = 20
 _MOST_CLASSES_WITH_READABLE_LABELS = 40
-_MOST_CLASSES_IN_MATRIX = 200
+_MOST_CLASSES_IN_MATRIX = 100
+_CLASSES_IN_REDUCED_MATRIX = 30
 _MOST_PAIRS = 10
 _MOST_EXAMPLES = 48
 _IMAGE_SIDE = 128
@@ -45,10 +46,10 @@ def draw(part: Table | Confusion | Calibration | Gallery, run_folder: Path) -> t
         case Confusion():
             pairs = [
                 # True class, what it was taken for, how often, share of the true class.
-                (part.names[row], part.names[column], count, count / sum(counts))
+                (part.names[row], part.names[column], count, count / sum(counts.values()))
                 for row, counts in enumerate(part.counts)
-                for column, count in enumerate(counts)
-                if count and row != column
+                for column, count in counts.items()
+                if row != column
             ]
             return "confusion", (_matrix(part), sorted(pairs, key=lambda pair: (-pair[2], -pair[3]))[:_MOST_PAIRS])
         case Calibration():
@@ -58,25 +59,43 @@ def draw(part: Table | Confusion | Calibration | Gallery, run_folder: Path) -> t
 
 
 def _matrix(confusion: Confusion) -> dict[str, Any]:
-    """Return the confusion matrix; `size` is one of counts, labels, dots, or None where it is too large to draw."""
-    names, totals = confusion.names, [sum(row) or 1 for row in confusion.counts]
-    num_classes, size = len(names), "dots"
-    if num_classes > _MOST_CLASSES_IN_MATRIX:
-        return {"size": None, "names": names, "rows": ()}
-    if num_classes <= _MOST_CLASSES_WITH_READABLE_LABELS:
-        size = "counts" if num_classes <= _MOST_CLASSES_WITH_COUNTS else "labels"
+    """Return the confusion matrix; `size` is one of counts, labels, dots.
+
+    Of very many classes it has those that take part in the most mistakes, and one more column for all others.
+    """
+    names, chosen = confusion.names, list(range(len(confusion.names)))
+    if len(names) > _MOST_CLASSES_IN_MATRIX:
+        mistakes = [0] * len(names)
+        for row, counts in enumerate(confusion.counts):
+            for column, count in counts.items():
+                if row != column:
+                    mistakes[row] += count
+                    mistakes[column] += count
+        chosen = sorted(sorted(chosen, key=lambda index: -mistakes[index])[:_CLASSES_IN_REDUCED_MATRIX])
+    size = "dots"
+    if len(chosen) <= _MOST_CLASSES_WITH_READABLE_LABELS:
+        size = "counts" if len(chosen) <= _MOST_CLASSES_WITH_COUNTS else "labels"
+    num_others = len(names) - len(chosen)
+    others = f"{num_others:,} other classes"
     rows: list[tuple[str, list[dict[str, Any]]]] = []
-    for row, counts in enumerate(confusion.counts):
+    for row in chosen:
+        counts = confusion.counts[row]
+        total = sum(counts.values())
+        entries = [(names[column], counts.get(column, 0), column == row) for column in chosen]
+        if num_others:
+            entries.append((f"one of {others}", total - sum(count for _, count, _ in entries), False))
         cells: list[dict[str, Any]] = []
-        for column, count in enumerate(counts):
-            is_right, share = row == column, count / totals[row]
-            verb = "recognised" if is_right else f"taken for {names[column]}"
-            text = f"{names[row]}: {count:,} of {totals[row]:,} {verb} ({percent(share)})" if count else ""
+        for name, count, is_right in entries:
+            share = count / (total or 1)
+            verb = "recognised" if is_right else f"taken for {name}"
+            text = f"{names[row]}: {count:,} of {total:,} {verb} ({percent(share)})" if count else ""
             # Mistakes are shaded by the root of their share: at 3 % they must be seen.
             strength = round(share ** (1.0 if is_right else 0.5), 2)
             cells.append({"count": count, "strength": strength, "is_right": is_right, "text": text})
         rows.append((names[row], cells))
-    return {"size": size, "names": names, "rows": rows}
+    columns = [*(names[index] for index in chosen), *([others] if num_others else [])]
+    note = f"Of {len(names):,} classes, the {len(chosen)} that take part in the most mistakes." if num_others else None
+    return {"size": size, "names": columns, "rows": rows, "note": note}
 
 
 def _calibration_remark(calibration: Calibration) -> str | None:

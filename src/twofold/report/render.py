@@ -157,7 +157,14 @@ def _curves_remark(recipe: Mapping[str, Any]) -> str | None:
         harder.append("on augmented images")
     if recipe.get("label_smoothing"):
         harder.append("with label smoothing")
-    return f"Training is measured {' and '.join(harder)}, so it can look worse than validation." if harder else None
+    if recipe.get("class_weights", "none") != "none":
+        harder.append("with class weights")
+    if recipe.get("sampling") == "balanced":
+        harder.append("on a balanced sample")
+    if not harder:
+        return None
+    how = " and ".join(filter(None, (", ".join(harder[:-1]), harder[-1])))
+    return f"Training is measured {how}, so it can look worse than validation."
 
 
 def _commands(files: RunFiles, *, is_unfinished: bool, has_weights: bool) -> dict[str, str]:

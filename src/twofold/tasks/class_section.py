@@ -38,9 +38,12 @@ def class_section(evaluation: ClassEvaluation) -> Section:
         lines = (Line(mistake.predicted, mistake.probability), Line(mistake.true, mistake.true_probability, "true: "))
         examples.append(Example(mistake.image, mistake.source, lines))
     largest = max((score.count or 0 for score in evaluation.classes), default=0)
-    remarks: tuple[str, ...] = ()
+    averages = (("balanced_accuracy", "balanced accuracy"), ("macro_f1", "macro F1"))
+    remarks = tuple(
+        f"{words} {100 * evaluation.metrics[name]:.1f}\u00a0%" for name, words in averages if name in evaluation.metrics
+    )
     if evaluation.num_images and 0 < largest <= evaluation.num_images:
-        remarks = (f"always guessing the largest class: {100 * largest / evaluation.num_images:.1f}\u00a0%",)
+        remarks += (f"always guessing the largest class: {100 * largest / evaluation.num_images:.1f}\u00a0%",)
     chapters = (
         Chapter(
             "Mistakes",

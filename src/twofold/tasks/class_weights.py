@@ -95,3 +95,14 @@ def in_order(weights: Mapping[str, float], class_names: Sequence[str]) -> list[f
             f"{{}} has no weight for class {missing[0]!r}{others}; give one for each class", "class_weights"
         )
     return [weights[name] for name in class_names]
+
+
+def weights_in_words(weights: Sequence[float], class_names: Sequence[str]) -> str:
+    """Return a line on the smallest and the largest weight.
+
+    >>> weights_in_words([0.6, 3.0], ["bag", "boot"])
+    'class weights in the loss: from 0.6 (bag) to 3 (boot)'
+    """
+    pairs = sorted(zip(weights, class_names, strict=True), key=lambda pair: pair[0])
+    low, high = (f"{weight:.3g} ({name})" for weight, name in (pairs[0], pairs[-1]))
+    return f"class weights in the loss: from {low} to {high}"

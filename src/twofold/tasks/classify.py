@@ -25,7 +25,7 @@ from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.scratch_form import to_scratch
 from twofold.names import shown
 from twofold.records import CalibrationBin, ClassEvaluation, ClassScore, Mistake
-from twofold.tasks.class_weights import in_order
+from twofold.tasks.class_weights import in_order, weights_in_words
 from twofold.tasks.preparation import input_preparation
 from twofold.tasks.task import Batch, LossFunction, Prediction, Preparation, Settings, Task, image_indices
 
@@ -122,6 +122,11 @@ class Classification(Task):
 
         return loss
 
+    def remarks(self, recipe: Settings, spec: ModelSpec, targets: Targets) -> list[str]:
+        """Return a line on the weights in the loss, if there are any."""
+        weights = class_weights(recipe, spec, targets)
+        return [] if weights is None else [weights_in_words(weights.tolist(), spec.class_names)]
+
     def training_counts(self, outputs: Any, targets: Tensor) -> dict[str, Tensor]:
         """Return how many images of the batch are classified correctly; of a mixed image, the larger share counts."""
         logits = outputs[0] if isinstance(outputs, tuple) else outputs
@@ -165,16 +170,17 @@ def rank(probabilities: Float32[Tensor, "batch classes"], spec: ModelSpec) -> li
 
 
 class ClassMeter:
-    """Cross-entropy and accuracy over batches of logits."""
+    """Cross-entropy, accuracy and what weighs every class alike, over batches of logits."""
 
     def __init__(self, spec: ModelSpec) -> None:
         from torchmetrics import MeanMetric
-        from torchmetrics.classification import MulticlassAccuracy
+        from torchmetrics.classification import MulticlassAccuracy, MulticlassStatScores
 
         self._num_images = 0
         self._metrics: dict[str, TorchMetric] = {
             "loss": MeanMetric(),
             "accuracy": MulticlassAccuracy(len(spec.class_names), average="micro", validate_args=False),
+            "counts": MulticlassStatScores(len(spec.class_names), average=None, validate_args=False),
         }
 
     def update(
@@ -183,7 +189,8 @@ class ClassMeter:
         """Count a batch of logits on the CPU."""
         self._num_images += len(indices)
         self._metrics["loss"].update(nn.functional.cross_entropy(outputs, targets.labels, reduction="none"))
-        self._metrics["accuracy"].update(outputs, targets.labels)
+        for name in ("accuracy", "counts"):
+            self._metrics[name].update(outputs, targets.labels)
 
     def merge(self, other: ClassMeter) -> None:
         """Add what another meter has counted of other images, if any."""
@@ -196,15 +203,17 @@ class ClassMeter:
         self._num_images += other._num_images
 
     def summary(self) -> dict[str, float]:
-        """Return mean cross-entropy and accuracy."""
-        return {name: float(self._metrics[name].compute()) for name in ("loss", "accuracy")}
+        """Return mean cross-entropy, accuracy, balanced accuracy and macro F1."""
+        measured = {name: float(self._metrics[name].compute()) for name in ("loss", "accuracy")}
+        hits, false_hits, _, misses, _ = self._metrics["counts"].compute().view(-1, 5).T
+        return measured | class_averages(hits, hits + false_hits, hits + misses)
 
     def examples(self) -> Sequence[int]:
         """Return nothing: only a detailed meter keeps mistakes."""
         return ()
 
     def compute(self, images: Images, files: Sequence[str] = ()) -> ClassEvaluation:
-        """Return loss and accuracy alone."""
+        """Return loss and averages alone."""
         measured = self.summary()
         return ClassEvaluation(num_images=len(images), loss=measured.pop("loss"), metrics=measured)
 
@@ -276,16 +285,16 @@ class DetailedClassMeter(ClassMeter):
     def compute(self, images: Images, files: Sequence[str] = ()) -> ClassEvaluation:
         """Return the evaluation of `images`, from which the batches came."""
         values = {name: self._metrics[name].compute() for name in _SCORES}
-        confusion: list[list[int]] = values["confusion"].tolist()
+        matrix: Tensor = values["confusion"]
+        hits, predicted, there = matrix.diagonal(), matrix.sum(dim=0), matrix.sum(dim=1)
         classes = []
         for index, name in enumerate(self._names):
-            never_predicted = sum(row[index] for row in confusion) == 0
-            count = sum(confusion[index])
+            count = int(there[index])
             classes.append(
                 ClassScore(
                     name=name,
                     count=count,
-                    precision=None if never_predicted else float(values["precision"][index]),
+                    precision=float(values["precision"][index]) if predicted[index] else None,
                     recall=float(values["recall"][index]) if count else None,
                     f1=float(values["f1"][index]) if count else None,
                 )
@@ -296,28 +305,52 @@ class DetailedClassMeter(ClassMeter):
                 index=-negative_index,
                 source=images.describe(-negative_index),
                 true=self._names[int(labels[-negative_index])],
-                predicted=self._names[predicted],
+                predicted=self._names[taken_for],
                 probability=probability,
                 true_probability=true_probability,
                 image=file,
             )
-            for (probability, negative_index, predicted, true_probability), file in itertools.zip_longest(
+            for (probability, negative_index, taken_for, true_probability), file in itertools.zip_longest(
                 sorted(self._mistakes, reverse=True), files
             )
         ]
-        # From the counts rather than a float32 mean: 0.889 and not 0.8889999985694885.
-        accuracy = sum(row[index] for index, row in enumerate(confusion)) / len(images)
         return ClassEvaluation(
             num_images=len(images),
             loss=self.summary()["loss"],
-            metrics={"accuracy": accuracy},
+            metrics={"accuracy": int(hits.sum()) / len(images)} | class_averages(hits, predicted, there),
             top5_accuracy=float(values["top5_accuracy"]),
             calibration_error=float(values["calibration_error"]),
             calibration=reliability_bins(torch.cat(self._confidences), torch.cat(self._hits)),
             classes=tuple(classes),
-            confusion=tuple(map(tuple, confusion)),
+            confusion=tuple(
+                {column: int(row[column]) for column in row.nonzero().flatten().tolist()} for row in matrix
+            ),
             mistakes=tuple(mistakes),
         )
+
+
+def class_averages(
+    hits: Int64[Tensor, " classes"], predicted: Int64[Tensor, " classes"], there: Int64[Tensor, " classes"]
+) -> dict[str, float]:
+    """Return balanced accuracy and macro F1, in which a class with few images counts as much as one with many.
+
+    Balanced accuracy is the mean recall of the classes that have images (Brodersen et al., "The balanced accuracy and
+    its posterior distribution", 2010). Macro F1 is the mean of 2 hits / (predicted + there) over the classes that have
+    images or were predicted. Both as in scikit-learn.
+
+    Args:
+        hits: images of each class that were recognised.
+        predicted: images that were taken for it.
+        there: images of it.
+    """
+    # In float64, so that what is written is not 0.8889999985694885 for 0.889.
+    occurs, either = there > 0, predicted + there > 0
+    recalls = (hits.double() / there)[occurs]
+    f1s = (2 * hits.double() / (predicted + there))[either]
+    return {
+        "balanced_accuracy": float(recalls.mean()) if len(recalls) else 0.0,
+        "macro_f1": float(f1s.mean()) if len(f1s) else 0.0,
+    }
 
 
 def reliability_bins(confidence: Float32[Tensor, " n"], hit: Tensor) -> tuple[CalibrationBin, ...]:

@@ -26,7 +26,7 @@ from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.scratch_form import to_scratch
 from twofold.names import shown
 from twofold.records import LabelEvaluation, LabelMistake, LabelPair, LabelScore
-from twofold.tasks.class_weights import in_order
+from twofold.tasks.class_weights import in_order, weights_in_words
 from twofold.tasks.classify import NUM_MISTAKES, reliability_bins
 from twofold.tasks.preparation import input_preparation
 from twofold.tasks.task import Batch, LossFunction, Meter, Prediction, Preparation, Settings, Task, image_indices
@@ -127,6 +127,11 @@ class MultiLabel(Task):
             return {"loss": total}
 
         return loss
+
+    def remarks(self, recipe: Settings, spec: ModelSpec, targets: Targets) -> list[str]:
+        """Return a line on the weights in the loss, if there are any."""
+        weights = positive_weights(recipe, spec, targets)
+        return [] if weights is None else [weights_in_words(weights.tolist(), spec.class_names)]
 
     def training_counts(self, outputs: Any, targets: Tensor) -> dict[str, Tensor]:
         """Return nothing: mAP is of a whole set of images, and no sum over batches."""

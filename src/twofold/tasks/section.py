@@ -5,6 +5,7 @@ Nothing here needs torch, so that writing a report again takes no longer than re
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -52,10 +53,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Numbers of images by true class (row) and predicted class (column); as many names as rows and columns."""
+    """For each true class, the numbers of images by the index of the predicted class; as many as names."""
 
     names: tuple[str, ...]
-    counts: tuple[tuple[int, ...], ...]
+    counts: tuple[Mapping[int, int], ...]
 
 
 @dataclass(frozen=True)

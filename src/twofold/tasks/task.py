@@ -135,6 +135,16 @@ class Task(abc.ABC):
             TwofoldError: the recipe's weights of classes are not those of these images.
         """
 
+    def remarks(self, recipe: Settings, spec: ModelSpec, targets: Targets) -> list[str]:
+        """Return a line for each thing about the training that a person should know before it begins; often none.
+
+        Args:
+            recipe: the settings.
+            spec: names the classes.
+            targets: of the training images.
+        """
+        return []
+
     @abc.abstractmethod
     def training_counts(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
         """Return, for each metric that costs nothing to watch while training, its sum over the batch, on the device."""
