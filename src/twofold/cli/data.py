@@ -11,9 +11,10 @@ import tyro
 
 from twofold.cli.help import render
 from twofold.cli.parse import check_least, parse, write_figure
+from twofold.data.names import asks_for_labels, plain_name
 from twofold.errors import TwofoldError, check_known
 from twofold.names import shown
-from twofold.terminal import loading, note, output, print_json, print_table, say
+from twofold.terminal import loading, note, output, print_json, print_table, quoted, say
 
 if TYPE_CHECKING:
     from twofold.data.inspection import Inspection
@@ -90,10 +91,11 @@ def _check(arguments: Sequence[str]) -> int:
         from twofold.data.inspection import inspect_folder
         from twofold.data.sources.packed import is_packed
 
-    root = parsed.path.expanduser()
+    several_labels = asks_for_labels(str(parsed.path))
+    root = Path(plain_name(str(parsed.path))).expanduser()
     if root.is_dir() and is_packed(root):
         return _check_packed(root, parsed)
-    inspection = inspect_folder(root, near_bits=parsed.near_bits)
+    inspection = inspect_folder(root, near_bits=parsed.near_bits, several_labels=several_labels)
     if parsed.json:
         sizes = {"files": inspection.num_files, "readable": inspection.num_readable, "bytes": inspection.num_bytes}
         rest = {"median_side": inspection.median_side, "counts": inspection.counts, "notes": inspection.notes}
@@ -203,6 +205,8 @@ def _pack(arguments: Sequence[str]) -> int:
     check_least(1, shard_mb=parsed.shard_mb)
     if parsed.store != "auto" and parsed.quality != PackArguments(path=parsed.path).quality:
         raise TwofoldError(f"--quality is that of JPEG, which --store {parsed.store} does without; leave one out")
+    if asks_for_labels(str(parsed.path)):
+        raise TwofoldError(f"a pack holds one class an image; train on the folder itself: --data {quoted(parsed.path)}")
     root = parsed.path.expanduser()
     out = parsed.out.expanduser() if parsed.out is not None else root.parent / f"{root.resolve().name}-packed"
     with loading("torch"):

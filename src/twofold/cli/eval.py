@@ -13,6 +13,24 @@ from twofold.cli.parse import parse
 from twofold.engine.options import Options
 from twofold.terminal import loading, print_json, print_table
 
+# What is printed of an evaluation with one class an image, and of one with several labels, by its name there.
+_OF_CLASSES = {"precision": ">precision", "recall": ">recall", "f1": ">F1"}
+_OF_LABELS = {"threshold": ">threshold", "average_precision": ">AP"}
+_CLASSES = {
+    "accuracy": "accuracy",
+    "top5_accuracy": "top-5",
+    "loss": "loss",
+    "calibration_error": "calibration error",
+}
+_LABELS = {
+    "mAP": "mAP",
+    "micro_f1": "F1 over all labels",
+    "macro_f1": "mean F1",
+    "subset_accuracy": "all labels right",
+    "loss": "loss",
+    "calibration_error": "calibration error",
+}
+
 
 @dataclasses.dataclass(kw_only=True)
 class EvalArguments:
@@ -44,14 +62,13 @@ def run(arguments: Sequence[str]) -> int:
     if parsed.json:
         print_json(metrics)
         return 0
+    kind, columns, numbers = ("labels", _OF_LABELS, _LABELS) if "labels" in metrics else ("classes", {}, _CLASSES)
+    columns = columns | _OF_CLASSES
     rows = []
-    for row in metrics["classes"]:
-        shares = ("–" if row[name] is None else f"{row[name]:.3f}" for name in ("precision", "recall", "f1"))
+    for row in metrics[kind]:
+        shares = ("–" if row[name] is None else f"{row[name]:.3f}" for name in columns)
         rows.append((row["name"], f"{row['count']:,}", *shares))
     title = f"{metrics['data']} {metrics['split']}: {metrics['num_images']:,} images"
-    print_table(("class", ">images", ">precision", ">recall", ">F1"), rows, title=title)
-    print(
-        f"accuracy {metrics['accuracy']:.4f}  top-5 {metrics['top5_accuracy']:.4f}  loss {metrics['loss']:.4f}  "
-        f"calibration error {metrics['calibration_error']:.4f}"
-    )
+    print_table(("label" if kind == "labels" else "class", ">images", *columns.values()), rows, title=title)
+    print("  ".join(f"{words} {metrics[name]:.4f}" for name, words in numbers.items()))
     return 0

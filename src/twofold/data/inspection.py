@@ -121,10 +121,13 @@ class Inspection:
         return any(finding.kind in BROKEN for finding in self.findings)
 
 
-def inspect_folder(root: Path, *, near_bits: int = 4, show_progress: bool = True) -> Inspection:
+def inspect_folder(
+    root: Path, *, near_bits: int = 4, several_labels: bool = False, show_progress: bool = True
+) -> Inspection:
     """Look through a folder of images.
 
-    `near_bits` is the most of 64 bits in which the hashes of near duplicates may differ.
+    `near_bits` is the most of 64 bits in which the hashes of near duplicates may differ. With `several_labels`, an
+    image in several class folders of a split is one with several labels, and no duplicate.
 
     Raises:
         DataError: the folder is missing, cannot be opened, or holds no class folders and images.
@@ -155,7 +158,7 @@ def inspect_folder(root: Path, *, near_bits: int = 4, show_progress: bool = True
         *_single(root, good),
         *_class_names(listing),
         *_imbalance(counts),
-        *_duplicates(good, near_bits),
+        *_duplicates(good, near_bits, several_labels=several_labels),
     ]
     order = list(KINDS)
     return Inspection(
@@ -268,7 +271,7 @@ def _imbalance(counts: dict[str, dict[str, int]]) -> Iterator[Finding]:
             yield Finding("class imbalance", (f"{split}/{name}",), message)
 
 
-def _duplicates(good: Sequence[Look], near_bits: int) -> Iterator[Finding]:
+def _duplicates(good: Sequence[Look], near_bits: int, *, several_labels: bool) -> Iterator[Finding]:
     same: dict[str, list[Look]] = {}
     for look in good:
         if look.digest is not None:
@@ -277,6 +280,9 @@ def _duplicates(good: Sequence[Look], near_bits: int) -> Iterator[Finding]:
     for members in same.values():
         if len(members) > 1:
             copies |= {look.file.path for look in members[1:]}
+            places = {(look.split, look.class_name) for look in members}
+            if several_labels and len(places) == len(members) and len({split for split, _ in places}) == 1:
+                continue
             yield Finding("exact duplicate", tuple(look.file.relative for look in members), _spread(members))
     # Of files with the same bytes one stands for all.
     prints = (None if look.file.path in copies else look.fingerprint for look in good)
