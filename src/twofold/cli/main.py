@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import twofold
 from twofold.engine.stopping import Attention
 from twofold.errors import SettingError, TwofoldError, check_known
+from twofold.names import shown
 from twofold.terminal import note, steady_streams
 
 _OVERVIEW = """\
@@ -80,6 +81,14 @@ def _answer(arguments: list[str], *, debug: bool, is_process: bool) -> int:
         for number, line in enumerate(lines):
             note(line if number else f"error: {line}")
         return error.exit_code
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # A name that is too long, a folder that may not be entered: what no command can know beforehand.
+        if debug or error.filename is None:
+            raise
+        note(f"error: {shown(str(error.filename))}: {error.strerror}")
+        return 2
     except KeyboardInterrupt as interrupt:
         if debug:
             raise
