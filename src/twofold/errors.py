@@ -58,27 +58,33 @@ class RunError(TwofoldError):
     exit_code = 1
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the tail of an error about an unknown `name`: the nearest known names, or all of them if few.
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """Return the up to three known names that `name` may be meant for, the nearest first.
 
-    Near is a name with few other letters, of which `name` is the beginning, or of which it is a word; capitals do not
-    count.
+    Near is one with few other letters, one that `name` begins, or one that has it as a word; capitals do not count.
+
+    >>> near_names("resnet81", ["resnet18", "resnet34", "lenet"]), near_names("dropout", ["out"])
+    (['resnet18', 'resnet34'], [])
+    """
+    names, lower = sorted(known), name.lower()
+    if same := [near for near in names if near.lower() == lower]:
+        return same
+    close = [near for near in names if _is_near(lower, near.lower())]
+    close.sort(key=lambda near: -difflib.SequenceMatcher(None, near.lower(), lower).ratio())
+    return close[:3]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the tail of an error about an unknown `name`: the nearest known names, or all of them if none is near.
 
     >>> nearest("resnet81", ["resnet18", "resnet34", "lenet"])
     'did you mean resnet18 or resnet34?'
     >>> nearest("zzz", ["lenet", "resnet18"])
     'known are lenet, resnet18'
-    >>> nearest("dropout", ["out"])
-    'known are out'
     """
     names = sorted(known)
-    lower = name.lower()
-    close = [same for same in names if same.lower() == lower] or [
-        near for near in names if _is_near(lower, near.lower())
-    ]
-    if close:
-        close.sort(key=lambda near: -difflib.SequenceMatcher(None, near.lower(), lower).ratio())
-        return f"did you mean {' or '.join(close[:3])}?"
+    if close := near_names(name, names):
+        return f"did you mean {' or '.join(close)}?"
     return f"known are {', '.join(names)}"
 
 

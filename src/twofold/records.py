@@ -24,7 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from twofold.errors import TwofoldError
+from twofold.errors import TwofoldError, near_names
 from twofold.files import read_json
 
 # A number from 0 to 1, such as a probability; what lies outside is moved to the nearer end.
@@ -223,6 +223,8 @@ class RunRecord(Record):
         status: running, finished, stopped-early, interrupted or failed; None where nothing is known.
         num_images: by split.
         notes: what was remarkable about the data.
+        save_every: number of epochs after which one's weights are kept.
+        keep_best: number of the best epochs whose weights are kept.
         error: why it failed.
         train_seconds: of training alone, without evaluation.
         best_epoch: the epoch whose weights were kept; epochs count from 1.
@@ -236,6 +238,8 @@ class RunRecord(Record):
     data_fingerprint: str | None = None
     notes: tuple[str, ...] = ()
     skip_broken: bool = False
+    save_every: int | None = dataclasses.field(default=None, metadata={"left_out_if_none": True})
+    keep_best: int | None = dataclasses.field(default=None, metadata={"left_out_if_none": True})
     error: str | None = None
     train_seconds: float | None = None
     epochs_done: int | None = None
@@ -292,6 +296,18 @@ def metric_lines(path: Path) -> Iterator[StepRecord | EpochRecord | None]:
             yield _LINES[entries["kind"]].from_json(entries)
         except _UNREADABLE:
             yield None
+
+
+def missing_run(path: Path) -> TwofoldError:
+    """Return the error about a run folder that is not there; it names those near it, or in runs/, that may be meant."""
+    folders = [path.parent] if path.is_absolute() else [path.parent, Path("runs")]
+    runs = {
+        file.parent.name: file.parent
+        for folder in folders
+        for file in (folder.glob("*/recipe.json") if folder.is_dir() else ())
+    }
+    meant = [str(runs[name]) for name in near_names(path.name, runs)]
+    return TwofoldError(f"there is no folder {path}" + (f": did you mean {' or '.join(meant)}?" if meant else ""))
 
 
 def has_state(run_folder: Path) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import get_args
 
 import pytest
+from PIL import Image
 
 from twofold.cli.completion import form_of
 from twofold.cli.help import options_of
@@ -128,3 +130,52 @@ def test_errors_of_settings_speak_the_command_line_s_language(
 )
 def test_a_wrong_value_is_one_line(arguments: list[str], words: str, fails: Callable[..., str]) -> None:
     assert words in fails(arguments)
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with an image and two runs, which are not trained."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("bn", "residual"):
+        (tmp_path / "runs" / name / "checkpoints").mkdir(parents=True)
+        (tmp_path / "runs" / name / "recipe.json").write_text(Recipe().to_json())
+    Image.new("L", (4, 4)).save("g.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["eval", "bn"], "there is no folder bn: did you mean runs/bn?"),
+        (["predict", "bn", "g.png"], "did you mean runs/bn?"),
+        (["explain", "bn", "g.png"], "did you mean runs/bn?"),
+        (["report", "bn"], "did you mean runs/bn?"),
+        (["train", "--resume", "bn"], "did you mean runs/bn?"),
+        (["eval", "runs/residul"], "there is no folder runs/residul: did you mean runs/residual?"),
+        (["eval", "elsewhere/none"], "there is no folder elsewhere/none"),
+        (["predict", "g.png", "runs/bn"], "g.png is an image; the run comes first: twofold predict runs/bn g.png"),
+        (["explain", "g.png", "runs/bn"], "g.png is an image; the run comes first: twofold explain runs/bn g.png"),
+        (["predict", "g.png", "h.png"], "the run comes first: twofold predict RUN g.png"),
+        (["eval", "g.png"], "g.png is an image; a run folder, or one of its .safetensors files, is needed here"),
+        (["models", "nothing-like-it"], "no network has 'nothing-like-it' in it; twofold models lists them all"),
+    ],
+)
+def test_what_is_meant_for_a_run_names_the_run(
+    arguments: list[str], words: str, runs: Path, fails: Callable[..., str]
+) -> None:
+    assert fails(arguments).endswith(words)
+
+
+def test_models_takes_a_word_as_ideas_does(capsys: pytest.CaptureFixture[str]) -> None:
+    from twofold.cli.main import main
+
+    assert main(["models", "ResNet"]) == 0
+    text = capsys.readouterr().out
+    assert {line.split()[0] for line in text.splitlines() if "He et al." in line} == {
+        f"resnet{depth}" for depth in (18, 34, 50, 101, 152)
+    }
+    assert "lenet" not in text
+    assert main(["models", "batch norm"]) == 0
+    assert "to begin with, take lenet-bn" not in capsys.readouterr().out
+    assert main(["models", "lenet"]) == 0
+    assert "to begin with, take lenet-bn; lenet, with the paper's sigmoids, starts slowly" in capsys.readouterr().out

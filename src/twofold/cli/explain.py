@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from twofold.cli.parse import check_image, parse, write_figure
+from twofold.cli.parse import check_image, check_run_first, parse, write_figure
 from twofold.data.names import check_data_name
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, note
@@ -44,6 +44,7 @@ class ExplainArguments:
 
 def run(arguments: Sequence[str]) -> int:
     parsed = parse(ExplainArguments, arguments, verb="explain")
+    check_run_first(parsed.run, [parsed.image], verb="explain")
     _check(parsed)
     with loading("torch"):
         from twofold import api

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 
 from twofold.cli.settings import on_command_line
 from twofold.engine.other_words import SETTINGS, unknown_setting
-from twofold.errors import nearest
+from twofold.errors import near_names
 
 
 def _by_theirs(words: dict[str, str]) -> dict[str, str]:
@@ -95,8 +95,6 @@ def unknown_option(name: str, known: Collection[str], *, verb: str, arguments: S
     by_verb = {other.split()[0]: other for other in COMMANDS.values() if other.split()[-1].isupper()}
     if name not in SETTINGS and (other := by_verb.get(name) or COMMANDS.get(name)) and name != verb:
         return f"there is no option --{name}; a command does that: twofold {other}"
-    close = nearest(name, known)
-    hint = f"; see twofold {verb} --help"
-    if close.startswith("did you mean"):
-        hint = ": did you mean " + " or ".join(f"--{word}" for word in close[13:-1].split(" or ")) + "?"
+    close = [f"--{option}" for option in near_names(name, known)]
+    hint = f": did you mean {' or '.join(close)}?" if close else f"; see twofold {verb} --help"
     return f"there is no option --{name}{hint}"

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
+import mimetypes
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ import tyro
 from twofold.cli.help import Option, options_of, render
 from twofold.errors import TwofoldError, nearest
 from twofold.names import shown
-from twofold.terminal import note
+from twofold.terminal import command, note
 
 T = TypeVar("T")
 # The type of an argument that may be left out or given several times, shown as NAME.
@@ -141,6 +142,13 @@ def check_least(least: int, **values: float | None) -> None:
     for name, value in values.items():
         if value is not None and value < least:
             raise TwofoldError(f"--{name.replace('_', '-')} must be {least} or more, got {value}")
+
+
+def check_run_first(run: Path, images: Sequence[str | Path | None], *, verb: str) -> None:
+    """Refuse an image in the place of a run, and say how the two stand."""
+    if run.is_file() and (mimetypes.guess_type(run.name)[0] or "").startswith("image/"):
+        found = next((path for path in images if path and Path(path).expanduser().is_dir()), "RUN")
+        raise TwofoldError(f"{run} is an image; the run comes first: {command(verb, found, run)}")
 
 
 def check_image(path: Path) -> None:

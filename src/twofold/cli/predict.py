@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +12,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from twofold.cli.parse import check_least, parse
+from twofold.cli.parse import check_least, check_run_first, parse
 from twofold.errors import TwofoldError
-from twofold.terminal import loading, note, print_json, say, track
+from twofold.terminal import command, loading, note, print_json, say, track
 
 _STDIN = "-"
 
@@ -25,6 +27,8 @@ class PredictArguments:
     """A run folder, or one of its .safetensors files."""
     paths: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
     """Image files, folders of them, or - for an image on standard input."""
+    paths_from: str | None = None
+    """A file with the path of an image or a folder in each line, or with NUL after each; - for standard input."""
     top: int = 1
     """Number of classes to print for each image, the most probable first."""
     json: bool = False
@@ -35,16 +39,22 @@ def run(arguments: Sequence[str]) -> int:
     """Carry out `twofold predict`; the exit code is 1 if an image could not be read."""
     parsed = parse(PredictArguments, arguments, verb="predict")
     check_least(1, top=parsed.top)
-    if not parsed.paths:
-        raise TwofoldError("say what to classify: image files, folders, or - for standard input")
-    sources, num_lost = _expand(parsed.paths)
+    check_run_first(parsed.run, parsed.paths, verb="predict")
+    paths = list(parsed.paths)
+    if parsed.paths_from is not None:
+        if parsed.paths_from == _STDIN and _STDIN in paths:
+            raise TwofoldError("standard input holds an image or paths, not both: leave - or --paths-from - out")
+        paths += _listed(parsed.paths_from)
+    if not paths:
+        raise TwofoldError("say what to classify: image files, folders, or - for an image on standard input")
+    sources, num_lost = _expand(paths)
 
     with loading("torch"):
         from twofold import api
         from twofold.inference.predictor import BATCH_SIZE
 
     predictor = api.load(parsed.run, device=parsed.device)
-    images = (sys.stdin.buffer.read() if source == _STDIN else source for source in sources)
+    images = (_standard_input(parsed.run) if source == _STDIN else source for source in sources)
     show = len(sources) > BATCH_SIZE and not sys.stdout.isatty()
     failed = num_lost
     outcomes = track(predictor.predict_stream(images), total=len(sources), label="predicting", enabled=show)
@@ -61,6 +71,30 @@ def run(arguments: Sequence[str]) -> int:
     if failed:
         note(f"{failed} of {len(sources) + num_lost} images could not be read")
     return 1 if failed else 0
+
+
+def _listed(file: str) -> list[str]:
+    """Return the paths that a file or standard input has: one a line, or with NUL after each, as of find -print0."""
+    try:
+        content = sys.stdin.buffer.read() if file == _STDIN else Path(file).expanduser().read_bytes()
+    except OSError as error:
+        raise TwofoldError(f"--paths-from {file} cannot be read: {error.strerror or error}") from error
+    parts = content.split(b"\0") if b"\0" in content else content.splitlines()
+    if not any(parts):
+        raise TwofoldError(f"--paths-from {file} has no paths in it; give one in each line")
+    return [os.fsdecode(part) for part in parts if part]
+
+
+def _standard_input(run: Path) -> bytes:
+    """Return the image on standard input; say so where it is a list of paths, as find and ls print it."""
+    from twofold.data.formats import is_image_name
+
+    content = sys.stdin.buffer.read()
+    first = os.fsdecode(re.split(rb"[\0\r\n]", content[:4096], maxsplit=1)[0])
+    if first.isprintable() and first and (is_image_name(first) or os.path.exists(first)):
+        from_paths = command("predict", run, "--paths-from", "-")
+        raise TwofoldError(f"standard input holds paths, such as {first}, and no image; take them with: {from_paths}")
+    return content
 
 
 def _expand(paths: Sequence[str]) -> tuple[list[str], int]:

@@ -23,7 +23,7 @@ from twofold.augment.policies import check_policy
 from twofold.data.names import check_data_name, plain_name
 from twofold.engine.other_words import other_value, unknown_setting
 from twofold.engine.sections import OwnNames, settings_in_words
-from twofold.errors import SettingError, TwofoldError, check_known, nearest
+from twofold.errors import SettingError, TwofoldError, check_known, near_names, nearest
 from twofold.files import parse_json, read_json
 from twofold.models.registry import MODELS, Option, check_model_options
 from twofold.names import Name, json_text
@@ -185,7 +185,7 @@ class Recipe(BaseModel, metaclass=OwnNames):
     )
     measure_norm: bool | None = Field(
         None,
-        description="before each evaluation, measure batch normalisation's statistics anew; for few images, if left out",
+        description="measure batch normalisation's statistics anew before each evaluation; for few images, if left out",
     )
     sampling: Literal["shuffled", "balanced"] = Field(
         "shuffled",
@@ -449,6 +449,6 @@ def _one_line(error: ValidationError) -> TwofoldError:
     message = first["msg"].replace("Input should be", "must be", 1).replace("Input", "it", 1)
     text = f"{message[0].lower() + message[1:]}, got {got!r}"
     choices = get_args(Recipe.model_fields[setting].annotation)
-    if first["type"] == "literal_error" and (close := nearest(str(got), map(str, choices))).startswith("did you mean"):
-        text += f"; {close}"
+    if first["type"] == "literal_error" and (close := near_names(str(got), map(str, choices))):
+        text += f"; did you mean {' or '.join(map(repr, close))}?"
     return SettingError(f"{{}} {text}", setting)

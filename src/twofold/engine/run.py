@@ -2,7 +2,7 @@
 
 recipe.json       what decides the run          metrics.jsonl     a line a step logged and a line an epoch
 spec.json         preprocessing and classes     tensorboard/      the same curves, for TensorBoard
-environment.json  on what it ran                checkpoints/      last, previous, best
+environment.json  on what it ran                checkpoints/      last, previous, best; kept epochs
 run.json          how far it came               evaluation.json   metrics over the test images
 log.txt           what was printed              report.html       the page to look at
 """
@@ -30,7 +30,7 @@ from twofold.engine.recipe import Recipe
 from twofold.errors import RunError, TwofoldError
 from twofold.files import new_folder, write_json, write_text
 from twofold.names import shown
-from twofold.records import EnvironmentRecord, EpochRecord, RunRecord, Software, StepRecord, metric_lines
+from twofold.records import EnvironmentRecord, EpochRecord, RunRecord, Software, StepRecord, metric_lines, missing_run
 from twofold.terminal import note
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class RunFolder:
         """
         path = Path(path).expanduser()
         if not path.exists():
-            raise TwofoldError(f"there is no folder {path}")
+            raise missing_run(path)
         if not (path / "recipe.json").is_file():
             raise TwofoldError(f"{path} is not a run folder: it has no recipe.json")
         return cls(path)

@@ -22,7 +22,7 @@ from torch import Tensor
 from twofold.data.spec import Compute, ModelSpec
 from twofold.errors import RunError, TwofoldError
 from twofold.files import atomic_path, read_json
-from twofold.records import has_state
+from twofold.records import has_state, missing_run
 from twofold.terminal import command
 
 
@@ -117,7 +117,7 @@ def weights_path(path: Path | str) -> Path:
             raise TwofoldError(f"{path} is an image; a run folder, or one of its .safetensors files, is needed here")
         return path
     if not path.exists():
-        raise TwofoldError(f"there is no folder {path}")
+        raise missing_run(path)
     for candidate in (path / "checkpoints" / "best.safetensors", path / "best.safetensors"):
         if candidate.is_file():
             return candidate

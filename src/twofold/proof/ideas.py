@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from twofold.errors import TwofoldError, nearest
+from twofold.errors import TwofoldError, near_names
 
 if TYPE_CHECKING:
     from twofold.proof.parity import Parity
@@ -108,11 +108,11 @@ def unknown(name: str) -> TwofoldError:
         for level, names in zip(levels, ((idea.name,), idea.also, (*idea.read, *idea.run), idea.parts), strict=True):
             if not singular.isdisjoint(plain(known.rpartition(":")[2]) for known in names):
                 level.append(idea.name)
-    close = nearest(name, IDEAS)
+    close = near_names(name, IDEAS)
     if meant := next(filter(None, levels), None):
         hint = f"did you mean {' or '.join(meant)}?"
-    elif close.startswith("did you mean"):
-        hint = close
+    elif close:
+        hint = f"did you mean {' or '.join(close)}?"
     else:
         hint = "twofold ideas lists them, twofold ideas WORD searches"
     return TwofoldError(f"unknown idea {name!r}: {hint}")

@@ -22,6 +22,7 @@ from twofold.records import (
     RunRecord,
     StepRecord,
     load_object,
+    missing_run,
     read_metrics,
 )
 from twofold.tasks.class_section import class_section
@@ -65,6 +66,8 @@ def read_run(run_folder: Path) -> RunFiles:
     Raises:
         TwofoldError: it is not a run folder, or its recipe cannot be read.
     """
+    if not run_folder.exists():
+        raise missing_run(run_folder)
     if not (run_folder / "recipe.json").is_file():
         raise TwofoldError(f"{run_folder} is not a run folder (no recipe.json)")
     recipe = read_json(run_folder / "recipe.json")

@@ -138,3 +138,15 @@ def test_texts_beside_images_are_not_opened(tmp_path: Path, monkeypatch: pytest.
         (tmp_path / "cat" / f"{number}.txt").write_text("0 0.5 0.5 1 1")
     monkeypatch.setattr("builtins.open", lambda *arguments, **options: pytest.fail("opened"))
     assert list_folder(tmp_path).num_ignored == 20
+
+
+def test_the_folder_of_a_run_is_left_out_of_a_walk(tmp_path: Path) -> None:
+    for name in ("photos/a.png", "runs/first/mistakes/000.png", "runs/second/mistakes/000.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        save_image(tmp_path / name)
+    for name in ("first", "second"):
+        (tmp_path / "runs" / name / "checkpoints").mkdir()
+        (tmp_path / "runs" / name / "recipe.json").write_text("{}")
+    files, listing = list_images(tmp_path)
+    assert [file.relative for file in files] == ["photos/a.png"]
+    assert listing.notes == ["left out, because twofold train wrote it: runs/first, runs/second"]

@@ -283,6 +283,7 @@ def _sub_folders(folder: Path, listing: Listing) -> tuple[list[str], int]:
 def _walk(folder: Path, listing: Listing, above: set[tuple[int, int]]) -> list[ImageFile]:
     """Return the images at any depth below `folder`; `above` identifies the folders that it lies in."""
     files: list[ImageFile] = []
+    runs: list[str] = []
     seen = set(above)
     if _identity(folder) in seen:
         listing.report("link loop", folder, "is a link to a folder that it lies in", skippable=True)
@@ -298,6 +299,8 @@ def _walk(folder: Path, listing: Listing, above: set[tuple[int, int]]) -> list[I
                 if identity in seen:
                     what = "is a link to a folder that is read already" if entry.is_symlink() else "is read by a link"
                     listing.report("link loop", entry.path, f"{what}; remove the link", skippable=True)
+                elif is_run(Path(entry.path)):
+                    runs.append(f"{prefix}{entry.name}")
                 else:
                     seen.add(identity)
                     waiting.append(Path(entry.path))
@@ -306,6 +309,9 @@ def _walk(folder: Path, listing: Listing, above: set[tuple[int, int]]) -> list[I
                 files.append(ImageFile(entry.path, f"{prefix}{entry.name}", info.st_size, info.st_mtime_ns, identity))
             else:
                 _ignore(entry, info, prefix, listing)
+    if runs:
+        more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+        listing.notes.append(f"left out, because twofold train wrote it: {', '.join(sorted(runs)[:3])}{more}")
     return sorted(files, key=lambda file: file.relative)
 
 
