@@ -147,7 +147,7 @@ def resume(folder: Run | Path | str, *, options: Options | None = None) -> Run:
     """Go on with the run in `folder` from its newest good checkpoint, to the same end as if it had never stopped.
 
     A run that was trained to its end, but stopped before its evaluation or its report were written, gets these. One
-    that was begun with `skip_broken` goes on so.
+    that was begun with `skip_broken`, `save_every` or `keep_best` goes on so.
 
     Args:
         folder: the run.
@@ -168,9 +168,14 @@ def resume(folder: Run | Path | str, *, options: Options | None = None) -> Run:
 
 
 def _options_of(run: RunFolder, options: Options | None) -> Options:
-    """Return `options`, such that broken images which the run was trained without stay left out."""
-    options = options or Options()
-    return replace(options, skip_broken=options.skip_broken or run.record().skip_broken)
+    """Return `options`, such that broken images stay left out and epochs stay kept as the run was begun."""
+    options, record = options or Options(), run.record()
+    return replace(
+        options,
+        skip_broken=options.skip_broken or record.skip_broken,
+        save_every=options.save_every or record.save_every,
+        keep_best=options.keep_best or record.keep_best,
+    )
 
 
 def _complete(recipe: Recipe, run: RunFolder, options: Options) -> Run:

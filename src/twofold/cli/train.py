@@ -32,17 +32,24 @@ class RunArguments:
     skip_broken: bool = False
     checkpoint_seconds: float = 60.0
     """Seconds between two saves of the state."""
+    save_every: int | None = None
+    """Keep the weights of every N-th epoch too, as checkpoints/epoch-NNNN.safetensors."""
+    keep_best: int | None = None
+    """Keep the weights of the N best epochs, as checkpoints/best-NNNN.safetensors."""
     memory_limit_mb: int | None = None
     """Decoded images kept in memory, in MB; a quarter of what is free if left out."""
     quiet: bool = False
 
     def options(self) -> Options:
         """As the engine takes them."""
+        check_least(1, save_every=self.save_every, keep_best=self.keep_best)
         check_least(0, checkpoint_seconds=self.checkpoint_seconds, memory_limit_mb=self.memory_limit_mb)
         return Options(
             show=not self.quiet,
             checkpoint_seconds=self.checkpoint_seconds,
             skip_broken=self.skip_broken,
+            save_every=self.save_every,
+            keep_best=self.keep_best,
             memory_limit=None if self.memory_limit_mb is None else self.memory_limit_mb * 1_000_000,
         )
 

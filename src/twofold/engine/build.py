@@ -198,7 +198,8 @@ def build_training(recipe: Recipe, shared: TrainingData, *, log: Callable[[str],
             raise
         for line in lines:
             log(line)
-    if recipe.batch_size == 1 and any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules()):
+    normalises = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
+    if recipe.batch_size == 1 and normalises:
         raise SettingError(f"{recipe.model} normalises over the batch: {{}} must be 2 or more, got 1", "batch_size")
     freezing = Freezing(model, freeze=recipe.freeze, every=recipe.unfreeze_epochs, norm=recipe.freeze_norm)
     optimizer = create_optimizer(recipe, model)
@@ -214,6 +215,11 @@ def build_training(recipe: Recipe, shared: TrainingData, *, log: Callable[[str],
     if shared.weights is not None:
         for line in freezing.describe(optimizer, lr=recipe.lr or 0.0).split("\n"):
             log(line)
+    elif any(isinstance(layer, nn.Sigmoid) for layer in model.modules()) and not normalises:
+        log(
+            f"the loss of {recipe.model} may hardly fall in its first epochs, as expected: its sigmoids pass little of "
+            "the gradient on (lenet-bn, which has none, learns from the first)"
+        )
     if recipe.compile:
         model.compile()
         log("compiling at the first step, which takes a minute or so")

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -25,7 +26,7 @@ from twofold.engine.run import RunFolder, now, software
 from twofold.engine.state import Counters, restore_tensors, state_tensors
 from twofold.engine.step import StepResult
 from twofold.engine.stopping import Interrupted, StopRequest
-from twofold.errors import RunError, TwofoldError
+from twofold.errors import RunError, SettingError, TwofoldError
 from twofold.inference.weights_file import save_checkpoint
 from twofold.models.summary import count_parameters
 from twofold.records import BestMetric, EnvironmentRecord, EpochRecord, StepRecord, has_state
@@ -54,6 +55,9 @@ class Session:
         training: the network and what trains it.
         run: its folder.
         options: how it is watched and saved.
+
+    Raises:
+        TwofoldError: the best epochs are to be kept, and there are no validation images to choose them by.
     """
 
     def __init__(self, training: Training, run: RunFolder, options: Options) -> None:
@@ -75,6 +79,9 @@ class Session:
             "stopping after this step, and saving; Ctrl-C again stops at once, without saving",
             "stopped at once, without saving",
         )
+        if options.keep_best is not None and self._data.val is None:
+            ways = {"keep_best": options.keep_best}, {"val_fraction": 0.1}, {"save_every": 1}
+            raise SettingError("{} needs validation images; set e.g. {}, or {} in its place", *ways)
         self._reporter: Reporter | None = None
         self._clock = self._saved_at = self._read_at = time.perf_counter()
 
@@ -257,7 +264,10 @@ class Session:
         # Without validation images nothing can be chosen: the newest weights are kept.
         if validation is None or self._training.selects_by.improves(validation, count.best):
             count.best, count.best_epoch = dict(validation or {}), entry.epoch
-            self._save_best(entry.epoch, spec)
+            self._save_weights(self._run.checkpoints.best, entry.epoch, spec)
+            if spec != self._training.shared.spec:
+                spec.save(self._run.path / "spec.json")
+        self._keep_epoch(entry.epoch, spec)
         count.start_epoch()
         self._run.update_record(**self._progress())
         self._stop_if_asked()
@@ -338,6 +348,8 @@ class Session:
             data_fingerprint=self._data.fingerprint,
             notes=self._data.notes,
             skip_broken=self._options.skip_broken,
+            save_every=self._options.save_every,
+            keep_best=self._options.keep_best,
             error=None,
             **self._progress(),
         )
@@ -345,17 +357,41 @@ class Session:
     def finish(self) -> None:
         """Record that the run has ended as it should."""
         self._stop_if_asked()
+        if self._options.keep_best is not None:
+            best = self._best_epochs(self._options.keep_best)
+            files = self._run.checkpoints.folder / "best-*.safetensors"
+            name, numbers = self._training.selects_by.name, ", ".join(map(str, best))
+            self._run.log(f"weights of the best epochs by {name} ({numbers}): {files}", show=self._options.show)
         early = self._out_of_patience() and self.counters.epoch != self._recipe.epochs
         self._run.update_record(status="stopped-early" if early else "finished", finished=now(), **self._progress())
 
-    def _save_best(self, epoch: int, spec: ModelSpec) -> None:
+    def _keep_epoch(self, epoch: int, spec: ModelSpec) -> None:
+        """Keep the weights of an epoch in a file of its own, if that was asked for."""
+        checkpoints = self._run.checkpoints
+        if self._options.save_every is not None and epoch % self._options.save_every == 0:
+            self._save_weights(checkpoints.of_epoch(epoch), epoch, spec)
+            self._run.log(f"weights of epoch {epoch}: {checkpoints.of_epoch(epoch)}", show=self._options.show)
+        if self._options.keep_best is not None:
+            best = self._best_epochs(self._options.keep_best)
+            if epoch in best:
+                self._save_weights(checkpoints.of_best(epoch), epoch, spec)
+            checkpoints.keep_of_best(best)
+
+    def _best_epochs(self, num_epochs: int) -> list[int]:
+        """Return the best epochs so far, the best first: what metrics.jsonl says, which a resumed run has too."""
+        ranked: list[EpochRecord] = []
+        for line in self._run.metrics():
+            if isinstance(line, EpochRecord):
+                better = (self._training.selects_by.improves(line.val, other.val) for other in ranked)
+                ranked.insert(next((place for place, is_better in enumerate(better) if is_better), len(ranked)), line)
+        return [line.epoch for line in ranked[:num_epochs]]
+
+    def _save_weights(self, path: Path, epoch: int, spec: ModelSpec) -> None:
         record = {"kind": "weights", "spec": spec.model_dump(mode="json"), "epoch": epoch}
         weights = self._training.evaluated.state_dict()
         if not all(bool(value.isfinite().all()) for value in weights.values()):
             raise DivergedError(f"the weights are no longer finite after epoch {epoch}; {self._what_is_left()}")
-        save_checkpoint(self._run.checkpoints.best, weights, record)
-        if spec != self._training.shared.spec:
-            spec.save(self._run.path / "spec.json")
+        save_checkpoint(path, weights, record)
 
     def _progress(self) -> dict[str, Any]:
         count = self.counters
