@@ -1,5 +1,6 @@
 # make demo     install, train on the embedded images, write the report
 # make test     install what the tests need and run them all
+# make fuzz     ten thousand hostile files (an hour)
 # make lint     style, types, import directions
 # make figures  the figures of the chapter on optimisation, into docs/pictures/optimisation
 # make bench    every benchmark, one after the other (hours; see benchmarks/README.md for single ones)
@@ -10,7 +11,7 @@ BIN := .venv/bin
 CONSTRAINTS := $(CURDIR)/constraints.txt
 DEMO := runs/demo
 
-.PHONY: demo test lint figures bench clean
+.PHONY: demo test fuzz lint figures bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -21,6 +22,9 @@ demo: .venv/installed
 # Two test processes: one thread each, or torch's threads wait for one another.
 test: .venv/installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term
+
+fuzz: .venv/installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/end_to_end/test_hostile_files.py -n 2 --hypothesis-profile long
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check

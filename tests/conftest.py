@@ -19,6 +19,8 @@ from several_labels import outfits  # noqa: F401
 
 # No deadline: these machines are shared, and a slow example says nothing. Fewer examples: CI runs often.
 hypothesis.settings.register_profile("twofold", deadline=None, max_examples=30, print_blob=True)
+# `make fuzz`: four tests of hostile files, ten thousand cases.
+hypothesis.settings.register_profile("long", deadline=None, max_examples=2500, print_blob=True)
 hypothesis.settings.load_profile("twofold")
 
 # A shell that runs the tests in the background has children ignore Ctrl-C; those that the tests start must not.
