@@ -46,10 +46,10 @@ def multilabel_section(evaluation: LabelEvaluation) -> Section:
         headline = Headline(min(1.0, max(0.0, value)), measured_on, None)
     examples = []
     for mistake in evaluation.mistakes:
-        verb = "not there: " if mistake.predicted else "missed: "
+        verb = "is not there" if mistake.predicted else "was missed"
         lines = (
-            Line(mistake.label, mistake.probability, verb),
-            Line(", ".join(mistake.true) or "none", None, "true: "),
+            Line(f"{mistake.label} {verb}", mistake.probability),
+            Line(", ".join(mistake.true) or "no label", None, "true: "),
         )
         examples.append(Example(mistake.image, mistake.source, lines))
     gallery = Gallery(
@@ -91,6 +91,8 @@ def _remarks(evaluation: LabelEvaluation) -> tuple[str, ...]:
         for name, words in names.items()
         if name in evaluation.metrics
     ]
+    if evaluation.split == "val" and evaluation.labels:
+        remarks.append("the thresholds were chosen on these images too, which flatters F1")
     return tuple(remarks)
 
 
