@@ -149,6 +149,20 @@ def test_rows_without_a_class_are_left_out_and_said(
     assert any("test: 6 rows without a class are left out" in note for note in data.notes)
 
 
+def test_how_rows_were_read_is_said_once(pictures: dict[str, tuple[list[bytes], list[int]]], tmp_path: Path) -> None:
+    encoded, labels = (list(each) for each in pictures["train"])
+    for row in (3, 5):
+        stream = io.BytesIO()
+        Image.open(io.BytesIO(encoded[row])).save(
+            stream, "gif", save_all=True, append_images=[Image.open(io.BytesIO(encoded[row + 1]))]
+        )
+        encoded[row] = stream.getvalue()
+    datasets.DatasetDict({"train": _table(encoded, labels)}).save_to_disk(str(tmp_path / "films"))
+    (line,) = _load(tmp_path / "films").notes
+    assert line.startswith("2 images have several frames or pages, of which the first is taken (")
+    assert "row 3" in line
+
+
 def test_hostile_rows_are_named_or_skipped(
     pictures: dict[str, tuple[list[bytes], list[int]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from twofold.data.check import Checked, check_images
+from twofold.data.check import Checked, check_images, remark_notes
 from twofold.data.decode import BrokenImageError
 from twofold.data.names import HubName, parse_hub_name
 from twofold.data.sources.found import EncodedPart, Found
@@ -102,6 +102,7 @@ def open_hub(text: str, *, skip_broken: bool = False, show_progress: bool = True
         )
         good = [index for index, result in enumerate(results) if result.broken is None]
         broken += [f"{part.describe(i)}: {result.broken}" for i, result in enumerate(results) if result.broken]
+        notes += remark_notes([part.describe(index) for index in range(len(part))], results)
         if good:
             splits[split] = part.select(torch.tensor(good))
             checked += [results[index] for index in good]
