@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from twofold.engine.recipe import Recipe
 from twofold.errors import TwofoldError
 from twofold.report import write_report
+from twofold.report.facts import recipe_settings
 
 HOSTILE_NAMES = [
     "<script>alert(1)</script>",
@@ -141,6 +143,16 @@ def test_any_number_of_classes_fits(
 @pytest.mark.parametrize("width", [320, 390, 768, 1920])
 def test_no_width_scrolls_sideways(write_run: Callable[..., Path], visit: Callable[..., Any], width: int) -> None:
     assert visit(write_report(write_run()), width=width).horizontal_overflow() == 0
+
+
+def test_an_empty_setting_is_no_change_however_it_is_written() -> None:
+    """A recipe may be older, or written by hand: null, [] and {} mean the same where nothing is given."""
+    empty = [name for name, value in Recipe() if value in (None, (), {})]
+    assert len(empty) > 10
+    for value in (None, [], {}):
+        settings = recipe_settings({"optimizer": "adamw", **dict.fromkeys(empty, value)})
+        assert [setting.name for setting in settings if setting.default is not None] == []
+        assert {setting.value for setting in settings[1:]} == {"none"}
 
 
 def is_cut(page: Any, selector: str) -> list[str]:

@@ -54,6 +54,14 @@ def test_with_several_curvatures_and_noise_the_suggestion_is_stable_and_not_timi
     assert "rises beyond" in found.reason
 
 
+def test_a_suggestion_that_was_never_tried_says_so() -> None:
+    found = range_test(quadratic([1.0]), low=0.5, high=50, steps=60, smoothing=0.0)
+    assert found.suggestion is not None
+    assert found.suggestion < found.rates[0]
+    assert "below the lowest that was tried, 0.5" in found.reason
+    assert "below the lowest" not in range_test(quadratic([1.0]), low=0.01, high=50, steps=60, smoothing=0.0).reason
+
+
 @pytest.mark.parametrize(
     ("step", "words"),
     [

@@ -131,6 +131,8 @@ def _suggest(rates: Sequence[float], losses: Sequence[float], diverged: bool, sm
         reason = f"{at}, and rises beyond: a tenth of that keeps clear of the edge"
     else:
         reason = f"{at}, and had not risen by {rates[-1]:.3g}: a tenth of that; a higher max would find the edge"
+    if suggestion is not None and suggestion < rates[0]:
+        reason += f"; it is below the lowest that was tried, {rates[0]:.3g}: a lower min would show the loss there"
     return RangeTest(tuple(rates), tuple(losses), tuple(smoothed), diverged, lowest, steepest, suggestion, reason)
 
 
