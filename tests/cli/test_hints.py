@@ -150,10 +150,8 @@ TRAIN = ("train", "lenet-bn", "--data", "my photos", "--epochs", "2", "--batch-s
 
 def commands_in(text: str) -> list[list[str]]:
     """Return the commands that stand at the ends of lines, as words without `twofold`."""
-    return [
-        shlex.split(match)[1:]
-        for match in re.findall(r"twofold (?:[a-z-]+ .*?)(?:, or from Python .*)?$", text, re.MULTILINE)
-    ]
+    found = re.findall(r"(twofold [a-z-]+ .*?)(?:, or from Python .*)?$", text, re.MULTILINE)
+    return [shlex.split(match)[1:] for match in found]
 
 
 def carry_out(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
