@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import twofold
 import twofold.api
+import twofold.engine.build
 import twofold.engine.session
+import twofold.inference.hardware
 from interrupts import interrupt_in
 from run_records import metrics_but_speed
 from small_predictors import run
@@ -101,3 +104,34 @@ def test_interrupted_before_its_first_step_it_leaves_no_folder(
     assert train(run, tmp_path, "run") == 128 + signal.SIGINT
     assert capsys.readouterr().err.splitlines()[-1] == "stopped"
     assert not (tmp_path / "run").exists()
+
+
+def test_a_finished_run_is_said_to_be_so_first_with_the_way_to_train_longer(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(twofold.TwofoldError) as caught:
+        twofold.resume(finished)
+    recipe = finished / "recipe.json"
+    assert f"twofold.train(twofold.Recipe.load({str(recipe)!r}).override(epochs=N))" in str(caught.value)
+    assert twofold.Recipe.load(str(recipe)).override(epochs=3).epochs == 3
+    assert main(["train", "--resume", str(finished)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {finished} is finished after ")
+
+
+def test_where_images_cannot_be_had_nothing_is_measured_and_no_folder_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def offline(*_arguments: object, **_options: object) -> None:
+        raise twofold.RunError("cannot download cifar10")
+
+    monkeypatch.setattr(twofold.engine.build, "load_data", offline)
+    monkeypatch.setattr(twofold.inference.hardware, "bfloat16_speedup", offline)
+    recipe = twofold.Recipe(data="cifar10")
+    with pytest.raises(twofold.RunError, match="cannot download cifar10"):
+        twofold.train(recipe, out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().err == ""
+    missing = next(name for name in ("mps", "cuda") if not getattr(torch, name).is_available())
+    with pytest.raises(twofold.TwofoldError, match="is not available on this machine"):
+        twofold.train(recipe.override(device=missing), out=tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -196,7 +196,8 @@ def _complete(recipe: Recipe, run: RunFolder, options: Options) -> Run:
     again = command("train", *run.again(), longer, "N")
     raise TwofoldError(
         f"{run.path} is finished after {record.epochs_done} epochs: there is nothing to resume; train longer with: "
-        f"{again}"
+        f"{again}, or from Python with twofold.train(twofold.Recipe.load({str(run.path / 'recipe.json')!r})"
+        f".override({longer[2:]}=N))"
     )
 
 
@@ -311,7 +312,6 @@ def _require_own_data(run: RunFolder, recipe: Recipe, other_way: str = "") -> No
 
 
 def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) -> Run:
-    run.log(f"run folder {run.path}", show=options.show)
     try:
         _, data = fit(recipe, run, options, resume=resume)
     except Interrupted:
@@ -326,6 +326,10 @@ def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) ->
         run.update_record(status="interrupted")
         raise Interrupted(run.path, signal.SIGINT, "stopped without saving") from None
     except RunError as error:
+        if not (resume or run.record().status):
+            # Nothing had begun: the images, or the weights to start from, could not be had.
+            run.discard_unless_trained()
+            raise
         # The disk may be what failed, so leaving the reason and a report can only be tried.
         with contextlib.suppress(TwofoldError):
             run.update_record(status="failed", error=str(error))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -11,12 +13,13 @@ def test_auto_follows_the_measurement_and_says_so() -> None:
     picked = pick_hardware("cpu", "auto")
     has_instructions = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     if has_instructions:
-        assert "times as long as in float32 here" in picked.reason
+        assert "of float32's time" in picked.reason
         share = float(picked.reason.split(" takes ")[1].split()[0])
         assert (picked.precision == "bfloat16") == (share <= round(1 / 1.2, 2))
     else:
-        assert (picked.precision, picked.reason) == ("float32", "the processor has no native bfloat16")
-    assert "threads" in picked.describe()
+        assert (picked.precision, picked.reason) == ("float32", "the CPU has no native bfloat16")
+    assert re.search(r"^cpu \((1 thread|\d+ threads)\) in ", picked.describe())
+    assert len(f"computing on {picked.describe()}") <= 80
 
 
 def test_speedup_is_a_ratio_of_times() -> None:

@@ -27,7 +27,7 @@ from twofold.engine.recipe import Recipe
 from twofold.engine.weights import Weights, WeightsMismatchError, find_weights, fit_weights, print_mismatch
 from twofold.errors import SettingError
 from twofold.inference.build import build_model
-from twofold.inference.hardware import Hardware, pick_hardware
+from twofold.inference.hardware import Hardware, pick_device, pick_hardware
 from twofold.keyed import torch_generator_seed
 from twofold.models.network import Network
 from twofold.models.registry import resolve_options
@@ -124,6 +124,13 @@ def load_training_data(
     Raises:
         TwofoldError: the data, the device or the weights cannot be used.
     """
+    pick_device(recipe.device)  # said at once where it is not there; what takes time comes when the data are
+    weights = None
+    if recipe.weights is not None and not resume:
+        weights = find_weights(recipe.weights, model=recipe.model, show_progress=options.show)
+    data = load_recipe_data(recipe, options, splits=splits)
+    for line in first_notes(data.notes):
+        log(line)
     if precision is not None:
         hardware = pick_hardware(recipe.device, precision, reason="as this run began")
     elif recipe.form == "scratch":
@@ -131,12 +138,6 @@ def load_training_data(
     else:
         hardware = pick_hardware(recipe.device, recipe.precision)
     log(f"computing on {hardware.describe()}")
-    weights = None
-    if recipe.weights is not None and not resume:
-        weights = find_weights(recipe.weights, model=recipe.model, show_progress=options.show)
-    data = load_recipe_data(recipe, options, splits=splits)
-    for line in first_notes(data.notes):
-        log(line)
     spec = model_spec(recipe, data, hardware)
     images = data.train
     if hardware.device.type == "cuda" and isinstance(images, MemoryImages):
@@ -192,7 +193,7 @@ def build_training(recipe: Recipe, shared: TrainingData, *, log: Callable[[str],
     model = in_form(recipe, build_model(spec, hardware))
     if shared.weights is not None:
         try:
-            lines = fit_weights(model, shared.weights, partial=recipe.weights_partial)
+            lines = fit_weights(model, shared.weights, partial=recipe.weights_partial, spec=spec)
         except WeightsMismatchError as error:
             print_mismatch(error)
             raise

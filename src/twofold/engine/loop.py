@@ -48,6 +48,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         shared = load_training_data(
             recipe, options, precision=run.precision() if resume else None, resume=resume, log=log
         )
+        log(f"run folder {run.path}")
         # 2. model, 3. loss, 4. optimiser: from images to outputs, how wrong those are, how weights follow its gradient
         training = build_training(recipe, shared, log=log)
         if training.recipe != recipe:

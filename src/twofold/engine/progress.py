@@ -10,9 +10,33 @@ from twofold.engine.run import RunFolder
 from twofold.records import EpochRecord, StepRecord
 from twofold.terminal import PLAIN_EVERY_SECONDS, console
 
+_WIDTH = 80
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from torch.utils.tensorboard.writer import SummaryWriter
+
+
+def brief(line: EpochRecord, chosen: str) -> str:
+    """Return what matters of an epoch within 80 columns; log.txt has all of it.
+
+    Args:
+        line: what was measured.
+        chosen: the metric that chooses the best epoch.
+    """
+    everything = [*line.train, *([chosen] if chosen in line.val and chosen not in line.train else [])]
+    speed = f"{line.images_per_second:,.0f} images/s"
+    text = ""
+    for names, last in ((everything, [speed]), (everything, []), (["loss", chosen], [])):
+        measured = []
+        for name in names:
+            own = f" {line.train[name]:.4f}" if name in line.train else ""
+            other = f" val {line.val[name]:.4f}" if name in line.val else ""
+            measured += [f"{name}{own}{other}"] if own or other else []
+        text = "  ".join([f"epoch {line.epoch:>3}", *measured, *last])
+        if len(text) <= _WIDTH:
+            break
+    return text
 
 
 class Reporter:
@@ -22,15 +46,19 @@ class Reporter:
         run: the run.
         total: number of steps where that is known, else of seconds.
         show: print anything at all.
+        chosen: the metric that chooses the best epoch.
         purge_step: on a resumed run, the step from which TensorBoard should forget the curves.
     """
 
-    def __init__(self, run: RunFolder, *, total: float, show: bool, purge_step: int | None = None) -> None:
+    def __init__(
+        self, run: RunFolder, *, total: float, show: bool, chosen: str = "", purge_step: int | None = None
+    ) -> None:
         # The writer reaches for TensorFlow's compatibility layer: slow to import, so only when a run starts.
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._run = run
         self._show = show
+        self._chosen = chosen
         self._total = total
         self._writer: SummaryWriter | None = None
         try:
@@ -88,9 +116,9 @@ class Reporter:
         text = "  ".join([f"epoch {line.epoch:>3}", *measured, f"{line.images_per_second:,.0f} images/s"])
         self._run.log(text, show=False)
         if self._bar is not None:
-            self._bar.console.print(text)
+            self._bar.console.print(brief(line, self._chosen))
         elif self._show:
-            print(text, file=sys.stderr, flush=True)
+            print(brief(line, self._chosen), file=sys.stderr, flush=True)
             self._last_line = time.monotonic()
 
     def _curves(self, line: StepRecord | EpochRecord) -> None:

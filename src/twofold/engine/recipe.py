@@ -404,9 +404,9 @@ class Recipe(BaseModel, metaclass=OwnNames):
         return cls._recorded(parse_json(text, source=source), source)
 
     @classmethod
-    def load(cls, path: Path) -> Recipe:
+    def load(cls, path: Path | str) -> Recipe:
         """Return the recipe in the JSON file `path`, whether or not its data are on this machine."""
-        return cls._recorded(read_json(path), str(path))
+        return cls._recorded(read_json(Path(path)), str(path))
 
     @classmethod
     def _recorded(cls, settings: Any, source: str) -> Recipe:

@@ -90,6 +90,7 @@ class Session:
             self._run,
             total=self._budget or self._total_steps,
             show=self._options.show,
+            chosen=self._training.selects_by.name,
             purge_step=self.counters.step + 1 if self.counters.step else None,
         )
         self._reporter.__enter__()

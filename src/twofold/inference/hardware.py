@@ -39,9 +39,10 @@ class Hardware:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def describe(self) -> str:
-        """Return one line for a person."""
-        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
-        return f"{self.device.type} ({self.device_name}{threads}) in {self.precision}: {self.reason}"
+        """Return one line for a person, of at most 80 columns."""
+        threads = torch.get_num_threads()
+        name = f"{threads} thread{'s' * (threads > 1)}" if self.device.type == "cpu" else self.device_name
+        return f"{self.device.type} ({name}) in {self.precision}: {self.reason}"
 
 
 def pick_hardware(device: str = "auto", precision: str = "auto", *, reason: str = "as asked for") -> Hardware:
@@ -55,7 +56,7 @@ def pick_hardware(device: str = "auto", precision: str = "auto", *, reason: str 
     Raises:
         TwofoldError: the device that was asked for is not there.
     """
-    picked = torch.device(_pick_device(device))
+    picked = torch.device(pick_device(device))
     name = _device_name(picked)
     if precision == "auto":
         pays, measured = _bfloat16_pays(picked)
@@ -64,7 +65,12 @@ def pick_hardware(device: str = "auto", precision: str = "auto", *, reason: str 
     return Hardware(picked, name, chosen, reason)
 
 
-def _pick_device(device: str) -> str:
+def pick_device(device: str) -> str:
+    """Return the name of the device to use: "auto" takes the fastest that is there.
+
+    Raises:
+        TwofoldError: the device that was asked for is not there.
+    """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return next(name for name, there in available.items() if there)
@@ -78,7 +84,7 @@ def _bfloat16_pays(device: torch.device) -> tuple[bool, str]:
     """Tell whether bfloat16 is faster than float32 on `device`, and how we know."""
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
-            return True, "the GPU computes bfloat16 natively"
+            return True, "native on this GPU"
         return False, "the GPU has no native bfloat16"
     if device.type != "cpu":
         return False, f"bfloat16 is not known to pay on {device.type}"
@@ -88,7 +94,7 @@ def _bfloat16_pays(device: torch.device) -> tuple[bool, str]:
     if speedup >= _WORTHWHILE:
         # Other work on the machine can slow down one form alone; a second look must agree.
         speedup = min(speedup, bfloat16_speedup(repeats=12))
-    measured = f"a convolution in bfloat16 takes {1 / speedup:.2f} times as long as in float32 here"
+    measured = f"bfloat16 takes {1 / speedup:.2f} of float32's time"
     return speedup >= _WORTHWHILE, measured
 
 
