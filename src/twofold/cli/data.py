@@ -154,8 +154,8 @@ def _print_report(inspection: Inspection) -> None:
             more = f" and {len(finding.paths) - 4} more" if len(finding.paths) > 4 else ""
             line = f"{names}{more}: {shown(finding.message)}".removeprefix(".: ")
             if kind == "format not read":  # the message counts them; the names only show where they are
-                first, *others = finding.paths
-                line = f"{finding.message} ({shown(first)}{', …' if others else ''})"
+                example = "".join(map(shown, finding.paths[:1]))
+                line = f"{finding.message} ({example}{', …' if finding.paths[1:] else ''})"
             out.print(Text(f"  {line}"), soft_wrap=True)
         if len(findings) > most:
             out.print(Text(f"  and {len(findings) - most:,} more; --json lists all"))
