@@ -17,6 +17,7 @@ Read `loop.py` first: the five steps of training on one page. Then `step.py`, th
 | `batches.py` | which images make which step: a pure function of seed and epoch |
 | `loop.py` | `fit`: the five steps of training |
 | `step.py` | `train_step`: forward, backward, update; for the engine and every study |
+| `norm.py` | batch normalisation's statistics, measured anew before an evaluation |
 | `session.py` | the book-keeping around a step: learning rate, progress, saving, stopping |
 | `state.py` | all that changes while training, into a checkpoint and back |
 | `checkpoints.py` | the newest, the one before and the best, so that one good file is always left |

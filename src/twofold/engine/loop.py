@@ -21,8 +21,8 @@ from twofold.engine.run import RunFolder
 from twofold.engine.session import Session
 from twofold.engine.step import train_step
 from twofold.errors import RunError
+from twofold.inference.build import describe_cost
 from twofold.inference.forward import measure, predict_batches
-from twofold.models.summary import measure as measure_cost
 
 
 def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = False) -> tuple[nn.Module, Data]:
@@ -55,14 +55,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
             run.write_recipe(training.recipe)
             passes = "" if recipe.minutes else f" in {training.recipe.epochs} epochs"
             log(f"{len(shared.images):,} training images{passes}, in batches of {training.recipe.batch_size}")
-        spec = shared.spec
-        cost = measure_cost(
-            spec.architecture,
-            input_shape=(spec.channels, *spec.image_size),
-            num_classes=len(spec.class_names),
-            options=spec.architecture_options,
-        )
-        log(cost.describe(spec.architecture))
+        log(describe_cost(shared.spec))
         # 5. training: forward, backward, update, again and again
         session = Session(training, run, options)
         if resume:
@@ -107,8 +100,11 @@ def reproducible() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def explained_torch_errors(recipe: Recipe) -> Iterator[None]:
-    """Turn torch's errors of missing memory, or of a missing compiler, into one line that says what to do."""
+def explained_torch_errors(recipe: Recipe, *, accumulates: bool = True) -> Iterator[None]:
+    """Turn torch's errors of missing memory, or of a missing compiler, into one line that says what to do.
+
+    Studies have no option to accumulate gradients: theirs is not to be told of it.
+    """
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -124,5 +120,7 @@ def explained_torch_errors(recipe: Recipe) -> Iterator[None]:
         if batch_size > 1:
             half = batch_size // 2
             accumulate = -(-batch_size * recipe.accumulate // half)
-            remedy = f"try --batch-size {half} --accumulate {accumulate}, which makes the same step"
+            remedy = f"try --batch-size {half}"
+            if accumulates:
+                remedy += f" --accumulate {accumulate}, which makes the same step"
         raise RunError(f"out of memory with batches of {batch_size} images; {remedy}") from error

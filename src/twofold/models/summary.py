@@ -184,17 +184,14 @@ class Cost:
     options: dict[str, Option]
 
     def describe(self, name: str) -> str:
-        """Return a line on the network `name` of this size, with the stem that it has."""
-        stem = {
-            "paper": ", the paper's stem",
-            "small": ", small stem (3x3, full size)",
-            "adaptive": f", adaptive stem (3x3, averaged to {MODELS[name].stem_side} px)",
-        }.get(str(self.options.get("stem")), "")
-        size = "x".join(map(str, self.input_shape))
-        return (
-            f"{name}{stem}: {self.parameters:,} parameters, {self.multiply_adds / 1e6:,.0f} million multiply-adds for "
-            f"an image of {size}"
-        )
+        """Return a line on the network `name` of this size, with the stem that it has, in 80 columns.
+
+        >>> measure("resnet18", input_shape=(3, 64, 64), num_classes=5).describe("resnet18")
+        'resnet18, adaptive stem: 11.2 M parameters, 561 M multiply-adds an image'
+        """
+        stem = f", {self.options['stem']} stem" if "stem" in self.options else ""
+        parameters, work = (f"{count / 1e6:.3g}" for count in (self.parameters, self.multiply_adds))
+        return f"{name}{stem}: {parameters} M parameters, {work} M multiply-adds an image"
 
 
 def count_parameters(model: nn.Module) -> int:
