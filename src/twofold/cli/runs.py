@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tyro
 
 from twofold.cli.parse import parse
-from twofold.errors import TwofoldError
+from twofold.errors import TwofoldError, nearest
 from twofold.names import json_text, shown
+from twofold.tasks.metrics import METRICS
 from twofold.terminal import note, print_json, quoted
 
-# What --sort takes, and whether its largest value comes first.
-_ORDERS = {
-    "accuracy": ("accuracy", True),
-    "val": ("val_accuracy", True),
-    "date": ("started", True),
-    "name": ("run", False),
-    "time": ("train_seconds", False),
-    "epochs": ("epochs", True),
-    "parameters": ("parameters", False),
-}
+# The names of all metrics, of whatever task.
+_METRICS = tuple(dict.fromkeys(metric.name for metrics in METRICS.values() for metric in metrics))
+# The columns of --csv but for the recipe's settings, which follow as recipe.NAME; in --json they are one object.
+COLUMNS = (
+    *("run", "status", "model", "data", "split", *_METRICS, *(f"val_{name}" for name in _METRICS)),
+    *("best_epoch", "epochs", "train_seconds", "parameters", "started"),
+)
+# Short words for columns, and those whose smallest value comes first.
+_ALSO = {"val": "val_accuracy", "date": "started", "name": "run", "time": "train_seconds"}
+_RISING = {"run", "status", "model", "data", "split", "loss", "val_loss", "train_seconds", "parameters"}
 # Settings whose default another one decides: those of `DEPENDENT_SETTINGS`, which takes long to import.
 DECIDED_BY = {
     **dict.fromkeys(("lr", "weight_decay", "momentum", "nesterov", "gamma", "rho"), "optimizer"),
@@ -41,32 +44,44 @@ class RunsArguments:
 
     folder: tyro.conf.Positional[Path] = Path("runs")
     """Where the run folders are; runs if left out."""
-    sort: Literal["accuracy", "val", "date", "name", "time", "epochs", "parameters"] = "accuracy"
-    """Order of the runs: best, latest, fastest or smallest first."""
+    sort: str = "accuracy"
+    """Order of the runs, best, latest, fastest or smallest first: accuracy, val, date, name, time, epochs, parameters,
+    or any column of --csv, such as macro_f1 or val_loss; val_ is of the best epoch."""
     json: bool = False
+    csv: bool = False
+    """Print one line of CSV a run, with the recipe's settings as recipe.NAME."""
 
 
 def run(arguments: Sequence[str]) -> int:
     parsed = parse(RunsArguments, arguments, verb="runs")
+    if parsed.json and parsed.csv:
+        raise TwofoldError("--json and --csv exclude each other; leave one out")
     if not parsed.folder.is_dir():
         raise TwofoldError(f"there is no folder {parsed.folder}; train something first: twofold train lenet-bn")
     found = (_read(recipe_file.parent) for recipe_file in sorted(parsed.folder.glob("*/recipe.json")))
     rows = [row for row in found if row is not None]
     if not rows:
         raise TwofoldError(f"{parsed.folder} holds no runs; train something first: twofold train lenet-bn")
-    key, falling = _ORDERS[parsed.sort]
-    known = sorted((row for row in rows if row[key] is not None), key=lambda row: row[key], reverse=falling)
-    rows = known + [row for row in rows if row[key] is None]
-    if parsed.json:
+    key = _ALSO.get(parsed.sort, parsed.sort)
+    known = dict.fromkeys(name for row in rows for name in row if name != "recipe")
+    if key not in known:
+        raise TwofoldError(f"--sort {parsed.sort} is no column of these runs: {nearest(parsed.sort, [*_ALSO, *known])}")
+    there = [row for row in rows if row.get(key) is not None]
+    there.sort(key=lambda row: row[key], reverse=key not in _RISING)
+    rows = there + [row for row in rows if row.get(key) is None]
+    if parsed.csv:
+        _print_csv(rows, list(known))
+    elif parsed.json:
         print_json(*rows)
     else:
-        _print(rows)
+        name = key.removeprefix("val_")
+        _print(rows, name if name in known and f"val_{name}" in known else "accuracy")
     return 0
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
     """What is known of a run, after a note on what of it cannot be read; None where that is its recipe."""
-    from twofold.records import Evaluation, RunRecord, load_object
+    from twofold.records import EpochRecord, Evaluation, RunRecord, load_object, metric_lines
 
     problems: list[str] = []
     record = RunRecord.load(folder / "run.json", problems) or RunRecord()
@@ -76,27 +91,50 @@ def _read(folder: Path) -> dict[str, Any] | None:
         note(f"warning: {folder}{' is left out' if recipe is None else ''}: {problem}")
     if recipe is None:
         return None
-    return {
+    measured = {} if evaluation.loss is None else {"loss": evaluation.loss}
+    measured |= evaluation.metrics
+    best = {} if record.best_metric is None else {record.best_metric.name: record.best_metric.value}
+    for line in metric_lines(folder / "metrics.jsonl"):
+        if isinstance(line, EpochRecord) and line.epoch == record.best_epoch:
+            best |= {f"val_{name}": value for name, value in line.val.items()}
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    row |= {
         "run": folder.name,
         "status": record.status or "unknown",
-        "accuracy": evaluation.metrics.get("accuracy"),
+        "model": recipe.get("model"),
+        "data": recipe.get("data"),
         "split": evaluation.split,
-        "val_accuracy": record.best_metric and record.best_metric.value,
+        "best_epoch": record.best_epoch,
         "epochs": record.epochs_done,
         "train_seconds": record.train_seconds,
         "parameters": record.num_parameters,
         "started": record.started and record.started.isoformat(),
-        "recipe": recipe,
     }
+    return row | measured | best | {"recipe": recipe}
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
+def _print_csv(rows: list[dict[str, Any]], columns: list[str]) -> None:
+    """Print a line of names and one a run. A value that is no number and no text stands as JSON."""
+    from twofold.engine.recipe import Recipe
+
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow([*columns, *(f"recipe.{name}" for name in Recipe.model_fields)])
+    for row in rows:
+        values = [*(row.get(name) for name in columns), *(row["recipe"].get(name) for name in Recipe.model_fields)]
+        writer.writerow([json_text(value) if isinstance(value, dict | list | bool) else value for value in values])
+    print(lines.getvalue(), end="")
+
+
+def _print(rows: list[dict[str, Any]], metric: str) -> None:
     differing = _differing([row["recipe"] for row in rows])
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print(f"{'accuracy':>8} {'on':5} {'val':>6} {'epochs':>6} {'seconds':>8}  run")
+    size = max(8, len(metric))
+    print(f"{metric:>{size}} {'on':5} {'val':>6} {'epochs':>6} {'seconds':>8}  run")
     for row in rows:
         print(
-            f"{_number(row['accuracy'], '.4f'):>8} {row['split'] or '':5} {_number(row['val_accuracy'], '.4f'):>6} "
+            f"{_number(row.get(metric), '.4f'):>{size}} {row['split'] or '':5} "
+            f"{_number(row.get(f'val_{metric}'), '.4f'):>6} "
             f"{_number(row['epochs'], 'd'):>6} {_number(row['train_seconds'], ',.1f'):>8}  {shown(row['run'])}"
         )
         flags = " ".join(filter(None, (_flag(name, row["recipe"].get(name)) for name in differing)))
@@ -110,7 +148,7 @@ def _differing(recipes: list[dict[str, Any]]) -> list[str]:
     for name in recipes[0]:
         values: dict[Any, set[str]] = {}
         for recipe in recipes:
-            values.setdefault(recipe.get(DECIDED_BY.get(name, "")), set()).add(repr(recipe.get(name)))
+            values.setdefault(recipe.get(DECIDED_BY.get(name, "")), set()).add(_flag(name, recipe.get(name)))
         if any(len(different) > 1 for different in values.values()):
             names.append(name)
     return names
