@@ -190,8 +190,13 @@ class Cost:
         'resnet18, adaptive stem: 11.2 M parameters, 561 M multiply-adds an image'
         """
         stem = f", {self.options['stem']} stem" if "stem" in self.options else ""
-        parameters, work = (f"{count / 1e6:.3g}" for count in (self.parameters, self.multiply_adds))
-        return f"{name}{stem}: {parameters} M parameters, {work} M multiply-adds an image"
+        parameters, work = map(_short, (self.parameters, self.multiply_adds))
+        return f"{name}{stem}: {parameters} parameters, {work} multiply-adds an image"
+
+
+def _short(count: int) -> str:
+    size, unit = next(((size, unit) for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if count >= size), (1, ""))
+    return f"{count / size:.3g}{unit}"
 
 
 def count_parameters(model: nn.Module) -> int:
