@@ -195,7 +195,9 @@ class Cost:
 
 
 def _short(count: int) -> str:
-    size, unit = next(((size, unit) for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if count >= size), (1, ""))
+    size, unit = next(
+        ((size, unit) for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if count >= size), (1, "")
+    )
     return f"{count / size:.3g}{unit}"
 
 
