@@ -376,3 +376,30 @@ def test_without_a_compiler_it_says_so(image_folder: Path, tmp_path: Path) -> No
     assert done.returncode != 0
     assert done.stderr.splitlines()[-1].startswith("error: compiling needs a C++ compiler")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("form", ["fast", "scratch"])
+def test_balanced_sampling_resumes_in_the_middle_of_an_epoch_bit_for_bit(
+    form: str, image_folder: Path, tmp_path: Path
+) -> None:
+    """Classes of 40, 10 and 3 images: the small ones are repeated, each time augmented anew."""
+    folder = tmp_path / "images"
+    for name, size in (("bag", 40), ("boot", 10), ("shirt", 3)):
+        (folder / name).mkdir(parents=True)
+        for image in sorted((image_folder / name).iterdir())[:size]:
+            shutil.copy(image, folder / name / image.name)
+    recipe = small(folder, sampling="balanced", form=form, epochs=3, batch_size=8, optimizer="sgd")
+    run = twofold.train(recipe, out=tmp_path, name="run", options=Options(show=False, checkpoint_seconds=0))
+    expected, metrics = weights(run), metrics_but_speed(run.folder)
+    assert (
+        "balanced sampling: each class about 14 times an epoch, of 2 to 32 images"
+        in (run.folder / "log.txt").read_text()
+    )
+    (run.folder / "checkpoints" / "last.safetensors").unlink()
+    before = load_checkpoint(run.folder / "checkpoints" / "previous.safetensors")[1]["counters"]
+    assert before["step_in_epoch"] > 0
+    record = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps(record | {"status": "running"}))
+    resumed = weights(twofold.resume(run.folder, options=QUIET))
+    assert metrics_but_speed(run.folder) == metrics
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)

@@ -47,6 +47,7 @@ SHARED = {
 _VALUES = {
     **dict.fromkeys(("weights_partial", "augment", "schedule", "name", "model", "optimizer"), "NAME"),
     **{"data": "NAME|PATH", "recipe": "NAME|FILE", "weights": "RUN|FILE|NAME", "resume": "RUN", "figure": "FILE"},
+    **{"class_weights": "none|balanced|FILE", "select_by": "METRIC", "sort": "NAME"},
     **{"input": "CxHxW", "lr_scale": "PATTERN X", "decay_scale": "PATTERN X"},
 }
 _BY_TYPE = {int: "N", float: "X", str: "TEXT", Path: "PATH", dict: "NAME VALUE"}
@@ -124,7 +125,7 @@ def render(form: type, *, verb: str) -> str:
     for name, option in zip(names, positionals, strict=True):
         usage.append(name if option.default is dataclasses.MISSING else f"[{name}]")
     lines = [" ".join([*usage, *["[OPTIONS]"] * (len(positionals) < len(options))]), ""]
-    for paragraph in (inspect.getdoc(form) or "").split("\n\n"):
+    for paragraph in (inspect.getdoc(form) or "").replace("`", "").split("\n\n"):
         lines += [*textwrap.wrap(paragraph, width), ""]
     for name, option in zip(names, positionals, strict=True):
         lines += _entry(name, says[option.field.name], width)
@@ -149,12 +150,12 @@ def _entry(name: str, phrase: str, width: int) -> list[str]:
 
 def _phrase(option: Option, text: str) -> str:
     name = option.field.name
-    if text := " ".join(text.split()).removesuffix("."):
+    if text := " ".join(text.split()).removesuffix(".").replace("`", ""):
         text = text if text[1:2].isupper() else text[0].lower() + text[1:]
     elif not (text := SHARED.get(name, "")):
         from twofold.engine.recipe import Recipe
 
-        text = Recipe.model_fields[name].description or ""
+        text = (Recipe.model_fields[name].description or "").replace("`", "")
     if option.metavar == "NAME" and option.choices and option.choices[0] not in text:
         text += f": {', '.join(option.choices[:-1])} or {option.choices[-1]}"
     default = option.field.metadata.get("default", option.default)
