@@ -13,6 +13,7 @@ Read `loop.py` first: the five steps of training on one page. Then `step.py`, th
 | `options.py` | `Options`: what does not decide a run, such as progress |
 | `build.py` | a recipe to hardware, images, network, loss and optimiser |
 | `weights.py` | weights from elsewhere: found, checked against the network, fitted or refused |
+| `weight_names.py` | which of a file's tensors are the network's, whatever was put before their names |
 | `freezing.py` | stages that keep their weights for a while, and learning rates that fall towards the image |
 | `batches.py` | which images make which step: a pure function of seed and epoch |
 | `loop.py` | `fit`: the five steps of training |

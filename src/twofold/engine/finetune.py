@@ -58,12 +58,13 @@ def finetune_recipe(weights: str, model: str | None = None, *, data: str = "fash
     import torch
 
     from twofold.data.spec import ModelSpec
-    from twofold.inference.weights_file import load_checkpoint, weights_path
+    from twofold.engine.weights import check_source, split_part
+    from twofold.inference.weights_file import has_record, load_checkpoint, weights_path
     from twofold.models import create_model
 
-    path = Path(weights).expanduser()
+    path, _ = split_part(weights)
     record: dict[str, Any] = {}
-    if path.is_dir() or (path.suffix == ".safetensors" and path.is_file() and model is None):
+    if path.is_dir() or has_record(path):
         _, record = load_checkpoint(weights_path(path))
     settings: dict[str, Any] = {}
     if "spec" in record:
@@ -78,9 +79,8 @@ def finetune_recipe(weights: str, model: str | None = None, *, data: str = "fash
             "channels": spec.channels,
             "resize": spec.resize,
         }
-    elif "/" in weights and not weights.startswith("timm:") and not path.exists():
-        raise TwofoldError(f"there is no run folder and no file {weights}")
     elif model is None:
+        check_source(weights)
         raise TwofoldError(
             f"{weights} does not say what network it is for: {command('finetune', weights, 'MODEL', '--data', data)}"
         )

@@ -3,55 +3,49 @@
 `--weights` takes
 
 - a run folder: the best weights of that run;
-- a file: .safetensors (ours or anyone's), or .pth, which is read with `weights_only`, so that nothing in it can run;
+- a file of safetensors (ours or anyone's) or of `torch.save`, whatever its ending: nothing in it is run; of a file with
+  several parts, such as weights and their moving average, FILE:PART takes another than the plain one;
 - a name that torchvision publishes for the network, such as DEFAULT or IMAGENET1K_V1: downloaded once, checked, and
   kept in the cache;
 - `timm:NAME`: the pretrained weights of a timm model whose state dict has the same names.
 
-What does not fit is refused, with a table of it, unless `--weights-partial` names the part that may differ. Weights
-made for colour images fit a network for grey ones, and the other way round, in one way: see `adapt_channels`.
+What scripts put around the network's names is taken off (`weight_names`). What does not fit then is refused, with a
+table of it, unless `--weights-partial` names the part that may differ. Weights made for colour images fit a network for
+grey ones, and the other way round, in one way: see `adapt_channels`.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from twofold.data.download import Resource, download
-from twofold.errors import RunError, SettingError, TwofoldError, check_known, nearest
+from twofold.data.spec import ModelSpec
+from twofold.engine.weight_names import Weights, own_tensors
+from twofold.errors import RunError, Setting, SettingError, TwofoldError, check_known, nearest
 from twofold.files import cache_folder, file_digest
+from twofold.inference.other_files import read_other_file
 from twofold.inference.weights_file import load_checkpoint, weights_path
+from twofold.models import create_model
+from twofold.models.registry import MODELS
 from twofold.terminal import console
 
-_FILES = (".safetensors", ".pth", ".pt", ".bin")
-# Where training scripts put the weights inside a .pth file, and what wrappers put before each name.
-_NESTED = ("state_dict", "model", "model_state_dict", "model_ema")
-_PREFIXES = ("module.", "_orig_mod.")
-_MOST_BYTES = 2**31
-_MOST_ROWS = 20
+_ENDING = re.compile(r"\.(safetensors|pth|pt|bin|ckpt|tar|pkl|pickle|weights|model|h5|npz|zip)(:[^/]*)?$", re.I)
+_MAX_BYTES = 2**31
+_MAX_ROWS = 20
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Tensors by name, and where they come from in words."""
-
-    tensors: Mapping[str, Tensor]
-    origin: str
-
-
-class WeightsMismatchError(TwofoldError):
+class WeightsMismatchError(SettingError):
     """Weights that don't fit the network; `rows` has (name, in the weights, in the network) of all that differs."""
 
-    def __init__(self, message: str, rows: list[tuple[str, str, str]]) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, rows: list[tuple[str, str, str]], *settings: Setting) -> None:
+        super().__init__(message, *settings)
         self.rows = rows
 
 
@@ -62,35 +56,62 @@ def find_weights(source: str, *, model: str, show_progress: bool = True) -> Weig
         TwofoldError: there is nothing of that name, or it holds no weights.
         RunError: it cannot be downloaded.
     """
-    path = Path(source).expanduser()
+    check_source(source)
+    path, part = split_part(source)
     if path.is_dir():
-        return Weights(load_checkpoint(weights_path(path))[0], f"the run {path}")
-    if path.suffix in _FILES:
-        if not path.is_file():
-            raise TwofoldError(f"there is no file of weights {path}")
-        return Weights(_read_file(path), str(path))
+        return Weights({"": load_checkpoint(weights_path(path))[0]}, f"the run {path}", source)
+    if path.is_file():
+        return Weights(read_other_file(path), str(path), str(path), part)
     if source.startswith("timm:"):
         return _from_timm(source.removeprefix("timm:"))
     return _from_torchvision(source, model, show_progress=show_progress)
 
 
-def fit_weights(model: nn.Module, weights: Weights, *, partial: Sequence[str] = ()) -> list[str]:
+def check_source(source: str) -> None:
+    """Check that a file or a run is there, where `source` is meant as one: before torch's own names are looked up.
+
+    Raises:
+        TwofoldError: it is not.
+    """
+    path, _ = split_part(source)
+    if path.is_dir() or path.is_file() or source.startswith("timm:"):
+        return
+    if _ENDING.search(source):
+        raise TwofoldError(f"there is no file of weights {path}")
+    if "/" in source or os.sep in source:
+        raise TwofoldError(f"there is no run folder and no file {path}")
+
+
+def split_part(source: str) -> tuple[Path, str]:
+    """Return the path in FILE:PART and the part; "" for a path alone, which may hold colons itself."""
+    path = Path(source).expanduser()
+    file, colon, part = source.rpartition(":")
+    if colon and not os.path.exists(path) and os.path.isfile(Path(file).expanduser()):
+        return Path(file).expanduser(), part
+    return path, ""
+
+
+def fit_weights(
+    model: nn.Module, weights: Weights, *, partial: Sequence[str] = (), spec: ModelSpec | None = None
+) -> list[str]:
     """Copy the weights into `model`; return what had to be done for it, a line each.
 
     Args:
         model: the network; its other tensors keep their values.
         weights: what to copy.
         partial: prefixes of names that may be missing, unexpected or of another shape; these are left out.
+        spec: how the network was built, so that a stem that does not fit is named as the cause.
 
     Raises:
         WeightsMismatchError: something else differs.
         TwofoldError: a prefix that fits no name, or nothing is left to copy.
     """
     own = model.state_dict()
+    found, part, remarks = own_tensors(weights, model, partial=partial)
     for prefix in partial:
-        if not any(_inside(name, (prefix,)) for name in own | dict(weights.tensors)):
+        if not any(_inside(name, (prefix,)) for name in own | found):
             raise SettingError(f"{{}}: nothing is called {prefix!r}: {nearest(prefix, _parts(own))}", "weights_partial")
-    given, notes = adapt_channels(weights.tensors, model)
+    given, notes = adapt_channels(found, model)
     rows = [
         (name, _shape(given.get(name)), _shape(own.get(name)))
         for name in (*own, *(name for name in given if name not in own))
@@ -98,15 +119,9 @@ def fit_weights(model: nn.Module, weights: Weights, *, partial: Sequence[str] = 
     ]
     # A counter of batches is no weight; networks saved before torch kept it lack it.
     rows = [row for row in rows if not (row[0].endswith("num_batches_tracked") and row[1] == "")]
+    origin = f"{weights.origin}{part and ': '}{part}"
     if rows:
-        missing, unexpected = sum(not row[1] for row in rows), sum(not row[2] for row in rows)
-        tops = sorted({row[0].rpartition(".")[0] for row in rows})
-        remedy = f"; if that is meant, --weights-partial {' '.join(tops)}" if len(tops) <= 3 else ""
-        raise WeightsMismatchError(
-            f"{weights.origin} does not fit the network: {missing} missing, {unexpected} unexpected, "
-            f"{len(rows) - missing - unexpected} of another shape{remedy}",
-            rows,
-        )
+        raise _mismatch(rows, origin, model, spec)
     fitting = {
         name: tensor
         for name, tensor in given.items()
@@ -114,12 +129,64 @@ def fit_weights(model: nn.Module, weights: Weights, *, partial: Sequence[str] = 
     }
     if not fitting:
         taken = {"weights_partial": partial}
-        raise SettingError("{} leaves nothing of " + weights.origin + " to take", taken)
+        raise SettingError("{} leaves nothing of " + origin + " to take", taken)
     left_out = [name for name in own if name not in fitting and not name.endswith("num_batches_tracked")]
     model.load_state_dict(fitting, strict=False)
     if left_out:
         notes.append(f"new, with random weights: {', '.join(left_out)}")
-    return [f"{len(fitting)} tensors from {weights.origin}", *notes]
+    return [f"{len(fitting)} tensors from {origin}", *remarks, *notes]
+
+
+def _mismatch(
+    rows: list[tuple[str, str, str]], origin: str, model: nn.Module, spec: ModelSpec | None
+) -> WeightsMismatchError:
+    """Return the error that says what differs: the stem where that is the cause, else how many tensors."""
+    stem = None if spec is None else _other_stem(rows, model, spec)
+    # A module that one of the two lacks as a whole is named as such.
+    own = _parts({name: None for name, _, wanted in rows if wanted} | model.state_dict())
+    differing = {
+        name.rpartition(".")[0] if wanted else next((part for part in _parts({name: None}) if part not in own), name)
+        for name, _, wanted in rows
+        if stem is None or name != stem[0]
+    }
+    partial: list[Setting] = [{"weights_partial": tuple(sorted(differing))}] if 0 < len(differing) <= 3 else []
+    if stem is not None:
+        _, cause, ways = stem
+        also = "; {} where the rest may differ" if partial else ""
+        return WeightsMismatchError(f"{cause}; set {{}} or {{}}{also}, to start from {origin}", rows, *ways, *partial)
+    missing, unexpected = sum(not row[1] for row in rows), sum(not row[2] for row in rows)
+    remedy = "; if that is meant, {}" if partial else ""
+    return WeightsMismatchError(
+        f"{origin} does not fit the network: {missing} missing, {unexpected} unexpected, "
+        f"{len(rows) - missing - unexpected} of another shape{remedy}",
+        rows,
+        *partial,
+    )
+
+
+def _other_stem(
+    rows: list[tuple[str, str, str]], model: nn.Module, spec: ModelSpec
+) -> tuple[str, str, list[Setting]] | None:
+    """Return which tensor differs because the weights have another stem, that in words, and what gives that stem."""
+    entry, first = MODELS[spec.architecture], _first_convolution(model)
+    if first is None or "stem" not in entry.options:
+        return None
+    name = f"{first[0]}.weight"
+    given, wanted = next(((row[1], row[2]) for row in rows if row[0] == name), ("", ""))
+    stem = spec.architecture_options.get("stem", "paper")
+    for other, side in (("paper", entry.input_shape[1]), ("small", entry.stem_side)):
+        options = spec.architecture_options | {"stem": other}
+        with torch.device("meta"):
+            like = create_model(spec.architecture, image_size=entry.input_shape[1:], options=options)
+        kernel = "x".join(map(str, _first_convolution(like)[1].kernel_size))  # type: ignore[index]
+        if given.endswith(f"x{kernel}") and wanted and not wanted.endswith(f"x{kernel}"):
+            height, width = spec.image_size
+            cause = (
+                f"the stem is another: for images of {f'{height}x{width}' if height != width else height} px, "
+                f"{spec.architecture} begins with the {stem} stem, and these weights with the {other} one ({kernel})"
+            )
+            return name, cause, [{"image_size": side}, {"model_options": options}]
+    return None
 
 
 def adapt_channels(weights: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
@@ -131,7 +198,7 @@ def adapt_channels(weights: Mapping[str, Tensor], model: nn.Module) -> tuple[dic
     new data's own.
     """
     adapted = dict(weights)
-    first = next(((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)), None)
+    first = _first_convolution(model)
     if first is None:
         return adapted, []
     name = f"{first[0]}.weight"
@@ -154,36 +221,15 @@ def print_mismatch(error: WeightsMismatchError) -> None:
     table = Table(title="what differs", title_justify="left")
     for column in ("name", "in the weights", "in the network"):
         table.add_column(column, overflow="fold")
-    for name, given, wanted in error.rows[:_MOST_ROWS]:
+    for name, given, wanted in error.rows[:_MAX_ROWS]:
         table.add_row(name, given or "missing", wanted or "not there")
-    if len(error.rows) > _MOST_ROWS:
-        table.add_row(f"and {len(error.rows) - _MOST_ROWS} more", "", "")
+    if len(error.rows) > _MAX_ROWS:
+        table.add_row(f"and {len(error.rows) - _MAX_ROWS} more", "", "")
     console().print(table)
 
 
-def _read_file(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            found: Any = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise TwofoldError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    except Exception as error:
-        raise TwofoldError(f"{path} holds more than tensors, which is not read for safety's sake") from error
-    for key in _NESTED:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    tensors = {}
-    for name, value in found.items() if isinstance(found, Mapping) else ():
-        plain = name if isinstance(name, str) else str(name)
-        for prefix in _PREFIXES:
-            plain = plain.removeprefix(prefix)
-        if isinstance(value, Tensor):
-            tensors[plain] = value
-    if not tensors:
-        raise TwofoldError(f"{path} holds no weights: a file with tensors by name is needed")
-    return tensors
+def _first_convolution(model: nn.Module) -> tuple[str, nn.Conv2d] | None:
+    return next(((name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d)), None)
 
 
 def _from_torchvision(source: str, model: str, *, show_progress: bool) -> Weights:
@@ -202,7 +248,7 @@ def _from_torchvision(source: str, model: str, *, show_progress: bool) -> Weight
     check_known(f"weights for {model} (neither a file nor a run)", source, known)
     url: str = getattr(torchvision.models.get_model_weights(name), source).url
     path = download_weights(url, show_progress=show_progress)
-    return Weights(_read_file(path), f"torchvision's {source} of {model}")
+    return Weights(read_other_file(path), f"torchvision's {source} of {model}")
 
 
 def download_weights(url: str, *, show_progress: bool = True) -> Path:
@@ -219,7 +265,7 @@ def download_weights(url: str, *, show_progress: bool = True) -> Path:
     if target.is_file() and file_digest(target).startswith(found[1]):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    resource = Resource(filename=filename, urls=(url,), sha256_starts=found[1], max_bytes=_MOST_BYTES)
+    resource = Resource(filename=filename, urls=(url,), sha256_starts=found[1], max_bytes=_MAX_BYTES)
     try:
         download(resource, target, show_progress=show_progress)
     except RunError as error:
@@ -240,7 +286,7 @@ def _from_timm(name: str) -> Weights:
         raise RunError(
             f"timm's weights of {name} cannot be had ({str(error).splitlines()[0]}); without a network, give a file"
         ) from error
-    return Weights(model.state_dict(), f"timm's {name}")
+    return Weights({"": model.state_dict()}, f"timm's {name}")
 
 
 def _inside(name: str, prefixes: Sequence[str]) -> bool:
@@ -248,7 +294,7 @@ def _inside(name: str, prefixes: Sequence[str]) -> bool:
     return any(name == prefix or name.startswith(f"{prefix.rstrip('.')}.") for prefix in prefixes)
 
 
-def _parts(names: Mapping[str, Tensor]) -> list[str]:
+def _parts(names: Mapping[str, Any]) -> list[str]:
     """Return every prefix that names have."""
     parts = set()
     for name in names:

@@ -3,6 +3,7 @@
 | file | what |
 | --- | --- |
 | `weights_file.py` | files of weights: written and read with a checksum; `read_weights` gives tensors and their spec |
+| `other_files.py` | files of weights that others wrote: recognised by content, read without running anything |
 | `build.py` | `build_model`: a spec to its network |
 | `hardware.py` | `pick_hardware`: device and precision, picked by measurement and explained |
 | `forward.py` | pixels to outputs, a batch at a time; feeding a meter with them |

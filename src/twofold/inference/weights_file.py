@@ -22,6 +22,7 @@ from torch import Tensor
 from twofold.data.spec import Compute, ModelSpec
 from twofold.errors import RunError, TwofoldError
 from twofold.files import atomic_path, read_json
+from twofold.inference.other_files import AGAIN, kind_of
 from twofold.records import has_state, missing_run
 from twofold.terminal import command
 
@@ -65,10 +66,24 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise BrokenCheckpointError(f"{path} is broken: {error}") from error
     metadata = header.get("__metadata__", {})
     if "record" not in metadata or "sha256" not in metadata:
-        raise BrokenCheckpointError(f"{path} was not written by Twofold: it has no record")
+        raise BrokenCheckpointError(f"{path} was not written by Twofold: it has no record{_go_on(path)}")
     if _digest(tensors, metadata["record"]) != metadata["sha256"]:
         raise BrokenCheckpointError(f"{path} is broken: its content does not match its checksum")
     return tensors, json.loads(metadata["record"])
+
+
+def _go_on(path: Path) -> str:
+    again = command("finetune", path, "MODEL", "--data", "PATH")
+    return f", such as classes and image size; to train on from its weights: {again}"
+
+
+def has_record(path: Path) -> bool:
+    """Return whether `path` is a file that `save_checkpoint` wrote, whatever its name; it may be damaged since."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return "record" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
@@ -135,6 +150,11 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], ModelSpec, Path]:
         BrokenCheckpointError: the file is truncated or altered.
     """
     file = weights_path(path)
+    kind = kind_of(file)
+    if kind == "torch":
+        raise TwofoldError(f"{file} was not written by Twofold, but by torch.save: it has no record{_go_on(file)}")
+    if kind not in (None, "safetensors") and not kind.endswith(AGAIN):
+        raise TwofoldError(f"{file} is {kind}")
     tensors, record = load_checkpoint(file)
     if record.get("kind") != "weights":
         raise TwofoldError(f"{file} is the state of a run, not its weights; give the run folder")
