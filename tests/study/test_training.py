@@ -13,6 +13,7 @@ from hypothesis import given, strategies as st
 from twofold import Recipe, TwofoldError
 from twofold.data import MemoryImages
 from twofold.engine.build import TrainingData, build_training
+from twofold.errors import RunError
 from twofold.study.race import CONTENDERS, RaceSettings
 from twofold.study.training import (
     DIVERGED_FACTOR,
@@ -174,3 +175,8 @@ def test_a_loss_that_stays_high_is_seen() -> None:
 def test_a_batch_of_one_is_refused_where_batch_normalisation_needs_more(small_settings: RaceSettings) -> None:
     with pytest.raises(TwofoldError, match="batch_size must be 2 or more, got 1"):
         load_study_data(small_settings.recipe("sgd", lr=0.1, seed=0, epochs=1).override(batch_size=1), show=False)
+
+
+def test_out_of_memory_names_no_option_that_a_study_lacks() -> None:
+    with pytest.raises(RunError, match=r"--batch-size 32$"), study_conditions(Recipe(batch_size=64)):
+        raise MemoryError

@@ -119,7 +119,7 @@ def study_conditions(recipe: Recipe, *, threads: int | None = None) -> Iterator[
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        with reproducible(), explained_torch_errors(recipe):
+        with reproducible(), explained_torch_errors(recipe, accumulates=False):
             yield
     finally:
         torch.set_num_threads(before)
