@@ -7,12 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, strategies as st
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from twofold import Recipe, TwofoldError
 from twofold.cli.main import main
 from twofold.cli.settings import words_of_setting
+from twofold.data.spec import ModelSpec
+from twofold.data.targets import LabelSetTargets
 from twofold.tasks.class_weights import in_order, read_class_weights
+from twofold.tasks.multilabel import MultiLabel
 
 WEIGHTS = {"bag": 1.0, "ankle boot": 2.5}
 
@@ -121,3 +126,28 @@ def test_resuming_with_the_same_file_is_no_change(
     report = (tmp_path / "run" / "report.html").read_text()
     assert "with class weights" in report
     assert "balanced accuracy" in report
+
+
+def test_of_several_labels_the_images_that_have_one_are_weighed() -> None:
+    """Label 0 in 1 of 4 images, 1 in all, 2 in none, 3 in half of them."""
+    has = torch.tensor([[1, 1, 0, 1], [0, 1, 0, 1], [0, 1, 0, 0], [0, 1, 0, 0]]).bool()
+    spec = ModelSpec(
+        channels=1,
+        image_size=(4, 4),
+        architecture="lenet",
+        architecture_options={},
+        class_names=("a", "b", "c", "d"),
+        mean=(0.5,),
+        std=(0.5,),
+    )
+    logits = torch.linspace(-2, 2, 16).view(4, 4)
+    for given_weights, expected in (
+        ("balanced", [3.0, 1.0, 1.0, 1.0]),
+        ({"a": 1, "b": 2, "c": 3, "d": 4}, [1, 2, 3, 4]),
+    ):
+        for form in ("fast", "scratch"):
+            recipe = Recipe(class_weights=given_weights, form=form)
+            loss = MultiLabel().loss(recipe, spec, LabelSetTargets(has), torch.device("cpu"))
+            wanted = binary_cross_entropy_with_logits(logits, has.float(), pos_weight=torch.tensor(expected).float())
+            torch.testing.assert_close(loss(logits, has.float())["loss"], wanted)
+        assert MultiLabel().remarks(recipe, spec, LabelSetTargets(has))[0].startswith("class weights in the loss: ")

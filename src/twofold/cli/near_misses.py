@@ -46,6 +46,9 @@ OPTIONS = _by_theirs(
         "--resume": "checkpoint ckpt ckpt-path resume-from",
         "--recipe": "config cfg",
         "--top": "topk top-k",
+        "--to-grey": "to-gray grey gray greyscale grayscale",
+        "--save-every": "save-freq save-period save-interval save-steps checkpoint-interval",
+        "--keep-best": "save-top-k checkpoint-hist save-total-limit",
         "--quiet, which turns progress off": "verbose",
     }
 )
