@@ -54,7 +54,8 @@ def console() -> Console:
 def output() -> Console:
     """Return a console on standard output, for results.
 
-    To a pipe or a file, a table is as wide as its content and no line ends in spaces; nothing is broken over lines.
+    To a pipe or a file, a table is as wide as its content and no line ends in spaces; nothing is broken over lines,
+    unless COLUMNS says how wide lines may be.
     """
     from rich.console import Console
 
@@ -72,7 +73,9 @@ def output() -> Console:
                 super().print(*objects, **options)
             sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
 
-    return Piped(highlight=False, markup=False, emoji=False, width=_PIPE_WIDTH)
+    asked = os.environ.get("COLUMNS", "")
+    width = int(asked) if asked.isdecimal() and int(asked) > 0 else _PIPE_WIDTH
+    return Piped(highlight=False, markup=False, emoji=False, width=width)
 
 
 def print_table(

@@ -65,7 +65,7 @@ def test_help_verb_is_verb_help(page: Callable[..., str]) -> None:
 def test_every_page_is_plain_and_complete(verb: str, page: Callable[..., str]) -> None:
     text = page(verb, "--help")
     assert text.startswith(f"usage: twofold {verb}")
-    for noise in ("None", "FLOAT", "STR", "╭", "--no-", "(default: )", "{"):
+    for noise in ("`", "None", "FLOAT", "STR", "╭", "--no-", "(default: )", "{"):
         assert noise not in text
     for line in text.splitlines():
         assert len(line) <= 80

@@ -94,7 +94,10 @@ def test_lr_find_prints_and_draws(image_folder: Path, tmp_path: Path, capsys: py
     assert main([*arguments, "--figure", str(figure)]) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("suggestion     --lr ")
+    assert "\ndefault        --lr 0.1, that of sgd\n" in captured.out
     assert "reason         the loss is lowest" in captured.out
+    assert "where the loss falls fastest, which others suggest" in " ".join(captured.out.split())
+    assert max(map(len, captured.out.splitlines())) <= 80
     assert f"wrote {figure}" in captured.err
     with Image.open(figure) as picture:
         assert picture.width > 800
@@ -121,9 +124,9 @@ def test_lr_find_without_a_suggestion_fails_and_says_why(
         (["lenet", "--data", "fashon-mini"], "unknown data set 'fashon-mini'"),
         (["lenet", "--optimizer", "adma"], "--optimizer"),
         (["lenet", "--optimizer", "adam", "--momentum", "0.5"], "--momentum 0.5 has no effect with --optimizer adam"),
-        (["lenet", "--min", "0"], "min must be above 0, got 0"),
-        (["lenet", "--min", "1", "--max", "2"], "max must be at least ten times min (10), got 2"),
-        (["lenet", "--steps", "1"], "steps must be 20 or more, got 1"),
+        (["lenet", "--min", "0"], "--min must be above 0, got 0"),
+        (["lenet", "--min", "1", "--max", "2"], "--max must be at least ten times --min (10), got 2"),
+        (["lenet", "--steps", "1"], "--steps must be 20 or more, got 1"),
         (["lenet", "--figure", "lr.gif"], "--figure must end in .png, .svg, .pdf, got lr.gif"),
         (["lenet", "--lr", "0.1"], "--lr"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import inspect
 import json
 import os
 import pty
@@ -20,6 +21,7 @@ from twofold.cli.runs import DECIDED_BY
 from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
 from twofold.engine.recipes import RECIPES
 from twofold.models.registry import MODELS
+from twofold.scratch import conv
 
 
 def on_a_terminal(*arguments: str | Path, columns: int = 80) -> list[str]:
@@ -69,7 +71,8 @@ def test_layers_stand_below_their_modules_on_a_terminal_and_whole_in_a_pipe(
     model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["summary", model]) == 0
-    piped = [line.split()[0] for line in capsys.readouterr().out.splitlines()[3:-3]]
+    *layers, _ = capsys.readouterr().out.partition("total")[0].splitlines()[3:]
+    piped = [line.split()[0] for line in layers]
     lines = on_a_terminal("summary", model)
     assert max(map(len, lines)) <= 80
     modules: list[str] = []
@@ -91,6 +94,40 @@ def test_a_pipe_gets_no_padding(arguments: list[str], capsys: pytest.CaptureFixt
     assert main(arguments) == 0
     for line in capsys.readouterr().out.splitlines():
         assert line == line.rstrip()
+
+
+def test_a_pipe_obeys_columns_where_it_is_set(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "70")
+    assert main(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 70
+    assert len(lines) > 2 + len(RECIPES)
+
+
+def test_the_lines_above_and_below_a_network_s_layers_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", "lenet-bn"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "lenet-bn, one image of 1x28x28"
+    assert "Batch normalization, 2015" in lines[-1]
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("columns", [50, 80, 200])
+def test_show_wraps_prose_and_leaves_code_as_it_is(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["show", "conv2d"]) == 0
+    text = capsys.readouterr().out
+    prose, code = text.split("scratch/conv.py:", 1)
+    assert max(map(len, prose.splitlines())) <= min(columns, 100)
+    assert "conv2d is one matrix product. *Unfold*: lay what" in " ".join(prose.split())
+    source = {line.rstrip() for line in inspect.getsource(conv).splitlines()}
+    written = [line for line in code.partition("the fast form")[0].splitlines()[1:] if not line.startswith("scratch/")]
+    assert max(map(len, written)) > 100
+    assert set(written) <= source
 
 
 def test_a_pipe_gets_each_row_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import tyro
 
 from twofold.cli.parse import parse, say_written
-from twofold.cli.settings import given_settings, settings_form
-from twofold.engine.recipe import Recipe
+from twofold.cli.settings import given_settings, on_command_line, settings_form
+from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
+from twofold.errors import SettingError, TwofoldError
 from twofold.terminal import loading, note, print_json
 
 # The settings of a recipe that mean something in a range test.
@@ -57,7 +58,11 @@ def run(arguments: Sequence[str]) -> int:
         from twofold.study.lr_find import lr_find
 
     test = {"low": parsed.min, "high": parsed.max, "steps": parsed.steps, "smoothing": parsed.smoothing}
-    found = lr_find(recipe, **test, show=not parsed.quiet)
+    try:
+        found = lr_find(recipe, **test, show=not parsed.quiet)
+    except SettingError as error:
+        ours = {"low": "--min", "high": "--max"}
+        raise TwofoldError(error.written(lambda setting: ours.get(str(setting)) or on_command_line(setting))) from None
     steepest = None if found.steepest is None else found.rates[found.steepest]
     if parsed.json:
         own = {"model": recipe.model, "data": recipe.data, "lowest_lr": found.rates[found.lowest]}
@@ -65,10 +70,13 @@ def run(arguments: Sequence[str]) -> int:
     elif found.suggestion is None:
         print(found.reason)
     else:
-        print(f"suggestion     --lr {found.suggestion:.2g}")
-        print(textwrap.fill(f"reason         {found.reason}", 80, subsequent_indent=" " * 15))
+        default = f"--lr {DEPENDENT_SETTINGS['lr'][1][recipe.optimizer]:g}, that of {recipe.optimizer}"
+        rows = [("suggestion", f"--lr {found.suggestion:.2g}"), ("default", default), ("reason", found.reason)]
         if steepest is not None:
-            print(f"for comparison the loss falls most steeply at {steepest:.2g}")
+            fall = "where the loss falls fastest, which others suggest; it moves with the number of steps"
+            rows.append(("steepest fall", f"{steepest:.2g}, {fall}"))
+        for name, text in rows:
+            print(textwrap.fill(f"{name:<15}{text}", 80, subsequent_indent=" " * 15, break_on_hyphens=False))
     if parsed.figure is not None:
         from twofold.figures.studies import Mark, draw_range_test
 

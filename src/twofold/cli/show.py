@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -14,6 +17,8 @@ import tyro
 from twofold.cli.parse import parse
 from twofold.proof.ideas import IDEAS, Idea, plain, resolve, unknown
 from twofold.terminal import command, loading, output
+
+_WIDEST = 100
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -44,17 +49,22 @@ def run(arguments: Sequence[str]) -> int:
     from rich.text import Text
 
     console = output()
-    console.print(Text.assemble((f"{idea.name}: {idea.title}\n\n", "bold"), f"  {idea.formula}\n"))
-    console.print(Text(_paragraph(idea, functions) + "\n"))
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    formula = textwrap.fill(idea.formula, width, initial_indent="  ", subsequent_indent="    ")
+    console.print(Text.assemble((f"{idea.name}: {idea.title}\n\n", "bold"), f"{formula}\n"))
+    console.print(Text(_wrapped(_paragraph(idea, functions), width) + "\n"))
     for name, function in (functions | helpers if parsed.all else functions).items():
         lines, first = inspect.getsourcelines(function)
         console.print(Text(f"{name.partition(':')[0].replace('.', '/')}.py:{first}", style="dim"))
         # Without a frame and line numbers, so that what is shown can be copied and run.
         code = "".join([*_shapes(function, "".join(lines)), *lines])
-        console.print(Syntax(code, "python", background_color="default", word_wrap=True))
+        terminal_width, console.width = console.width, max(map(len, [" " * console.width, *code.splitlines()]))
+        console.print(Syntax(code, "python", background_color="default"), crop=False, soft_wrap=True)
+        console.width = terminal_width
         console.print()
     console.print(Text.assemble(("the fast form\n", "bold"), "\n".join(idea.run).replace(":", ".")))
-    console.print(Text.assemble(("\nthe paper\n", "bold"), idea.source, ("\n\nwhat to read next", "bold")))
+    source = textwrap.fill(idea.source, width)
+    console.print(Text.assemble(("\nthe paper\n", "bold"), source, ("\n\nwhat to read next", "bold")))
     if helpers and not parsed.all:
         short = [name.partition(":")[2] for name in helpers]
         console.print(Text(f"{command('show', parsed.name, '--all')}   prints {', '.join(short)} too"))
@@ -91,6 +101,15 @@ def _private(functions: dict[str, Any]) -> dict[str, Any]:
                 found[helper] = used
                 waiting.append((helper, used))
     return found
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Return a paragraph with its lines as long as they may be; indented ones, such as formulas, stay as they are."""
+    lines = []
+    for is_prose, group in itertools.groupby(text.splitlines(), lambda line: bool(line) and not line[0].isspace()):
+        same = list(group)
+        lines += textwrap.wrap(" ".join(same), width, break_on_hyphens=False) if is_prose else same
+    return "\n".join(lines)
 
 
 def _shapes(function: Any, code: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import textwrap
 from collections.abc import Sequence
 
 import tyro
@@ -69,9 +70,10 @@ def run(arguments: Sequence[str]) -> int:
         rows.append((name, layer.kind, output, *counts, seen))
     if not parsed.json:
         chosen = " ".join(f"{name}={value}" for name, value in options.items())
-        title = f"{parsed.model} {chosen}".strip() + f", one image of {'x'.join(map(str, shape))}: {entry.source}"
+        title = f"{parsed.model} {chosen}".strip() + f", one image of {'x'.join(map(str, shape))}"
         sums = (f"{sum(getattr(layer, name) for layer in layers):,}" for name in ("parameters", "multiply_adds"))
         columns = ("layer", "kind", ">output", ">parameters", ">multiply-adds", ">sees")
-        caption = "sees: receptive field, the side in px of what an element depends on"
+        caption = "sees: receptive field, the side in px of what an element depends on\n"
+        caption += textwrap.fill(f"source: {entry.source}", 80, subsequent_indent=" " * 8)
         print_table(columns, rows, title=title, total=("total", "", "", *sums, ""), caption=caption)
     return 0

@@ -63,6 +63,7 @@ class _TrainArguments(RunArguments):
     """
 
     model: tyro.conf.Positional[str | None] = None
+    """A network (see twofold models); left out where --recipe or --resume names it."""
     recipe: str | None = None
     """A named recipe (see twofold recipes), or a .json file such as a run's recipe.json."""
     resume: Path | None = None

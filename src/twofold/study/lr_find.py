@@ -22,7 +22,7 @@ from twofold.engine.build import build_training
 from twofold.engine.calls import takes
 from twofold.engine.recipe import Recipe
 from twofold.engine.step import train_step
-from twofold.errors import RunError, TwofoldError
+from twofold.errors import RunError, SettingError
 from twofold.study.training import RunningAverage, load_study_data, study_conditions
 from twofold.terminal import track
 
@@ -72,13 +72,13 @@ def check_range(low: float, high: float, steps: int, smoothing: float) -> None:
         TwofoldError: one cannot be used.
     """
     if not (math.isfinite(low) and low > 0):
-        raise TwofoldError(f"min must be above 0, got {low:g}")
+        raise SettingError(f"{{}} must be above 0, got {low:g}", "low")
     if not (math.isfinite(high) and high >= 10 * low):
-        raise TwofoldError(f"max must be at least ten times min ({10 * low:g}), got {high:g}")
+        raise SettingError(f"{{}} must be at least ten times {{}} ({10 * low:g}), got {high:g}", "high", "low")
     if steps < 20:
-        raise TwofoldError(f"steps must be 20 or more, got {steps}")
+        raise SettingError(f"{{}} must be 20 or more, got {steps}", "steps")
     if not 0 <= smoothing < 1:
-        raise TwofoldError(f"smoothing must be at least 0 and below 1, got {smoothing:g}")
+        raise SettingError(f"{{}} must be at least 0 and below 1, got {smoothing:g}", "smoothing")
 
 
 def range_test(
