@@ -108,6 +108,15 @@ def without_seconds(value: Any) -> Any:
     return [without_seconds(one) for one in value] if isinstance(value, list) else value
 
 
+@pytest.mark.parametrize("setting", [{"patience": 1}, {"select_by": "loss"}])
+def test_a_setting_that_a_study_would_ignore_is_refused(
+    setting: dict[str, Any], shared: TrainingData, small_settings: RaceSettings
+) -> None:
+    recipe = small_settings.recipe("sgd", lr=0.1, seed=0, epochs=1).override(**setting)
+    with pytest.raises(TwofoldError, match=f"leave {next(iter(setting))}=.* out"):
+        run_training(shared, recipe, on_progress=lambda share, epoch: None, test=False)
+
+
 def test_the_engine_agrees(shared: TrainingData, small_settings: RaceSettings, tmp_path: Any) -> None:
     """The oracle: `engine.loop.fit` with the same recipe learns the same, to the last bit."""
     from twofold.engine.loop import fit

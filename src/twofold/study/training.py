@@ -145,6 +145,8 @@ def run_training(shared: TrainingData, recipe: Recipe, *, on_progress: OnProgres
         )
     if recipe.patience is not None:
         raise TwofoldError(f"a study trains to the last epoch; leave patience={recipe.patience} out")
+    if recipe.select_by is not None:
+        raise TwofoldError(f"a study keeps the last epoch; leave select_by={recipe.select_by!r} out")
     training = build_training(recipe, shared)
     num_epochs = training.recipe.epochs or 0
     weights = weights_digest(training.model)
