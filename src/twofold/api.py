@@ -20,7 +20,7 @@ from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.engine.run import RunFolder
 from twofold.engine.stopping import Interrupted
-from twofold.errors import RunError, TwofoldError
+from twofold.errors import RunError, SettingError, TwofoldError
 from twofold.files import read_json, write_json
 from twofold.inference.evaluate import evaluate as evaluate_images
 from twofold.inference.predictor import ImageLike, Predictor
@@ -201,18 +201,19 @@ def _complete(recipe: Recipe, run: RunFolder, options: Options) -> Run:
     )
 
 
-def load(path: Run | Path | str, *, device: str = "auto") -> Predictor:
+def load(path: Run | Path | str, *, device: str = "auto", to_grey: bool = False) -> Predictor:
     """Return a trained network, ready to predict.
 
     Args:
         path: a run folder (its best weights are taken), or a file of weights that a run left. Nothing else of the run
             is needed, nor its images.
         device: where to compute: auto, cpu, cuda or mps.
+        to_grey: turn colour images to grey, by luma, for a network that was trained on grey ones.
 
     Raises:
-        TwofoldError: there are no such weights, or they are broken.
+        TwofoldError: there are no such weights, they are broken, or the network takes colour images.
     """
-    return Predictor.load(as_path(path, "load"), device=device)
+    return Predictor.load(as_path(path, "load"), device=device, to_grey=to_grey)
 
 
 def evaluate(
@@ -222,6 +223,7 @@ def evaluate(
     split: str | None = None,
     options: Options | None = None,
     device: str = "auto",
+    to_grey: bool = False,
 ) -> Metrics:
     """Measure the best weights of a run over every image once, write the result to the run folder and return it.
 
@@ -231,12 +233,15 @@ def evaluate(
         split: "train", "val" or "test"; the test images, or what there is, if left out.
         options: progress, broken images, memory.
         device: where to compute.
+        to_grey: turn the colour images of `data` to grey, for a network that was trained on grey ones.
 
     Raises:
         TwofoldError: the run or the images cannot be used.
     """
     folder = as_path(folder, "evaluate")
-    predictor = Predictor.load(folder, device=device)
+    if to_grey and data is None:
+        raise SettingError("{} is for other images than the run's own: give them with {}", {"to_grey": True}, "data")
+    predictor = Predictor.load(folder, device=device, to_grey=to_grey)
     run = RunFolder(folder.expanduser()) if data is not None else RunFolder.open(folder)
     if data is None:
         return _evaluate_own(run, predictor, split, _options_of(run, options))
@@ -257,7 +262,13 @@ def evaluate(
 
 
 def explain(
-    folder: Run | Path | str, image: ImageLike, *, classes: Sequence[str] = (), title: str = "", device: str = "auto"
+    folder: Run | Path | str,
+    image: ImageLike,
+    *,
+    classes: Sequence[str] = (),
+    title: str = "",
+    device: str = "auto",
+    to_grey: bool = False,
 ) -> Figure:
     """Draw what a trained network sees in an image: feature maps, prediction, and where it sees a class (Grad-CAM).
 
@@ -267,6 +278,7 @@ def explain(
         classes: also show where it sees these classes.
         title: above the figure; the image's name if left out.
         device: where to compute.
+        to_grey: turn a colour image to grey, for a network that was trained on grey ones.
 
     Returns:
         A matplotlib figure; notebooks show it, and `figure.savefig("explained.png")` writes it.
@@ -274,7 +286,7 @@ def explain(
     from twofold.figures.explain import draw_explanation
     from twofold.interpret import explain_image
 
-    predictor = Predictor.load(as_path(folder, "explain"), device=device)
+    predictor = Predictor.load(as_path(folder, "explain"), device=device, to_grey=to_grey)
     explanation = explain_image(predictor, predictor.pixels(image), classes=tuple(classes))
     return draw_explanation(explanation, title=title or (Path(image).name if isinstance(image, str | Path) else ""))
 

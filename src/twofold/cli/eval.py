@@ -41,6 +41,8 @@ class EvalArguments:
     """Other images with the same classes, a named data set or a folder; the run's own if left out."""
     split: Literal["train", "val", "test"] | None = None
     """Which images; those for testing, or what there is, if left out."""
+    to_grey: bool = False
+    """Turn colour images to grey, for a network that was trained on grey ones."""
     skip_broken: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     json: bool = False
@@ -58,6 +60,7 @@ def run(arguments: Sequence[str]) -> int:
         split=parsed.split,
         options=Options(show=not (parsed.quiet or parsed.json), skip_broken=parsed.skip_broken),
         device=parsed.device,
+        to_grey=parsed.to_grey,
     )
     if parsed.json:
         print_json(metrics)

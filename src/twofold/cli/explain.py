@@ -38,6 +38,8 @@ class ExplainArguments:
     """Search these images, a named data set or a folder with the run's classes."""
     channel: Annotated[str | None, tyro.conf.arg(metavar="STAGE:INDEX")] = None
     """The channel to look at, e.g. layer1:0; the stages are the rows in the figure of an image."""
+    to_grey: bool = False
+    """Turn colour images to grey, for a network that was trained on grey ones."""
     skip_broken: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
@@ -53,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
         from twofold.figures.explain import draw_channel, draw_explanation
         from twofold.interpret import check_channel, explain_channel, explain_image, parse_channel
 
-    predictor = api.load(parsed.run, device=parsed.device)
+    predictor = api.load(parsed.run, device=parsed.device, to_grey=parsed.to_grey)
     own = None if parsed.image is None else (parsed.image.name, _pixels(parsed.image, predictor))
     if parsed.channel is None:
         assert own is not None
@@ -94,5 +96,6 @@ def _pixels(image: Path, predictor: Predictor) -> Tensor:
     try:
         return predictor.pixels(image)
     except TwofoldError as error:
-        named = str(error) if str(image) in str(error) else f"{image}: {error}"
-        raise TwofoldError(named) from error
+        if str(image) in str(error):
+            raise
+        raise TwofoldError(f"{image}: {error}") from error

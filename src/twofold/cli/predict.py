@@ -31,6 +31,8 @@ class PredictArguments:
     """A file with the path of an image or a folder in each line, or with NUL after each; - for standard input."""
     top: int = 1
     """Number of classes to print for each image, the most probable first."""
+    to_grey: bool = False
+    """Turn colour images to grey, for a network that was trained on grey ones."""
     json: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
@@ -51,15 +53,18 @@ def run(arguments: Sequence[str]) -> int:
 
     with loading("torch"):
         from twofold import api
+        from twofold.data import ChannelMismatchError
         from twofold.inference.predictor import BATCH_SIZE
 
-    predictor = api.load(parsed.run, device=parsed.device)
+    predictor = api.load(parsed.run, device=parsed.device, to_grey=parsed.to_grey)
     images = (_standard_input(parsed.run) if source == _STDIN else source for source in sources)
     show = len(sources) > BATCH_SIZE and not sys.stdout.isatty()
-    failed = num_lost
+    failed, colour = num_lost, list[str]()
     outcomes = track(predictor.predict_stream(images), total=len(sources), label="predicting", enabled=show)
     for source, (_, outcome) in zip(sources, outcomes, strict=True):
-        if isinstance(outcome, TwofoldError):
+        if isinstance(outcome, ChannelMismatchError):
+            colour.append("standard input" if source == _STDIN else source)
+        elif isinstance(outcome, TwofoldError):
             failed += 1
             note(f"error: {outcome if source != _STDIN else f'{source}: {outcome}'}")
         elif parsed.json:
@@ -68,9 +73,14 @@ def run(arguments: Sequence[str]) -> int:
             say(source, *outcome.to_line(top=parsed.top).split("\t"))
     for line in predictor.remark_notes():
         note(line)
+    total = len(sources) + num_lost
+    if colour:
+        what = f"{len(colour)} of {total} images are in colour (first: {colour[0]})"
+        what, them = (what, "them") if len(colour) > 1 else (f"{colour[0]} is in colour", "it")
+        note(f"error: {what}, and the network takes grey images; --to-grey turns {them} to grey")
     if failed:
-        note(f"{failed} of {len(sources) + num_lost} images could not be read")
-    return 1 if failed else 0
+        note(f"{failed} of {total} images could not be read")
+    return 1 if failed or colour else 0
 
 
 def _listed(file: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from twofold.cli.parse import typed
 from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
 from twofold.engine.sections import SECTIONS, dependent_default
-from twofold.errors import Setting
+from twofold.errors import Setting, TwofoldError
 from twofold.names import json_text
 from twofold.tasks.class_weights import read_class_weights
 from twofold.terminal import quoted
@@ -49,6 +49,8 @@ def _field(name: str, base: Recipe | None, section: str, shown: str | None) -> t
     kind: Any = dict[str, str] if name == "model_options" else Recipe.model_fields[name].annotation
     if name == "class_weights":
         kind = str  # a word or a file
+    if name == "columns":
+        return name, tuple[str, ...], dataclasses.field(default=(), metadata={"section": section, "default": None})
     if base is None:
         return name, kind, dataclasses.field(default=None, metadata={"default": None})
     default = {} if name == "model_options" else getattr(base, name)
@@ -68,11 +70,31 @@ def given_settings(parsed: Any, arguments: Sequence[str]) -> dict[str, Any]:
     changes = {name: getattr(parsed, name) for name in Recipe.model_fields if {name, f"no_{name}"} & written}
     if "model_options" in changes:
         changes["model_options"] = {key: typed(value) for key, value in changes["model_options"].items()}
+    if "columns" in changes:
+        changes["columns"] = column_names(changes["columns"])
     if changes.get("class_weights", "none") not in ("none", "balanced"):
         changes["class_weights"] = read_class_weights(changes["class_weights"])
     if parsed.model is not None:
         changes["model"] = parsed.model
     return changes
+
+
+def column_names(words: Sequence[str]) -> dict[str, str]:
+    """Return the columns of a table that the words of --columns give.
+
+    >>> column_names(["image=file", "label=breed"])
+    {'image': 'file', 'label': 'breed'}
+
+    Raises:
+        TwofoldError: a word has another form.
+    """
+    pairs = {}
+    for word in words:
+        role, equals, name = word.partition("=")
+        if not (role and equals and name):
+            raise TwofoldError(f"--columns takes a role and the name of its column, such as label=breed, got {word!r}")
+        pairs[role] = name
+    return pairs
 
 
 def on_command_line(setting: Setting) -> str:
@@ -94,8 +116,10 @@ def words_of_setting(name: str, value: Any) -> list[str]:
     """
     flag = name.replace("_", "-")
     match value:
-        case bool() if name in Recipe.model_fields and Recipe.model_fields[name].annotation is bool:
+        case bool() if name not in Recipe.model_fields or Recipe.model_fields[name].annotation is bool:
             return [f"--{flag}" if value else f"--no-{flag}"]
+        case dict() if name == "columns":
+            return [f"--{flag}", *(f"{role}={column}" for role, column in value.items())]
         case dict() if name == "class_weights":
             return [f"--{flag}", json_text(value)]
         case dict():

@@ -210,7 +210,7 @@ class StreamedImages:
         except BrokenImageError as error:
             raise RunError(f"{self.describe(index)}: {error.reason}; {self.part.remedy}") from error
         except ChannelMismatchError as error:
-            raise ChannelMismatchError(f"{self.describe(index)}: {error}") from error
+            raise ChannelMismatchError(self.describe(index)) from error
 
 
 def prefetch(

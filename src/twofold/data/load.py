@@ -25,6 +25,7 @@ from torch import Tensor
 
 from twofold.data.images import Images, MemoryImages, Part, StreamedImages
 from twofold.data.parallel import available_memory
+from twofold.data.pixels import ChannelMismatchError
 from twofold.data.sources.find import find_data
 from twofold.data.sources.found import Found
 from twofold.data.sources.problems import DataError
@@ -167,10 +168,7 @@ def load_eval_images(
     )
     split = _eval_split(found, split)
     if found.channels == 3 and pixels.channels == 1 and not pixels.convert_colour:
-        raise TwofoldError(
-            f"{found.source} has colour images but the network was trained on grey ones; "
-            "train with 3 channels, or with 1 channel set explicitly so that colour is turned to grey"
-        )
+        raise ChannelMismatchError(found.source, several=True)
     part = found.splits[split]
     present = {found.class_names[index] for index in part.targets.classes()}
     if unknown := sorted(present - set(spec.class_names)):

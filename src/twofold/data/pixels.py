@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,21 @@ from torch import Tensor
 
 from twofold.data.decode import open_image
 from twofold.data.spec import PixelSpec
-from twofold.errors import TwofoldError
+from twofold.errors import Setting, SettingError, TwofoldError
 
 
-class ChannelMismatchError(TwofoldError):
-    """A colour image for a network that takes grey ones."""
+class ChannelMismatchError(SettingError):
+    """An image in colour for a network that takes grey ones; `image` names it or, with `several`, where they are."""
+
+    def __init__(self, image: str = "", *, several: bool = False) -> None:
+        self.image, self.several = image, several
+        super().__init__("{}", {"to_grey": True})
+
+    def written(self, write: Callable[[Setting], str]) -> str:
+        """Return the message with the remedy as `write` writes it."""
+        what, them = ("images are", "them") if self.several else ("the image is", "it")
+        named, grey = (f"{self.image}: " if self.image else ""), write({"to_grey": True})
+        return f"{named}{what} in colour, and the network takes grey ones; {grey} turns {them} to grey"
 
 
 def is_grey(image: Image.Image) -> bool:
@@ -40,10 +51,7 @@ def to_pixels(image: Image.Image, spec: PixelSpec) -> UInt8[Tensor, "channels he
         ChannelMismatchError: a colour image, where the spec has one channel and does not convert.
     """
     if spec.channels == 1 and image.mode != "L" and not spec.convert_colour and not is_grey(image):
-        raise ChannelMismatchError(
-            "the image is in colour but the network takes one grey channel; "
-            "train with 3 channels, or with 1 channel set explicitly so that colour is turned to grey"
-        )
+        raise ChannelMismatchError
     resized = _resized(image.convert("L") if spec.channels == 1 else image, spec)
     planes = np.empty((len(resized.mode), resized.height, resized.width), dtype=np.uint8)
     # Band by band out of Pillow's memory: a third of the time of an array of pixels whose axes are then exchanged.

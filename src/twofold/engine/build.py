@@ -131,6 +131,8 @@ def load_training_data(
     data = load_recipe_data(recipe, options, splits=splits)
     for line in first_notes(data.notes):
         log(line)
+    if data.spec.convert_colour:
+        log("colour images are turned to grey, as channels is 1; channels 3 keeps their colours")
     if precision is not None:
         hardware = pick_hardware(recipe.device, precision, reason="as this run began")
     elif recipe.form == "scratch":
@@ -160,10 +162,13 @@ def load_recipe_data(recipe: Recipe, options: Options, *, splits: tuple[str, ...
     """Return the images that `recipe` names, prepared as it says."""
     return load_data(
         recipe.data,
+        images=recipe.images,
+        columns=recipe.columns,
         image_size=recipe.image_size,
         channels=recipe.channels,
         resize=recipe.resize,
         val_fraction=recipe.val_fraction,
+        test_fraction=recipe.test_fraction,
         seed=recipe.seed,
         skip_broken=options.skip_broken,
         memory_limit=options.memory_limit,

@@ -52,7 +52,7 @@ class _Candidate:
     score: tuple[int, int]
 
     @property
-    def label(self) -> str:
+    def where(self) -> str:
         return ".".join(filter(None, (self.part, self.prefix)))
 
 
@@ -84,23 +84,23 @@ def own_tensors(
         part = max(parts, key=lambda path: len(parts[path]))
         return parts[part], part, []
     best = max(each.score for each in found)
-    plain = [each for each in found if not _AVERAGE.search(each.label)]
+    plain = [each for each in found if not _AVERAGE.search(each.where)]
     chosen = [each for each in plain if each.score == best] or [each for each in found if each.score == best]
     first, *others = chosen
     if others and not all(_same(parts, first, other) for other in others):
-        labels = ", ".join(each.label or "the outermost" for each in chosen)
+        found_at = ", ".join(each.where or "the outermost" for each in chosen)
         raise TwofoldError(
-            f"{weights.origin} holds several networks that fit: {labels}; say which, such as "
-            f"{weights.source}:{others[0].label}"
+            f"{weights.origin} holds several networks that fit: {found_at}; say which, such as "
+            f"{weights.source}:{others[0].where}"
         )
     given, left = _taken(parts[first.part], first.prefix, own)
     notes = []
     if left:
         more = f" and {len(left) - 3} more" if len(left) > 3 else ""
         notes.append(f"not of this network, and left out: {', '.join(left[:3])}{more}")
-    if first in plain and (averages := [each.label for each in found if each not in plain]):
+    if first in plain and (averages := [each.where for each in found if each not in plain]):
         notes.append(f"a moving average of these weights is there too: {weights.source}:{averages[0]}")
-    return given, first.label, notes
+    return given, first.where, notes
 
 
 def _asked_for(parts: Mapping[str, Mapping[str, Tensor]], weights: Weights) -> dict[str, dict[str, Tensor]]:

@@ -12,11 +12,11 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
-from twofold.data import image_to_pil, to_pixels
+from twofold.data import ChannelMismatchError, image_to_pil, to_pixels
 from twofold.data.decode import ByteStream, remark_line, remarks_of
 from twofold.data.spec import ModelSpec
 from twofold.data.targets import LabelSetTargets
-from twofold.errors import TwofoldError
+from twofold.errors import SettingError, TwofoldError
 from twofold.inference.build import build_model
 from twofold.inference.forward import forward
 from twofold.inference.hardware import Hardware, pick_hardware
@@ -48,13 +48,23 @@ class Predictor:
         self._remarks: dict[str, tuple[int, str]] = {}
 
     @classmethod
-    def load(cls, path: Path | str, *, device: str = "auto") -> Predictor:
+    def load(cls, path: Path | str, *, device: str = "auto", to_grey: bool = False) -> Predictor:
         """Return the network in a run folder (its best weights) or in a file of weights.
 
+        Args:
+            path: the folder or the file.
+            device: where to compute: auto, cpu, cuda or mps.
+            to_grey: turn colour images to grey, by luma, for a network that was trained on grey ones.
+
         Raises:
-            TwofoldError: neither is there, or the weights are broken or of another architecture.
+            TwofoldError: neither is there, the weights are broken or of another architecture, or the network takes
+                colour images.
         """
         weights, spec, file = read_weights(path)
+        if to_grey and spec.channels != 1:
+            raise SettingError("{} has no effect: the network takes colour images; leave it out", {"to_grey": True})
+        if to_grey:
+            spec = spec.model_copy(update={"convert_colour": True})
         hardware = pick_hardware(device, spec.compute.precision, reason="as in training")
         # The random weights are overwritten at once; drawing them should not disturb the caller's generator.
         with torch.random.fork_rng(devices=[]):
@@ -81,6 +91,10 @@ class Predictor:
                 count, first = self._remarks.get(key, (0, str(image) if isinstance(image, str | Path) else ""))
                 self._remarks[key] = (count + 1, first)
             return to_pixels(opened, self.spec)
+        except ChannelMismatchError as error:
+            if isinstance(image, str | Path):
+                raise ChannelMismatchError(str(image)) from error
+            raise
         except TwofoldError as error:
             if isinstance(image, str | Path) and str(image) not in str(error):
                 raise type(error)(f"{image}: {error}") from error
