@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,7 +139,8 @@ def finetune(
         TwofoldError: data, weights or settings cannot be used.
         RunError: the work failed; what was good is kept.
     """
-    recipe = finetune_recipe(str(as_path(weights, "finetune")), model, data=data).override(data=data, **settings)
+    base = finetune_recipe(str(as_path(weights, "finetune")), model, data=data, columns=settings.get("columns"))
+    recipe = base.override(data=data, **settings)
     return train(recipe, out=out, name=name, options=options)
 
 
@@ -220,6 +221,8 @@ def evaluate(
     folder: Run | Path | str,
     *,
     data: str | None = None,
+    images: str | None = None,
+    columns: Mapping[str, str] | None = None,
     split: str | None = None,
     options: Options | None = None,
     device: str = "auto",
@@ -229,7 +232,9 @@ def evaluate(
 
     Args:
         folder: the run; with `data`, a folder with its best.safetensors alone is enough.
-        data: other images with the same classes, by name or folder; the run's own if left out.
+        data: other images with the same classes, by name, folder or table; the run's own if left out.
+        images: the folder of the images of a table; that of the table if left out.
+        columns: the columns of a table, as `Recipe(columns=…)` has them.
         split: "train", "val" or "test"; the test images, or what there is, if left out.
         options: progress, broken images, memory.
         device: where to compute.
@@ -244,11 +249,16 @@ def evaluate(
     predictor = Predictor.load(folder, device=device, to_grey=to_grey)
     run = RunFolder(folder.expanduser()) if data is not None else RunFolder.open(folder)
     if data is None:
+        for setting, value in (("images", images), ("columns", columns)):
+            if value:
+                raise SettingError("{} goes with a table: give that with {}", {setting: value}, "data")
         return _evaluate_own(run, predictor, split, _options_of(run, options))
     options = options or Options(skip_broken=run.record().skip_broken)
     other = load_eval_images(
         data,
         predictor.spec,
+        images=images,
+        columns=columns,
         split=split,
         skip_broken=options.skip_broken,
         memory_limit=options.memory_limit,
@@ -296,6 +306,11 @@ def _evaluate_own(run: RunFolder, predictor: Predictor, split: str | None, optio
     recipe = run.recipe()
     _require_own_data(run, recipe, ", or evaluate it on other images with --data")
     own = load_recipe_data(recipe, options)
+    if recipe.test_fraction and run.record().data_fingerprint not in (None, own.fingerprint):
+        raise TwofoldError(
+            f"the images of {recipe.data} are not those that {run.path} was trained on, so its test images cannot be "
+            "told from them; restore them, or evaluate it on other images with --data"
+        )
     if own.class_names != predictor.spec.class_names:
         raise TwofoldError(f"the classes of {recipe.data} are not those that {run.path} was trained on; restore them")
     splits = {"test": own.test, "val": own.val, "train": own.train}

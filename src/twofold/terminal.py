@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import csv
 import io
 import os
 import shlex
@@ -127,6 +128,17 @@ def print_json(*records: Any) -> None:
     ascii_only = not (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     for record in records:
         print(json_text(record, ascii_only=ascii_only), flush=True)
+
+
+def print_csv(*rows: Sequence[object]) -> None:
+    """Print each row as one line of CSV to standard output, at once, with quotes where RFC 4180 asks for them.
+
+    Names may hold anything: what `shown` escapes stands as an escape, so that each row is one line of text.
+    """
+    for row in rows:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow([shown(cell) if isinstance(cell, str) else cell for cell in row])
+        print(line.getvalue(), flush=True)
 
 
 def say(*columns: str) -> None:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from twofold.data import ClassTargets, FilePart, LabelSetTargets, PixelSpec, StreamedImages, Targets, class_labels
-from twofold.data.load import split_indices
+from twofold.data.splits import split_indices
 from twofold.data.targets import label_separator, label_sets, to_label_sets
 from twofold.errors import TwofoldError
 

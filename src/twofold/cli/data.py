@@ -11,7 +11,9 @@ import tyro
 
 from twofold.cli.help import render
 from twofold.cli.parse import check_least, parse, write_figure
-from twofold.data.names import asks_for_labels, plain_name
+from twofold.cli.settings import column_names
+from twofold.data.names import asks_for_labels, check_data_name, is_table, plain_name
+from twofold.data.sources.table_columns import check_table_settings
 from twofold.errors import TwofoldError, check_known
 from twofold.names import shown
 from twofold.terminal import loading, note, output, print_json, print_table, quoted, say
@@ -32,6 +34,9 @@ class CheckArguments:
     """
 
     path: tyro.conf.Positional[Path]
+    """A folder with one folder a class, or with train/, val/ and test/ that have; or a table."""
+    images: Path | None = None
+    columns: tuple[str, ...] = ()
     near_bits: int = 4
     """Most of 64 bits in which the hashes of near duplicates may differ; 0 finds only what looks the same."""
     figure: Path | None = None
@@ -45,6 +50,9 @@ class PackArguments:
     """Pack a folder of images into a few large files that train faster; an interrupted run goes on."""
 
     path: tyro.conf.Positional[Path]
+    """A folder with one folder a class, or with train/, val/ and test/ that have; or a table."""
+    images: Path | None = None
+    columns: tuple[str, ...] = ()
     out: Path | None = None
     """The folder to write, of its own; PATH-packed if left out."""
     size: int = 256
@@ -90,12 +98,19 @@ def _check(arguments: Sequence[str]) -> int:
     with loading("torch"):
         from twofold.data.inspection import inspect_folder
         from twofold.data.sources.packed import is_packed
+        from twofold.data.sources.table import list_table
 
     several_labels = asks_for_labels(str(parsed.path))
     root = Path(plain_name(str(parsed.path))).expanduser()
+    check_table_settings(str(parsed.path), parsed.images, columns := column_names(parsed.columns))
     if root.is_dir() and is_packed(root):
         return _check_packed(root, parsed)
-    inspection = inspect_folder(root, near_bits=parsed.near_bits, several_labels=several_labels)
+    listing = None
+    if is_table(str(root)):
+        check_data_name(str(root), parsed.images)
+        table = list_table(root, parsed.images, columns, several_labels=several_labels)
+        root, listing, several_labels = table.folder, table.listing, table.several_labels
+    inspection = inspect_folder(root, near_bits=parsed.near_bits, several_labels=several_labels, listing=listing)
     if parsed.json:
         sizes = {"files": inspection.num_files, "readable": inspection.num_readable, "bytes": inspection.num_bytes}
         rest = {"median_side": inspection.median_side, "counts": inspection.counts, "notes": inspection.notes}
@@ -208,15 +223,28 @@ def _pack(arguments: Sequence[str]) -> int:
         raise TwofoldError(f"--quality is that of JPEG, which --store {parsed.store} does without; leave one out")
     if asks_for_labels(str(parsed.path)):
         raise TwofoldError(f"a pack holds one class an image; train on the folder itself: --data {quoted(parsed.path)}")
+    columns = column_names(parsed.columns)
+    check_table_settings(str(parsed.path), parsed.images, columns)
     root = parsed.path.expanduser()
-    out = parsed.out.expanduser() if parsed.out is not None else root.parent / f"{root.resolve().name}-packed"
+    if is_table(str(root)):
+        check_data_name(str(root), parsed.images)
+    stem = root.stem if is_table(str(root)) else root.resolve().name
+    out = parsed.out.expanduser() if parsed.out is not None else root.parent / f"{stem}-packed"
     with loading("torch"):
         from twofold.data.sources.pack import PackOptions, pack_folder
 
     shard_bytes = parsed.shard_mb * 1_000_000
     options = PackOptions(size=parsed.size, quality=parsed.quality, store=parsed.store, shard_bytes=shard_bytes)
     try:
-        result = pack_folder(root, out, options, skip_broken=parsed.skip_broken, show_progress=not parsed.quiet)
+        result = pack_folder(
+            root,
+            out,
+            options,
+            images=parsed.images,
+            columns=columns,
+            skip_broken=parsed.skip_broken,
+            show_progress=not parsed.quiet,
+        )
     except KeyboardInterrupt as interrupt:
         message = "stopped; the finished shards are kept: run the same command again to go on"
         raise KeyboardInterrupt(message) from interrupt

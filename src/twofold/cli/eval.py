@@ -10,6 +10,7 @@ from typing import Literal
 import tyro
 
 from twofold.cli.parse import parse
+from twofold.cli.settings import column_names
 from twofold.engine.options import Options
 from twofold.terminal import loading, print_json, print_table
 
@@ -38,7 +39,9 @@ class EvalArguments:
 
     run: tyro.conf.Positional[Path]
     data: str | None = None
-    """Other images with the same classes, a named data set or a folder; the run's own if left out."""
+    """Other images with the same classes, a named data set, a folder or a table; the run's own if left out."""
+    images: str | None = None
+    columns: tuple[str, ...] = ()
     split: Literal["train", "val", "test"] | None = None
     """Which images; those for testing, or what there is, if left out."""
     to_grey: bool = False
@@ -57,6 +60,8 @@ def run(arguments: Sequence[str]) -> int:
     metrics = api.evaluate(
         parsed.run,
         data=parsed.data,
+        images=parsed.images,
+        columns=column_names(parsed.columns),
         split=parsed.split,
         options=Options(show=not (parsed.quiet or parsed.json), skip_broken=parsed.skip_broken),
         device=parsed.device,

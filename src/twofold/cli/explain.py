@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from twofold.cli.parse import check_image, check_run_first, parse, write_figure
+from twofold.cli.settings import column_names
 from twofold.data.names import check_data_name
+from twofold.data.sources.table_columns import check_table_settings
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, note
 
@@ -35,7 +37,9 @@ class ExplainArguments:
     figure: Path | None = None
     """The figure to write, .png, .svg or .pdf; explain-IMAGE.png here if left out."""
     data: str | None = None
-    """Search these images, a named data set or a folder with the run's classes."""
+    """Search these images, a named data set, a folder or a table with the run's classes."""
+    images: str | None = None
+    columns: tuple[str, ...] = ()
     channel: Annotated[str | None, tyro.conf.arg(metavar="STAGE:INDEX")] = None
     """The channel to look at, e.g. layer1:0; the stages are the rows in the figure of an image."""
     to_grey: bool = False
@@ -66,7 +70,13 @@ def run(arguments: Sequence[str]) -> int:
         name = parsed.channel.replace(":", "-").replace("/", "-")
         channel = parse_channel(parsed.channel)
         check_channel(predictor, channel)
-        data = load_eval_images(parsed.data, predictor.spec, skip_broken=parsed.skip_broken)
+        data = load_eval_images(
+            parsed.data,
+            predictor.spec,
+            images=parsed.images,
+            columns=column_names(parsed.columns),
+            skip_broken=parsed.skip_broken,
+        )
         for line in first_notes(data.notes):
             note(line)
         figure = draw_channel(explain_channel(predictor, channel, data, own=own))
@@ -81,13 +91,15 @@ def _check(parsed: ExplainArguments) -> None:
         given, missing = ("--data", "--channel") if parsed.channel is None else ("--channel", "--data")
         raise TwofoldError(f"{given} needs {missing}: the images to search, and the channel that they excite")
     if parsed.data is not None:
-        check_data_name(parsed.data)
+        check_data_name(parsed.data, parsed.images)
+        check_table_settings(parsed.data, parsed.images, column_names(parsed.columns))
         if parsed.classes:
             raise TwofoldError("--class goes with an IMAGE to explain, not with --channel; leave it out")
     elif parsed.image is None:
         raise TwofoldError("say what to explain: an IMAGE, or a channel with --data and --channel")
-    elif parsed.skip_broken:
-        raise TwofoldError("--skip-broken is for the images of --data; leave it out")
+    elif parsed.skip_broken or parsed.images or parsed.columns:
+        flag = "skip-broken" if parsed.skip_broken else "images" if parsed.images else "columns"
+        raise TwofoldError(f"--{flag} is for the images of --data; leave it out")
     if parsed.image is not None:
         check_image(parsed.image)
 

@@ -31,11 +31,12 @@ class _FinetuneArguments(RunArguments):
     """Go on from trained weights with other images: a new head, which learns ten times faster than the rest.
 
     WEIGHTS is a run folder or one of its .safetensors files, which say what network they are for; or, together with
-    the MODEL, a .pth file, DEFAULT for the weights that torchvision publishes, or timm:NAME.
+    the MODEL, a file of safetensors or of torch.save, DEFAULT for the weights that torchvision publishes, or timm:NAME.
+    Of a file with several parts, FILE:PART takes one, such as last.pth:state_dict_ema.
     """
 
     weights: tyro.conf.Positional[str]
-    """A run folder, a .safetensors or .pth file, DEFAULT or timm:NAME."""
+    """A run folder, a file, DEFAULT or timm:NAME."""
     model: tyro.conf.Positional[str | None] = None
     """The network, where WEIGHTS does not say: see twofold models."""
 
@@ -60,5 +61,5 @@ def run(arguments: Sequence[str]) -> int:
     with loading("torch"):
         from twofold.engine.finetune import finetune_recipe
 
-        base = finetune_recipe(parsed.weights, parsed.model, data=parsed.data)
+        base = finetune_recipe(parsed.weights, parsed.model, data=parsed.data, columns=changes.get("columns"))
     return start(base.override(**changes), parsed, options)

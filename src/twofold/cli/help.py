@@ -46,7 +46,8 @@ SHARED = {
 # What stands for a value where its type says too little.
 _VALUES = {
     **dict.fromkeys(("weights_partial", "augment", "schedule", "name", "model", "optimizer"), "NAME"),
-    **{"data": "NAME|PATH", "recipe": "NAME|FILE", "weights": "RUN|FILE|NAME", "resume": "RUN", "figure": "FILE"},
+    **{"data": "NAME|PATH", "images": "DIR", "columns": "ROLE=NAME"},
+    **{"recipe": "NAME|FILE", "weights": "RUN|FILE|NAME", "resume": "RUN", "figure": "FILE"},
     **{"class_weights": "none|balanced|FILE", "select_by": "METRIC", "sort": "NAME"},
     **{"input": "CxHxW", "lr_scale": "PATTERN X", "decay_scale": "PATTERN X"},
 }

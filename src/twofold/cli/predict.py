@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from twofold.cli.parse import check_least, check_run_first, parse
 from twofold.errors import TwofoldError
-from twofold.terminal import command, loading, note, print_json, say, track
+from twofold.terminal import command, loading, note, print_csv, print_json, say, track
+
+if TYPE_CHECKING:
+    from twofold.inference.predictor import Predictor
+    from twofold.tasks.task import Prediction
 
 _STDIN = "-"
 
@@ -33,6 +38,9 @@ class PredictArguments:
     """Number of classes to print for each image, the most probable first."""
     to_grey: bool = False
     """Turn colour images to grey, for a network that was trained on grey ones."""
+    csv: bool = False
+    """Print CSV: path, class and probability, then those of the further classes of --top; of several labels, labels
+    first."""
     json: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
@@ -42,6 +50,8 @@ def run(arguments: Sequence[str]) -> int:
     parsed = parse(PredictArguments, arguments, verb="predict")
     check_least(1, top=parsed.top)
     check_run_first(parsed.run, parsed.paths, verb="predict")
+    if parsed.csv and parsed.json:
+        raise TwofoldError("--json and --csv exclude each other; leave one out")
     paths = list(parsed.paths)
     if parsed.paths_from is not None:
         if parsed.paths_from == _STDIN and _STDIN in paths:
@@ -57,6 +67,8 @@ def run(arguments: Sequence[str]) -> int:
         from twofold.inference.predictor import BATCH_SIZE
 
     predictor = api.load(parsed.run, device=parsed.device, to_grey=parsed.to_grey)
+    if parsed.csv:
+        print_csv(_csv_names(predictor, parsed.top))
     images = (_standard_input(parsed.run) if source == _STDIN else source for source in sources)
     show = len(sources) > BATCH_SIZE and not sys.stdout.isatty()
     failed, colour = num_lost, list[str]()
@@ -67,10 +79,8 @@ def run(arguments: Sequence[str]) -> int:
         elif isinstance(outcome, TwofoldError):
             failed += 1
             note(f"error: {outcome if source != _STDIN else f'{source}: {outcome}'}")
-        elif parsed.json:
-            print_json({"path": source, **outcome.to_record(top=parsed.top)})
         else:
-            say(source, *outcome.to_line(top=parsed.top).split("\t"))
+            _print(source, outcome, parsed)
     for line in predictor.remark_notes():
         note(line)
     total = len(sources) + num_lost
@@ -81,6 +91,25 @@ def run(arguments: Sequence[str]) -> int:
     if failed:
         note(f"{failed} of {total} images could not be read")
     return 1 if failed or colour else 0
+
+
+def _print(source: str, prediction: Prediction, parsed: PredictArguments) -> None:
+    record = prediction.to_record(top=parsed.top)
+    if parsed.json:
+        print_json({"path": source, **record})
+    elif parsed.csv:
+        labels = ["|".join(label["label"] for label in record["labels"])] if "labels" in record else []
+        pairs = ((each["class"], f"{each['probability']:.6f}") for each in record["predictions"])
+        print_csv([source, *labels, *itertools.chain.from_iterable(pairs)])
+    else:
+        say(source, *prediction.to_line(top=parsed.top).split("\t"))
+
+
+def _csv_names(predictor: Predictor, top: int) -> list[str]:
+    """Return the names of the columns: those of a table of labels, so that it can be read as one."""
+    ends = ["", *(f"_{place}" for place in range(2, min(top, len(predictor.spec.class_names)) + 1))]
+    labels = ["labels"] if predictor.spec.task == "multilabel" else []
+    return ["path", *labels, *(f"{name}{end}" for end in ends for name in ("class", "probability"))]
 
 
 def _listed(file: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Images and what is known of them: where they come from, how they are checked, read and prepared.
 
-    data = load_data("photos", image_size=96)      # a name, a folder, a packed folder, or hf:NAME
+    data = load_data("photos", image_size=96)      # a name, a folder, a packed folder, a table, or hf:NAME
     data.train.load(torch.arange(64))              # uint8 (64, channels, height, width)
     data.train.targets.take(torch.arange(64))      # the class of each
 
@@ -11,7 +11,8 @@ comes without torch.
 | --- | --- |
 | `names.py` | the named data sets, and whether a text is a name or a path; imports nothing heavy |
 | `load.py` | `load_data` and `load_eval_images`: a name or a path to images to train on, or to evaluate with |
-| `sources/` | one file a source: folders, named data sets, packed folders, the Hugging Face hub |
+| `splits.py` | which images are held out for validation and test; groups that stay together |
+| `sources/` | one file a source: folders, tables, named data sets, packed folders, the Hugging Face hub |
 | `images.py` | `Images`: in memory or decoded as they are needed; `prefetch` |
 | `targets.py` | `Targets`: what is known of each image; `ClassTargets`: one class; `LabelSetTargets`: any labels |
 | `spec.py` | `PixelSpec` and `ModelSpec`: what turns an image into a network's input; `normalise` |

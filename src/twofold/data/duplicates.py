@@ -19,6 +19,9 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image
 
+NEAR_BITS = 4
+"""Most of the 64 bits in which the hashes of two copies differ, unless said otherwise."""
+
 _THUMB = 16
 # A neighbour counts as lighter only from this many grey levels on: on an even background the noise of a JPEG would
 # otherwise set its bits at random.

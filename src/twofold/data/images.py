@@ -19,6 +19,7 @@ from typing import Protocol, final, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Int64, UInt8
+from PIL import Image
 from torch import Tensor
 
 from twofold.data.decode import BrokenImageError
@@ -85,6 +86,14 @@ class Part(abc.ABC):
         """
 
     @abc.abstractmethod
+    def decoded(self, index: int) -> Image.Image:
+        """Return one image as it is, upright, 8-bit grey or colour.
+
+        Raises:
+            BrokenImageError: it cannot be decoded.
+        """
+
+    @abc.abstractmethod
     def with_pixels(self, pixels: UInt8[Tensor, "n channels height width"]) -> MemoryImages:
         """Return the same images with `pixels` in memory, each described as here."""
 
@@ -143,6 +152,10 @@ class MemoryImages(Part):
     def with_pixels(self, pixels: UInt8[Tensor, "n channels height width"]) -> MemoryImages:
         """Return the same images with other pixels."""
         return MemoryImages(pixels, self.targets, self.origin, self.numbers)
+
+    def decoded(self, index: int) -> Image.Image:
+        """Return one image at its own size."""
+        return image_to_pil(self.images[index])
 
     def pixels(self, index: int, spec: PixelSpec) -> UInt8[np.ndarray, "channels height width"]:
         """Return one image at the size and channels of `spec`."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twofold.data.decode import REMARKS, BrokenImageError, identify, open_image, remarks_of
-from twofold.data.duplicates import Fingerprint, fingerprint, near_groups
+from twofold.data.duplicates import NEAR_BITS, Fingerprint, fingerprint, near_groups
 from twofold.data.formats import FORMAT_OF_SUFFIX, suffix_of, unread_notes
 from twofold.data.parallel import ordered_map
 from twofold.data.pixels import is_grey
@@ -122,9 +122,14 @@ class Inspection:
 
 
 def inspect_folder(
-    root: Path, *, near_bits: int = 4, several_labels: bool = False, show_progress: bool = True
+    root: Path,
+    *,
+    near_bits: int = NEAR_BITS,
+    several_labels: bool = False,
+    listing: Listing | None = None,
+    show_progress: bool = True,
 ) -> Inspection:
-    """Look through a folder of images.
+    """Look through a folder of images, or through those of it that a table names: its `listing`.
 
     `near_bits` is the most of 64 bits in which the hashes of near duplicates may differ. With `several_labels`, an
     image in several class folders of a split is one with several labels, and no duplicate.
@@ -132,7 +137,7 @@ def inspect_folder(
     Raises:
         DataError: the folder is missing, cannot be opened, or holds no class folders and images.
     """
-    listing = list_folder(root)
+    listing = list_folder(root) if listing is None else listing
     by_class = [(split, name, files) for split, classes in listing.splits.items() for name, files in classes.items()]
     entries = [(file, split, name) for split, name, files in by_class for file in files]
     if not entries and not listing.problems:

@@ -3,25 +3,25 @@
     data = load_data("fashion-mini")               # embedded: needs no network
     data = load_data("photos", image_size=96)      # a folder with one folder per class
     data = load_data("photos-packed")              # what twofold data pack made of it
+    data = load_data("labels.csv", images="photos")  # a table of images and their classes
     data = load_data("hf:ylecun/mnist")            # a data set of the Hugging Face hub
     data.train.load(torch.arange(64))              # uint8 (64, channels, height, width)
 
-One pipeline for all sources: find the data, split off validation images (or match classes by name), and move the
-images into memory if they fit. Validation images come from the data's own val/ folder, or are split off the training
-images class by class. The draw depends on the seed alone, so every process and every later start finds the same split.
-The test images are never touched by training.
+One pipeline for all sources: find the data, split off test and validation images (or match classes by name), and move
+the images into memory if they fit. Validation images come from the data's own val/ folder, or are split off the
+training images class by class (see `splits`). The test images are never touched by training.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Int64
 from pydantic import ValidationError
-from torch import Tensor
 
 from twofold.data.images import Images, MemoryImages, Part, StreamedImages
 from twofold.data.parallel import available_memory
@@ -30,10 +30,10 @@ from twofold.data.sources.find import find_data
 from twofold.data.sources.found import Found
 from twofold.data.sources.problems import DataError
 from twofold.data.spec import ModelSpec, PixelSpec
+from twofold.data.splits import copy_groups, group_indices, joined, split_indices
 from twofold.data.statistics import channel_statistics
-from twofold.data.targets import ClassTargets, LabelSetTargets, label_sets
-from twofold.errors import TwofoldError
-from twofold.keyed import derive_key, permutation
+from twofold.data.targets import ClassTargets, LabelSetTargets, Targets, label_sets
+from twofold.errors import SettingError, TwofoldError
 
 _SPLITS = ("train", "val", "test")
 _SHARE_OF_MEMORY = 4
@@ -91,53 +91,62 @@ class EvalData:
 def load_data(
     name_or_path: str,
     *,
+    images: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     resize: str = "crop",
     val_fraction: float = 0.1,
+    test_fraction: float = 0.0,
     seed: int = 0,
     skip_broken: bool = False,
     memory_limit: int | None = None,
     splits: tuple[str, ...] = _SPLITS,
     show_progress: bool = True,
 ) -> Data:
-    """Return the images of a named data set, a folder, a packed folder or hf:NAME, split for training.
+    """Return the images of a named data set, a folder, a packed folder, a table or hf:NAME, split for training.
 
-    Without `image_size` (one side, or height and width, in pixels) a named set keeps its own and a folder gets 224,
-    or for smaller images the multiple of 32 at or below the median of their shorter sides. Without `channels` they
-    are 1 if every image is grey, else 3; 1 for colour images turns them to grey. `val_fraction` of each class is
-    split off for validation unless the data bring their own, at least one image of each class, and never the last;
-    0 leaves `val` None. Images lie in memory where all splits together need at most `memory_limit` bytes (a quarter
-    of what is available, by default), else are decoded as they are asked for; the pixels are the same.
+    Of a table, `images` is the folder of the images (that of the table, by default) and `columns` the names of the
+    columns with "image", "label", "split" and "group" (found by their names). Without `image_size` (one side, or height
+    and width, in pixels) a named set keeps its own and a folder gets 224, or for smaller images the multiple of 32 at
+    or below the median of their shorter sides. Without `channels` they are 1 if every image is grey, else 3; 1 for
+    colour images turns them to grey. `val_fraction` of each class is split off for validation unless the data bring
+    their own, at least one image of each class, and never the last; 0 leaves `val` None. `test_fraction` of each class
+    is held out for testing before that, where the data bring no test images; copies of an image, and images of one
+    group of a table, are never on two sides. Images lie in memory where all splits together need at most `memory_limit`
+    bytes (a quarter of what is available, by default), else are decoded as they are asked for; the pixels are the same.
 
     Raises:
         TwofoldError: an unknown name, a value out of range, data that cannot be had; DataError for a folder with
             problems (those that `skip_broken` covers are left out and noted).
     """
-    if not 0 <= val_fraction < 1:
-        raise TwofoldError(f"val_fraction must be at least 0 and below 1, got {val_fraction}; 0.1 is usual")
+    for name, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
+        if not 0 <= fraction < 1:
+            raise TwofoldError(f"{name} must be at least 0 and below 1, got {fraction}; 0.1 is usual")
     if unknown := [split for split in splits if split not in _SPLITS]:
         raise TwofoldError(f"unknown split {unknown[0]!r}; known are {', '.join(_SPLITS)}")
     options = {"image_size": image_size, "channels": channels, "resize": resize}
     _pixel_spec(options, channels=3, image_size=(224, 224))  # a mistake is found before all images are checked
-    found = find_data(name_or_path, skip_broken=skip_broken, show_progress=show_progress)
+    found = find_data(
+        name_or_path, images=images, columns=columns, skip_broken=skip_broken, show_progress=show_progress
+    )
     spec = _pixel_spec(options, channels=found.channels, image_size=found.image_size)
-    parts = _with_validation(found, val_fraction, seed)
+    parts, fingerprint, split_notes = _split(found, val_fraction, test_fraction, seed, show_progress)
     chosen = {split: parts[split] for split in splits if split in parts}
-    images, notes = _open(chosen, spec, memory_limit, show_progress)
-    if "train" not in images:
+    opened, notes = _open(chosen, spec, memory_limit, show_progress)
+    if "train" not in opened:
         no_pixels = torch.empty(0, spec.channels, *spec.image_size, dtype=torch.uint8)
         no_targets = parts["train"].targets.take(torch.empty(0, dtype=torch.int64))
-        images["train"] = MemoryImages(no_pixels, no_targets, found.name)
+        opened["train"] = MemoryImages(no_pixels, no_targets, found.name)
     return Data(
         name=found.name,
         class_names=found.class_names,
         spec=spec,
-        train=images["train"],
-        val=images.get("val"),
-        test=images.get("test"),
-        fingerprint=found.fingerprint,
-        notes=found.notes + notes,
+        train=opened["train"],
+        val=opened.get("val"),
+        test=opened.get("test"),
+        fingerprint=fingerprint,
+        notes=found.notes + split_notes + notes,
     )
 
 
@@ -145,6 +154,8 @@ def load_eval_images(
     name_or_path: str,
     spec: ModelSpec,
     *,
+    images: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     split: str | None = None,
     skip_broken: bool = False,
     memory_limit: int | None = None,
@@ -161,6 +172,8 @@ def load_eval_images(
     pixels = PixelSpec.model_validate(spec.model_dump(include=set(PixelSpec.model_fields)))
     found = find_data(
         name_or_path,
+        images=images,
+        columns=columns,
         skip_broken=skip_broken,
         for_training=False,
         several_labels=spec.task == LabelSetTargets.task,
@@ -187,36 +200,16 @@ def load_eval_images(
             f"{found.source} has images for the task {targets.task!r}, but the network was trained for {spec.task!r}"
         )
     part = part.with_targets(targets)
-    images, notes = _open({split: part}, pixels, memory_limit, show_progress)
+    opened, notes = _open({split: part}, pixels, memory_limit, show_progress)
     return EvalData(
         name=found.name,
         split=split,
         class_names=spec.class_names,
         spec=pixels,
-        images=images[split],
+        images=opened[split],
         fingerprint=found.fingerprint,
         notes=found.notes + notes,
     )
-
-
-def split_indices(
-    strata: Int64[Tensor, " n"], val_fraction: float, seed: int
-) -> tuple[Int64[Tensor, " train"], Int64[Tensor, " val"]]:
-    """Return the indices of training and validation images, each ascending: the same fraction of every group (class).
-
-    All images are put in one keyed random order, and the first of each group in that order are for validation. A
-    group of one image stays in training.
-    """
-    n = len(strata)
-    is_val = torch.zeros(n, dtype=torch.bool)
-    if val_fraction > 0:
-        order = permutation(derive_key(seed, "split"), n)
-        # A stable sort by group keeps the random order inside each group.
-        by_group = order[torch.argsort(strata[order], stable=True)]
-        for members in by_group.split(torch.bincount(strata).tolist()):
-            wanted = max(1, round(len(members) * val_fraction))
-            is_val[members[: min(wanted, len(members) - 1)]] = True
-    return torch.nonzero(~is_val).flatten(), torch.nonzero(is_val).flatten()
 
 
 def _pixel_spec(options: dict[str, Any], *, channels: int, image_size: tuple[int, int]) -> PixelSpec:
@@ -235,25 +228,74 @@ def _pixel_spec(options: dict[str, Any], *, channels: int, image_size: tuple[int
         raise TwofoldError(f"{name} is {options[name]!r}: {first['msg'].lower()}") from error
 
 
-def _with_validation(found: Found, val_fraction: float, seed: int) -> dict[str, Part]:
-    """Return the data's own splits, with validation images split off where there are none."""
+def _split(
+    found: Found, val_fraction: float, test_fraction: float, seed: int, show_progress: bool
+) -> tuple[dict[str, Part], str, tuple[str, ...]]:
+    """Return the data's own splits and those that are drawn, a digest of the images and the draw, and notes.
+
+    Images are drawn one by one, or group by group where the groups are known; for a test, copies are groups too.
+    """
     parts: dict[str, Part] = dict(found.splits)
-    whole = parts.pop("all", None) or parts["train"]
-    if "val" not in parts and val_fraction > 0:
-        strata = whole.targets.strata()
-        counts = torch.bincount(strata).tolist()
-        single = [group for group, count in enumerate(counts) if count == 1]
-        # A rare label of several is no reason to refuse: its one image stays in training.
-        if single and isinstance(whole.targets, ClassTargets):
-            names = ", ".join(found.class_names[group] for group in single[:20])
-            raise DataError(
-                f"{found.source}: {'classes' if len(single) > 1 else 'class'} {names} with one image "
-                "cannot be split into training and validation; add images, or set val_fraction to 0"
+    main = "all" if "all" in parts else "train"
+    whole = parts.pop(main)
+    groups = found.groups.get(main)
+    fingerprint, notes = found.fingerprint, []
+    if test_fraction > 0:
+        if "test" in parts:
+            raise SettingError(
+                f"{found.source} has test images of its own; leave {{}} out", {"test_fraction": test_fraction}
             )
-        train_at, val_at = split_indices(strata, val_fraction, seed)
+        _check_singles(found, whole.targets, "training and test", "test_fraction")
+        others = [part for name, part in parts.items() if len(part)]
+        copies = copy_groups([whole, *others], show_progress=show_progress)
+        copies, elsewhere = copies[: len(whole)], copies[len(whole) :]
+        groups = copies if groups is None else joined(copies, groups)
+        # Copies of the data's own validation images are no test either.
+        free = ~torch.isin(groups, groups[torch.isin(copies, elsewhere)])
+        kept, drawn = group_indices(whole.targets.strata()[free], groups[free], test_fraction, seed, "test split")
+        at = torch.nonzero(free).flatten()
+        test_at = at[drawn]
+        train_at = torch.cat([at[kept], torch.nonzero(~free).flatten()]).sort().values
+        parts["test"] = whole.select(test_at)
+        notes += _without(found, whole.targets, parts["test"].targets, "test images")
+        fingerprint = hashlib.sha256(f"{fingerprint} {test_at.tolist()}".encode()).hexdigest()
+        whole, groups = whole.select(train_at), groups[train_at]
+    if "val" not in parts and val_fraction > 0:
+        _check_singles(found, whole.targets, "training and validation", "val_fraction")
+        strata = whole.targets.strata()
+        if groups is None:
+            train_at, val_at = split_indices(strata, val_fraction, seed)
+        else:
+            train_at, val_at = group_indices(strata, groups, val_fraction, seed, "split")
         parts["val"] = whole.select(val_at)
+        if groups is not None:
+            notes += _without(found, whole.targets, parts["val"].targets, "validation images")
         whole = whole.select(train_at)
-    return {**parts, "train": whole}
+    return {**parts, "train": whole}, fingerprint, tuple(notes)
+
+
+def _check_singles(found: Found, targets: Targets, ways: str, setting: str) -> None:
+    """Refuse classes of one image, which cannot be on both sides of a split.
+
+    Of several labels an image, a rare one is no reason to refuse: its one image stays in training.
+    """
+    counts = torch.bincount(targets.strata()).tolist()
+    single = [group for group, count in enumerate(counts) if count == 1]
+    if single and isinstance(targets, ClassTargets):
+        names = ", ".join(found.class_names[group] for group in single[:20])
+        raise DataError(
+            f"{found.source}: {'classes' if len(single) > 1 else 'class'} {names} with one image "
+            f"cannot be split into {ways}; add images, or set {setting} to 0"
+        )
+
+
+def _without(found: Found, before: Targets, drawn: Targets, what: str) -> list[str]:
+    """Return a line on classes of which nothing could be drawn, because their images are of one group."""
+    missing = [found.class_names[index] for index in sorted(set(before.classes()) - set(drawn.classes()))]
+    if not missing:
+        return []
+    more = ", …" if len(missing) > 5 else ""
+    return [f"no {what} of {', '.join(missing[:5])}{more}: too few of their images are independent of one another"]
 
 
 def _eval_split(found: Found, split: str | None) -> str:

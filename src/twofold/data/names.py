@@ -1,4 +1,4 @@
-"""The named data sets, and whether a text names one or a folder. Imports neither torch nor numpy."""
+"""The named data sets, and whether a text names one, a folder or a table. Imports neither torch nor numpy."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twofold.data.sources.layout import file_message
-from twofold.errors import TwofoldError, nearest
+from twofold.data.sources.layout import TABLE_SUFFIXES, file_message
+from twofold.errors import SettingError, TwofoldError, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +147,16 @@ def plain_name(text: str) -> str:
     return text.removeprefix(MULTILABEL_PREFIX)
 
 
+def is_table(text: str) -> bool:
+    """Return whether `text` names a table of images and their labels, rather than a folder.
+
+    >>> is_table("labels.csv"), is_table("photos"), is_table("hf:owner/labels.csv")
+    (True, False, False)
+    """
+    path = Path(plain_name(text)).expanduser()
+    return path.suffix.lower() in TABLE_SUFFIXES and not is_hub_name(text) and not path.is_dir()
+
+
 def looks_like_path(text: str) -> bool:
     """Return whether `text` means a folder rather than a named data set.
 
@@ -159,16 +169,21 @@ def looks_like_path(text: str) -> bool:
     if text in NAMED_DATA:
         return False
     separators = {"/", os.sep, os.altsep or "/"}
-    return any(mark in text for mark in separators) or text.startswith((".", "~")) or os.path.exists(text)
+    named = any(mark in text for mark in separators) or text.startswith((".", "~"))
+    return named or is_table(text) or os.path.exists(text)
 
 
-def check_data_name(text: str) -> None:
-    """Check that `text` is a named data set, an existing folder, or a data set in Hugging Face's form.
+def check_data_name(text: str, images: str | Path | None = None) -> None:
+    """Check that `text` is a named data set, an existing folder or table, or a data set in Hugging Face's form.
 
-    A folder may stand behind "multilabel:".
+    A folder or a table may stand behind "multilabel:".
+
+    Args:
+        text: what names the data.
+        images: the folder with the images of a table.
 
     Raises:
-        TwofoldError: it is neither; the message offers the nearest names.
+        TwofoldError: it is none of these, and the message offers the nearest names; or `images` is no folder.
     """
     if asks_for_labels(text):
         inner = plain_name(text)
@@ -187,6 +202,12 @@ def check_data_name(text: str) -> None:
     if not looks_like_path(text):
         raise TwofoldError(f"unknown data set {text!r}, and no folder of that name here; {nearest(text, NAMED_DATA)}")
     path = Path(text).expanduser()
+    if is_table(text):
+        if not path.is_file():
+            raise TwofoldError(f"no such file: {text}; give a table of images and their labels, or a folder of images")
+        if images is not None and not Path(images).expanduser().is_dir():
+            raise SettingError("{} is no folder; give the folder of the images in " + text, {"images": str(images)})
+        return
     if not path.exists():
         raise TwofoldError(f"no such folder: {text}; give a folder of images or one of {', '.join(NAMED_DATA)}")
     if not path.is_dir():

@@ -8,10 +8,11 @@ and learns ten times faster. Few images are seen more often: about 1,500 steps, 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from twofold.data.names import plain_name
+from twofold.data.names import is_table, plain_name
 from twofold.engine.recipe import Recipe
 from twofold.errors import TwofoldError
 from twofold.terminal import command
@@ -28,19 +29,26 @@ FIXED_SETTINGS: dict[str, Any] = {
 }
 
 
-def finetune_epochs(data: str) -> int:
+def finetune_epochs(data: str, columns: Mapping[str, str] | None = None) -> int:
     """Return how many epochs suit the number of training images in `data`; a named set counts as large.
 
+    Args:
+        data: what names the images.
+        columns: what the columns of a table are, where it is one.
+
     Raises:
-        DataError: `data` is a folder that cannot be used.
+        TwofoldError: `data` is a folder or a table that cannot be used.
     """
     folder = Path(plain_name(data)).expanduser()
-    if not folder.is_dir():
+    if not folder.is_dir() and not is_table(data):
         return _EPOCHS[0]
     from twofold.data.sources.listing import list_folder
     from twofold.data.sources.packed import is_packed, read_index
+    from twofold.data.sources.table_columns import count_training_rows
 
-    if is_packed(folder):
+    if is_table(data):
+        num_images = count_training_rows(folder, columns)
+    elif is_packed(folder):
         splits = read_index(folder).splits
         num_images = sum(entry.records for entry in splits.get("train", splits.get("all", ())))
     else:
@@ -49,8 +57,20 @@ def finetune_epochs(data: str) -> int:
     return min(_EPOCHS[1], max(_EPOCHS[0], math.ceil(_STEPS * FIXED_SETTINGS["batch_size"] / max(1, num_images))))
 
 
-def finetune_recipe(weights: str, model: str | None = None, *, data: str = "fashion-mini") -> Recipe:
+def finetune_recipe(
+    weights: str,
+    model: str | None = None,
+    *,
+    data: str = "fashion-mini",
+    columns: Mapping[str, str] | None = None,
+) -> Recipe:
     """Return the recipe of fine-tuning: from a run, its network and its images' size; else the paper's.
+
+    Args:
+        weights: a run or a file of weights.
+        model: the network, where the weights do not say.
+        data: the images, whose number decides the epochs.
+        columns: what the columns of a table are, where it is one.
 
     Raises:
         TwofoldError: there are no such weights, or they don't say what network they are for and no model does.
@@ -93,7 +113,7 @@ def finetune_recipe(weights: str, model: str | None = None, *, data: str = "fash
         weights=weights,
         weights_partial=(head,),
         lr_scale={f"{head}.*": 10.0},
-        epochs=finetune_epochs(data),
+        epochs=finetune_epochs(data, columns),
         **FIXED_SETTINGS,
         **settings,
     )

@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from twofold.augment.names import POLICIES
 from twofold.augment.policies import check_policy
-from twofold.data.names import check_data_name, plain_name
+from twofold.data.names import check_data_name, is_table, plain_name
+from twofold.data.sources.table_columns import check_table_settings, has_validation_rows
 from twofold.engine.other_words import other_value, unknown_setting
 from twofold.engine.sections import OwnNames, settings_in_words
 from twofold.errors import SettingError, TwofoldError, check_known, near_names, nearest
@@ -74,12 +75,20 @@ class Recipe(BaseModel, metaclass=OwnNames):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
     # 1. data
-    data: Name = Field("fashion-mini", description="a named data set, or a folder of images")
+    data: Name = Field("fashion-mini", description="a named data set, a folder of images, or a table of their labels")
+    images: Name | None = Field(None, description="the folder of a table's images; the table's own if left out")
+    columns: dict[str, Name] = Field(
+        default_factory=dict,
+        description="columns of a table: image, label, split, group, e.g. label=breed; found by name if left out",
+    )
     image_size: int | None = Field(None, ge=1, le=4096, description="side of the images in px; their own if left out")
     channels: Literal[1, 3] | None = Field(None, description="1 for grey, 3 for colour; the data's own if left out")
     resize: Literal["crop", "stretch", "pad"] = Field("crop", description="how an image is brought to that size")
     val_fraction: float = Field(
         0.1, ge=0.0, lt=1.0, description="share of the training images held out to choose the best epoch"
+    )
+    test_fraction: float = Field(
+        0.0, ge=0.0, lt=1.0, description="share of the images held out for a test; copies stay on one side"
     )
     augment: str = Field(
         "crop",
@@ -243,11 +252,18 @@ class Recipe(BaseModel, metaclass=OwnNames):
         Raises:
             TwofoldError: unknown or missing data, or nothing to be patient about.
         """
-        check_data_name(self.data)
+        check_data_name(self.data, self.images)
         for name in ("patience", "select_by"):
             value = getattr(self, name)
-            if value is not None and self.val_fraction == 0.0 and not _has_own_validation(self.data):
+            if value is not None and self.val_fraction == 0.0 and not self._has_own_validation():
                 raise SettingError("{} needs validation images; set e.g. {}", {name: value}, {"val_fraction": 0.1})
+
+    def _has_own_validation(self) -> bool:
+        """Tell whether the data are a folder or a table with validation images of its own."""
+        path = Path(plain_name(self.data)).expanduser()
+        if is_table(self.data):
+            return has_validation_rows(path, self.columns)
+        return any((path / name).is_dir() for name in ("val", "valid", "validation"))
 
     @model_validator(mode="before")
     @classmethod
@@ -275,6 +291,7 @@ class Recipe(BaseModel, metaclass=OwnNames):
         check_known("model", self.model, MODELS)
         check_model_options(self.model, self.model_options)
         check_policy(self.augment)
+        check_table_settings(self.data, self.images, self.columns)
         if self.epochs is not None and self.minutes is not None:
             raise SettingError(
                 "{} and {} exclude each other; leave one out", {"epochs": self.epochs}, {"minutes": self.minutes}
@@ -431,11 +448,6 @@ class Recipe(BaseModel, metaclass=OwnNames):
 
 Recipe.__doc__ = f"{Recipe.__doc__}\n\n{settings_in_words(Recipe, DEPENDENT_SETTINGS)}"
 Recipe.__signature__ = inspect.Signature([inspect.Parameter("settings", inspect.Parameter.VAR_KEYWORD)])
-
-
-def _has_own_validation(data: str) -> bool:
-    """Tell whether `data` is a folder with validation images of its own."""
-    return any((Path(plain_name(data)).expanduser() / name).is_dir() for name in ("val", "valid", "validation"))
 
 
 def _one_line(error: ValidationError) -> TwofoldError:

@@ -13,7 +13,10 @@ from pydantic import BaseModel
 
 # The recipe's own five sections, in an order in which what belongs together stands together.
 SECTIONS = {
-    "data": ("data", "val_fraction", "image_size", "channels", "resize", "augment", "mix", "mix_alpha"),
+    "data": (
+        *("data", "images", "columns", "val_fraction", "test_fraction", "image_size", "channels", "resize"),
+        *("augment", "mix", "mix_alpha"),
+    ),
     "model": (
         *("model_options", "weights", "weights_partial", "freeze", "unfreeze_epochs", "freeze_norm"),
         *("flip_average", "form"),

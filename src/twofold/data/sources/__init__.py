@@ -1,12 +1,16 @@
 """Where images come from. Each source is one file with one function that answers with the same `Found`.
 
-A further source (a table of paths, COCO, Pascal VOC, YOLO) is one more file, and one more line in `find.py`.
+A further source (COCO, Pascal VOC, YOLO) is one more file, and one more line in `find.py`.
 
 | file | what |
 | --- | --- |
 | `find.py` | `find_data`: which source a name or a path means |
 | `found.py` | `Found`: what every source answers with; `FilePart`: the files of a split |
 | `folder.py` | `open_folder`: one folder a class, with or without train/, val/ and test/ |
+| `table.py` | `open_table`: images whose labels stand in a table; `list_table`: its rows, unopened |
+| `table_file.py` | `read_table`: CSV, JSON lines or Parquet to columns of text |
+| `table_columns.py` | `find_columns`: which column says what |
+| `table_index.py` | `ImageIndex`: the images of a folder by the names that tables have for them |
 | `named.py` | `open_named`: a data set known by name: embedded, cached, found on the system, or downloaded |
 | `hub.py` | `open_hub`: a data set of the Hugging Face hub, or in its format on disk |
 | `packed.py` | `open_packed`: any image of a packed folder by index, every record checked; `find_damage` |

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from twofold.data.names import NAMED_DATA, asks_for_labels, check_data_name, is_hub_name, plain_name
+from twofold.data.names import NAMED_DATA, asks_for_labels, check_data_name, is_hub_name, is_table, plain_name
 from twofold.data.sources.folder import open_folder
 from twofold.data.sources.found import Found
 from twofold.data.sources.hub import open_hub
 from twofold.data.sources.named import open_named
 from twofold.data.sources.packed import is_packed, open_packed
+from twofold.data.sources.table import open_table
+from twofold.data.sources.table_columns import check_table_settings
 from twofold.errors import TwofoldError
 
 
 def find_data(
     name_or_path: str,
     *,
+    images: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
     skip_broken: bool = False,
     for_training: bool = True,
     several_labels: bool = False,
     show_progress: bool = True,
 ) -> Found:
-    """Return what `name_or_path` means: a named data set, hf:NAME, a packed folder or a folder of images.
+    """Return what `name_or_path` means: a named data set, hf:NAME, a packed folder, a folder of images or a table.
 
-    With `several_labels`, or where multilabel: stands before the name, the image of a folder may be in several classes.
+    Of a table, `images` is the folder of the images and `columns` what its columns say (see `open_table`).
+
+    With `several_labels`, or where multilabel: stands before the name, an image of a folder may be in several classes.
 
     With `skip_broken`, images that cannot be read are left out, with a note for each. Without `for_training`, a folder
     may have one class alone, and classes that its train/ does not have.
@@ -31,13 +38,24 @@ def find_data(
     Raises:
         TwofoldError: an unknown name, or data that cannot be had; DataError for a folder with problems.
     """
-    check_data_name(name_or_path)
+    check_data_name(name_or_path, images)
+    check_table_settings(name_or_path, images, columns)
     if name_or_path in NAMED_DATA:
         return open_named(name_or_path, show_progress=show_progress)
     if is_hub_name(name_or_path):
         return open_hub(name_or_path, skip_broken=skip_broken, show_progress=show_progress)
     asked = asks_for_labels(name_or_path)
     root = Path(plain_name(name_or_path)).expanduser()
+    if is_table(name_or_path):
+        return open_table(
+            root,
+            None if images is None else Path(images).expanduser(),
+            columns,
+            skip_broken=skip_broken,
+            for_training=for_training,
+            several_labels=several_labels or asked,
+            show_progress=show_progress,
+        )
     if is_packed(root):
         if asked:
             raise TwofoldError(f"{root} is packed, with one class an image; give the folder that it was packed from")

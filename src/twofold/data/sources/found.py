@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Int64, UInt8
+from PIL import Image
 from torch import Tensor
 
 from twofold.data.decode import open_image
@@ -41,6 +42,7 @@ class Found(Generic[PartT_co]):
         fingerprint: a digest of the content.
         notes: lines that a person should see, such as what was left out.
         problems: what was wrong with the images that were left out.
+        groups: the group of each image of a split, where they are known; no group is split.
         hint: what to do where the classes turn out to be wrong; "" where nothing points to it.
     """
 
@@ -54,6 +56,7 @@ class Found(Generic[PartT_co]):
     fingerprint: str
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    groups: Mapping[str, Int64[Tensor, " n"]] = field(default_factory=dict)
     hint: str = ""
 
     @property
@@ -78,6 +81,10 @@ class EncodedPart(Part):
     def pixels(self, index: int, spec: PixelSpec) -> UInt8[np.ndarray, "channels height width"]:
         """Return one image, decoded, at the size and channels of `spec`."""
         return to_pixels(open_image(self.record(index), formats=self.formats), spec).numpy()
+
+    def decoded(self, index: int) -> Image.Image:
+        """Return one image, decoded, at its own size."""
+        return open_image(self.record(index), formats=self.formats)
 
     def describe_all(self) -> list[str]:
         """Return the description of every image."""

@@ -16,6 +16,9 @@ from twofold.terminal import quoted
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
+"""Endings of tables that are read."""
+
 LAYOUT_KINDS = ("detection layout", "splits inside classes")
 """Problems of a folder that is another thing than it was taken for: its images need not be looked at."""
 
@@ -24,7 +27,6 @@ _ARCHIVES = {
     **dict.fromkeys((".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz"), ("a tar archive", "tarfile")),
     **dict.fromkeys((".7z", ".rar"), ("an archive", "")),
 }
-_TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 _IMAGES_OF_DETECTION = {"images", "imgs", "img", "jpegimages"}
 _ANNOTATIONS = {"labels", "annotations", "annos", "masks", "bboxes", "imagesets", "segmentationclass"}
 _OTHERS_OF_DETECTION = {"segmentationobject", *SPLIT_NAMES}
@@ -88,7 +90,7 @@ def _table_beside(folder: Path) -> Path | None:
     """Return the table that most likely holds the labels of the images in a folder: in it, or beside it."""
     for place in (folder, folder.resolve().parent if folder == Path() else folder.parent):
         try:
-            names = sorted(path.name for path in place.iterdir() if path.suffix.lower() in _TABLES)
+            names = sorted(path.name for path in place.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
         except OSError:
             continue
         # Kaggle's: train.csv and sample_submission.csv beside train/ and test/.

@@ -70,7 +70,7 @@ class Listing:
 
     `folders` is where each split lies. `unread` are the paths, relative to the root, of images that are not read, by
     the ending of their names. `inner` is the folder that the classes seem to lie in, where the root is but a wrapper
-    around it.
+    around it. `table` is the table that the splits and classes are from, where they are not from folders.
     """
 
     root: Path
@@ -80,6 +80,7 @@ class Listing:
     folders: dict[str, Path] = field(default_factory=dict)
     unread: dict[str, list[str]] = field(default_factory=dict)
     inner: Path | None = None
+    table: Path | None = None
     num_ignored: int = 0
 
     def report(self, kind: str, path: str | Path, message: str, *, skippable: bool) -> None:
@@ -131,10 +132,14 @@ def training_problems(listing: Listing) -> list[Problem]:
     if any(problem.kind in LAYOUT_KINDS for problem in listing.problems):
         return []  # the folder is no data for a classifier at all, which is said already
     if "train" not in splits and "all" not in splits:
-        there = " and ".join(f"{split}/" for split in splits)
+        evaluation = command("eval", "RUN", "--data", root)
+        have, lack, remedy = " and ".join(f"{split}/" for split in splits), "train/", "add train/ with a folder a class"
+        if listing.table is not None:
+            have, lack, remedy = f"rows for {' and '.join(splits)}", "rows for train", "add such rows"
+            evaluation = command("eval", "RUN", "--data", listing.table, "--images", root)
         message = (
-            f"there {'are' if len(splits) > 1 else 'is'} {there} but no train/: add train/ with a folder a class; "
-            f"to evaluate a network, it is enough as it is: {command('eval', 'RUN', '--data', root)}"
+            f"there {'are' if len(splits) > 1 or listing.table else 'is'} {have} but no {lack}: {remedy}; "
+            f"to evaluate a network, it is enough as it is: {evaluation}"
         )
         return [Problem("no training images", ".", message, skippable=False)]
     main = "train" if "train" in splits else "all"
@@ -144,7 +149,8 @@ def training_problems(listing: Listing) -> list[Problem]:
     if listing.inner is not None:
         remedy = f"the classes seem to lie in {listing.inner}: give that"
     else:
-        remedy = table_hint(listing.folders[main] / names[0]) or "at least two are needed to train a classifier"
+        hint = "" if listing.table else table_hint(listing.folders[main] / names[0])
+        remedy = hint or "at least two are needed to train a classifier"
     return [Problem("one class", ".", f"the only class is {names[0]!r}; {remedy}", skippable=False)]
 
 

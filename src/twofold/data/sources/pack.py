@@ -17,7 +17,7 @@ import os
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -25,6 +25,7 @@ from typing import Any, get_args
 from filelock import FileLock, Timeout
 
 from twofold.data.decode import BrokenImageError
+from twofold.data.names import is_table
 from twofold.data.parallel import ordered_map
 from twofold.data.sources.encode import Encoded, encode_image
 from twofold.data.sources.folder import open_folder
@@ -43,6 +44,7 @@ from twofold.data.sources.packed import (
     to_json,
 )
 from twofold.data.sources.problems import Problem, summary_error
+from twofold.data.sources.table import images_folder, open_table
 from twofold.data.targets import class_labels
 from twofold.errors import RunError, TwofoldError
 from twofold.files import atomic_path, file_digest, read_json, write_text
@@ -105,9 +107,18 @@ class _File:
 
 
 def pack_folder(
-    root: Path, out: Path, options: PackOptions, *, skip_broken: bool = False, show_progress: bool = True
+    root: Path,
+    out: Path,
+    options: PackOptions,
+    *,
+    images: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    skip_broken: bool = False,
+    show_progress: bool = True,
 ) -> PackResult:
-    """Pack the images of a folder into shards in the folder `out`, or continue where it was interrupted.
+    """Pack the images of a folder or a table into shards in the folder `out`, or continue where it was interrupted.
+
+    Of a table, `images` is the folder of the images and `columns` what its columns are (see `open_table`).
 
     `out` is a folder of its own, not inside of `root`; it is made if it is not there. Without `skip_broken`, what
     cannot be read ends the command after all else was packed, so that nothing is packed twice when it is run again.
@@ -117,15 +128,23 @@ def pack_folder(
         TwofoldError: `out` cannot be used.
         RunError: the folder changed meanwhile, or the disk is full; what is finished stays.
     """
-    _check_folders(root, out)
-    found = open_folder(root, skip_broken=True, check=False, show_progress=False)
-    plan = _plan(found)
+    from_table = is_table(str(root))
+    folder = images_folder(root, images) if from_table else root
+    _check_folders(folder, out)
+
+    def find() -> Found[FilePart]:
+        if from_table:
+            return open_table(root, images, columns, skip_broken=True, check=False, show_progress=False)
+        return open_folder(root, skip_broken=True, check=False, show_progress=False)
+
+    found = find()
+    plan = _plan(found, folder)
     state = _state(plan, options)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / _LOCK_NAME, timeout=0):
             try:
-                index, was_there = _pack(found, plan, out, options, state, skip_broken, show_progress)
+                index, was_there = _pack(found, plan, folder, out, options, state, skip_broken, show_progress, find)
             finally:
                 (out / _LOCK_NAME).unlink(missing_ok=True)
     except Timeout as error:
@@ -156,15 +175,15 @@ def _check_folders(root: Path, out: Path) -> None:
         raise TwofoldError(f"--out {out} holds other files, such as {shown(strangers[0])}; give a folder of its own")
 
 
-def _plan(found: Found[FilePart]) -> dict[str, list[_File]]:
-    """Return the files of each split in the order in which they are packed."""
+def _plan(found: Found[FilePart], folder: Path) -> dict[str, list[_File]]:
+    """Return the files of each split in the order in which they are packed, named by their paths in `folder`."""
     plan = {}
     for split, part in found.splits.items():
         labels = class_labels(part.targets).tolist()
         files = []
         for number in permutation(derive_key("pack", split), len(labels)).tolist():
             path = part.paths[number]
-            relative = Path(os.path.relpath(path, found.source)).as_posix()
+            relative = Path(os.path.relpath(path, folder)).as_posix()
             try:
                 info = os.stat(path)
             except OSError as error:
@@ -185,13 +204,15 @@ def _state(plan: dict[str, list[_File]], options: PackOptions) -> dict[str, Any]
 def _pack(
     found: Found[FilePart],
     plan: dict[str, list[_File]],
+    folder: Path,
     out: Path,
     options: PackOptions,
     state: dict[str, Any],
     skip_broken: bool,
     show_progress: bool,
+    find: Callable[[], Found[FilePart]],
 ) -> tuple[PackIndex, bool]:
-    """Return the index of the pack, and whether it was there already."""
+    """Return the index of the pack, and whether it was there already; `find` finds the images anew."""
     digest = hashlib.sha256(json.dumps(state).encode()).hexdigest()
     if (out / INDEX_NAME).exists():
         index = read_index(out)
@@ -214,7 +235,7 @@ def _pack(
                 "remove its folder, or repair it"
             )
     # The folder must hold what it held when packing began.
-    again = _plan(open_folder(Path(found.source), skip_broken=True, check=False, show_progress=False))
+    again = _plan(find(), folder)
     before, now = (
         {(split, file.relative): file for split, files in part.items() for file in files} for part in (plan, again)
     )
@@ -224,7 +245,7 @@ def _pack(
             raise _changed(key[1], what)
     problems = [*found.problems, *(Problem("broken image", shown(path), why, True) for path, why in sorted(broken))]
     if problems and not skip_broken:
-        raise summary_error(found.source, problems)
+        raise summary_error(found.source, problems, place="table" if found.source != str(folder) else "folder")
     left_out = [(problem.path, problem.message) for problem in found.problems]
     content = hashlib.sha256(json.dumps(found.class_names).encode())
     for split, shards_of_split in entries.items():

@@ -50,17 +50,17 @@ def single_error(kind: str, path: str, message: str) -> DataError:
     return DataError(message, [Problem(kind, path, message, skippable=False)])
 
 
-def summary_error(root: str, problems: Sequence[Problem]) -> DataError:
-    """Return the error for `problems`: a line that sums up, a list of at most 20, and the remedy."""
+def summary_error(root: str, problems: Sequence[Problem], *, place: str = "folder") -> DataError:
+    """Return the error for `problems`: a line that sums up, a list of at most 20, and the remedy in its `place`."""
     counts = Counter(problem.kind for problem in problems)
     parts = ", ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in counts.items())
     blocking = [problem for problem in problems if not problem.skippable]
     if not blocking:
         remedy = "repair or remove them, or go on without them with --skip-broken"
     elif len(blocking) == len(problems):
-        remedy = "this has to be put right in the folder; --skip-broken does not help"
+        remedy = f"this has to be put right in the {place}; --skip-broken does not help"
     else:
-        remedy = f"put the first {len(blocking)} right in the folder; the others can be left out with --skip-broken"
+        remedy = f"put the first {len(blocking)} right in the {place}; the others can be left out with --skip-broken"
     # What blocks stands first: it is what the user has to act on.
     ordered = blocking + [problem for problem in problems if problem.skippable]
     listed = [
