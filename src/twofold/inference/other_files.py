@@ -13,6 +13,7 @@ what it is given and keeps nothing: the type itself is never imported, and the r
 from __future__ import annotations
 
 import contextlib
+import json
 import pickletools
 import re
 import shlex
@@ -139,7 +140,7 @@ def kind_of(path: Path) -> str | None:
     if start.startswith(b"PK") or start[257:262] == b"ustar":
         return _kind_of_archive(path, zipfile.ZipFile if start.startswith(b"PK") else tarfile.open)
     if start[:1] == b"\x80" and start[1:2] <= b"\x05" and _MAGIC not in start[:32]:
-        script = f'import pickle, torch; torch.save(pickle.load(open({str(path)!r}, "rb")), {_beside(path)!r})'
+        script = f'import pickle, torch; torch.save(pickle.load(open({_literal(path)}, "rb")), {_beside(path)})'
         return (
             "a pickle that torch.save did not write, which could run code if it were read; if you trust it: "
             f"python -c {shlex.quote(script)}"
@@ -155,7 +156,7 @@ def _kind_of_archive(path: Path, open_archive: Callable[[Path], Any]) -> str:
         return f"cut off or damaged: {AGAIN}"
     inner = {name.partition("/")[2] for name in names}
     if "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
-        script = f"import torch; torch.save(torch.jit.load({str(path)!r}).state_dict(), {_beside(path)!r})"
+        script = f"import torch; torch.save(torch.jit.load({_literal(path)}).state_dict(), {_beside(path)})"
         return (
             "TorchScript, a network with its code, which is not read; if you trust it, save its weights alone: "
             f"python -c {shlex.quote(script)}"
@@ -171,7 +172,12 @@ def _kind_of_archive(path: Path, open_archive: Callable[[Path], Any]) -> str:
 
 
 def _beside(path: Path) -> str:
-    return str(path.with_name(f"{path.name.partition('.')[0]}-weights.pth"))
+    return _literal(path.with_name(f"{path.name.partition('.')[0]}-weights.pth"))
+
+
+def _literal(text: object) -> str:
+    """Return a text as Python reads it, in double quotes, which a shell's single ones can hold."""
+    return json.dumps(str(text))
 
 
 def _load_pickled(path: Path) -> Any:
@@ -199,10 +205,10 @@ def _how_to_save_anew(path: Path, pickle: _Pickle, refused: str | None) -> str:
     """Return why a file is not read, and how to get at its weights where it is trusted."""
     key = next((key for key in _KEYS if key in pickle.texts), None) if pickle.is_mapping else None
     is_network = key not in ("state_dict", "model_state_dict") and any(map(_MODULES.match, pickle.names))
-    taken = (f"[{key!r}]" if key else "") + (".state_dict()" if is_network else "")
+    taken = (f"[{_literal(key)}]" if key else "") + (".state_dict()" if is_network else "")
     script = (
-        f'import torch; torch.save(torch.load({str(path)!r}, map_location="cpu", weights_only=False){taken}, '
-        f"{_beside(path)!r})"
+        f'import torch; torch.save(torch.load({_literal(path)}, map_location="cpu", weights_only=False){taken}, '
+        f"{_beside(path)})"
     )
     what = "a whole network, code included" if is_network else "more than tensors"
     if refused is None:
