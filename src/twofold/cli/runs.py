@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import shutil
 import sys
 from collections.abc import Sequence
@@ -17,7 +15,7 @@ from twofold.cli.parse import parse
 from twofold.errors import TwofoldError, nearest
 from twofold.names import json_text, shown
 from twofold.tasks.metrics import METRICS
-from twofold.terminal import note, print_json, quoted
+from twofold.terminal import note, print_csv, print_json, quoted
 
 # The names of all metrics, of whatever task.
 _METRICS = tuple(dict.fromkeys(metric.name for metrics in METRICS.values() for metric in metrics))
@@ -66,9 +64,11 @@ def run(arguments: Sequence[str]) -> int:
     known = dict.fromkeys(name for row in rows for name in row if name != "recipe")
     if key not in known:
         raise TwofoldError(f"--sort {parsed.sort} is no column of these runs: {nearest(parsed.sort, [*_ALSO, *known])}")
-    there = [row for row in rows if row.get(key) is not None]
-    there.sort(key=lambda row: row[key], reverse=key not in _RISING)
-    rows = there + [row for row in rows if row.get(key) is None]
+    # A file that someone wrote by hand may have a value of another kind there.
+    rank = [(isinstance(value := row.get(key), str), value) for row in rows]
+    there = [place for place, (_, value) in enumerate(rank) if isinstance(value, str | int | float)]
+    there.sort(key=lambda place: rank[place], reverse=key not in _RISING)
+    rows = [rows[place] for place in (*there, *(place for place in range(len(rows)) if place not in there))]
     if parsed.csv:
         _print_csv(rows, list(known))
     elif parsed.json:
@@ -117,13 +117,10 @@ def _print_csv(rows: list[dict[str, Any]], columns: list[str]) -> None:
     """Print a line of names and one a run. A value that is no number and no text stands as JSON."""
     from twofold.engine.recipe import Recipe
 
-    lines = io.StringIO()
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow([*columns, *(f"recipe.{name}" for name in Recipe.model_fields)])
+    print_csv([*columns, *(f"recipe.{name}" for name in Recipe.model_fields)])
     for row in rows:
         values = [*(row.get(name) for name in columns), *(row["recipe"].get(name) for name in Recipe.model_fields)]
-        writer.writerow([json_text(value) if isinstance(value, dict | list | bool) else value for value in values])
-    print(lines.getvalue(), end="")
+        print_csv([json_text(value) if isinstance(value, dict | list | bool) else value for value in values])
 
 
 def _print(rows: list[dict[str, Any]], metric: str) -> None:
