@@ -147,14 +147,18 @@ def plain_name(text: str) -> str:
     return text.removeprefix(MULTILABEL_PREFIX)
 
 
-def is_table(text: str) -> bool:
-    """Return whether `text` names a table of images and their labels, rather than a folder.
+def has_table_name(text: str) -> bool:
+    """Return whether `text` has the ending of a table of images and their labels.
 
-    >>> is_table("labels.csv"), is_table("photos"), is_table("hf:owner/labels.csv")
+    >>> has_table_name("labels.csv"), has_table_name("photos"), has_table_name("hf:owner/labels.csv")
     (True, False, False)
     """
-    path = Path(plain_name(text)).expanduser()
-    return path.suffix.lower() in TABLE_SUFFIXES and not is_hub_name(text) and not path.is_dir()
+    return text.lower().endswith(TABLE_SUFFIXES) and not is_hub_name(text)
+
+
+def is_table(text: str) -> bool:
+    """Return whether `text` names a table rather than a folder."""
+    return has_table_name(text) and not Path(plain_name(text)).expanduser().is_dir()
 
 
 def looks_like_path(text: str) -> bool:

@@ -55,6 +55,7 @@ from twofold.terminal import note, track
 LARGEST_SIZE = 4096
 _OWN_FILES = re.compile(r"^\.?((train|val|test|all)-\d{5}\.(tar|json)|index\.json|packing\.json)(\.[^.]*\.tmp)?$")
 _LOCK_NAME = ".packing.lock"
+_GROUPS_ARE_LOST = "a pack does not hold which images belong together: validation images are drawn one by one; put a split into the table"
 _COLUMNS = ("number", "offset", "length", "crc32", "label", "height", "width", "grey", "path", "broken")
 
 
@@ -159,7 +160,10 @@ def pack_folder(
         num_bytes=sum(entry.bytes for entry in entries),
         skipped=index.skipped,
         was_there=was_there,
-        notes=tuple(line for line in found.notes if not line.startswith("skipped ")),
+        notes=(
+            *(line for line in found.notes if not line.startswith("skipped ")),
+            *((_GROUPS_ARE_LOST,) if found.groups and "val" not in found.splits else ()),
+        ),
     )
 
 

@@ -102,7 +102,7 @@ def list_table(
     rows, several = _rows(table, chosen, index, listing, several_labels)
     if not rows:
         raise _nothing_left(path, chosen, index, listing)
-    rows = _each_once(rows, listing, several_labels=several_labels)
+    rows = _each_once(rows, listing, several_labels=several)
     order = {name: number for number, name in enumerate(_class_names(rows))}
     rows.sort(key=lambda row: ([order[label] for label in row.labels], row.file.relative))
     for split in _SPLITS:
@@ -156,7 +156,7 @@ def open_table(
     broken = {row.number: result.broken for row, result in zip(sample, checked, strict=True) if result.broken}
     for row in sample:
         if row.number in broken:
-            _report(listing, "broken image", row.number, f"{shown(row.file.relative)} {broken[row.number]}")
+            _report(listing, "broken image", row.number, f"{shown(row.file.relative)}: {broken[row.number]}")
     rows = [row for row in rows if row.number not in broken]
     class_names = _class_names(rows, main_only=for_training)
     if for_training:

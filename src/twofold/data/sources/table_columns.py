@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from twofold.data.names import is_table
+from twofold.data.names import has_table_name
 from twofold.data.sources.table_file import Table, read_table
 from twofold.errors import SettingError, TwofoldError, nearest
 from twofold.names import shown
@@ -47,7 +47,7 @@ def check_table_settings(data: str, images: object, columns: Mapping[str, str] |
     """
     given = {"images": None if images is None else str(images), "columns": columns}
     for name, value in given.items():
-        if value and not is_table(data):
+        if value and not has_table_name(data):
             raise SettingError(
                 "{} goes with a table, such as labels.csv; leave it out with {}", {name: value}, {"data": data}
             )
