@@ -21,6 +21,7 @@ from torch import nn
 from twofold.data import Images
 from twofold.engine.build import Training, TrainingData, build_training, load_training_data
 from twofold.engine.loop import explained_torch_errors, reproducible
+from twofold.engine.norm import measure_norm
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.engine.step import train_step
@@ -183,6 +184,8 @@ def run_training(shared: TrainingData, recipe: Recipe, *, on_progress: OnProgres
             break
         entry: dict[str, Any] = {"epoch": epoch + 1, "seconds": curve.seconds}
         entry |= {f"train_{name}": value / seen for name, value in sums.items()}
+        if training.recipe.measure_norm:
+            measure_norm(training, epoch=epoch)
         validation = evaluate_training(training, shared.data.val) or {}
         epochs.append(entry | {f"val_{name}": value for name, value in validation.items()})
     return {
