@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from twofold.augment.names import POLICIES
 from twofold.augment.policies import check_policy
 from twofold.data.names import check_data_name, is_table, plain_name
-from twofold.data.sources.table_columns import check_table_settings, has_validation_rows
+from twofold.data.sources.table_columns import COLUMNS_IN_WORDS, check_table_settings, has_validation_rows
 from twofold.engine.other_words import other_value, unknown_setting
 from twofold.engine.sections import OwnNames, settings_in_words
 from twofold.errors import SettingError, TwofoldError, check_known, near_names, nearest
@@ -75,12 +75,9 @@ class Recipe(BaseModel, metaclass=OwnNames):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
 
     # 1. data
-    data: Name = Field("fashion-mini", description="a named data set, a folder of images, or a table of their labels")
+    data: Name = Field("fashion-mini", description="a named data set, a folder of images, or a table of images")
     images: Name | None = Field(None, description="the folder of a table's images; the table's own if left out")
-    columns: dict[str, Name] = Field(
-        default_factory=dict,
-        description="columns of a table: image, label, split, group, e.g. label=breed; found by name if left out",
-    )
+    columns: dict[str, Name] = Field(default_factory=dict, description=COLUMNS_IN_WORDS)
     image_size: int | None = Field(None, ge=1, le=4096, description="side of the images in px; their own if left out")
     channels: Literal[1, 3] | None = Field(None, description="1 for grey, 3 for colour; the data's own if left out")
     resize: Literal["crop", "stretch", "pad"] = Field("crop", description="how an image is brought to that size")

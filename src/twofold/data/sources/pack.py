@@ -55,7 +55,10 @@ from twofold.terminal import note, track
 LARGEST_SIZE = 4096
 _OWN_FILES = re.compile(r"^\.?((train|val|test|all)-\d{5}\.(tar|json)|index\.json|packing\.json)(\.[^.]*\.tmp)?$")
 _LOCK_NAME = ".packing.lock"
-_GROUPS_ARE_LOST = "a pack does not hold which images belong together: validation images are drawn one by one; put a split into the table"
+_GROUPS_ARE_LOST = (
+    "a pack does not hold which images belong together: validation images are drawn one by one; "
+    "put a column with the splits into the table"
+)
 _COLUMNS = ("number", "offset", "length", "crc32", "label", "height", "width", "grey", "path", "broken")
 
 

@@ -16,6 +16,7 @@ from twofold.errors import SettingError, TwofoldError, nearest
 from twofold.names import shown
 
 ROLES = ("image", "label", "split", "group")
+COLUMNS_IN_WORDS = f"columns of a table: {', '.join(ROLES)}, e.g. label=breed; found by their names if left out"
 UNUSED = "none"
 """In place of a column's name: this role has none, whatever the names of the columns suggest."""
 
