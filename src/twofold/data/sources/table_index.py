@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from twofold.data.formats import is_image_name, suffix_of, unread_notes
@@ -63,16 +63,18 @@ class ImageIndex:
             return "is an address; download the images and name their files"
         if not inside:
             return f"lies outside of {self.folder}"
-        ways: list[tuple[dict[str, list[ImageFile]], Callable[[str], str]]] = [
-            (self._by_stem, str),
-            (self._by_folded, _folded),
-        ]
-        if "/" not in name:
-            ways += [(self._by_name, os.path.basename), (self._by_name_stem, os.path.basename)]
-        for known, key in ways:
-            if files := known.get(key(inside[0])):
+        for files in self._near(inside[0], anywhere="/" not in name):
+            if files:
                 return files[0] if len(files) == 1 else f"may be {' or '.join(file.relative for file in files[:3])}"
         return self._why_not(inside[0])
+
+    def _near(self, path: str, *, anywhere: bool) -> Iterator[list[ImageFile] | None]:
+        """Yield the images that may be meant, the surest first; each index is made when it is first needed."""
+        yield self._by_stem.get(path)
+        yield self._by_folded.get(_folded(path))
+        if anywhere:
+            yield self._by_name.get(os.path.basename(path))
+            yield self._by_name_stem.get(os.path.basename(path))
 
     def _why_not(self, path: str) -> str:
         above = [path, *map(str, Path(path).parents)]  # what cannot be opened may be a folder on the way
