@@ -17,6 +17,7 @@ from hypothesis import given, strategies as st
 
 from processes import CommandLine
 from twofold import TwofoldError
+from twofold.study import race_page
 from twofold.study.race import (
     CONTENDERS,
     RaceFolder,
@@ -112,6 +113,23 @@ def test_settings_survive_the_disk(small_settings: RaceSettings, tmp_path: Path)
         path.write_text(broken)
         with pytest.raises(TwofoldError, match=r"settings of a race|seeds must be 1"):
             folder.settings()
+
+
+def test_settings_of_before_tables_are_read_and_a_table_is_named_in_commands(
+    small_settings: RaceSettings, tmp_path: Path
+) -> None:
+    folder = RaceFolder.create(small_settings, out=tmp_path, name="race")
+    record = json.loads((folder.path / "settings.json").read_text())
+    for name in ("images", "columns", "test_fraction"):
+        del record[name]
+    (folder.path / "settings.json").write_text(json.dumps(record))
+    assert folder.settings() == small_settings
+    (tmp_path / "t.csv").write_text("id,breed\n1,cat\n")
+    table = {"data": str(tmp_path / "t.csv"), "images": str(tmp_path), "columns": {"label": "breed"}}
+    settings = dataclasses.replace(small_settings, **table, test_fraction=0.2)
+    assert settings.recipe("sgd", lr=0.1, seed=0, epochs=1).columns == {"label": "breed"}
+    for _, line in race_page._commands(settings, [{"lr": 0.1, "optimizer": "sgd"}]):
+        assert f"--data {tmp_path}/t.csv --images {tmp_path} --columns label=breed --test-fraction 0.2 " in f"{line} "
 
 
 def numbers(folder: Path, settings: RaceSettings) -> Any:

@@ -110,7 +110,8 @@ def _option(field: dataclasses.Field[Any], full_hint: Any) -> Option:
     positional = _POSITIONAL in marks
     if not (metavar := getattr(own, "metavar", None)):
         listed = "|".join(choices) if len(name) + len("|".join(choices)) + 3 <= _NAME_WIDTH else "NAME"
-        metavar = field.name.upper() if positional else _VALUES.get(field.name) or listed or _BY_TYPE.get(kind, "")
+        known = _VALUES.get(field.name) if kind is not int else None
+        metavar = field.name.upper() if positional else known or listed or _BY_TYPE.get(kind, "")
     metavar += " ..." if (several or kind is dict) and _REPEATED not in marks else ""
     return Option(name, field, full_hint, kind, choices, positional, metavar)
 

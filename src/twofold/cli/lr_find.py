@@ -18,7 +18,7 @@ from twofold.terminal import loading, note, print_json
 
 # The settings of a recipe that mean something in a range test.
 _SETTINGS = (
-    *("data", "image_size", "channels", "resize", "augment", "model_options", "label_smoothing"),
+    *("data", "images", "columns", "image_size", "channels", "resize", "augment", "model_options", "label_smoothing"),
     *("optimizer", "weight_decay", "momentum", "nesterov", "gamma", "rho", "beta1", "beta2", "epsilon", "convention"),
     *("batch_size", "seed", "device", "precision"),
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from twofold.cli.parse import check_least, parse
+from twofold.cli.settings import column_names
 from twofold.errors import TwofoldError
 from twofold.files import check_new_folder
 from twofold.study.race import DEFAULT_OPTIMIZERS, RaceFolder, RaceSettings, cores, require_optuna
@@ -27,6 +28,9 @@ class RaceArguments:
     """Several of sgd, momentum, nesterov, adagrad, rmsprop, adadelta, adam and adamw."""
     model: str = "lenet"
     data: str = "fashion-mini"
+    images: str | None = None
+    columns: tuple[str, ...] = ()
+    test_fraction: float = 0.0
     seeds: int = 3
     """Runs of each optimizer, each from other initial weights."""
     epochs: int = 10
@@ -113,5 +117,6 @@ def settings_of(parsed: RaceArguments) -> RaceSettings:
     names = [field.name for field in dataclasses.fields(RaceSettings)]
     given: dict[str, Any] = {name: getattr(parsed, name) for name in names if hasattr(parsed, name)}
     given["optimizers"] = parsed.optimizer
+    given["columns"] = column_names(parsed.columns)
     given["threads"] = max(1, cores() // (parsed.jobs or 1)) if parsed.threads is None else parsed.threads
     return RaceSettings(**given)

@@ -172,9 +172,10 @@ def _commands(files: RunFiles, *, is_unfinished: bool, has_weights: bool) -> dic
 
     Paths are absolute. Images that the recipe names by a relative path are found from one folder alone: from there.
     """
-    folder, data, here = files.folder.resolve(), files.recipe.get("data"), ""
-    images = Path(plain_name(data)).expanduser() if isinstance(data, str) else None
-    if images is not None and not images.is_absolute() and images.exists():
+    folder, here = files.folder.resolve(), ""
+    named = [name for key in ("data", "images") if isinstance(name := files.recipe.get(key), str)]
+    paths = [Path(plain_name(name)).expanduser() for name in named]
+    if any(not path.is_absolute() and path.exists() for path in paths):
         here = f"cd {quoted(Path.cwd())} && "
     skip = ("--skip-broken",) if files.run and files.run.skip_broken else ()
     anew = here + command("train", "--recipe", folder / "recipe.json", *skip)

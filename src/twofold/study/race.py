@@ -20,7 +20,7 @@ import math
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,6 +59,9 @@ CONTENDERS: dict[str, Contender] = {
 DEFAULT_OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adadelta", "adam")
 
 
+_OF_TABLES = {"images", "columns", "test_fraction"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class RaceSettings:
     """All that decides a race; what a recipe has as well means what it means there.
@@ -81,6 +84,9 @@ class RaceSettings:
     optimizers: tuple[str, ...] = DEFAULT_OPTIMIZERS
     model: str = "lenet"
     data: str = "fashion-mini"
+    images: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    test_fraction: float = 0.0
     seeds: int = 3
     epochs: int = 10
     trials: int = 8
@@ -119,6 +125,9 @@ class RaceSettings:
         same = (
             "model",
             "data",
+            "images",
+            "columns",
+            "test_fraction",
             "image_size",
             "val_fraction",
             "augment",
@@ -144,7 +153,9 @@ class RaceSettings:
     def from_record(cls, record: Any, *, source: str) -> RaceSettings:
         """Return the settings in a record; `source` names it in errors."""
         try:
-            if set(record) != {field.name for field in fields(cls)} or not isinstance(record["optimizers"], list):
+            names = {field.name for field in fields(cls)}
+            # A race that was begun before tables could be raced on has no word of them.
+            if set(record) | _OF_TABLES != names or not isinstance(record["optimizers"], list):
                 raise TypeError("other settings")
             settings: dict[str, Any] = record | {"optimizers": tuple(record["optimizers"])}
             return cls(**settings)

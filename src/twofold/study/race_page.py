@@ -228,11 +228,18 @@ def _settings(record: RaceRecord, settings: RaceSettings) -> tuple[Fact, ...]:
     )
 
 
+def _words_of_data(settings: RaceSettings) -> list[str]:
+    """Return what belongs to --data: of a table, its images and columns; and what is held out."""
+    words = [] if settings.images is None else ["--images", settings.images]
+    words += ["--columns", *(f"{role}={name}" for role, name in settings.columns.items())] if settings.columns else []
+    return words + (["--test-fraction", str(settings.test_fraction)] if settings.test_fraction else [])
+
+
 def _commands(settings: RaceSettings, table: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
     first = table[0]
     commands: list[tuple[str, str]] = []
     if first["lr"] is not None:
-        words = ["train", settings.model, "--data", settings.data]
+        words = ["train", settings.model, "--data", settings.data, *_words_of_data(settings)]
         rule = {**CONTENDERS[first["optimizer"]].settings}
         rule = {"weight_decay": 0.0, **rule, "lr": float(significant(first["lr"]).replace(",", ""))}
         for name, value in rule.items():
@@ -244,7 +251,11 @@ def _commands(settings: RaceSettings, table: Sequence[Mapping[str, Any]]) -> tup
     usual = RaceSettings().to_record()
     again = ["race", "--optimizer", *settings.optimizers]
     for name, value in changes.items():
-        if name in {"model", "data", "seeds"} or (name != "optimizers" and value != usual[name]):
+        if name == "data":
+            again += ["--data", settings.data, *_words_of_data(settings)]
+        elif name in {"images", "columns", "test_fraction"}:
+            continue
+        elif name in {"model", "seeds"} or (name != "optimizers" and value != usual[name]):
             again += [f"--{name.replace('_', '-')}", str(value)]
     commands.append(("Race again with more seeds", command(*again)))
     return tuple(commands)
