@@ -169,3 +169,14 @@ def test_columns_are_given_as_they_are_printed(flat: Path) -> None:
     words = on_command_line({"columns": {"label": "clothing", "group": "the owner"}})
     assert words == "--columns label=clothing 'group=the owner'"
     assert column_names(["label=a=b"]) == {"label": "a=b"}
+
+
+def test_the_report_says_from_where_the_images_are_found(
+    flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(flat.parent)
+    trained = twofold.train(recipe(flat, images=flat.name, epochs=1), out=tmp_path, name="run", options=QUIET)
+    assert f"cd {flat.parent} &amp;&amp; twofold eval {trained.folder}" in trained.report.read_text()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(twofold.TwofoldError, match=r"the images that .* was trained on .*train.csv\) are not here"):
+        twofold.evaluate(trained, options=QUIET)
