@@ -329,8 +329,8 @@ def test_a_file_that_changes_is_named(photos: Path, tmp_path: Path, monkeypatch:
         """Have the folder change after packing has begun."""
         calls = []
 
-        def planned(scan):
-            made = plan(scan)
+        def planned(scan, folder):
+            made = plan(scan, folder)
             calls.append(made)
             if len(calls) == 1:
                 change()
@@ -421,7 +421,7 @@ def test_a_damaged_or_half_shard_is_written_again(large: Path, reference: Path, 
     (out / "index.json").unlink()
     scan = pack_module.open_folder(large, check=False, show_progress=False)
     options = PackOptions(size=200, store="png", shard_bytes=1_000_000)
-    (out / "packing.json").write_text(json.dumps(pack_module._state(pack_module._plan(scan), options)) + "\n")
+    (out / "packing.json").write_text(json.dumps(pack_module._state(pack_module._plan(scan, large), options)) + "\n")
     damaged = bytearray((out / "all-00002.tar").read_bytes())
     damaged[5000] ^= 1
     (out / "all-00002.tar").write_bytes(damaged)
