@@ -93,7 +93,9 @@ def test_grey_to_colour_is_repetition():
 
 
 def test_colour_to_grey_only_when_wanted():
-    with pytest.raises(ChannelMismatchError, match=r"in colour, and the network takes grey ones; to_grey=True turns it"):
+    with pytest.raises(
+        ChannelMismatchError, match=r"in colour, and the network takes grey ones; to_grey=True turns it"
+    ):
         to_pixels(COLOUR, spec(1))
     pixels = to_pixels(COLOUR, spec(1, convert_colour=True))
     assert np.array_equal(pixels[0].numpy(), np.asarray(GREY))
