@@ -130,7 +130,8 @@ def test_show_wraps_prose_and_leaves_code_as_it_is(
     assert set(written) <= source
 
 
-def test_a_pipe_gets_each_row_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_each_row_on_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     assert main(["recipes"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2 + len(RECIPES)
 

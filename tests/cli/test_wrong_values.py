@@ -106,7 +106,9 @@ def test_a_value_of_the_wrong_kind_is_refused_in_a_line_that_names_the_option(
             assert _ACCEPTED not in error, (option.name, value)
             assert option.name.replace("-", "_") in error.replace("-", "_"), (option.name, value, error)
             tried += 1
-    assert tried or verb in {"completion", "ideas", "recipes", "models", "report", "runs", "show"}, "no option was tried"
+    assert tried or verb in {"completion", "ideas", "recipes", "models", "report", "runs", "show"}, (
+        "no option was tried"
+    )
 
 
 @pytest.mark.usefixtures("stopped_before_torch")

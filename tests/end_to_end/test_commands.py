@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +19,11 @@ import torch
 from PIL import Image
 
 import twofold
+from interrupts import interrupt_in
 from processes import CommandLine
 from twofold import TwofoldError
 from twofold.cli.main import VERBS, main
-from twofold.data import load_data
+from twofold.data import MemoryImages, load_data
 from twofold.engine.options import Options
 from twofold.engine.recipes import named_recipe
 
@@ -335,16 +335,13 @@ def test_on_a_terminal_there_is_a_bar_with_speed_and_time_left(image_folder: Pat
     assert "Traceback" not in text
 
 
-def test_stopped_while_the_data_are_loaded(twofold_command: CommandLine, tmp_path: Path) -> None:
-    process = twofold_command.start(
-        "train", "lenet", "--data", "fashion-mini", "--image-size", "512", "--out", tmp_path
-    )
-    assert process.stderr is not None
-    assert "run folder" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "Traceback" not in errors
+def test_stopped_while_the_data_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt_in(monkeypatch, MemoryImages, "__init__")
+    assert main(["train", "lenet", "--data", "fashion-mini", "--image-size", "64", "--out", str(tmp_path)]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tensorboard_has_the_curves_of_the_metrics(demo) -> None:

@@ -91,10 +91,10 @@ def test_a_loss_that_is_broken_from_the_start_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"low": 0.0}, "min must be above 0, got 0"),
-        ({"low": -1.0}, "min must be above 0, got -1"),
-        ({"high": 1e-6}, r"max must be at least ten times min \(0.001\), got 1e-06"),
-        ({"high": math.inf}, "max must be at least ten times min"),
+        ({"low": 0.0}, "low must be above 0, got 0"),
+        ({"low": -1.0}, "low must be above 0, got -1"),
+        ({"high": 1e-6}, r"high must be at least ten times low \(0.001\), got 1e-06"),
+        ({"high": math.inf}, "high must be at least ten times low"),
         ({"steps": 3}, "steps must be 20 or more, got 3"),
         ({"smoothing": 1.0}, "smoothing must be at least 0 and below 1, got 1"),
     ],

@@ -16,7 +16,6 @@ import contextlib
 import json
 import pickletools
 import re
-import shlex
 import tarfile
 import warnings
 import zipfile
@@ -32,6 +31,7 @@ import torch
 from torch import Tensor
 
 from twofold.errors import TwofoldError
+from twofold.terminal import quoted
 
 Parts = dict[str, dict[str, Tensor]]
 """The tensors of a file by the path of keys to the dictionary that they are in, and in it by name."""
@@ -143,7 +143,7 @@ def kind_of(path: Path) -> str | None:
         script = f'import pickle, torch; torch.save(pickle.load(open({_literal(path)}, "rb")), {_beside(path)})'
         return (
             "a pickle that torch.save did not write, which could run code if it were read; if you trust it: "
-            f"python -c {shlex.quote(script)}"
+            f"python -c {quoted(script)}"
         )
     return next((what for sign, what in _KINDS if re.match(sign, start)), None)
 
@@ -159,7 +159,7 @@ def _kind_of_archive(path: Path, open_archive: Callable[[Path], Any]) -> str:
         script = f"import torch; torch.save(torch.jit.load({_literal(path)}).state_dict(), {_beside(path)})"
         return (
             "TorchScript, a network with its code, which is not read; if you trust it, save its weights alone: "
-            f"python -c {shlex.quote(script)}"
+            f"python -c {quoted(script)}"
         )
     if "data.pkl" in inner:
         return "torch"
@@ -217,7 +217,7 @@ def _how_to_save_anew(path: Path, pickle: _Pickle, refused: str | None) -> str:
         what, where = f"{what} ({refused})", f" where {refused.partition('.')[0]} can be imported"
     return (
         f"{path} holds {what}, which is not read for safety's sake; if you trust it, save its weights alone{where}: "
-        f"python -c {shlex.quote(script)}"
+        f"python -c {quoted(script)}"
     )
 
 
