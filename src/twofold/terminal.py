@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from twofold.errors import RunError
-from twofold.names import escaped, json_text, name_bytes, shown, shown_lines
+from twofold.names import escaped, json_text, name_bytes, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -114,7 +114,7 @@ def print_table(
         table.add_row(*map(Text, row))
     out = output()
     if title:
-        out.print(Text(shown_lines(title)))
+        out.print(Text(shown(title)))
     # Where its names alone are wider than the terminal, the table is wider too, rather than cut.
     terminal_width, out.width = out.width, max(out.width, least)
     out.print(table, crop=False)

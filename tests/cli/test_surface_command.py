@@ -39,6 +39,7 @@ def test_the_d2l_trace_in_a_process_of_its_own(twofold_command: CommandLine, fol
         "0.2, 4 minimum",
     ):
         assert words in " ".join(done.stdout.split())
+    assert done.stdout.splitlines()[0] == "quadratic: 0.1*x1**2 + 2*x2**2"
     assert "wrote surface-quadratic.png" in done.stderr
     assert [path.name for path in folder.iterdir()] == ["surface-quadratic.png"]
 

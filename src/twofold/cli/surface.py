@@ -16,7 +16,7 @@ from twofold.cli.parse import FIGURES, parse, say_written, write_figure
 from twofold.cli.settings import settings_form
 from twofold.errors import TwofoldError, check_known
 from twofold.landscape.surfaces import SURFACES, Surface, check_box, find_surface
-from twofold.terminal import loading, print_json, print_table
+from twofold.terminal import loading, print_json, print_table, say
 
 if TYPE_CHECKING:
     from twofold.landscape.tracing import Trace
@@ -191,7 +191,8 @@ def _print_table(traces: list[Trace]) -> None:
         end = (_point(trace.last.tolist()), f"{float(trace.values[-1]):.3g}", distance)
         rows.append((describe(trace, end=False), *end, trace.verdict, hessian))
     columns = ("path…", ">last point", ">value", ">to minimum", "verdict", "Hessian…")
-    title = f"{name}\nfrom {_point(traces[0].path[0].tolist())}, {most:,} step{'s' * (most != 1)}"
+    say(name)
+    title = f"from {_point(traces[0].path[0].tolist())}, {most:,} step{'s' * (most != 1)}"
     caption = "Hessian: its eigenvalues at the last point, and what that would be if the gradient were zero"
     print_table(columns, rows, title=title, caption=caption)
 
