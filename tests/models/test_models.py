@@ -12,7 +12,7 @@ from torch import nn
 
 from twofold.errors import TwofoldError
 from twofold.models import MODELS, check_model_options, create_model, resolve_options
-from twofold.models.network import Network
+from twofold.models.network import Network, smallest_image
 from twofold.models.registry import Between, ModelEntry, Option
 from twofold.models.summary import count_parameters, measure
 
@@ -301,6 +301,12 @@ def test_the_adaptive_stem_leaves_a_fixed_size_and_takes_the_small_stems_weights
     first_pool = next(module for module in wide.modules() if isinstance(module, nn.AdaptiveAvgPool2d))
     assert first_pool.output_size == (entry.stem_side // 2, entry.stem_side)
     assert wide.eval()(torch.randn(1, 3, 64, 128)).shape == (1, 1000)
+    least = smallest_image(small, 1)
+    flat = create_model(name, image_size=(least, 70), options={"stem": "adaptive", "width": 0.125})
+    assert flat.eval()(torch.randn(1, 3, least, 70)).shape == (1, 1000)
+    if least > 1:
+        with pytest.raises(TwofoldError, match=f"at least {least}x{least} px, got {least - 1}x70"):
+            create_model(name, image_size=(least - 1, 70), options={"stem": "adaptive", "width": 0.125})
 
 
 def test_wrong_use_is_refused() -> None:

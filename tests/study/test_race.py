@@ -188,7 +188,8 @@ def test_processes_give_the_same_bits_as_one(reference: Path, small_settings: Ra
 
 
 def words(settings: RaceSettings, out: Path) -> list[str]:
-    changed = {name: value for name, value in dataclasses.asdict(settings).items() if name != "optimizers"}
+    given = dataclasses.asdict(settings)
+    changed = {name: value for name, value in given.items() if name != "optimizers" and value not in (None, {})}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]
     return ["race", *options, "--out", str(out), "--name", "race", "--optimizer", *settings.optimizers]
 

@@ -143,9 +143,11 @@ def _differing(recipes: list[dict[str, Any]]) -> list[str]:
     """The settings in which recipes differ, but for those that follow from another, as lr does from the optimizer."""
     names = []
     for name in recipes[0]:
-        values: dict[Any, set[str]] = {}
+        values: dict[str, set[str]] = {}
         for recipe in recipes:
-            values.setdefault(recipe.get(DECIDED_BY.get(name, "")), set()).add(_flag(name, recipe.get(name)))
+            # As JSON: a record that was changed by hand may hold anything, and a list is no key.
+            decider = json_text(recipe.get(DECIDED_BY.get(name, "")))
+            values.setdefault(decider, set()).add(_flag(name, recipe.get(name)))
         if any(len(different) > 1 for different in values.values()):
             names.append(name)
     return names

@@ -166,7 +166,8 @@ def stem_pool(pool: nn.Module, stem: Stem, image_size: tuple[int, int], *, side:
         return pool
     if stem == "small" or max(image_size) <= side:
         return nn.Identity()
-    height, width = (max(1, round(length * side / max(image_size))) for length in image_size)
+    # A side that is short already stays: the layers that follow need what the small stem would leave them.
+    height, width = (max(min(length, side // 2), round(length * side / max(image_size))) for length in image_size)
     return nn.AdaptiveAvgPool2d((height, width))
 
 

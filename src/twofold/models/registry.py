@@ -217,13 +217,14 @@ def create_model(
         raise TwofoldError(f"a network needs at least one class and one channel, got {num_classes=}, {in_channels=}")
     module, name_of_class = entry.factory.split(":")
     factory = getattr(importlib.import_module(module), name_of_class)
-    model: Network = factory(
-        in_channels=in_channels or channels,
-        num_classes=num_classes,
-        image_size=image_size or (height, width),
+    arguments = {
+        "in_channels": in_channels or channels,
+        "num_classes": num_classes,
+        "image_size": image_size or (height, width),
         **entry.settings,
         **(options or {}),
-    )
+    }
+    model: Network = factory(**arguments)
     from twofold.models.network import smallest_image, trace_shapes
 
     try:
@@ -231,6 +232,8 @@ def create_model(
     except RuntimeError as error:
         # The images shrink to nothing on their way through the network.
         channels, height, width = model.input_shape
+        if arguments.get("stem") == "adaptive":  # which has one size for all that follows; the small stem needs as much
+            model = factory(**arguments | {"stem": "small"})
         smallest = smallest_image(model, channels)
         message = f"{name} needs images of at least {smallest}x{smallest} px, got {height}x{width}"
         raise TwofoldError(message) from error
