@@ -38,7 +38,7 @@ _GIVEN = {
 }
 _FORMS = {verb: form_of(verb) for verb in VERBS if verb != "data"}
 _FORMS |= {"data check": CheckArguments, "data pack": PackArguments}
-_OPTIONS = [(verb, option) for verb, form in _FORMS.items() for option in options_of(form) if not option.positional]
+_OPTIONS = {verb: [option for option in options_of(form) if not option.positional] for verb, form in _FORMS.items()}
 
 
 def wrong_values(option: Option) -> list[str]:
@@ -97,8 +97,8 @@ def test_a_value_of_the_wrong_kind_is_refused_in_a_line_that_names_the_option(
     verb: str, places: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     tried = 0
-    for other, option in _OPTIONS:
-        for value in wrong_values(option) if other == verb else ():
+    for option in _OPTIONS[verb]:
+        for value in wrong_values(option):
             code, errors = answer(verb, option, [value], places, capsys)
             error = errors.splitlines()[0]
             assert code == 2, (option.name, value, errors)
@@ -116,8 +116,8 @@ def test_a_value_of_the_wrong_kind_is_refused_in_a_line_that_names_the_option(
 def test_values_at_the_edge_end_in_an_answer(
     verb: str, places: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for other, option in _OPTIONS:
-        for value in odd_values(option) if other == verb else ():
+    for option in _OPTIONS[verb]:
+        for value in odd_values(option):
             code, errors = answer(verb, option, [value], places, capsys)
             assert code in {0, 1, 2}, (option.name, value, errors)
             assert (code == 0) != any(line.startswith("error: ") for line in errors.splitlines()), (option.name, value)
@@ -128,8 +128,8 @@ def test_values_at_the_edge_end_in_an_answer(
 def test_an_option_without_its_value_says_so(
     verb: str, places: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for other, option in _OPTIONS:
-        if other == verb and option.kind in (int, float, str, Path) and not option.metavar.endswith(" ..."):
+    for option in _OPTIONS[verb]:
+        if option.kind in (int, float, str, Path) and not option.metavar.endswith(" ..."):
             code, errors = answer(verb, option, [], places, capsys)
             assert code == 2, (option.name, errors)
             assert option.name in errors.splitlines()[0], (option.name, errors)

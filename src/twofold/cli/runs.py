@@ -159,14 +159,9 @@ def _flag(name: str, value: Any) -> str:
         return ""
     if name == "model":
         return str(value)
-    flag = name.replace("_", "-")
-    if isinstance(value, bool) and name != "nesterov":
-        return f"--{flag}" if value else f"--no-{flag}"
-    if name == "class_weights" and isinstance(value, dict):
-        value = json_text(value)
-    words = [part for item in value.items() for part in item] if isinstance(value, dict) else value
-    words = words if isinstance(words, list) else [words]
-    return " ".join([f"--{flag}", *map(quoted, words)])
+    from twofold.cli.settings import words_of_setting
+
+    return " ".join(map(quoted, words_of_setting(name, value)))
 
 
 def _number(value: float | None, form: str) -> str:

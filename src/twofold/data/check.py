@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,12 @@ def check_images(
             cache.parent.mkdir(parents=True, exist_ok=True)
             write_text(cache, json.dumps({"version": _VERSION, "files": good}))
     return [results[key] for key in keys]
+
+
+def channels_and_side(results: Sequence[Checked]) -> tuple[int, int]:
+    """Return 1 if all of these good images are grey, else 3; and the median of their shorter sides in pixels."""
+    channels = 1 if all(result.grey for result in results) else 3
+    return channels, statistics.median_low(min(result.height, result.width) for result in results)
 
 
 def remark_notes(names: Sequence[str], results: Sequence[Checked]) -> list[str]:

@@ -8,19 +8,18 @@ found.splits["train"].paths  # with targets beside; "all" where the folder has n
 from __future__ import annotations
 
 import hashlib
-import statistics
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 
 import torch
 
-from twofold.data.check import check_images, remark_notes
+from twofold.data.check import channels_and_side, check_images, remark_notes
 from twofold.data.names import MULTILABEL_PREFIX
 from twofold.data.parallel import ordered_map
 from twofold.data.sources.found import FilePart, Found
 from twofold.data.sources.layout import LAYOUT_KINDS
 from twofold.data.sources.listing import ImageFile, Listing, list_folder, no_images_error, same_names, training_problems
-from twofold.data.sources.problems import single_error, summary_error
+from twofold.data.sources.problems import single_error, stop_for_problems, summary_error
 from twofold.data.targets import ClassTargets, LabelSetTargets, Targets
 from twofold.files import file_digest
 from twofold.terminal import quoted, track
@@ -75,19 +74,19 @@ def open_folder(
             classes[name] = [file for file in members if file.path not in broken]
     class_names = _class_names(listing, for_training=for_training)
     problems = listing.problems
-    if any(not problem.skippable for problem in problems) or (problems and not skip_broken):
-        raise summary_error(str(root), problems)
+    stop_for_problems(str(root), problems, skip_broken=skip_broken)
     good = [result for result in checked if result.broken is None]
     if not good:
         raise no_images_error(listing)
     splits, fingerprint = _label(listing, class_names, several_labels=several_labels, show_progress=show_progress)
+    channels, median_side = channels_and_side(good)
     return Found(
         source=str(root),
         name=root.resolve().name,
         class_names=class_names,
         splits=splits,
-        channels=1 if all(result.grey for result in good) else 3,
-        median_side=statistics.median_low(min(result.height, result.width) for result in good),
+        channels=channels,
+        median_side=median_side,
         fingerprint=fingerprint,
         notes=(
             *listing.notes,

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +25,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from twofold.data.check import Checked, check_images, remark_notes
+from twofold.data.check import Checked, channels_and_side, check_images, remark_notes
 from twofold.data.decode import BrokenImageError
 from twofold.data.names import HubName, parse_hub_name
 from twofold.data.sources.found import EncodedPart, Found
@@ -116,13 +115,14 @@ def open_hub(text: str, *, skip_broken: bool = False, show_progress: bool = True
     for split, part in splits.items():
         digest.update(f"{split} {tables[split]._fingerprint} {len(part)}".encode())
         digest.update(part.rows.tobytes())
+    channels, median_side = channels_and_side(checked)
     return Found(
         source=text,
         name=wanted.name,
         class_names=class_names,
         splits=splits,
-        channels=1 if all(result.grey for result in checked) else 3,
-        median_side=statistics.median_low(min(result.height, result.width) for result in checked),
+        channels=channels,
+        median_side=median_side,
         fingerprint=digest.hexdigest(),
         notes=(*notes, *(f"skipped {line}" for line in broken)),
     )

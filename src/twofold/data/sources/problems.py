@@ -71,3 +71,13 @@ def summary_error(root: str, problems: Sequence[Problem], *, place: str = "folde
         listed.append(f"  and {len(ordered) - _MOST_LISTED} more")
     noun = "problem" if len(problems) == 1 else "problems"
     return DataError(f"{root} has {len(problems)} {noun}: {parts}", ordered, (*listed, remedy))
+
+
+def stop_for_problems(root: str, problems: Sequence[Problem], *, skip_broken: bool, place: str = "folder") -> None:
+    """Go on only without problems, or with `skip_broken` where all of them can be skipped.
+
+    Raises:
+        DataError: the `summary_error` of the problems.
+    """
+    if any(not problem.skippable for problem in problems) or (problems and not skip_broken):
+        raise summary_error(root, problems, place=place)

@@ -12,7 +12,6 @@ folder with one folder a class, so a table of such a folder gives the same train
 from __future__ import annotations
 
 import hashlib
-import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ from pathlib import Path
 
 import torch
 
-from twofold.data.check import check_images, remark_notes
+from twofold.data.check import channels_and_side, check_images, remark_notes
 from twofold.data.names import MULTILABEL_PREFIX
 from twofold.data.sources.found import FilePart, Found
 from twofold.data.sources.listing import ImageFile, Listing, same_names, training_problems
-from twofold.data.sources.problems import DataError, Problem, single_error, summary_error
+from twofold.data.sources.problems import DataError, Problem, single_error, stop_for_problems, summary_error
 from twofold.data.sources.table_columns import SPLIT_WORDS, UNUSED, Columns, find_columns
 from twofold.data.sources.table_file import Table, read_table
 from twofold.data.sources.table_index import ImageIndex
@@ -162,21 +161,21 @@ def open_table(
     if for_training:
         _report_classes(rows, class_names, listing)
     problems = listing.problems
-    if any(not problem.skippable for problem in problems) or (problems and not skip_broken):
-        raise summary_error(str(path), problems, place="table")
+    stop_for_problems(str(path), problems, skip_broken=skip_broken, place="table")
     good = [result for result in checked if result.broken is None]
     if not good:
         raise single_error("no images", str(path), f"{path} names no image that can be read")
     several = found.several_labels
     splits, groups, fingerprint = _label(rows, class_names, several_labels=several)
+    channels, median_side = channels_and_side(good)
     return Found(
         source=str(path),
         name=path.stem,
         class_names=class_names,
         splits=splits,
         groups=groups,
-        channels=1 if all(result.grey for result in good) else 3,
-        median_side=statistics.median_low(min(result.height, result.width) for result in good),
+        channels=channels,
+        median_side=median_side,
         fingerprint=fingerprint,
         notes=(
             *listing.notes,
