@@ -1,12 +1,22 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from twofold.data import ClassTargets, FilePart, LabelSetTargets, PixelSpec, StreamedImages, Targets, class_labels
+from twofold.data import (
+    BoxTargets,
+    ClassTargets,
+    FilePart,
+    LabelSetTargets,
+    PixelSpec,
+    StreamedImages,
+    Targets,
+    class_labels,
+)
 from twofold.data.splits import split_indices
-from twofold.data.targets import label_separator, label_sets, to_label_sets
+from twofold.data.targets import label_separator, label_sets, target_words, to_box_targets, to_label_sets
 from twofold.errors import TwofoldError
 
 labels = st.lists(st.integers(0, 6), min_size=1, max_size=30)
@@ -169,3 +179,43 @@ def test_images_carry_any_targets(photos: Path):
     assert held.to("cpu").select(torch.tensor([1])).targets.digest() == "image 2"
     train_at, val_at = split_indices(part.targets.strata(), 0.25, 0)
     assert (len(train_at), len(val_at)) == (12, 4)
+
+
+box = st.tuples(st.floats(0, 50), st.floats(0, 50), st.floats(51, 99), st.floats(51, 99))
+boxes_of_images = st.lists(st.lists(st.tuples(box, st.integers(0, 4)), max_size=4), min_size=1, max_size=12)
+
+
+def boxes(values: list[list[tuple[tuple[float, ...], int]]]) -> BoxTargets:
+    corners, labels = [[one for one, _ in own] for own in values], [[label for _, label in own] for own in values]
+    return to_box_targets(corners, labels, [(100, 120 + image) for image in range(len(values))])
+
+
+@given(boxes_of_images, st.data())
+def test_taking_boxes_follows_the_indices(values, data):
+    targets = boxes(values)
+    assert isinstance(targets, Targets)
+    indices = data.draw(st.lists(st.integers(0, len(values) - 1), max_size=10))
+    taken = targets.take(torch.tensor(indices, dtype=torch.int64))
+    assert len(taken) == len(indices)
+    assert taken.digest() == dataclasses.replace(boxes([values[i] for i in indices]), sizes=taken.sizes).digest()
+    assert taken.sizes[:, 1].tolist() == [120 + index for index in indices]
+    assert targets.classes() == sorted({label for own in values for _, label in own})
+
+
+@given(boxes_of_images)
+def test_boxes_are_stratified_as_the_set_of_their_classes(values):
+    targets = boxes(values)
+    num_classes = max(targets.classes(), default=-1) + 1
+    assert targets.has().tolist() == [[c in {label for _, label in own} for c in range(num_classes)] for own in values]
+    assert torch.equal(targets.strata(), LabelSetTargets(targets.has()).strata())
+
+
+@given(boxes_of_images)
+def test_renumbering_boxes_back_is_the_identity(values):
+    targets, new = boxes(values), torch.tensor([3, 1, 0, 4, 2])
+    assert targets.renumber(new, 5).renumber(new.argsort(), 5).digest() == targets.digest()
+
+
+def test_boxes_in_words():
+    targets = to_box_targets([[(0, 0, 1, 1)] * 3, []], [[1, 0, 1], []], [(5, 5), (5, 5)])
+    assert [target_words(targets, index, ("cat", "dog")) for index in range(2)] == ["cat, 2 dog", "no box"]

@@ -14,7 +14,7 @@ comes without torch.
 | `splits.py` | which images are held out for validation and test; groups that stay together |
 | `sources/` | one file a source: folders, tables, named data sets, packed folders, the Hugging Face hub |
 | `images.py` | `Images`: in memory or decoded as they are needed; `prefetch` |
-| `targets.py` | `Targets`: what is known of each image; `ClassTargets`: one class; `LabelSetTargets`: any labels |
+| `targets.py` | what is known of each image: `ClassTargets` (one class), `LabelSetTargets` (any labels), `BoxTargets` |
 | `spec.py` | `PixelSpec` and `ModelSpec`: what turns an image into a network's input; `normalise` |
 | `formats.py` | which image files are read, by the endings of their names, and which are known and are not |
 | `decode.py` | `open_image`: a file of any supported kind to an upright 8-bit grey or colour image |
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from twofold.data.spec import ModelSpec as ModelSpec, PixelSpec as PixelSpec, normalise as normalise
     from twofold.data.statistics import channel_statistics as channel_statistics
     from twofold.data.targets import (
+        BoxTargets as BoxTargets,
         ClassTargets as ClassTargets,
         LabelSetTargets as LabelSetTargets,
         Targets as Targets,
@@ -92,6 +93,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "sources.problems": "DataError Problem",
         "spec": "ModelSpec PixelSpec normalise",
         "statistics": "channel_statistics",
-        "targets": "ClassTargets LabelSetTargets Targets class_labels",
+        "targets": "BoxTargets ClassTargets LabelSetTargets Targets class_labels",
     },
 )

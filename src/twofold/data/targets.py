@@ -2,19 +2,20 @@
 
 Images carry targets. Code that loads, batches or moves images moves their targets along (`take`, `to`) without knowing
 what they are; only the code of a task reads them. `ClassTargets` is one class an image, `LabelSetTargets` any number of
-labels an image; a further kind (boxes with a class each) is one more class here with the same methods. Each kind names
-the task that a network is trained for on it.
+labels an image, `BoxTargets` any number of boxes, each with a class. Each kind names the task that a network is trained
+for on it.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
 from twofold.errors import TwofoldError
@@ -139,6 +140,124 @@ class LabelSetTargets:
         return LabelSetTargets(has)
 
 
+@dataclass(frozen=True, eq=False)
+class BoxTargets:
+    """Any number of boxes an image, also none, each with a class.
+
+    Attributes:
+        boxes: corners (x1, y1, x2, y2) in pixels of the images as they are stored, those of the first image first.
+        labels: the class of each box.
+        counts: the number of boxes of each image.
+        sizes: (height, width) of each image as it is stored, upright.
+        crowd: whether a box stands for many objects that nobody counted (COCO's `iscrowd`). Networks are not trained
+            on these, and detections in them are neither right nor wrong.
+        areas: by which an object counts as small, medium or large, in pixels: COCO's are those of its outline.
+    """
+
+    boxes: Float64[Tensor, "boxes 4"]
+    labels: Int64[Tensor, " boxes"]
+    counts: Int64[Tensor, " n"]
+    sizes: Int64[Tensor, "n 2"]
+    crowd: Bool[Tensor, " boxes"]
+    areas: Float64[Tensor, " boxes"]
+    task: ClassVar[str] = "detect"
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def rows(self, indices: Int64[Tensor, " batch"]) -> Int64[Tensor, " rows"]:
+        """Return the rows of `boxes` that belong to the images at `indices`, image by image."""
+        indices = indices.to(self.counts.device)
+        counts = self.counts[indices]
+        starts = self.counts.cumsum(0)[indices] - counts
+        # Within each image 0, 1, 2 …: a running number less that of the image's first row.
+        own = torch.arange(int(counts.sum()), device=counts.device)
+        first = counts.cumsum(0) - counts
+        return own + (starts - first).repeat_interleave(counts)
+
+    def take(self, indices: Int64[Tensor, " batch"]) -> BoxTargets:
+        """Return the boxes of the images at `indices`, which may lie on another device than the boxes."""
+        rows, indices = self.rows(indices), indices.to(self.counts.device)
+        return BoxTargets(
+            self.boxes[rows],
+            self.labels[rows],
+            self.counts[indices],
+            self.sizes[indices],
+            self.crowd[rows],
+            self.areas[rows],
+        )
+
+    def to(self, device: torch.device | str) -> BoxTargets:
+        """Return the same boxes on `device`."""
+        parts = (self.boxes, self.labels, self.counts, self.sizes, self.crowd, self.areas)
+        return BoxTargets(*(part.to(device) for part in parts))
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all six tensors, little-endian, in the order of the attributes."""
+        kinds = ("<f8", "<i8", "<i8", "<i8", "u1", "<f8")
+        parts = (self.boxes, self.labels, self.counts, self.sizes, self.crowd, self.areas)
+        content = (part.cpu().numpy().astype(kind).tobytes() for part, kind in zip(parts, kinds, strict=True))
+        return hashlib.sha256(b"".join(content)).hexdigest()
+
+    def strata(self) -> Int64[Tensor, " n"]:
+        """Return the rarest class of each image, and the number of classes for an image without boxes.
+
+        As for label sets: validation images are the same fraction of the images of each class, rare ones first.
+        """
+        return LabelSetTargets(self.has()).strata()
+
+    def has(self, num_classes: int | None = None) -> Bool[Tensor, "n classes"]:
+        """Return whether each image has a box of each class; as many classes as occur, if left out."""
+        num_classes = (int(self.labels.max()) + 1 if len(self.labels) else 0) if num_classes is None else num_classes
+        table = torch.zeros(len(self), num_classes, dtype=torch.bool, device=self.labels.device)
+        image = torch.arange(len(self), device=self.labels.device).repeat_interleave(self.counts)
+        table[image, self.labels] = True
+        return table
+
+    def classes(self) -> list[int]:
+        """Return the classes that some box has, ascending."""
+        return self.labels.unique().tolist()
+
+    def renumber(self, new: Int64[Tensor, " classes"], num_classes: int) -> BoxTargets:
+        """Return the same boxes with class i called `new[i]`."""
+        return dataclasses.replace(self, labels=new.to(self.labels.device)[self.labels])
+
+
+def to_box_targets(
+    boxes: Sequence[Sequence[Sequence[float]]],
+    labels: Sequence[Sequence[int]],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    crowd: Sequence[Sequence[bool]] | None = None,
+    areas: Sequence[Sequence[float]] | None = None,
+) -> BoxTargets:
+    """Return the targets of images of which each has a list of boxes, a list of their classes, and a size.
+
+    Args:
+        boxes: of each image its boxes' corners in pixels.
+        labels: of each image its boxes' classes.
+        sizes: (height, width) of each image.
+        crowd: which boxes are of crowds; none, if left out.
+        areas: those by which objects count as small or large; the boxes' own, if left out.
+
+    >>> targets = to_box_targets([[(0, 0, 2, 3)], []], [[1]  , []], [(8, 8), (8, 8)])
+    >>> targets.counts.tolist(), targets.areas.tolist()
+    ([1, 0], [6.0])
+    """
+    flat = torch.tensor([box for own in boxes for box in own], dtype=torch.float64).reshape(-1, 4)
+    own_areas = (flat[:, 2] - flat[:, 0]) * (flat[:, 3] - flat[:, 1])
+    return BoxTargets(
+        flat,
+        torch.tensor([label for own in labels for label in own], dtype=torch.int64),
+        torch.tensor([len(own) for own in boxes], dtype=torch.int64),
+        torch.tensor(sizes, dtype=torch.int64).reshape(-1, 2),
+        torch.zeros(len(flat), dtype=torch.bool)
+        if crowd is None
+        else torch.tensor([one for own in crowd for one in own], dtype=torch.bool),
+        own_areas if areas is None else torch.tensor([one for own in areas for one in own], dtype=torch.float64),
+    )
+
+
 def class_labels(targets: Targets) -> Int64[Tensor, " n"]:
     """Return the label of each image, for code that is about classification alone.
 
@@ -164,11 +283,17 @@ def label_sets(targets: Targets, num_classes: int) -> Bool[Tensor, "n classes"]:
 
 
 def target_words(targets: Targets, index: int, class_names: Sequence[str]) -> str:
-    """Return the class of an image, or its labels.
+    """Return the class of an image, or its labels, or the classes of its boxes with their number.
 
     Raises:
         TwofoldError: the targets are of another kind.
     """
+    if isinstance(targets, BoxTargets):
+        counts = targets.take(torch.tensor([index])).labels.bincount(minlength=len(class_names)).tolist()
+        named = (
+            f"{count} {name}" if count > 1 else name for name, count in zip(class_names, counts, strict=True) if count
+        )
+        return ", ".join(named) or "no box"
     has = label_sets(targets.take(torch.tensor([index])), len(class_names))[0].tolist()
     return ", ".join(name for name, is_there in zip(class_names, has, strict=True) if is_there) or "no label"
 
