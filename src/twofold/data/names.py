@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from twofold.data.sources.layout import TABLE_SUFFIXES, file_message
-from twofold.errors import SettingError, TwofoldError, nearest
+from twofold.errors import SettingError, TwofoldError, check_known, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,10 @@ class NamedData:
 
 HUB_PREFIX = "hf:"
 MULTILABEL_PREFIX = "multilabel:"
+SCENES = "fashion-scenes"
+SCENE_SIDES = (64, 320)
 _HUB_SETTINGS = ("config", "revision", "image", "label")
+_MOST_SCENES = 100_000
 
 _CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 _DIGITS = tuple("0123456789")
@@ -63,6 +67,16 @@ NAMED_DATA: dict[str, NamedData] = {
         num_test=2_000,
         offline=True,
         **_GREY,
+        **_FASHION,
+    ),
+    SCENES: NamedData(
+        title="1 to 6 garments of fashion-mini on a background, with their boxes; made at load, needs no network",
+        channels=1,
+        size=(128, 128),
+        num_classes=10,
+        num_train=4_000,
+        num_test=500,
+        offline=True,
         **_FASHION,
     ),
     "fashion-mnist": NamedData(title="grey images of clothes", **_MNIST, **_FASHION),
@@ -122,15 +136,78 @@ def parse_hub_name(text: str) -> HubName:
     name, _, query = text.removeprefix(HUB_PREFIX).partition("?")
     if not name:
         raise TwofoldError(f"{text!r} lacks a name: write hf:OWNER/NAME, or hf:./folder for one on disk")
+    return HubName(name=name, **_read_settings(text, query, _HUB_SETTINGS))
+
+
+def _read_settings(text: str, query: str, known: Sequence[str]) -> dict[str, str]:
+    """Return the settings in `query`, which is what follows the ? in `text`."""
     settings: dict[str, str] = {}
     for part in filter(None, query.split("&")):
         key, equals, value = part.partition("=")
-        if key not in _HUB_SETTINGS:
-            raise TwofoldError(f"{text!r} has the unknown setting {key!r}: {nearest(key, _HUB_SETTINGS)}")
+        if key not in known:
+            raise TwofoldError(f"{text!r} has the unknown setting {key!r}: {nearest(key, known)}")
         if not equals or not value:
             raise TwofoldError(f"{text!r} lacks a value for {key}")
+        if key in settings:
+            raise TwofoldError(f"{text!r} has {key} twice; leave one out")
         settings[key] = value
-    return HubName(name=name, **settings)
+    return settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenesName:
+    """What is chosen of fashion-scenes.
+
+    `train` and `test` are numbers of scenes, `side` is that of a scene in pixels, and only garments of `classes` occur.
+    """
+
+    train: int = NAMED_DATA[SCENES].num_train
+    test: int = NAMED_DATA[SCENES].num_test
+    side: int = NAMED_DATA[SCENES].size[0]
+    classes: tuple[str, ...] = _CLOTHES
+    seed: int = 0
+
+
+def is_scenes_name(text: str) -> bool:
+    """Return whether `text` means fashion-scenes, with settings or without."""
+    return text.partition("?")[0] == SCENES
+
+
+def parse_scenes_name(text: str) -> ScenesName:
+    """Return what "fashion-scenes?train=8000&test=1000&side=160&classes=Bag|Sandal&seed=1" asks for.
+
+    Classes come in the order of Fashion-MNIST, whatever order they are written in.
+
+    >>> chosen = parse_scenes_name("fashion-scenes?train=50&classes=Sandal|Bag")
+    >>> chosen.train, chosen.test, chosen.classes
+    (50, 500, ('Sandal', 'Bag'))
+
+    Raises:
+        TwofoldError: an unknown setting or class, or a value outside its range.
+    """
+    limits = {"train": (1, _MOST_SCENES), "test": (1, _MOST_SCENES), "side": SCENE_SIDES, "seed": (0, 2**31 - 1)}
+    chosen: dict[str, Any] = {}
+    for key, value in _read_settings(text, text.partition("?")[2], (*limits, "classes")).items():
+        if key == "classes":
+            wanted = [check_known(f"class in {text!r}:", name, _CLOTHES) for name in value.split("|")]
+            chosen[key] = tuple(name for name in _CLOTHES if name in wanted)
+            continue
+        low, high = limits[key]
+        # Ten digits are more than any limit; int() refuses thousands of them.
+        is_number = value.isascii() and value.isdigit() and len(value) <= 10
+        if not is_number or not low <= int(value) <= high:
+            raise TwofoldError(f"{text!r}: {key} must be a whole number from {low} to {high}, got {value!r}")
+        chosen[key] = int(value)
+    return ScenesName(**chosen)
+
+
+def folder_subject(text: str) -> str:
+    """Return what a run folder is named by: a path with its last name, or a named data set with its settings.
+
+    >>> folder_subject("fashion-scenes?classes=T-shirt/top")
+    'fashion-scenes?classes=T-shirt-top'
+    """
+    return text.replace("/", "-") if is_scenes_name(text) else str(Path(plain_name(text)).resolve())
 
 
 def asks_for_labels(text: str) -> bool:
@@ -170,7 +247,7 @@ def looks_like_path(text: str) -> bool:
     >>> looks_like_path("mnist"), looks_like_path("./mnist"), looks_like_path("photos/train")
     (False, True, True)
     """
-    if text in NAMED_DATA:
+    if text in NAMED_DATA or is_scenes_name(text):
         return False
     separators = {"/", os.sep, os.altsep or "/"}
     named = any(mark in text for mark in separators) or text.startswith((".", "~"))
@@ -191,20 +268,26 @@ def check_data_name(text: str, images: str | Path | None = None) -> None:
     """
     if asks_for_labels(text):
         inner = plain_name(text)
-        if inner in NAMED_DATA or is_hub_name(inner):
+        if inner in NAMED_DATA or is_scenes_name(inner) or is_hub_name(inner):
             raise TwofoldError(f"{text!r} asks for several labels an image, which {inner} does not have; write {inner}")
         if not inner:
             raise TwofoldError(f"{text!r} lacks a folder: write {MULTILABEL_PREFIX}FOLDER")
         text = inner
     if text in NAMED_DATA:
         return
+    if is_scenes_name(text):
+        parse_scenes_name(text)
+        return
+    name, asks, _ = text.partition("?")
+    if asks and name in NAMED_DATA and not os.path.exists(text):
+        raise TwofoldError(f"{text!r} has settings, which {name} does not take; write {name}")
     if is_hub_name(text):
         parse_hub_name(text)
         if importlib.util.find_spec("datasets") is None:
             raise TwofoldError(f"{text} needs the datasets library: pip install 'twofold[hf]'")
         return
     if not looks_like_path(text):
-        raise TwofoldError(f"unknown data set {text!r}, and no folder of that name here; {nearest(text, NAMED_DATA)}")
+        raise TwofoldError(f"unknown data set {text!r}, and no folder of that name here; {nearest(name, NAMED_DATA)}")
     path = Path(text).expanduser()
     if is_table(text):
         if not path.is_file():

@@ -287,6 +287,56 @@ def test_several_labels_an_image(flat: Path):
     assert asked.splits["all"].targets.has.sum(dim=1).tolist() == [2, 2]
 
 
+ONE_EACH = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 0), (0, 1, 0)]
+
+
+@pytest.mark.parametrize("write_mark", [str, float, bool, lambda mark: str(bool(mark)).lower()])
+def test_a_column_a_label_with_one_1_in_each_row_is_one_class_an_image(flat: Path, write_mark):
+    rows = [(f"{n}.png", *map(write_mark, marks)) for n, marks in enumerate(ONE_EACH)]
+    table = write(flat.parent / "t.csv", *rows, header=("image", "cat", "dog", "bird"))
+    names = [("cat", "dog", "bird")[marks.index(1)] for marks in ONE_EACH]
+    plain = write(flat.parent / "plain.csv", *((f"{n}.png", name) for n, name in enumerate(names)))
+    found, expected = scan(table, flat), scan(plain, flat)
+    assert labels_of(found) == labels_of(expected)
+    assert (found.class_names, found.fingerprint) == (expected.class_names, expected.fingerprint)
+    assert found.notes == (
+        "the labels are the columns cat, dog and bird: one class an image, for each row has exactly one 1",
+    )
+    asked = scan(table, flat, several_labels=True)
+    assert isinstance(asked.splits["all"].targets, LabelSetTargets)
+    assert asked.class_names == ("bird", "cat", "dog")
+
+
+def test_a_column_a_label_with_other_rows_is_several_labels_an_image(flat: Path):
+    marks = [*ONE_EACH[:5], (1, 1, 0), (0, 0, 0), (1, 1, 1)]
+    rows = [(f"{n}.png", *each, 0) for n, each in enumerate(marks)]
+    found = scan(write(flat.parent / "t.csv", *rows, header=("image", "cat", "dog", "bird", "fish")), flat)
+    assert found.class_names == ("bird", "cat", "dog")
+    targets = found.splits["all"].targets
+    assert isinstance(targets, LabelSetTargets)
+    has = dict(zip(map(os.path.basename, found.splits["all"].paths), targets.has.int().tolist(), strict=True))
+    assert has == {f"{n}.png": [bird, cat, dog] for n, (cat, dog, bird) in enumerate(marks)}
+    assert found.notes == (
+        "the labels are the columns cat, dog, bird and fish: several labels an image, for 2 rows have several and 1 "
+        "have none",
+        "no row has a 1 in fish, so it is left out",
+    )
+
+
+def test_cells_that_say_neither_0_nor_1_are_named(flat: Path):
+    cells = [("1", "0"), ("0", "1"), ("", "1"), ("1", "maybe"), ("0", "0"), ("1", "0")]
+    rows = [(f"{n}.png", *each) for n, each in enumerate(cells)]
+    table = write(flat.parent / "t.csv", *rows, header=("image", "cat", "dog"))
+    with pytest.raises(DataError) as error:
+        scan(table, flat, {"label": "cat,dog"})
+    assert problems_of(error) == [
+        ("no label", "row 4", "2.png has nothing in the column 'cat', where 0 or 1 is expected"),
+        ("no label", "row 5", "3.png has 'maybe' in the column 'dog', where 0 or 1 is expected"),
+    ]
+    found = scan(table, flat, {"label": "cat,dog"}, skip_broken=True)
+    assert found.splits["all"].targets.has.int().tolist() == [[0, 0], [1, 0], [1, 0], [0, 1]]
+
+
 def test_names_that_are_no_text(flat: Path):
     shutil.copy(flat / "0.png", os.path.join(os.fsencode(flat), b"caf\xe9.png"))
     table = write(flat.parent / "t.csv", ("caf\udce9.png", "K\udce4fer"), ("1.png", "b"))

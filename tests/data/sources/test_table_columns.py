@@ -58,6 +58,55 @@ def test_labels_as_numbers_and_in_words_are_the_same():
     assert find(["image", "label", "class_name"], cells=cells)[0].label == "class_name"
 
 
+MARKS = {"cat": ["1", "0"], "dog": ["0.0", "1.0"], "person": ["TRUE", "false"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "expected"),
+    [
+        (["image", "cat", "dog"], {}, Columns("image", ("cat", "dog"))),
+        (["image", "cat", "dog", "person"], {}, Columns("image", ("cat", "dog", "person"))),
+        (["image", "cat", "dog", "person"], {"group": "person"}, Columns("image", ("cat", "dog"), None, "person")),
+        (["image", "cat", "dog", "target"], {}, Columns("image", "target")),
+        (["image", "cat", "breed"], {"label": "cat"}, Columns("image", "cat")),
+        (["image", "cat", "dog", "breed"], {"label": "cat, dog"}, Columns("image", ("cat", "dog"))),
+        (["image", "cat", "dog", "age", "note"], {}, Columns("image", ("cat", "dog"))),
+        (["id", "photo", "picture"], {}, Columns("id", ("photo", "picture"))),
+        (["image", "cat", "dog", "fold", "patient"], {}, Columns("image", ("cat", "dog"), "fold", "patient")),
+        (["image", "a,b"], {"label": "a,b"}, Columns("image", "a,b")),
+    ],
+)
+def test_columns_of_0_and_1_are_labels(names, wanted, expected):
+    cells = MARKS | {
+        "photo": MARKS["cat"],
+        "picture": MARKS["dog"],
+        "target": ["0", "1"],
+        "age": ["3", "3"],
+        "fold": ["0", "1"],
+    }
+    cells = {name: cells[name] for name in names if name in cells}
+    assert find(names, wanted, cells=cells)[0] == expected
+
+
+def test_columns_of_0_and_1_beside_words_are_not_clear():
+    names = ["image", "sex", "cat", "dog"]
+    cells = {"sex": ["f", "f"], "cat": MARKS["cat"], "dog": MARKS["dog"]}
+    with pytest.raises(SettingError) as error:
+        find(names, cells=cells)
+    assert str(error.value) == (
+        "say which column is which, as columns={'label': 'sex'}: in labels.csv the labels may be in sex, or in the "
+        "columns of 0 and 1, columns={'label': 'cat,dog'}; it has image, sex, cat, dog"
+    )
+    assert find(names, {"label": "cat,dog"}, cells=cells)[0].label == ("cat", "dog")
+    cells["sex"], cells["dog"] = ["1", "0"], ["1", "1", "-1"]
+    with pytest.raises(
+        SettingError, match=r"'cat,dog,sex'\}: .* a column each, but dog holds more than 0 and 1"
+    ):
+        find(["image", "cat", "dog", "age"], cells=cells | {"age": ["3", "4"]})
+    with pytest.raises(SettingError, match=r"no such column; did you mean dog\?"):
+        find(names, {"label": "cat,dgo"}, cells=cells)
+
+
 @pytest.mark.parametrize(
     ("names", "wanted", "message"),
     [

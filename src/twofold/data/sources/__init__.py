@@ -10,6 +10,7 @@ A further source (COCO, Pascal VOC, YOLO) is one more file, and one more line in
 | `table.py` | `open_table`: images whose labels stand in a table; `list_table`: its rows, unopened |
 | `table_file.py` | `read_table`: CSV, JSON lines or Parquet to columns of text |
 | `table_columns.py` | `find_columns`: which column says what |
+| `table_labels.py` | `read_labels`: the labels of each row, from one column or from a column a label |
 | `table_index.py` | `ImageIndex`: the images of a folder by the names that tables have for them |
 | `named.py` | `open_named`: a data set known by name: embedded, cached, found on the system, or downloaded |
 | `hub.py` | `open_hub`: a data set of the Hugging Face hub, or in its format on disk |
@@ -22,5 +23,6 @@ A further source (COCO, Pascal VOC, YOLO) is one more file, and one more line in
 | `archives.py` | the published files of the named data sets, to tensors |
 | `idx.py` | the file format of MNIST and its relatives |
 | `embedded.py` | fashion-mini, the data set inside the package |
+| `scenes.py` | `open_scenes`: fashion-scenes, garments of fashion-mini on backgrounds, with their boxes |
 | `store.py` | prepared data sets on disk: one safetensors file each |
 """

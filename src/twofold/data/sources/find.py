@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from twofold.data.names import NAMED_DATA, asks_for_labels, check_data_name, is_hub_name, is_table, plain_name
+from twofold.data.names import (
+    NAMED_DATA,
+    asks_for_labels,
+    check_data_name,
+    is_hub_name,
+    is_scenes_name,
+    is_table,
+    plain_name,
+)
 from twofold.data.sources.folder import open_folder
 from twofold.data.sources.found import Found
 from twofold.data.sources.hub import open_hub
 from twofold.data.sources.named import open_named
 from twofold.data.sources.packed import is_packed, open_packed
+from twofold.data.sources.scenes import open_scenes
 from twofold.data.sources.table import open_table
 from twofold.data.sources.table_columns import check_table_settings
 from twofold.errors import TwofoldError
@@ -40,6 +49,8 @@ def find_data(
     """
     check_data_name(name_or_path, images)
     check_table_settings(name_or_path, images, columns)
+    if is_scenes_name(name_or_path):
+        return open_scenes(name_or_path, show_progress=show_progress)
     if name_or_path in NAMED_DATA:
         return open_named(name_or_path, show_progress=show_progress)
     if is_hub_name(name_or_path):

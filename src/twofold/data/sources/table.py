@@ -27,12 +27,12 @@ from twofold.data.sources.problems import DataError, Problem, single_error, stop
 from twofold.data.sources.table_columns import SPLIT_WORDS, UNUSED, Columns, find_columns
 from twofold.data.sources.table_file import Table, read_table
 from twofold.data.sources.table_index import ImageIndex
-from twofold.data.targets import ClassTargets, LabelSetTargets, Targets, label_separator, split_labels
-from twofold.errors import SettingError, TwofoldError
+from twofold.data.sources.table_labels import in_words, read_labels
+from twofold.data.targets import ClassTargets, LabelSetTargets, Targets
+from twofold.errors import SettingError
 from twofold.names import name_bytes, shown
 from twofold.terminal import quoted
 
-_MOST_CLASSES_OF_NUMBERS = 20
 _SPLITS = ("all", "train", "val", "test")
 
 
@@ -132,7 +132,7 @@ def open_table(
 
     Without `check`, 64 of them are decoded, to learn channels and sizes. Evaluation (`for_training=False`) accepts a
     single class, and classes that the training images do not have. Several labels an image are asked for by
-    `several_labels`, or by a sign that separates them, | or ;.
+    `several_labels`, by a sign that separates them, | or ;, or by columns of 0 and 1, a label each.
 
     Raises:
         TwofoldError: the table cannot be read, or its columns are not clear.
@@ -198,17 +198,14 @@ def _rows(
     table: Table, chosen: Columns, index: ImageIndex, listing: Listing, several_labels: bool
 ) -> tuple[list[Row], bool]:
     """Return the rows that name an image, and whether an image has several labels; report what is wrong with others."""
-    labels = _whole_numbers(table.columns[chosen.label])
-    separator = label_separator(labels, asked=several_labels)
-    several_labels = several_labels or separator is not None
-    if not several_labels:
-        _check_classes(table.path, chosen.label, labels)
+    labels = read_labels(table, chosen.label, several=several_labels)
+    listing.notes += labels.notes
     none = [""] * len(table.rows)
     splits = _split_names(table, chosen)
     groups = none if chosen.group is None else table.columns[chosen.group]
     rows: list[Row] = []
-    cells = zip(table.rows, table.columns[chosen.image], labels, splits, groups, strict=True)
-    for number, image, label, split, group in cells:
+    cells = zip(table.rows, table.columns[chosen.image], labels.rows, splits, groups, strict=True)
+    for number, image, names, split, group in cells:
         if not image:
             _report(listing, "no image", number, f"has nothing in the column {shown(chosen.image)!r}")
         elif isinstance(file := index.find(image), str):
@@ -218,33 +215,11 @@ def _rows(
                 f"has {shown(split)!r} in the column {shown(str(chosen.split))!r}, which is none of train, val and test"
             )
             _report(listing, "unknown split", number, message)
-        elif not several_labels and not label:
-            _report(listing, "no label", number, f"{shown(image)} has no label")
+        elif isinstance(names, str):
+            _report(listing, "no label", number, f"{shown(image)} {names}")
         else:
-            rows.append(Row(number, file, split_labels(label, separator), split, group))
-    return rows, several_labels
-
-
-def _whole_numbers(labels: Sequence[str]) -> list[str]:
-    """Return labels such as 1.0, which pandas makes of whole numbers where a cell is empty, as 1."""
-    filled = [label for label in labels if label]
-    if filled and all(label.endswith(".0") and label[:-2].isdecimal() for label in filled):
-        return [label.removesuffix(".0") for label in labels]
-    return list(labels)
-
-
-def _check_classes(path: Path, column: str, labels: Sequence[str]) -> None:
-    """Refuse a column of numbers to be predicted, which are no classes."""
-    values = {label for label in labels if label}
-    try:
-        fractions = [float(value) % 1 != 0 for value in values]
-    except (ValueError, OverflowError):
-        return
-    if len(values) > _MOST_CLASSES_OF_NUMBERS and any(fractions):
-        raise TwofoldError(
-            f"{path}: the column {shown(column)!r} holds {len(values):,} different numbers with fractions, not "
-            "classes; put them into classes, or give another column for the label"
-        )
+            rows.append(Row(number, file, names, split, group))
+    return rows, labels.several
 
 
 def _split_names(table: Table, chosen: Columns) -> list[str]:
@@ -292,10 +267,10 @@ def _each_once(rows: Sequence[Row], listing: Listing, *, several_labels: bool) -
         if len(members) == 1:
             kept.append(first)
             continue
-        numbers = _in_words([str(row.number) for row in members])
+        numbers = in_words([str(row.number) for row in members])
         sets = list(dict.fromkeys(row.labels for row in members))
         if len({row.split for row in members}) > 1:
-            message = f"{shown(name)} is in {_in_words([row.split for row in members])} (rows {numbers})"
+            message = f"{shown(name)} is in {in_words([row.split for row in members])} (rows {numbers})"
             _report(listing, "image in two splits", first.number, message)
         elif len({row.group for row in members if row.group}) > 1:
             _report(listing, "image in two groups", first.number, f"{shown(name)} is in two groups (rows {numbers})")
@@ -303,7 +278,7 @@ def _each_once(rows: Sequence[Row], listing: Listing, *, several_labels: bool) -
             labels = dict.fromkeys(label for row in members for label in row.labels)
             kept.append(Row(first.number, first.file, tuple(labels), first.split, first.group))
         elif len(sets) > 1:
-            labels = _in_words([", ".join(map(shown, labels)) or "no label" for labels in sets])
+            labels = in_words([", ".join(map(shown, labels)) or "no label" for labels in sets])
             asking = f"{MULTILABEL_PREFIX}{listing.table}"
             message = f"{shown(name)} has the labels {labels} (rows {numbers}); if an image may have several: --data "
             _report(listing, "conflicting labels", first.number, message + quoted(asking))
@@ -314,13 +289,6 @@ def _each_once(rows: Sequence[Row], listing: Listing, *, several_labels: bool) -
         noun = "row repeats" if num_repeated == 1 else "rows repeat"
         listing.notes.append(f"{num_repeated:,} {noun} an image with the same label; each image is taken once")
     return kept
-
-
-def _in_words(parts: Sequence[str]) -> str:
-    parts = list(dict.fromkeys(parts))
-    if len(parts) > 4:
-        parts = [*parts[:3], f"{len(parts) - 3} more"]
-    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
 
 
 def _class_names(rows: Sequence[Row], *, main_only: bool = False) -> tuple[str, ...]:

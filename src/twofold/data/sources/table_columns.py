@@ -6,13 +6,13 @@ Imports no torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from twofold.data.names import has_table_name
-from twofold.data.sources.table_file import Table, read_table
-from twofold.errors import SettingError, TwofoldError, nearest
+from twofold.data.sources.table_file import MARKS, Table, read_table
+from twofold.errors import Setting, SettingError, TwofoldError, nearest
 from twofold.names import shown
 
 ROLES = ("image", "label", "split", "group")
@@ -61,10 +61,13 @@ def check_table_settings(data: str, images: object, columns: Mapping[str, str] |
 
 @dataclass(frozen=True)
 class Columns:
-    """The names of the columns with the images, their labels and, where there are such, splits and groups."""
+    """The names of the columns with the images, their labels and, where there are such, splits and groups.
+
+    `label` is a tuple where each of several columns says, with 0 or 1, whether an image has the label it is called by.
+    """
 
     image: str
-    label: str
+    label: str | tuple[str, ...]
     split: str | None = None
     group: str | None = None
 
@@ -74,7 +77,8 @@ def find_columns(table: Table, wanted: Mapping[str, str], num_found: Callable[[s
 
     Args:
         table: the table; notes are added where a choice was made.
-        wanted: the names of columns that were given.
+        wanted: the names of columns that were given; of labels that have a column each, all of these, separated by
+            commas.
         num_found: tells in how many cells of a column the names of images are.
 
     Raises:
@@ -82,27 +86,66 @@ def find_columns(table: Table, wanted: Mapping[str, str], num_found: Callable[[s
     """
     names = list(table.columns)
     for role, name in wanted.items():
-        if name not in names and not (name == UNUSED and role in ("split", "group")):
+        parts = _given(table, role, name)
+        unknown = [part for part in parts if part not in names]
+        if unknown and not (name == UNUSED and role in ("split", "group")):
             raise SettingError(
-                f"{{}}: {shown(str(table.path))} has no such column; {nearest(name, map(shown, names))}",
+                f"{{}}: {shown(str(table.path))} has no such column; {nearest(unknown[0], map(shown, names))}",
                 {"columns": {role: name}},
             )
-    found = {role: None if wanted[role] == UNUSED and wanted[role] not in names else wanted[role] for role in wanted}
-    free = [name for name in names if name not in found.values()]
+    found = {role: name for role, name in wanted.items() if role != "label" and (name != UNUSED or name in names)}
+    given = {*found.values(), *_given(table, "label", wanted.get("label", ""))}
+    free = [name for name in names if name not in given]
+    marks = [] if "label" in wanted else _mark_columns(table, free)
     if "image" not in found:
-        found["image"] = _image_column(table, _named(free, "image"), num_found)
+        candidates = _named([name for name in free if name not in marks] or free, "image")
+        found["image"] = _image_column(table, candidates, num_found)
         free = [name for name in free if name != found["image"]]
     for role in ("split", "group"):
-        if role not in found:
-            found[role] = next(iter(_named(free, role)), None)
-            free = [name for name in free if name != found[role]]
-    if "label" not in found:
-        found["label"] = _label_column(table, _named(free, "label"), free)
-    if found["group"] is not None and "group" not in wanted:
+        if role not in wanted and (candidates := [name for name in _named(free, role) if name not in marks]):
+            found[role] = candidates[0]
+            free = [name for name in free if name != candidates[0]]
+    label: str | tuple[str, ...]
+    if "label" in wanted:
+        parts = _given(table, "label", wanted["label"])
+        label = parts[0] if len(parts) == 1 else parts
+    else:
+        label = _label_column(table, _named(free, "label"), free, [name for name in marks if name in free])
+    if "group" in found and "group" not in wanted:
         table.notes.append(f"images with the same {shown(found['group'])!r} stay in the same split")
-    assert found["image"] is not None
-    assert found["label"] is not None
-    return Columns(found["image"], found["label"], found["split"], found["group"])
+    return Columns(found["image"], label, found.get("split"), found.get("group"))
+
+
+def _given(table: Table, role: str, text: str) -> tuple[str, ...]:
+    """Return the columns that a text names: one, or of labels also several, separated by commas."""
+    if role != "label" or text in table.columns or "," not in text:
+        return (text,)
+    return tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+
+
+def _mark_columns(table: Table, free: list[str]) -> list[str]:
+    """Return the columns that hold nothing but 0 and 1, which are labels where there are two and more of them.
+
+    A column that is named as one with labels comes before them, and one that is named as one with splits is none of
+    them; one that is named as one with groups is, for a class may be called person.
+    """
+    splits = _named(free, "split")
+    marks = [name for name in free if name not in splits and _is_marks(table.columns[name])]
+    return marks if len(marks) > 1 and not _named(free, "label") else []
+
+
+def _is_marks(cells: Sequence[str]) -> bool:
+    """Return whether the cells hold 0 or 1 (also 0.0, true …); some may be empty."""
+    filled = {cell.lower() for cell in cells if cell}
+    return bool(filled) and filled <= MARKS.keys()
+
+
+def _are_nearly_marks(cells: Sequence[str]) -> bool:
+    """Return whether most of the cells hold 0 or 1, and the others further numbers, such as -1 for unknown."""
+    filled = [cell.lower() for cell in cells if cell]
+    return 2 * sum(cell in MARKS for cell in filled) > len(filled) and all(
+        cell in MARKS or _is_number(cell) for cell in filled
+    )
 
 
 def count_training_rows(path: Path, columns: Mapping[str, str] | None = None) -> int:
@@ -146,12 +189,24 @@ def _image_column(table: Table, candidates: list[str], num_found: Callable[[str]
     raise _unclear(table, {"image": "FILE", "label": "CLASS"}, "no column is named as one with images")
 
 
-def _label_column(table: Table, candidates: list[str], free: list[str]) -> str:
+def _label_column(table: Table, candidates: list[str], free: list[str], marks: list[str]) -> str | tuple[str, ...]:
     if not candidates and len(free) == 1:
         table.notes.append(f"the labels are taken from the column {shown(free[0])!r}")
         return free[0]
     if not candidates:
-        raise _unclear(table, {"label": "NAME"}, "no column is named as one with labels")
+        near = [name for name in free if name in marks or _are_nearly_marks(table.columns[name])]
+        if len(near) > 1 and (odd := [name for name in near if name not in marks]):
+            why = f"the labels may be in a column each, but {shown(odd[0])} holds more than 0 and 1"
+            raise _unclear(table, {"label": ",".join(near)}, why)
+        for name in (name for name in free if name not in near):
+            filled = [cell for cell in table.columns[name] if cell]
+            # Words that repeat may be classes; numbers are ages and sizes, and words that do not repeat are notes.
+            if len(near) > 1 and len(set(filled)) < len(filled) and not all(map(_is_number, filled)):
+                why = f"the labels may be in {shown(name)}, or in the columns of 0 and 1, {{}}"
+                raise _unclear(table, {"label": name}, why, {"columns": {"label": ",".join(near)}})
+        if not marks:
+            raise _unclear(table, {"label": "NAME"}, "no column is named as one with labels")
+        return tuple(marks)
     first = table.columns[candidates[0]]
     for other in map(table.columns.__getitem__, candidates[1:]):
         if not len(set(zip(first, other, strict=True))) == len(set(first)) == len(set(other)):
@@ -162,8 +217,16 @@ def _label_column(table: Table, candidates: list[str], free: list[str]) -> str:
     return (words or candidates)[0]
 
 
-def _unclear(table: Table, example: dict[str, str], why: str) -> TwofoldError:
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _unclear(table: Table, example: dict[str, str], why: str, *more: Setting) -> TwofoldError:
     names = list(table.columns)
     listed = ", ".join(map(shown, names[:12])) + (", …" if len(names) > 12 else "")
     message = f"say which column is which, as {{}}: in {shown(str(table.path))} {why}; it has {listed}"
-    return SettingError(message, {"columns": example})
+    return SettingError(message, {"columns": example}, *more)

@@ -25,6 +25,8 @@ from twofold.names import shown
 
 _DELIMITERS = (",", ";", "\t", "|")
 _LIST_MARK = "|"
+MARKS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+"""How tables write that an image has a label or not, in lower case."""
 
 
 @dataclass
