@@ -120,7 +120,7 @@ def test_settings_of_before_tables_are_read_and_a_table_is_named_in_commands(
 ) -> None:
     folder = RaceFolder.create(small_settings, out=tmp_path, name="race")
     record = json.loads((folder.path / "settings.json").read_text())
-    for name in ("images", "columns", "test_fraction"):
+    for name in ("images", "columns", "test_fraction", "skip_broken"):
         del record[name]
     (folder.path / "settings.json").write_text(json.dumps(record))
     assert folder.settings() == small_settings
@@ -189,7 +189,7 @@ def test_processes_give_the_same_bits_as_one(reference: Path, small_settings: Ra
 
 def words(settings: RaceSettings, out: Path) -> list[str]:
     given = dataclasses.asdict(settings)
-    changed = {name: value for name, value in given.items() if name != "optimizers" and value not in (None, {})}
+    changed = {name: value for name, value in given.items() if name != "optimizers" and value not in (None, {}, False)}
     options = [f"--{name.replace('_', '-')}={value}" for name, value in changed.items()]
     return ["race", *options, "--out", str(out), "--name", "race", "--optimizer", *settings.optimizers]
 

@@ -32,6 +32,7 @@ class CurvatureArguments:
     data: str | None = None
     """A named data set or a folder of images to train on; fashion-mini if left out."""
     model_options: dict[str, str] = dataclasses.field(default_factory=dict)
+    skip_broken: bool = False
     images: int = 256
     """Training images to use, drawn at random."""
     batch_size: int | None = None
@@ -71,7 +72,14 @@ def _measure_run(parsed: CurvatureArguments, folder: Path) -> int:
     with loading("torch"):
         from twofold.study.curvature import measure_run
 
-    point = measure_run(folder, num_images=parsed.images, seed=parsed.seed, device=parsed.device, show=not parsed.json)
+    point = measure_run(
+        folder,
+        num_images=parsed.images,
+        seed=parsed.seed,
+        device=parsed.device,
+        skip_broken=parsed.skip_broken,
+        show=not parsed.json,
+    )
     found = point.extremes
     if parsed.json:
         print_json(_record(point))
@@ -96,9 +104,11 @@ def _watch(parsed: CurvatureArguments) -> int:
     with loading("torch"):
         from twofold.study.curvature import CurvatureSettings, watch_curvature
 
-    settings = CurvatureSettings(
-        model=model, model_options=options, num_images=parsed.images, seed=parsed.seed, device=parsed.device, **given
-    )
+    given |= {
+        "num_images": parsed.images,
+        **{name: getattr(parsed, name) for name in ("seed", "device", "skip_broken")},
+    }
+    settings = CurvatureSettings(model=model, model_options=options, **given)
     if not parsed.json:
         note(f"{settings.steps:,} steps, and {len(settings.measured_steps):,} measurements of two eigenvalues each")
     points, rows = [], []

@@ -42,6 +42,7 @@ class _RangeArguments:
     """Steps from the first to the last."""
     smoothing: float = 0.9
     """Share of the average loss that is kept from step to step; 0 takes each loss as it is."""
+    skip_broken: bool = False
     figure: Path | None = None
     json: bool = False
     quiet: bool = False
@@ -59,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
 
     test = {"low": parsed.min, "high": parsed.max, "steps": parsed.steps, "smoothing": parsed.smoothing}
     try:
-        found = lr_find(recipe, **test, show=not parsed.quiet)
+        found = lr_find(recipe, **test, skip_broken=parsed.skip_broken, show=not parsed.quiet)
     except SettingError as error:
         ours = {"low": "--min", "high": "--max"}
         raise TwofoldError(error.written(lambda setting: ours.get(str(setting)) or on_command_line(setting))) from None

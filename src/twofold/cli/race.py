@@ -15,7 +15,7 @@ from twofold.study.race import DEFAULT_OPTIMIZERS, RaceFolder, RaceSettings, cor
 from twofold.terminal import loading, note, print_table, quoted, say
 
 # What does not decide the result, and so may be given anew with --resume.
-_NOT_SETTINGS = {"resume", "jobs", "quiet"}
+_NOT_SETTINGS = {"resume", "jobs", "quiet", "skip_broken"}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -31,6 +31,7 @@ class RaceArguments:
     images: str | None = None
     columns: tuple[str, ...] = ()
     test_fraction: float = 0.0
+    skip_broken: bool = False
     seeds: int = 3
     """Runs of each optimizer, each from other initial weights."""
     epochs: int = 10
@@ -81,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
 
     show = not parsed.quiet
     if parsed.resume is not None:
-        finished = resume_race(parsed.resume, jobs=parsed.jobs, show=show)
+        finished = resume_race(parsed.resume, jobs=parsed.jobs, skip_broken=parsed.skip_broken, show=show)
     else:
         num_rules = len(settings.optimizers)
         num_trials, num_runs = num_rules * settings.trials, num_rules * settings.seeds

@@ -36,6 +36,7 @@ from twofold.keyed import derive_key, permutation, torch_generator_seed
 from twofold.landscape.hessian import Extremes, NotFiniteError, extreme_eigenvalues, frozen_copy
 from twofold.landscape.stability import stable_lr
 from twofold.models.registry import Option
+from twofold.study.training import say_notes
 
 # Products for one measurement at most: the largest eigenvalue needs some ten, the smallest up to a hundred.
 _PRODUCTS = 60
@@ -69,6 +70,7 @@ class CurvatureSettings:
         steps: optimiser steps.
         every: steps between two measurements.
         seed: of images, initial weights and order.
+        skip_broken: go on without images that cannot be read.
 
     Raises:
         TwofoldError: one is out of range.
@@ -85,6 +87,7 @@ class CurvatureSettings:
     every: int = 10
     seed: int = 0
     device: str = "auto"
+    skip_broken: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_images", "steps", "every"):
@@ -140,7 +143,10 @@ def watch_curvature(settings: CurvatureSettings, *, show: bool = True) -> Iterat
         TwofoldError: the data or the network cannot be used.
     """
     recipe = settings.recipe()
-    shared = load_training_data(recipe, Options(show=show), splits=("train",))
+    options = Options(show=show, skip_broken=settings.skip_broken)
+    shared = load_training_data(recipe, options, splits=("train",))
+    if show:
+        say_notes(shared.data)
     inputs, labels = some_inputs(shared.data, shared.spec, settings.num_images, shared.hardware, seed=settings.seed)
     # The images are prepared once, and each batch is a part of them: there is no augmentation to draw anew.
     shared = replace(shared, images=MemoryImages(torch.zeros_like(inputs, dtype=torch.uint8), ClassTargets(labels), ""))
@@ -167,20 +173,37 @@ def watch_curvature(settings: CurvatureSettings, *, show: bool = True) -> Iterat
 
 
 def measure_run(
-    path: Path, *, num_images: int = 256, seed: int = 0, device: str = "auto", show: bool = True
+    path: Path,
+    *,
+    num_images: int = 256,
+    seed: int = 0,
+    device: str = "auto",
+    skip_broken: bool = False,
+    show: bool = True,
 ) -> CurvaturePoint:
     """Return the curvature at a run's best weights, over some of its training images; `step` is 0.
 
     The network is as it predicts: batch normalisation uses the statistics that it was trained to, dropout is off.
+
+    Args:
+        path: the run.
+        num_images: training images to use, drawn at random.
+        seed: of that draw.
+        device: where to compute.
+        skip_broken: go on without images that cannot be read, as for a run that was trained so.
+        show: print progress.
 
     Raises:
         TwofoldError: there is no run with weights, or its data cannot be used.
     """
     if num_images < 1:
         raise TwofoldError(f"num_images must be 1 or more, got {num_images}")
-    recipe = RunFolder.open(path).recipe()
+    run = RunFolder.open(path)
     predictor = Predictor.load(path, device=device)
-    data = load_recipe_data(recipe, Options(show=show), splits=("train",))
+    options = Options(show=show, skip_broken=skip_broken or run.record().skip_broken)
+    data = load_recipe_data(run.recipe(), options, splits=("train",))
+    if show:
+        say_notes(data)
     inputs, labels = some_inputs(data, predictor.spec, num_images, predictor.hardware, seed=seed)
     return measure(predictor.model, inputs, labels, step=0, batch_statistics=False)
 

@@ -155,6 +155,7 @@ def lr_find(
     high: float = 10.0,
     steps: int = 300,
     smoothing: float = 0.9,
+    skip_broken: bool = False,
     show: bool = True,
 ) -> RangeTest:
     """Run the range test on the network, the images and the optimiser that `recipe` names.
@@ -167,6 +168,7 @@ def lr_find(
         high: the last, if the loss has not risen before.
         steps: how many, evenly spaced in the logarithm of the learning rate.
         smoothing: share of the average loss that is kept from step to step.
+        skip_broken: go on without images that cannot be read.
         show: print progress.
 
     Raises:
@@ -175,7 +177,7 @@ def lr_find(
     """
     check_range(low, high, steps, smoothing)
     with study_conditions(recipe):
-        training = build_training(recipe, load_study_data(recipe, show=show))
+        training = build_training(recipe, load_study_data(recipe, skip_broken=skip_broken, show=show))
         batches = ((epoch, step) for epoch in itertools.count() for step in training.steps(epoch=epoch))
         numbers = itertools.count()
 

@@ -59,7 +59,7 @@ CONTENDERS: dict[str, Contender] = {
 DEFAULT_OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adadelta", "adam")
 
 
-_OF_TABLES = {"images", "columns", "test_fraction"}
+_LATER = {"images", "columns", "test_fraction", "skip_broken"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,7 @@ class RaceSettings:
         decades: width of the search in powers of ten; the rule's usual learning rate is its middle.
         seed: of the validation split and the first run.
         threads: of torch, in each process.
+        skip_broken: go on without images that cannot be read.
 
     Raises:
         TwofoldError: a setting cannot be used; the message has its name, its value and the remedy.
@@ -101,6 +102,7 @@ class RaceSettings:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: int = 1
+    skip_broken: bool = False
 
     def __post_init__(self) -> None:
         if not self.optimizers:
@@ -154,8 +156,8 @@ class RaceSettings:
         """Return the settings in a record; `source` names it in errors."""
         try:
             names = {field.name for field in fields(cls)}
-            # A race that was begun before tables could be raced on has no word of them.
-            if set(record) | _OF_TABLES != names or not isinstance(record["optimizers"], list):
+            # A race that was begun by an older version has no word of them.
+            if set(record) | _LATER != names or not isinstance(record["optimizers"], list):
                 raise TypeError("other settings")
             settings: dict[str, Any] = record | {"optimizers": tuple(record["optimizers"])}
             return cls(**settings)

@@ -229,10 +229,11 @@ def _settings(record: RaceRecord, settings: RaceSettings) -> tuple[Fact, ...]:
 
 
 def _words_of_data(settings: RaceSettings) -> list[str]:
-    """Return what belongs to --data: of a table, its images and columns; and what is held out."""
+    """Return what belongs to --data: of a table, its images and columns; what is held out or left out."""
     words = [] if settings.images is None else ["--images", settings.images]
     words += ["--columns", *(f"{role}={name}" for role, name in settings.columns.items())] if settings.columns else []
-    return words + (["--test-fraction", str(settings.test_fraction)] if settings.test_fraction else [])
+    words += ["--test-fraction", str(settings.test_fraction)] if settings.test_fraction else []
+    return words + (["--skip-broken"] if settings.skip_broken else [])
 
 
 def _commands(settings: RaceSettings, table: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
@@ -253,7 +254,7 @@ def _commands(settings: RaceSettings, table: Sequence[Mapping[str, Any]]) -> tup
     for name, value in changes.items():
         if name == "data":
             again += ["--data", settings.data, *_words_of_data(settings)]
-        elif name in {"images", "columns", "test_fraction"}:
+        elif name in {"images", "columns", "test_fraction", "skip_broken"}:
             continue
         elif name in {"model", "seeds"} or (name != "optimizers" and value != usual[name]):
             again += [f"--{name.replace('_', '-')}", str(value)]

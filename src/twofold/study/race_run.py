@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -116,10 +116,14 @@ def race(
     return _carry_out(folder, settings, shared, jobs=jobs, show=show)
 
 
-def resume_race(path: Path | str, *, jobs: int | None = None, show: bool = True) -> Race:
+def resume_race(path: Path | str, *, jobs: int | None = None, skip_broken: bool = False, show: bool = True) -> Race:
     """Go on with the race in the folder `path`, to the same results as if it had never stopped.
 
-    Without `jobs`, as many processes work at the same time as it began with.
+    Args:
+        path: the folder.
+        jobs: processes that work at the same time; as many as it began with if left out.
+        skip_broken: go on without images that cannot be read, as a race does that was begun so.
+        show: print progress.
 
     Raises:
         TwofoldError: it is no race, is finished, is still going, or its images have changed.
@@ -132,6 +136,7 @@ def resume_race(path: Path | str, *, jobs: int | None = None, show: bool = True)
     if (folder.path / "race.json").is_file():
         raise TwofoldError(f"{path} is finished: there is nothing to resume; look at {folder.path / 'race.html'}")
     settings = folder.settings()
+    settings = replace(settings, skip_broken=settings.skip_broken or skip_broken)
     return _carry_out(folder, settings, _load_data(settings, show=show), jobs=jobs, show=show)
 
 
@@ -144,7 +149,7 @@ def _check_start(jobs: int) -> None:
 def _load_data(settings: RaceSettings, *, show: bool) -> TrainingData:
     first = settings.recipe(settings.optimizers[0], lr=1.0, seed=settings.seed, epochs=1)
     with study_conditions(first, threads=settings.threads):
-        shared = load_study_data(first, show=show)
+        shared = load_study_data(first, skip_broken=settings.skip_broken, show=show)
     if shared.task.name != ClassTargets.task:
         raise TwofoldError(f"a race compares accuracy, for images with one class each; {settings.data} has others")
     if shared.data.val is None:

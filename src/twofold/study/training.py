@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from twofold.data import Images
+from twofold.data import Data, Images
+from twofold.data.sources.problems import first_notes
 from twofold.engine.build import Training, TrainingData, build_training, load_training_data
 from twofold.engine.loop import explained_torch_errors, reproducible
 from twofold.engine.norm import measure_norm
@@ -27,6 +28,7 @@ from twofold.engine.recipe import Recipe
 from twofold.engine.step import train_step
 from twofold.errors import TwofoldError
 from twofold.inference.forward import measure, predict_batches
+from twofold.terminal import note
 
 # A training has diverged when its loss, averaged over about ten steps, is this many times what it was at the first.
 DIVERGED_FACTOR = 4.0
@@ -38,18 +40,27 @@ _POINTS_PER_EPOCH = 4
 OnProgress = Callable[[float, float], None]
 
 
-def load_study_data(recipe: Recipe, *, show: bool = True) -> TrainingData:
+def load_study_data(recipe: Recipe, *, skip_broken: bool = False, show: bool = True) -> TrainingData:
     """Return images in memory and a device, for all trainings of a study.
 
-    The recipe names data, network, device and precision; its seed draws the validation images.
+    The recipe names data, network, device and precision; its seed draws the validation images. What was noted of the
+    images, such as those that `skip_broken` leaves out, is said where `show` is.
 
     Raises:
         TwofoldError: the data, the device or the network's input cannot be used.
     """
-    shared = load_training_data(recipe, Options(show=show))
+    shared = load_training_data(recipe, Options(show=show, skip_broken=skip_broken))
+    if show:
+        say_notes(shared.data)
     with torch.random.fork_rng(devices=[]):
         build_training(recipe, shared)
     return shared
+
+
+def say_notes(data: Data) -> None:
+    """Print what was noted of the images, such as which of them are left out."""
+    for line in first_notes(data.notes):
+        note(line)
 
 
 def weights_digest(model: nn.Module) -> str:
