@@ -12,7 +12,7 @@ import tyro
 from twofold.cli.help import render
 from twofold.cli.parse import check_least, parse, write_figure
 from twofold.cli.settings import column_names
-from twofold.data.names import asks_for_labels, check_data_name, is_table, plain_name
+from twofold.data.names import asks_for_labels, check_data_name, is_table, plain_name, table_stem
 from twofold.data.sources.table_columns import check_table_settings
 from twofold.errors import TwofoldError, check_known
 from twofold.names import shown
@@ -228,7 +228,7 @@ def _pack(arguments: Sequence[str]) -> int:
     root = parsed.path.expanduser()
     if is_table(str(root)):
         check_data_name(str(root), parsed.images)
-    stem = root.stem if is_table(str(root)) else root.resolve().name
+    stem = table_stem(root) if is_table(str(root)) else root.resolve().name
     out = parsed.out.expanduser() if parsed.out is not None else root.parent / f"{stem}-packed"
     with loading("torch"):
         from twofold.data.sources.pack import PackOptions, pack_folder

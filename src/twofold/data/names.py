@@ -238,6 +238,15 @@ def is_table(text: str) -> bool:
     return has_table_name(text) and not Path(plain_name(text)).expanduser().is_dir()
 
 
+def table_stem(path: Path) -> str:
+    """Return the name of a table without its endings.
+
+    >>> table_stem(Path("photos/labels.csv.gz")), table_stem(Path("v1.2.csv"))
+    ('labels', 'v1.2')
+    """
+    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+
+
 def looks_like_path(text: str) -> bool:
     """Return whether `text` means a folder rather than a named data set.
 

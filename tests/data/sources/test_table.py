@@ -1,6 +1,7 @@
 """Labels in a table: the images of a folder, by rows."""
 
 import csv
+import gzip
 import os
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from data.conftest import save_image
 from twofold.data import DataError, LabelSetTargets, PackOptions, inspect_folder, load_data, pack_folder
+from twofold.data.sources.find import find_data
 from twofold.data.sources.folder import open_folder
 from twofold.data.sources.listing import ImageFile
 from twofold.data.sources.packed import open_packed
@@ -65,6 +67,14 @@ def test_a_table_and_a_flat_folder(flat: Path, table: Path):
     assert labels_of(found) == {"all": {f"{n}.png": "dog" if n % 2 else "cat" for n in (0, 2, 4, 6, 1, 3, 5, 7)}}
     assert (found.name, found.source, found.channels, found.median_side) == ("labels", str(table), 3, 12)
     assert (found.notes, found.problems, found.groups) == ((), (), {})
+
+
+def test_a_gzipped_table_is_the_table(flat: Path, table: Path):
+    packed = table.with_name("labels.csv.gz")
+    packed.write_bytes(gzip.compress(table.read_bytes()))
+    found, expected = (find_data(str(path), images=flat, show_progress=False) for path in (packed, table))
+    assert (found.name, found.fingerprint) == (expected.name, expected.fingerprint)
+    assert labels_of(found) == labels_of(expected)
 
 
 def test_a_table_of_a_folder_trains_as_the_folder_does(photos: Path, tmp_path: Path):

@@ -1,6 +1,7 @@
 """Tables as spreadsheets, pandas and people write them."""
 
 import builtins
+import gzip
 import json
 from pathlib import Path
 
@@ -86,6 +87,39 @@ def test_json_lines(tmp_path: Path):
     assert [problem.path for problem in table.problems] == ["row 6", "row 7"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("labels.csv.gz", "image,label\n1.jpg,polar bear\n2.jpg,Käfer\n"),
+        ("labels.TSV.GZ", "image\tlabel\n1.jpg\tpolar bear\n2.jpg\tKäfer\n"),
+        ("labels.jsonl.gz", '{"image": "1.jpg", "label": "polar bear"}\n{"image": "2.jpg", "label": "Käfer"}\n'),
+        ("named-otherwise.csv", "image,label\n1.jpg,polar bear\n2.jpg,Käfer\n"),
+    ],
+)
+def test_gzipped_tables(tmp_path: Path, name, content):
+    assert read_table(written(tmp_path, gzip.compress(content.encode()), name)).columns == ROWS
+    # A browser may unpack what it loads and keep the name.
+    assert read_table(written(tmp_path, content, name)).columns == ROWS
+
+
+def test_gzipped_tables_that_cannot_be_unpacked(tmp_path: Path):
+    whole = gzip.compress(b"image,label\n1.jpg,cat\n" * 40)
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 0xFF
+    bomb = gzip.compress(bytes((1 << 26) + 1), compresslevel=1)
+    for content, message in (
+        (whole[:-9], "cannot be unpacked: it is cut off; copy or download it again"),
+        (whole[:3], "cannot be unpacked: it is cut off"),
+        (whole + b"tail", "cannot be unpacked: it is damaged"),
+        (bytes(damaged), "cannot be unpacked: it is damaged"),
+        (bomb, r"unpacks to more than 67,\d{3},\d{3}: it may be a decompression bomb; if you trust it"),
+        (gzip.compress(b"PK\x03\x04rest"), "is no table, but a ZIP archive"),
+        (gzip.compress(b""), "is empty"),
+    ):
+        with pytest.raises(TwofoldError, match=message):
+            read_table(written(tmp_path, content, "labels.csv.gz"))
+
+
 def test_parquet(tmp_path: Path):
     import pyarrow
     from pyarrow import parquet
@@ -138,7 +172,10 @@ def test_what_is_no_table(tmp_path: Path, content, name, message):
         read_table(written(tmp_path, content, name))
 
 
-@given(content=st.binary(max_size=200), suffix=st.sampled_from([".csv", ".tsv", ".jsonl"]))
+@given(
+    content=st.binary(max_size=200).flatmap(lambda raw: st.sampled_from([raw, gzip.compress(raw), b"\x1f\x8b" + raw])),
+    suffix=st.sampled_from([".csv", ".tsv", ".jsonl", ".csv.gz"]),
+)
 def test_any_bytes_end_in_a_table_or_an_error(tmp_path_factory, content, suffix):
     path = written(tmp_path_factory.mktemp("fuzz"), content, f"labels{suffix}")
     try:

@@ -16,7 +16,7 @@ from twofold.terminal import quoted
 
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".ndjson.gz", ".parquet")
 """Endings of tables that are read."""
 
 LAYOUT_KINDS = ("detection layout", "splits inside classes")
@@ -90,7 +90,7 @@ def _table_beside(folder: Path) -> Path | None:
     """Return the table that most likely holds the labels of the images in a folder: in it, or beside it."""
     for place in (folder, folder.resolve().parent if folder == Path() else folder.parent):
         try:
-            names = sorted(path.name for path in place.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
+            names = sorted(path.name for path in place.iterdir() if path.name.lower().endswith(TABLE_SUFFIXES))
         except OSError:
             continue
         # Kaggle's: train.csv and sample_submission.csv beside train/ and test/.

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from twofold.data.check import channels_and_side, check_images, remark_notes
-from twofold.data.names import MULTILABEL_PREFIX
+from twofold.data.names import MULTILABEL_PREFIX, table_stem
 from twofold.data.sources.found import FilePart, Found
 from twofold.data.sources.listing import ImageFile, Listing, same_names, training_problems
 from twofold.data.sources.problems import DataError, Problem, single_error, stop_for_problems, summary_error
@@ -170,7 +170,7 @@ def open_table(
     channels, median_side = channels_and_side(good)
     return Found(
         source=str(path),
-        name=path.stem,
+        name=table_stem(path),
         class_names=class_names,
         splits=splits,
         groups=groups,

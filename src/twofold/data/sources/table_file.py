@@ -1,18 +1,21 @@
 """A file with a table, read to columns of text: CSV in any of its dialects, JSON lines, Parquet.
 
 CSV is what spreadsheets, pandas and people write: separated by commas, semicolons, tabs or bars; in UTF-8 with or
-without a mark at its start, or in UTF-16; with quoted cells that may hold line ends. Which it is, is read off the file.
+without a mark at its start, or in UTF-16; with quoted cells that may hold line ends; compressed by gzip or not. Which it is, is
+read off the file.
 Imports no torch.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import itertools
 import json
 import math
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +30,12 @@ _DELIMITERS = (",", ";", "\t", "|")
 _LIST_MARK = "|"
 MARKS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 """How tables write that an image has a label or not, in lower case."""
+
+_GZIP = b"\x1f\x8b"
+# A table is seldom compressed to less than a hundredth, zeros to a thousandth.
+_LARGEST_RATIO = 200
+_ALWAYS_ALLOWED = 1 << 26
+_LARGEST_TABLE = 1 << 31
 
 
 @dataclass
@@ -59,19 +68,38 @@ def read_table(path: Path) -> Table:
     Raises:
         TwofoldError: it cannot be read, is no table, or is empty; for Parquet, pyarrow is missing.
     """
-    suffix = path.suffix.lower()
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
     if suffix == ".parquet":
         return _read_parquet(path)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise TwofoldError(f"cannot read {path}: {error.strerror or error}") from error
+    if content.startswith(_GZIP):
+        content = _unpacked(path, content)
     if (what := what_it_is(content[:64])) is not None:
         raise TwofoldError(f"{path} is no table, but {what}")
     text, notes = _decode(path, content)
     table = _read_json_lines(path, text) if suffix in (".jsonl", ".ndjson") else _read_csv(path, text)
     table.notes += notes
     return _checked(table)
+
+
+def _unpacked(path: Path, content: bytes) -> bytes:
+    """Return what gzip compressed, unless it grows beyond what a table could."""
+    most = min(_LARGEST_TABLE, max(_ALWAYS_ALLOWED, _LARGEST_RATIO * len(content)))
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            unpacked = file.read(most + 1)
+    except (EOFError, OSError, zlib.error) as error:
+        what = "is cut off" if isinstance(error, EOFError) else "is damaged"
+        raise TwofoldError(f"{path} cannot be unpacked: it {what}; copy or download it again") from error
+    if len(unpacked) > most:
+        raise TwofoldError(
+            f"{path} has {len(content):,} bytes and unpacks to more than {most:,}: it may be a decompression bomb; if "
+            "you trust it, unpack it and give the table itself"
+        )
+    return unpacked
 
 
 def _checked(table: Table) -> Table:
