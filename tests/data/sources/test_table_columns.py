@@ -99,9 +99,7 @@ def test_columns_of_0_and_1_beside_words_are_not_clear():
     )
     assert find(names, {"label": "cat,dog"}, cells=cells)[0].label == ("cat", "dog")
     cells["sex"], cells["dog"] = ["1", "0"], ["1", "1", "-1"]
-    with pytest.raises(
-        SettingError, match=r"'cat,dog,sex'\}: .* a column each, but dog holds more than 0 and 1"
-    ):
+    with pytest.raises(SettingError, match=r"'cat,dog,sex'\}: .* a column each, but dog holds more than 0 and 1"):
         find(["image", "cat", "dog", "age"], cells=cells | {"age": ["3", "4"]})
     with pytest.raises(SettingError, match=r"no such column; did you mean dog\?"):
         find(names, {"label": "cat,dgo"}, cells=cells)
