@@ -32,13 +32,21 @@ def test_public_names_are_those_of_the_modules_that_define_them():
 
 
 def test_named_data_are_consistent():
-    assert set(NAMED_DATA) == {"fashion-mini", "fashion-mnist", "mnist", "cifar10", "cifar100", "svhn"}
+    assert set(NAMED_DATA) == {
+        "fashion-mini",
+        "fashion-scenes",
+        "fashion-mnist",
+        "mnist",
+        "cifar10",
+        "cifar100",
+        "svhn",
+    }
     for info in NAMED_DATA.values():
         assert info.class_names is None or len(info.class_names) == info.num_classes
         assert info.channels in (1, 3)
         assert info.licence
         assert info.source
-    assert [name for name, info in NAMED_DATA.items() if info.offline] == ["fashion-mini"]
+    assert [name for name, info in NAMED_DATA.items() if info.offline] == ["fashion-mini", "fashion-scenes"]
 
 
 @pytest.mark.parametrize(

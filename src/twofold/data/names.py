@@ -297,6 +297,10 @@ def check_data_name(text: str, images: str | Path | None = None) -> None:
         return
     if not looks_like_path(text):
         raise TwofoldError(f"unknown data set {text!r}, and no folder of that name here; {nearest(name, NAMED_DATA)}")
+    _check_path(text, images)
+
+
+def _check_path(text: str, images: str | Path | None) -> None:
     path = Path(text).expanduser()
     if is_table(text):
         if not path.is_file():

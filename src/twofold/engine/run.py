@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 import twofold
-from twofold.data.names import plain_name
+from twofold.data.names import folder_subject
 from twofold.engine.checkpoints import Checkpoints
 from twofold.engine.recipe import Recipe
 from twofold.errors import RunError, TwofoldError
@@ -51,7 +51,7 @@ class RunFolder:
         Raises:
             TwofoldError: the folder cannot be made, or `name` is taken.
         """
-        run = cls(new_folder(out, name, kind=recipe.model, about=str(Path(plain_name(recipe.data)).resolve())))
+        run = cls(new_folder(out, name, kind=recipe.model, about=folder_subject(recipe.data)))
         run.checkpoints.folder.mkdir()
         run.write_recipe(recipe)
         return run
@@ -90,10 +90,10 @@ class RunFolder:
         skip = ("--skip-broken",) if self.record().skip_broken else ()
         return "--recipe", self.path / "recipe.json", *skip
 
-    def precision(self) -> str:
-        """Return the precision in which the run was begun: one that is resumed keeps it, also where it was "auto"."""
+    def precision(self) -> str | None:
+        """Return the precision in which the run was begun, if it was: one that is resumed keeps it, "auto" or not."""
         environment = EnvironmentRecord.load(self.path / "environment.json", [])
-        return (environment and environment.precision) or self.recipe().precision
+        return environment and environment.precision
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
