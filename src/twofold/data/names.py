@@ -278,7 +278,7 @@ def check_data_name(text: str, images: str | Path | None = None) -> None:
     if asks_for_labels(text):
         inner = plain_name(text)
         if inner in NAMED_DATA or is_scenes_name(inner) or is_hub_name(inner):
-            raise TwofoldError(f"{text!r} asks for several labels an image, which {inner} does not have; write {inner}")
+            raise TwofoldError(f"{inner} says by itself how many labels an image has; write {inner}, not {text}")
         if not inner:
             raise TwofoldError(f"{text!r} lacks a folder: write {MULTILABEL_PREFIX}FOLDER")
         text = inner
