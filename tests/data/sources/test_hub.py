@@ -16,7 +16,7 @@ from PIL import Image
 
 import twofold
 from twofold import Recipe, RunError, TwofoldError
-from twofold.data import Data, DataError, load_data, load_eval_images
+from twofold.data import Data, DataError, LabelSetTargets, load_data, load_eval_images
 from twofold.data.names import parse_hub_name
 from twofold.engine.options import Options
 
@@ -133,6 +133,54 @@ def test_parquet_files_and_chosen_columns(
         _load(tmp_path / "parquet", "?label=lable")
     with pytest.raises(TwofoldError, match="column 'number' of .* holds Value, not images"):
         _load(tmp_path / "parquet", "?image=number&label=label")
+
+
+def test_lists_of_classes_are_several_labels_an_image(
+    pictures: dict[str, tuple[list[bytes], list[int]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    encoded, _ = pictures["train"]
+    sets: list[Any] = [[[0], [1, 2], [], [2, 0]][row % 4] for row in range(28)]
+    feature = datasets.List(datasets.ClassLabel(names=list(CLASSES)))
+    train, test = _table(encoded, [*sets, None, [1, -1]], feature), _table(encoded[:4], sets[:4], feature)
+    datasets.DatasetDict({"train": train, "test": test}).save_to_disk(str(tmp_path / "sets"))
+    data = _load(tmp_path / "sets", val_fraction=0, image_size=28)
+    assert data.class_names == CLASSES
+    assert isinstance(data.train.targets, LabelSetTargets)
+    assert [torch.nonzero(has).flatten().tolist() for has in data.train.targets.has] == [sorted(row) for row in sets]
+    assert any("train: 2 rows without a class are left out" in note for note in data.notes)
+    # The same in words, in a column that has to be chosen.
+    words = [[CLASSES[label] for label in row] for row in sets]
+    (tmp_path / "words").mkdir()
+    table = _table(encoded[:28], words, datasets.List(datasets.Value("string")))
+    table.to_parquet(str(tmp_path / "words" / "train.parquet"))
+    with pytest.raises(TwofoldError, match=r"\?label=COLUMN: its columns are .*label \(list of Value\)"):
+        _load(tmp_path / "words")
+    in_words = _load(tmp_path / "words", "?label=label", val_fraction=0, image_size=28)
+    assert in_words.class_names == ("bag", "boot", "coat")
+    assert isinstance(in_words.train.targets, LabelSetTargets)
+    names = [[in_words.class_names[at] for at in torch.nonzero(has).flatten()] for has in in_words.train.targets.has]
+    assert names == [sorted(row) for row in words]
+    spec = data.model_spec(architecture="lenet", architecture_options={})
+    evaluated = load_eval_images(f"hf:{tmp_path / 'sets'}", spec, show_progress=False)
+    assert isinstance(evaluated.images.targets, LabelSetTargets)
+    assert evaluated.images.targets.has.sum(dim=1).tolist() == [1, 2, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "feature", "message"),
+    [
+        ([[1.5], [2.5]], datasets.List(datasets.Value("float32")), "holds neither numbers nor names of classes"),
+        ([{"a": 1}, {"a": 2}], {"a": datasets.Value("int64")}, "holds neither numbers nor names of classes"),
+        ([[[1]], [[2]]], datasets.List(datasets.List(datasets.Value("int64"))), "holds neither numbers nor names"),
+    ],
+)
+def test_columns_that_hold_no_classes(
+    labels: list[Any], feature: Any, message: str, pictures: dict[str, tuple[list[bytes], list[int]]], tmp_path: Path
+) -> None:
+    datasets.DatasetDict({"train": _table(pictures["train"][0][:2], labels, feature)}).save_to_disk(str(tmp_path / "s"))
+    with pytest.raises(TwofoldError, match=message):
+        _load(tmp_path / "s", "?label=label")
 
 
 def test_rows_without_a_class_are_left_out_and_said(

@@ -101,8 +101,11 @@ def test_a_network_for_labels_is_evaluated_on_links_unasked(outfits: Path, image
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("multilabel:fashion-mini", "which fashion-mini does not have; write fashion-mini"),
-        ("multilabel:hf:OWNER/NAME", "which hf:OWNER/NAME does not have"),
+        (
+            "multilabel:fashion-mini",
+            "fashion-mini says by itself how many labels an image has; write fashion-mini, not",
+        ),
+        ("multilabel:hf:OWNER/NAME", "write hf:OWNER/NAME, not multilabel:hf:OWNER/NAME"),
         ("multilabel:", "lacks a folder: write multilabel:FOLDER"),
         ("multilabel:./nowhere", "no such folder: ./nowhere"),
     ],

@@ -4,6 +4,8 @@
     load_data("hf:uoft-cs/cifar100?label=fine_label")     # where there are several columns to choose from
     load_data("hf:./saved")                               # what save_to_disk wrote, or a folder of parquet files
 
+A column with one class a row gives one class an image, a column with lists of them several labels an image.
+
 The `datasets` library (the extra `hf`) downloads, verifies and memory-maps Arrow tables; it runs no code that comes
 with a data set. Images stay encoded in the table: a row is decoded when it is asked for, by the same `open_image` that
 treats every file as hostile, so memory stays flat and pixels are those that a folder of the same files would give.
@@ -30,7 +32,7 @@ from twofold.data.decode import BrokenImageError
 from twofold.data.names import HubName, parse_hub_name
 from twofold.data.sources.found import EncodedPart, Found
 from twofold.data.sources.problems import DataError
-from twofold.data.targets import ClassTargets, Targets
+from twofold.data.targets import ClassTargets, LabelSetTargets, Targets
 from twofold.errors import TwofoldError, check_known
 
 # What the hub's authors call their splits; the first that is there is taken.
@@ -163,7 +165,10 @@ def _tables(wanted: HubName, *, show_progress: bool) -> dict[str, Any]:
 def _columns(wanted: HubName, features: Any) -> tuple[str, str]:
     kinds = {name: type(feature).__name__ for name, feature in features.items()}
     images = [name for name, kind in kinds.items() if kind == "Image"]
-    labels = [name for name, kind in kinds.items() if kind == "ClassLabel"]
+    for name, feature in features.items():
+        if _has_lists(feature):
+            kinds[name] = f"list of {type(feature.feature).__name__}"
+    labels = [name for name, kind in kinds.items() if kind in ("ClassLabel", "list of ClassLabel")]
     found = []
     for what, asked, candidates in (("image", wanted.image, images), ("label", wanted.label, labels)):
         if asked is not None:
@@ -183,33 +188,59 @@ def _columns(wanted: HubName, features: Any) -> tuple[str, str]:
     return found[0], found[1]
 
 
+def _has_lists(feature: Any) -> bool:
+    """Return whether each row of a column holds a list."""
+    return getattr(feature, "feature", None) is not None
+
+
+def _names_of(table: Any, label: str) -> list[str] | None:
+    """Return the names that the column's feature, or that of its lists, gives the classes; None where it has none."""
+    feature = table.features[label]
+    return getattr(feature.feature if _has_lists(feature) else feature, "names", None)
+
+
 def _class_names(tables: dict[str, Any], label: str) -> tuple[str, ...]:
     """Return the names of the classes: of the column's feature, or the values that occur, in order."""
     first = next(iter(tables.values()))
-    names = getattr(first.features[label], "names", None)
+    names = _names_of(first, label)
+    for split, table in tables.items():
+        if _has_lists(table.features[label]) != _has_lists(first.features[label]):
+            raise TwofoldError(f"the split {split} has lists in {label!r} and others have not, or the other way round")
+        if _names_of(table, label) != names:
+            raise TwofoldError(f"the split {split} has other classes in {label!r} than the others")
     if names is not None:
-        for split, table in tables.items():
-            if getattr(table.features[label], "names", None) != names:
-                raise TwofoldError(f"the split {split} has other classes in {label!r} than the others")
         return tuple(names)
-    values = {value for table in tables.values() for value in table.unique(label) if value is not None}
+    values = [value for table in tables.values() for value in table[label][:] if value is not None]
+    if _has_lists(first.features[label]):
+        values = [value for row in values for value in row if value is not None]
     if not all(isinstance(value, str | int) and not isinstance(value, bool) for value in values):
         raise TwofoldError(f"column {label!r} holds neither numbers nor names of classes")
-    return tuple(str(value) for value in sorted(values, key=lambda value: (isinstance(value, str), value)))
+    return tuple(str(value) for value in sorted(set(values), key=lambda value: (isinstance(value, str), value)))
 
 
 def _labelled(title: str, table: Any, image: str, label: str, class_names: tuple[str, ...]) -> tuple[TablePart, int]:
+    """Return the rows of a table whose classes are known, and how many others there are."""
     import datasets
 
+    named = _names_of(table, label) is not None
+    numbers = {index if named else name: index for index, name in enumerate(class_names)}
+
+    def number(value: Any) -> int:
+        return numbers.get(value if named or value is None else str(value), -1)
+
     values: Sequence[Any] = table[label][:]
-    if getattr(table.features[label], "names", None) is not None:
-        known = range(len(class_names))
-        indices = [value if value is not None and value in known else -1 for value in values]
+    targets: Targets
+    if _has_lists(table.features[label]):
+        # A list without labels is an image without any; a label that is not known makes the row of no use.
+        sets = [None if value is None else [number(each) for each in value] for value in values]
+        rows = np.flatnonzero([each is not None and -1 not in each for each in sets])
+        has = torch.zeros(len(rows), len(class_names), dtype=torch.bool)
+        for index, row in enumerate(rows.tolist()):
+            has[index, sets[row]] = True
+        targets = LabelSetTargets(has)
     else:
-        index_of = {name: index for index, name in enumerate(class_names)}
-        indices = [index_of.get(str(value), -1) if value is not None else -1 for value in values]
-    labels = np.asarray(indices, dtype=np.int64)
-    rows = np.flatnonzero(labels >= 0)
+        labels = np.asarray([number(value) for value in values], dtype=np.int64)
+        rows = np.flatnonzero(labels >= 0)
+        targets = ClassTargets(torch.from_numpy(labels[rows]))
     encoded = table.select_columns([image]).cast_column(image, datasets.Image(decode=False))
-    targets = ClassTargets(torch.from_numpy(labels[rows]))
-    return TablePart(encoded, image, title, rows, targets), len(labels) - len(rows)
+    return TablePart(encoded, image, title, rows, targets), len(values) - len(rows)

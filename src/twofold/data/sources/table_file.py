@@ -1,8 +1,8 @@
 """A file with a table, read to columns of text: CSV in any of its dialects, JSON lines, Parquet.
 
 CSV is what spreadsheets, pandas and people write: separated by commas, semicolons, tabs or bars; in UTF-8 with or
-without a mark at its start, or in UTF-16; with quoted cells that may hold line ends; compressed by gzip or not. Which it
-is, is read off the file. Imports no torch.
+without a mark at its start, or in UTF-16; with quoted cells that may hold line ends; compressed by gzip or not. Which
+it is, is read off the file. Imports no torch.
 """
 
 from __future__ import annotations
