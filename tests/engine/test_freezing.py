@@ -160,6 +160,7 @@ def test_fine_tuning_starts_from_what_the_run_says(image_folder: Path, tmp_path:
 def test_few_images_are_seen_more_often(image_folder: Path, tmp_path: Path) -> None:
     assert finetune_epochs(str(image_folder)) == 100
     assert finetune_epochs("fashion-mnist") == 5
+    assert finetune_epochs("fashion-scenes?train=1200") == 20
     (tmp_path / "train" / "a").mkdir(parents=True)
     for index in range(2400):
         (tmp_path / "train" / "a" / f"{index}.png").touch()

@@ -12,7 +12,7 @@ import tyro
 from twofold.cli.help import render
 from twofold.cli.parse import check_least, parse, write_figure
 from twofold.cli.settings import column_names
-from twofold.data.names import asks_for_labels, check_data_name, is_table, plain_name, table_stem
+from twofold.data.names import asks_for_labels, check_data_name, is_named, is_table, plain_name, table_stem
 from twofold.data.sources.table_columns import check_table_settings
 from twofold.errors import TwofoldError, check_known
 from twofold.names import shown
@@ -95,6 +95,7 @@ def _check(arguments: Sequence[str]) -> int:
     parsed = parse(CheckArguments, arguments, verb="data check")
     if not 0 <= parsed.near_bits <= _MOST_NEAR_BITS:
         raise TwofoldError(f"--near-bits must be from 0 to {_MOST_NEAR_BITS}, got {parsed.near_bits}; 4 is usual")
+    _refuse_named(parsed.path)
     with loading("torch"):
         from twofold.data.inspection import inspect_folder
         from twofold.data.sources.packed import is_packed
@@ -123,6 +124,12 @@ def _check(arguments: Sequence[str]) -> int:
 
         write_figure(draw_odd_images(inspection), parsed.figure)
     return 1 if inspection.has_broken else 0
+
+
+def _refuse_named(path: Path) -> None:
+    if is_named(text := str(path)) and not path.exists():
+        check_data_name(text)
+        raise TwofoldError(f"{text} is a named data set, which is whole as it is; give a folder or a table of images")
 
 
 def _check_packed(root: Path, parsed: CheckArguments) -> int:
@@ -225,6 +232,7 @@ def _pack(arguments: Sequence[str]) -> int:
         raise TwofoldError(f"a pack holds one class an image; train on the folder itself: --data {quoted(parsed.path)}")
     columns = column_names(parsed.columns)
     check_table_settings(str(parsed.path), parsed.images, columns)
+    _refuse_named(parsed.path)
     root = parsed.path.expanduser()
     if is_table(str(root)):
         check_data_name(str(root), parsed.images)

@@ -173,6 +173,11 @@ def is_scenes_name(text: str) -> bool:
     return text.partition("?")[0] == SCENES
 
 
+def is_named(text: str) -> bool:
+    """Return whether `text` means a named data set, with settings where it takes them."""
+    return text in NAMED_DATA or is_scenes_name(text)
+
+
 def parse_scenes_name(text: str) -> ScenesName:
     """Return what "fashion-scenes?train=8000&test=1000&side=160&classes=Bag|Sandal&seed=1" asks for.
 
@@ -256,7 +261,7 @@ def looks_like_path(text: str) -> bool:
     >>> looks_like_path("mnist"), looks_like_path("./mnist"), looks_like_path("photos/train")
     (False, True, True)
     """
-    if text in NAMED_DATA or is_scenes_name(text):
+    if is_named(text):
         return False
     separators = {"/", os.sep, os.altsep or "/"}
     named = any(mark in text for mark in separators) or text.startswith((".", "~"))
@@ -277,7 +282,7 @@ def check_data_name(text: str, images: str | Path | None = None) -> None:
     """
     if asks_for_labels(text):
         inner = plain_name(text)
-        if inner in NAMED_DATA or is_scenes_name(inner) or is_hub_name(inner):
+        if is_named(inner) or is_hub_name(inner):
             raise TwofoldError(f"{inner} says by itself how many labels an image has; write {inner}, not {text}")
         if not inner:
             raise TwofoldError(f"{text!r} lacks a folder: write {MULTILABEL_PREFIX}FOLDER")

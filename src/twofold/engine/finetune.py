@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from twofold.data.names import is_table, plain_name
+from twofold.data.names import is_scenes_name, is_table, parse_scenes_name, plain_name
 from twofold.engine.recipe import Recipe
 from twofold.errors import TwofoldError
 from twofold.terminal import command
@@ -40,6 +40,8 @@ def finetune_epochs(data: str, columns: Mapping[str, str] | None = None) -> int:
         TwofoldError: `data` is a folder or a table that cannot be used.
     """
     folder = Path(plain_name(data)).expanduser()
+    if is_scenes_name(data):
+        return _epochs(parse_scenes_name(data).train)
     if not folder.is_dir() and not is_table(data):
         return _EPOCHS[0]
     from twofold.data.sources.listing import list_folder
@@ -54,6 +56,11 @@ def finetune_epochs(data: str, columns: Mapping[str, str] | None = None) -> int:
     else:
         splits = list_folder(folder).splits
         num_images = sum(map(len, splits.get("train", splits.get("all", {})).values()))
+    return _epochs(num_images)
+
+
+def _epochs(num_images: int) -> int:
+    """Return how many epochs are about `_STEPS` steps, within `_EPOCHS`."""
     return min(_EPOCHS[1], max(_EPOCHS[0], math.ceil(_STEPS * FIXED_SETTINGS["batch_size"] / max(1, num_images))))
 
 

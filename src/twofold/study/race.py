@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from twofold.data.names import folder_subject
 from twofold.engine.recipe import Recipe
 from twofold.errors import SettingError, TwofoldError, check_known
 from twofold.files import new_folder, read_json, write_json
@@ -199,7 +200,7 @@ class RaceFolder:
         Raises:
             TwofoldError: the folder cannot be made, or `name` is taken.
         """
-        folder = cls(new_folder(out, name, kind=f"race-{settings.model}", about=settings.data))
+        folder = cls(new_folder(out, name, kind=f"race-{settings.model}", about=folder_subject(settings.data)))
         for part in ("trials", "runs"):
             (folder.path / part).mkdir()
         write_json(folder.path / "settings.json", settings.to_record())

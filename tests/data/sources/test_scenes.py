@@ -80,6 +80,7 @@ def test_names_with_settings_are_names_and_no_paths():
     assert (chosen.train, chosen.test, chosen.side, chosen.seed) == (200, 500, 96, 5)
     assert chosen.classes == ("T-shirt/top", "Ankle boot")
     assert "/" not in folder_subject(text)
+    assert folder_subject(text).startswith("fashion-scenes?train=200")
 
 
 @pytest.mark.parametrize(
