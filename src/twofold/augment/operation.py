@@ -4,6 +4,11 @@
     params = augmentation.draw(seed=0, epoch=3, indices=indices)     # of the samples in the data set
     images = augmentation.apply(images, params)                      # uint8 in, uint8 out
 
+Images with boxes take two more calls: what depends on the boxes is decided by them, and they move along.
+
+    params = augmentation.choose(params, boxes, (height, width))
+    boxes = augmentation.move_boxes(boxes, params, (height, width))
+
 Parameters are frozen dataclasses whose tensors have the batch as their first dimension, so they can be kept, shown,
 indexed (`take`) and applied again. A draw is a pure function of (seed, epoch, sample index): the same sample gets the
 same parameters in any batch, process or order. Parameters are computed on the CPU, in float64 where they are rounded
@@ -35,6 +40,18 @@ class Augmentation(ABC):
     @abstractmethod
     def draw(self, *, seed: int, epoch: int, indices: Int64[Tensor, " batch"]) -> Any:
         """Return the parameters of the samples `indices` in `epoch`: the same whatever batch they are drawn in."""
+
+    def choose(self, params: Any, boxes: Float[Tensor, "batch boxes 4"], image_size: tuple[int, int]) -> Any:
+        """Return the parameters, decided by the boxes in the images where an augmentation depends on them.
+
+        Where there are boxes, this stands between `draw` and `apply`. Without it, what was drawn is applied as it is.
+
+        Args:
+            params: as drawn for these images.
+            boxes: corners, as in `move_boxes`; those without area, such as rows of zeros, stand for no box.
+            image_size: (height, width) of the images before `apply`.
+        """
+        return params
 
     @abstractmethod
     def apply(
@@ -95,6 +112,17 @@ class Compose(Augmentation):
                 for i, part in enumerate(self.parts)
             )
         )
+
+    def choose(
+        self, params: ComposeParams, boxes: Float[Tensor, "batch boxes 4"], image_size: tuple[int, int]
+    ) -> ComposeParams:
+        """Return the parameters of all parts, each decided by the boxes as the parts before it leave them."""
+        chosen = []
+        for part, drawn in zip(self.parts, params.parts, strict=True):
+            chosen.append(part.choose(drawn, boxes, image_size))
+            boxes = part.move_boxes(boxes, chosen[-1], image_size)
+            image_size = part.out_size(image_size)
+        return ComposeParams(tuple(chosen))
 
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], params: ComposeParams
@@ -158,6 +186,12 @@ class Sometimes(Augmentation):
             applied=uniform(derive_key(seed, epoch, "sometimes"), indices) < self.probability,
             drawn=self.augmentation.draw(seed=seed, epoch=epoch, indices=indices),
         )
+
+    def choose(
+        self, params: SometimesParams, boxes: Float[Tensor, "batch boxes 4"], image_size: tuple[int, int]
+    ) -> SometimesParams:
+        """Return the parameters, decided by the boxes for all images, changed or not."""
+        return SometimesParams(params.applied, self.augmentation.choose(params.drawn, boxes, image_size))
 
     def apply(
         self, images: UInt8[Tensor, "batch channels height width"], params: SometimesParams

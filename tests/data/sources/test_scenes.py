@@ -98,7 +98,7 @@ def test_names_with_settings_are_names_and_no_paths():
         ("fashion-scenes?seed=", "lacks a value for seed"),
         ("fashion-scenes?seed", "lacks a value for seed"),
         ("fashion-scenes?seed=1&seed=2", "has seed twice"),
-        ("multilabel:fashion-scenes?seed=1", "does not have"),
+        ("multilabel:fashion-scenes?seed=1", "write fashion-scenes.seed=1, not"),
         ("fashion-scene?seed=1", "did you mean fashion-scenes"),
         ("fashion-mini?seed=1", "has settings, which fashion-mini does not take"),
     ],
