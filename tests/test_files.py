@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from twofold.errors import RunError, TwofoldError, nearest
-from twofold.files import atomic_path, cache_folder, read_json, write_json, write_text
+from twofold.files import atomic_path, cache_folder, parse_json, read_json, write_json, write_text
 
 
 def test_write_replaces_whole_file_and_leaves_no_other(tmp_path: Path) -> None:
@@ -57,6 +57,30 @@ def test_json_round_trip_and_errors(tmp_path: Path) -> None:
         read_json(target)
     with pytest.raises(TwofoldError, match="No such file"):
         read_json(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_json_is_read_as_windows_saves_it(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.json").write_text('{"é": 1}', encoding=encoding)
+    assert read_json(tmp_path / "a.json") == {"é": 1}
+
+
+@pytest.mark.parametrize(("begin", "end"), [("[", "]"), ('{"a":', "}")])
+def test_json_is_nested_a_hundred_levels_deep_at_most(begin: str, end: str) -> None:
+    for levels in (100, 101, 900, 100_000):
+        text = begin * levels + "0" + end * levels
+        if levels == 100:
+            assert parse_json(text, source="a.json")
+        else:
+            with pytest.raises(TwofoldError, match=r"^a\.json is not valid JSON: it is nested too deeply$"):
+                parse_json(text, source="a.json")
+    wide = "[" + ", ".join(['"[[["', "[]", "{}"] * 200) + "]"
+    assert len(parse_json(wide, source="a.json")) == 600
+
+
+def test_a_number_of_too_many_digits_is_said_in_plain_words() -> None:
+    with pytest.raises(TwofoldError, match="a number in it has thousands of digits$"):
+        parse_json("9" * 5000, source="a.json")
 
 
 def test_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,6 +197,13 @@ def test_what_cannot_be_read_is_left_out_and_said() -> None:
     ]
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 1.7e308, -1.7e308, 10**400])
+def test_a_number_that_sums_would_make_infinite_is_left_out(number: float) -> None:
+    problems: list[str] = []
+    line = StepRecord.from_json({"step": 1, "epoch": 0.5, "loss": number}, problems)
+    assert (line.loss, problems) == (None, ["loss could not be read; left out"])
+
+
 def test_shares_lie_between_0_and_1() -> None:
     calibration = CalibrationBin.from_json({"confidence": 1.5, "accuracy": -0.5, "count": 3})
     assert (calibration.confidence, calibration.accuracy) == (1.0, 0.0)
@@ -262,15 +269,16 @@ def test_lines_of_metrics(tmp_path: Path) -> None:
         '{"kind": "other"}',
         "3",
         '{"kind":"step","st',
+        '{"kind": "step", "step": ' + "[" * 100_000,
     ]
     assert list(metric_lines(path)) == []
     path.write_text("\n".join(lines))
-    assert [line is None for line in metric_lines(path)] == [False, False, False, False, True, True, True]
+    assert [line is None for line in metric_lines(path)] == [False] * 4 + [True] * 4
     problems: list[str] = []
     steps, epochs = read_metrics(path, problems)
     assert [(step.step, step.loss) for step in steps] == [(1, 2.0), (2, None)]
     assert [(epoch.epoch, epoch.val) for epoch in epochs] == [(1, {"loss": 1.0})]
-    assert problems == ["metrics.jsonl: 3 lines could not be read (a run that is cut off leaves half a line); left out"]
+    assert problems == ["metrics.jsonl: 4 lines could not be read (a run that is cut off leaves half a line); left out"]
 
 
 def test_records_load_without_torch() -> None:

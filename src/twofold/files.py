@@ -29,6 +29,8 @@ def _read_umask() -> int:
 
 # Read once, at import: the mask can only be read by setting it, which would race with other threads later.
 _UMASK = _read_umask()
+_MOST_LEVELS = 100
+_TOO_DEEP = "it is nested too deeply"
 
 
 def cache_folder() -> Path:
@@ -130,19 +132,35 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(content: str | bytes, *, source: str) -> Any:
-    """Return the JSON value in `content`, text or UTF-8; `source` names it in an error.
+    """Return the JSON value in `content`, text or its bytes in UTF-8, -16 or -32; `source` names it in an error.
 
     By Python's own reader: pydantic's refuses the escapes by which `json_text` writes names that are no text.
 
     Raises:
-        TwofoldError: it is not JSON.
+        TwofoldError: it is not JSON, or nested more than a hundred levels deep.
     """
     try:
-        return json.loads(content if isinstance(content, str) else content.decode())
+        text = content if isinstance(content, str) else content.decode(json.detect_encoding(content))
+        value = json.loads(text)
     except RecursionError:
-        raise TwofoldError(f"{source} is not valid JSON: it is nested too deeply") from None
-    except ValueError as error:
+        raise TwofoldError(f"{source} is not valid JSON: {_TOO_DEEP}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise TwofoldError(f"{source} is not valid JSON: {error}") from error
+    except ValueError as error:  # Python's limit for whole numbers
+        raise TwofoldError(f"{source} is not valid JSON: a number in it has thousands of digits") from error
+    # What goes through the value calls itself at each level.
+    if text.count("[") + text.count("{") > _MOST_LEVELS and _has_more_levels(value, _MOST_LEVELS):
+        raise TwofoldError(f"{source} is not valid JSON: {_TOO_DEEP}")
+    return value
+
+
+def _has_more_levels(value: Any, most: int) -> bool:
+    """Return whether lists and objects in `value` are nested more than `most` levels deep."""
+    level = [value]
+    for _ in range(most):
+        parts = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, list | dict))
+        level = [part for each in parts for part in each if isinstance(part, list | dict)]
+    return bool(level)
 
 
 def check_new_folder(out: Path, name: str | None) -> None:

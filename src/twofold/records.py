@@ -3,8 +3,8 @@
 A record's fields are the file's keys, in the file's order. `to_json` gives what is written. `from_json` is driven
 by the fields' types, and tolerant: a report matters most when a run went wrong. What is missing or cannot be read
 becomes the field's default, and of what cannot be read a line in `problems` says so; numbers that are not finite
-cannot. Only a field without a default must be there. This replaces a getter for each key; the price is that a field's
-type must be one of those that `_parse` knows.
+or beyond 1e300 cannot. Only a field without a default must be there. This replaces a getter for each key; the price is
+that a field's type must be one of those that `_parse` knows.
 
 A new task adds a subclass of `Evaluation`, and names it in `report/read.py`. Nothing else here is true of one task
 alone: losses and metrics are mappings from their names.
@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
-import math
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -25,10 +23,12 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from twofold.errors import TwofoldError, near_names
-from twofold.files import read_json
+from twofold.files import parse_json, read_json
 
 # A number from 0 to 1, such as a probability; what lies outside is moved to the nearer end.
 Share = Annotated[float, (0.0, 1.0)]
+# Nothing that is measured comes near it, and sums and axes of larger numbers are not finite.
+_LARGEST = 1e300
 
 
 def _flat(prefix: str) -> Any:
@@ -120,7 +120,7 @@ def _add(problems: list[str], line: str) -> None:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST:
         raise TypeError
     return float(value)
 
@@ -292,7 +292,7 @@ def metric_lines(path: Path) -> Iterator[StepRecord | EpochRecord | None]:
         if not line.strip():
             continue
         try:
-            entries = json.loads(line)
+            entries = parse_json(line, source=path.name)
             yield _LINES[entries["kind"]].from_json(entries)
         except _UNREADABLE:
             yield None
