@@ -9,7 +9,7 @@ computes is proved equal to torch's by `twofold.proof`.
 | `init.py` | constant, normal, uniform, Xavier and Kaiming initialisation |
 | `linear.py` | the dense layer |
 | `activation.py` | sigmoid, tanh, ReLU |
-| `loss.py` | squared loss, softmax, cross-entropy with label smoothing, binary cross-entropy |
+| `loss.py` | squared loss, softmax, cross-entropy with label smoothing, binary cross-entropy; smooth L1, focal loss |
 | `optim.py` | update rules from SGD to AdamW, and `Optimizer` with its parameter groups |
 | `train.py` | the five steps of training: linear regression, and LeNet on images |
 | `conv.py` | convolution as one matrix product; the 1x1 convolution; receptive fields |
@@ -22,4 +22,8 @@ computes is proved equal to torch's by `twofold.proof`.
 | `augment.py` | flips, crops, resizing, colours, normalisation of one image |
 | `ranking.py` | precision, recall, average precision and its mean over labels |
 | `boxes.py` | bounding boxes, anchors, matching, offsets, non-maximum suppression |
+| `generalised_iou.py` | generalised intersection over union, and the loss from it |
+| `multibox.py` | hard negative mining, and the loss that SSD is trained with |
+| `detection.py` | precision, recall and average precision of detections, as COCO counts them |
+| `detection_errors.py` | six kinds of error of a detector, and what fixing each would give |
 """

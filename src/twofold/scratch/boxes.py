@@ -13,6 +13,8 @@ This module has all of it but the network:
   ones into boxes.
 - `nms`: many anchors find the same object; keep the one with the highest score.
 
+What a detector's training minimises is in `multibox.py` and `generalised_iou.py`, how good it is in `detection.py`.
+
 A box is four values, in one of two forms: its *corners* (x1, y1, x2, y2), left, top, right and bottom, or its *centre*
 (cx, cy, w, h). x goes right and y goes down. Corners compare well, centres move well. Boxes are corners unless said
 otherwise, with x1 ≤ x2 and y1 ≤ y2, in pixels or, as anchors are, in parts of the image: 0 left and top, 1 right and
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Float32, Int64
@@ -63,6 +66,17 @@ def area(boxes: Boxes) -> Float[Tensor, " boxes"]:
     return (x2 - x1) * (y2 - y1)
 
 
+def intersection(boxes1: Float[Tensor, "n 4"], boxes2: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
+    """Return the area that each box of the first set shares with each of the second.
+
+    >>> intersection(torch.tensor([[0.0, 0.0, 2.0, 2.0]]), torch.tensor([[1.0, 1.0, 9.0, 9.0], [5.0, 5.0, 6.0, 6.0]]))
+    tensor([[1., 0.]])
+    """
+    top_left = torch.maximum(boxes1[:, None, :2], boxes2[:, :2])
+    bottom_right = torch.minimum(boxes1[:, None, 2:], boxes2[:, 2:])
+    return (bottom_right - top_left).clamp(min=0).prod(dim=2)
+
+
 def iou(boxes1: Float[Tensor, "n 4"], boxes2: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
     """Return the intersection over union of each box of the first set with each of the second, 0 to 1.
 
@@ -78,11 +92,8 @@ def iou(boxes1: Float[Tensor, "n 4"], boxes2: Float[Tensor, "m 4"]) -> Float[Ten
     >>> iou(a, torch.tensor([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0], [2.0, 0.0, 4.0, 2.0]]))  # 1, 1/7, side by side
     tensor([[1.0000, 0.1429, 0.0000]])
     """
-    areas = area(boxes1)[:, None] + area(boxes2)
-    top_left = torch.maximum(boxes1[:, None, :2], boxes2[:, :2])
-    bottom_right = torch.minimum(boxes1[:, None, 2:], boxes2[:, 2:])
-    shared = (bottom_right - top_left).clamp(min=0).prod(dim=2)
-    union = areas - shared
+    shared = intersection(boxes1, boxes2)
+    union = area(boxes1)[:, None] + area(boxes2) - shared
     return torch.where(union > 0, shared / union, 0)
 
 
@@ -158,7 +169,11 @@ def multiscale_anchors(
 
 
 def match(
-    anchors: Float[Tensor, "anchors 4"], truth: Float[Tensor, "truth 4"], threshold: float = 0.5
+    anchors: Float[Tensor, "anchors 4"],
+    truth: Float[Tensor, "truth 4"],
+    threshold: float = 0.5,
+    *,
+    way: Literal["d2l", "torchvision"] = "d2l",
 ) -> Int64[Tensor, " anchors"]:
     """Return for each anchor the index of the true box that it must learn, or −1 for none: background.
 
@@ -171,6 +186,10 @@ def match(
 
     On a tie the earlier anchor is taken, then the earlier true box.
 
+    That is D2L's `way`. In torchvision's each true box takes the anchor that it overlaps most in the first step,
+    whether another has it or not: it needs no search for the best pair, and where two true boxes want the same anchor
+    the later one has it, so that the earlier may go without.
+
     >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.0], [0.0, 0.0, 4.0, 1.0], [9.0, 9.0, 9.5, 9.5]])
     >>> truth = torch.tensor([[0.0, 0.0, 4.0, 4.0], [8.0, 8.0, 10.0, 10.0]])
     >>> iou(boxes, truth)
@@ -180,9 +199,14 @@ def match(
             [0.0000, 0.0625]])
     >>> match(boxes, truth)  # anchors 0 and 3 in the first step, 1 in the second
     tensor([ 0,  0, -1,  1])
+    >>> both = torch.tensor([[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 3.5]])  # both overlap anchor 0 most
+    >>> match(boxes[[0, 2]], both), match(boxes[[0, 2]], both, way="torchvision")
+    (tensor([0, 1]), tensor([ 1, -1]))
     """
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold must lie in 0..1, got {threshold}")
+    if way not in ("d2l", "torchvision"):
+        raise ValueError(f"way must be 'd2l' or 'torchvision', got {way!r}")
     overlap = iou(anchors, truth)
     matched = torch.full((len(anchors),), -1, device=anchors.device)
     if overlap.numel() == 0:
@@ -191,6 +215,10 @@ def match(
     enough = best >= threshold
     matched[enough] = which[enough]
     # The first step comes last, where it can overwrite the second.
+    if way == "torchvision":
+        for true_box, anchor in enumerate(overlap.argmax(dim=0).tolist()):
+            matched[anchor] = true_box
+        return matched
     free = overlap.clone()
     for _ in range(min(free.shape)):
         anchor, true_box = divmod(int(free.argmax()), len(truth))
@@ -256,11 +284,7 @@ def nms(boxes: Boxes, scores: Float[Tensor, " boxes"], threshold: float) -> Int6
     >>> nms(boxes, torch.tensor([0.8, 0.9, 0.3]), threshold=0.5)  # 0 and 1 share 4 of 6
     tensor([1, 2])
     """
-    _columns("boxes", boxes)
-    if scores.shape != boxes.shape[:1]:
-        raise ValueError(f"scores need one value for each of the {len(boxes)} boxes, got {tuple(scores.shape)}")
-    if not 0.0 <= threshold <= 1.0:
-        raise ValueError(f"threshold must lie in 0..1, got {threshold}")
+    _check_scored(boxes, scores, threshold)
     left = scores.argsort(descending=True, stable=True)
     kept = []
     while len(left):
@@ -272,10 +296,41 @@ def nms(boxes: Boxes, scores: Float[Tensor, " boxes"], threshold: float) -> Int6
     return torch.stack(kept) if kept else left
 
 
+def nms_by_class(
+    boxes: Boxes, scores: Float[Tensor, " boxes"], labels: Int64[Tensor, " boxes"], threshold: float
+) -> Int64[Tensor, " kept"]:
+    """Return the indices of the boxes to keep, by falling score, where a box drops only boxes of its own class.
+
+    A dog before a bench overlaps it, and both are there; two dogs in the same place are one. So each class is
+    suppressed by itself, and what is left of all is put in order (the first on a tie).
+
+    >>> boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 2.0, 3.0], [0.0, 0.0, 2.0, 3.0]])
+    >>> nms_by_class(boxes, torch.tensor([0.8, 0.9, 0.7]), torch.tensor([0, 0, 1]), threshold=0.5)
+    tensor([1, 2])
+    """
+    if labels.shape != scores.shape:
+        raise ValueError(f"labels need one value for each of the {len(scores)} scores, got {tuple(labels.shape)}")
+    _check_scored(boxes, scores, threshold)
+    kept = [labels[:0]]
+    for label in labels.unique():
+        rows = torch.nonzero(labels == label).flatten()
+        kept.append(rows[nms(boxes[rows], scores[rows], threshold)])
+    together = torch.cat(kept).sort().values
+    return together[scores[together].argsort(descending=True, stable=True)]
+
+
 def _columns(name: str, boxes: Tensor) -> tuple[Tensor, ...]:
     if boxes.dim() != 2 or boxes.shape[1] != 4:
         raise ValueError(f"{name} must be (boxes, 4), got {tuple(boxes.shape)}")
     return boxes.unbind(dim=1)
+
+
+def _check_scored(boxes: Tensor, scores: Tensor, threshold: float) -> None:
+    _columns("boxes", boxes)
+    if scores.shape != boxes.shape[:1]:
+        raise ValueError(f"scores need one value for each of the {len(boxes)} boxes, got {tuple(scores.shape)}")
+    if not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"threshold must lie in 0..1, got {threshold}")
 
 
 def _check_pairs(anchors: Tensor, others: Tensor, name: str) -> None:

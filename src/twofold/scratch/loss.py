@@ -31,6 +31,9 @@ and with the target t = 1 for yes and 0 for no
 The weight w of the positive ones is 1, or more where a label is rare: few images that have it then count as much as
 many without. log σ(z) = min(z, 0) − log(1 + exp(−|z|)) overflows for no z. Label smoothing over the two classes of each
 question: t becomes (1 − ε) t + ε/2.
+
+Two losses that detectors are trained with (`multibox.py` puts them to work): **smooth L1** for where a box is, and the
+**focal loss** for what is in it, where thousands of boxes have nothing in them.
 """
 
 from __future__ import annotations
@@ -284,6 +287,111 @@ def binary_cross_entropy_backward(
     if _is(reduction, "none"):
         return grad * difference
     return grad * difference / (logits.numel() if reduction == "mean" else 1)
+
+
+def smooth_l1_loss(prediction: Values, target: Values, *, beta: float = 1.0, reduction: Reduction = "mean") -> Tensor:
+    """Return d²/(2β) where |d| < β, |d| − β/2 elsewhere, d = ŷ − y: its mean or sum over all elements, or each.
+
+    A parabola near 0, as the squared loss, so that the gradient fades as the answer gets better; a straight line
+    further out, so that one box that is far off does not outweigh all others (Girshick, "Fast R-CNN", 2015). The two
+    pieces meet at β with the same value and slope.
+
+    >>> smooth_l1_loss(torch.tensor([0.5, -3.0]), torch.zeros(2), reduction="none")
+    tensor([0.1250, 2.5000])
+    """
+    _same_shape(prediction, target)
+    if not beta > 0:
+        raise ValueError(f"beta must be above 0, got {beta}")
+    distance = (prediction - target).abs()
+    losses = torch.where(distance < beta, distance**2 / (2 * beta), distance - beta / 2)
+    if _is(reduction, "none"):
+        return losses
+    return losses.mean() if reduction == "mean" else losses.sum()
+
+
+def smooth_l1_loss_backward(
+    grad: Tensor, prediction: Values, target: Values, *, beta: float = 1.0, reduction: Reduction = "mean"
+) -> Values:
+    """Return the gradient in the prediction: d/β within β of the target, the sign of d elsewhere; never above 1.
+
+    >>> smooth_l1_loss_backward(torch.tensor(1.0), torch.tensor([0.5, -3.0]), torch.zeros(2), reduction="sum")
+    tensor([ 0.5000, -1.0000])
+    """
+    slope = ((prediction - target) / beta).clamp(-1, 1)
+    if _is(reduction, "none"):
+        return grad * slope
+    return grad * slope / (prediction.numel() if reduction == "mean" else 1)
+
+
+def focal_loss(
+    logits: Values,
+    targets: Values,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Return −α_t (1 − p_t)^γ log p_t: its mean or sum over all elements, or each (Lin et al., 2017).
+
+    p_t is the probability that is given to the truth: σ(z) where the target is 1, σ(−z) where it is 0. Of 8732 anchors
+    perhaps ten have an object. Each of the others is answered well and loses little, but together they drown these ten.
+    The factor (1 − p_t)^γ turns down what is answered well: for γ = 2 an element with p_t = 0.9 counts a hundredth of
+    what it does in binary cross-entropy, which is γ = 0. α_t, α for the ones and 1 − α for the zeros, balances the two;
+    with None it is left out.
+
+    >>> zeros = torch.tensor([0.0, -4.0])  # one that is undecided, one that is answered well
+    >>> focal_loss(zeros, torch.zeros(2), alpha=None, reduction="none")
+    tensor([1.7329e-01, 5.8716e-06])
+    >>> binary_cross_entropy(zeros, torch.zeros(2), reduction="none")
+    tensor([0.6931, 0.0181])
+    """
+    sign, weight = _focal(logits, targets, alpha, gamma)
+    log_true, log_false = log_sigmoid(sign * logits), log_sigmoid(-sign * logits)  # log p_t, log (1 − p_t)
+    losses = -weight * (gamma * log_false).exp() * log_true
+    if _is(reduction, "none"):
+        return losses
+    return losses.mean() if reduction == "mean" else losses.sum()
+
+
+def focal_loss_backward(
+    grad: Tensor,
+    logits: Values,
+    targets: Values,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    reduction: Reduction = "mean",
+) -> Values:
+    """Return the gradient in the logits: ± α_t (1 − p_t)^γ (γ p_t log p_t − (1 − p_t)), + for ones and − for zeros.
+
+    With p = σ(u), dp/du = p (1 − p), the product rule gives
+
+        d/du [−(1 − p)^γ log p] = γ (1 − p)^(γ−1) p (1 − p) log p − (1 − p)^γ (1 − p)
+                                = (1 − p)^γ (γ p log p − (1 − p))
+
+    and u = z for a one, u = −z for a zero.
+
+    >>> focal_loss_backward(torch.tensor(1.0), torch.tensor([0.0]), torch.tensor([1.0]), alpha=None, gamma=0.0)
+    tensor([-0.5000])
+    """
+    sign, weight = _focal(logits, targets, alpha, gamma)
+    log_true, log_false = log_sigmoid(sign * logits), log_sigmoid(-sign * logits)
+    slope = sign * weight * (gamma * log_false).exp() * (gamma * log_true.exp() * log_true - log_false.exp())
+    if _is(reduction, "none"):
+        return grad * slope
+    return grad * slope / (logits.numel() if reduction == "mean" else 1)
+
+
+def _focal(logits: Tensor, targets: Tensor, alpha: float | None, gamma: float) -> tuple[Tensor, Tensor]:
+    """Return 1 for ones and −1 for zeros, and α_t."""
+    _same_shape(logits, targets)
+    if not bool(((targets == 0) | (targets == 1)).all()):
+        raise ValueError("targets must be 0 or 1")
+    if gamma < 0 or (alpha is not None and not 0 <= alpha <= 1):
+        raise ValueError(f"gamma must be 0 or more and alpha in 0..1 or None, got {gamma} and {alpha}")
+    if alpha is None:
+        return 2 * targets - 1, torch.ones_like(targets)
+    return 2 * targets - 1, alpha * targets + (1 - alpha) * (1 - targets)
 
 
 def _is(reduction: Reduction, wanted: Reduction) -> bool:
