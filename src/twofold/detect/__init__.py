@@ -2,14 +2,11 @@
 
 | file | what |
 | --- | --- |
-| `shapes.py` | the shapes of anchors by convention, or spelled out |
 | `anchors.py` | boxes of fixed shapes at every pixel of the feature maps, in D2L's convention and in SSD's |
 | `shapes.py` | the shapes of anchors, by convention or spelled out |
 | `offsets.py` | boxes as a network says them: how an anchor must move and stretch |
 | `matching.py` | which true box, if any, each anchor must learn |
 | `loss.py` | what training minimises: classes and places, with hard negatives or the focal loss |
-| `network.py` | what all detectors share: feature maps, and a head that judges each anchor |
-| `ssd.py` | the single-shot detector, on any network's feature maps |
 | `decode.py` | from what a network says to boxes: scores, suppression, the best of each image |
 | `network.py` | what all detectors share: heads, anchors, and the anchors of a spec |
 | `ssd.py` | SSD: the paper's, one on any network of the registry, and a small one for a CPU |
