@@ -315,6 +315,20 @@ def has_state(run_folder: Path) -> bool:
     return any((run_folder / "checkpoints" / f"{name}.safetensors").is_file() for name in ("last", "previous"))
 
 
+def can_resume(run_folder: Path) -> bool:
+    """Tell whether a run can be gone on with: from a state, or from its first step where it was stopped before."""
+    return has_state(run_folder) or ((run_folder / "recipe.json").is_file() and not was_saved(run_folder))
+
+
+def was_saved(run_folder: Path) -> bool:
+    """Tell whether weights or a state of a run were written, even if they are no longer there.
+
+    Until then its recipe alone decides its state, and `train --resume` begins at the first step.
+    """
+    record = RunRecord.load(run_folder / "run.json", [])
+    return bool(record and record.steps_done) or any((run_folder / "checkpoints").glob("*.safetensors"))
+
+
 def read_metrics(path: Path, problems: list[str]) -> tuple[tuple[StepRecord, ...], tuple[EpochRecord, ...]]:
     """Return the steps and the epochs in a `metrics.jsonl`, in their order.
 
@@ -520,6 +534,99 @@ class LabelEvaluation(Evaluation):
     labels: tuple[LabelScore, ...] = ()
     pairs: tuple[LabelPair, ...] = ()
     mistakes: tuple[LabelMistake, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionScore(Record):
+    """How the objects of one class were found.
+
+    Attributes:
+        count: true boxes of it, without crowds.
+        average_precision: COCO's AP, the mean over ten thresholds of the overlap; None where no image has the class.
+        average_precision_50: the same at an overlap of 0.5 alone.
+        precision: at the threshold of the score, and an overlap of 0.5; None where it was never predicted.
+        recall: so too.
+        curve: precision at the recalls 0, 0.01, ..., 1, at an overlap of 0.5.
+    """
+
+    name: str = "(no name)"
+    count: int | None = None
+    average_precision: Share | None = None
+    average_precision_50: Share | None = None
+    precision: Share | None = None
+    recall: Share | None = None
+    f1: Share | None = None
+    curve: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionError(Record):
+    """One kind of a detector's errors: how often it was made, and how much AP50 would gain if it never were."""
+
+    kind: str
+    count: int
+    gain: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxRecord(Record):
+    """A box in an image: corners (x1, y1, x2, y2) in pixels, its class, and its score if it was predicted.
+
+    Attributes:
+        right: whether a predicted box found an object, or a true one was found; None where that is unknown.
+    """
+
+    box: tuple[float, ...]
+    name: str = "?"
+    score: Share | None = None
+    right: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionExample(Record):
+    """An image whose detections are worth a look.
+
+    Attributes:
+        index: of the image among those that were evaluated.
+        source: where it is from, such as its file.
+        height: of the image in pixels, in which its boxes are.
+        true: the true boxes.
+        found: the detections from the threshold on.
+        num_errors: missed objects and wrong detections.
+        image: the PNG file of it, below the run folder; None where it was not saved.
+    """
+
+    index: int | None = None
+    source: str | None = None
+    height: int | None = None
+    width: int | None = None
+    true: tuple[BoxRecord, ...] = ()
+    found: tuple[BoxRecord, ...] = ()
+    num_errors: int | None = None
+    image: str | None = dataclasses.field(default=None, metadata={"left_out_if_none": True})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionEvaluation(Evaluation):
+    """The evaluation of a detector; `metrics` has COCO's AP, AP50, AP75, by size, and recalls.
+
+    Attributes:
+        num_boxes: true boxes, without crowds.
+        score_threshold: the score from which on detections are shown.
+        f1: of all detections from there on, at an overlap of 0.5.
+        by_overlap: AP at each of the overlaps 0.5, 0.55, ..., 0.95.
+        classes: in the order of the network's outputs.
+        errors: the six kinds.
+        examples: images with the most errors first.
+    """
+
+    num_boxes: int | None = None
+    score_threshold: Share | None = None
+    f1: Share | None = None
+    by_overlap: tuple[float, ...] = ()
+    classes: tuple[DetectionScore, ...] = ()
+    errors: tuple[DetectionError, ...] = ()
+    examples: tuple[DetectionExample, ...] = ()
 
 
 # A race

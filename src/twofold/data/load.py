@@ -32,11 +32,12 @@ from twofold.data.sources.problems import DataError
 from twofold.data.spec import ModelSpec, PixelSpec
 from twofold.data.splits import copy_groups, group_indices, joined, split_indices
 from twofold.data.statistics import channel_statistics
-from twofold.data.targets import ClassTargets, LabelSetTargets, Targets, label_sets
+from twofold.data.targets import BoxTargets, ClassTargets, LabelSetTargets, Targets, label_sets
 from twofold.errors import SettingError, TwofoldError
 
 _SPLITS = ("train", "val", "test")
 _SHARE_OF_MEMORY = 4
+_WHOLE = ({"resize": "stretch"}, {"resize": "pad"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +96,7 @@ def load_data(
     columns: Mapping[str, str] | None = None,
     image_size: int | tuple[int, int] | None = None,
     channels: int | None = None,
-    resize: str = "crop",
+    resize: str | None = None,
     val_fraction: float = 0.1,
     test_fraction: float = 0.0,
     seed: int = 0,
@@ -110,11 +111,13 @@ def load_data(
     columns with "image", "label", "split" and "group" (found by their names). Without `image_size` (one side, or height
     and width, in pixels) a named set keeps its own and a folder gets 224, or for smaller images the multiple of 32 at
     or below the median of their shorter sides. Without `channels` they are 1 if every image is grey, else 3; 1 for
-    colour images turns them to grey. `val_fraction` of each class is split off for validation unless the data bring
-    their own, at least one image of each class, and never the last; 0 leaves `val` None. `test_fraction` of each class
-    is held out for testing before that, where the data bring no test images; copies of an image, and images of one
-    group of a table, are never on two sides. Images lie in memory where all splits together need at most `memory_limit`
-    bytes (a quarter of what is available, by default), else are decoded as they are asked for; the pixels are the same.
+    colour images turns them to grey. Without `resize` an image of another shape is cropped, and one with boxes
+    stretched, so that no object is cut off. `val_fraction` of each class is split off for validation unless the data
+    bring their own, at least one image of each class, and never the last; 0 leaves `val` None. `test_fraction` of each
+    class is held out for testing before that, where the data bring no test images; copies of an image, and images of
+    one group of a table, are never on two sides. Images lie in memory where all splits together need at most
+    `memory_limit` bytes (a quarter of what is available, by default), else are decoded as they are asked for; the
+    pixels are the same.
 
     Raises:
         TwofoldError: an unknown name, a value out of range, data that cannot be had; DataError for a folder with
@@ -126,10 +129,15 @@ def load_data(
     if unknown := [split for split in splits if split not in _SPLITS]:
         raise TwofoldError(f"unknown split {unknown[0]!r}; known are {', '.join(_SPLITS)}")
     options = {"image_size": image_size, "channels": channels, "resize": resize}
-    _pixel_spec(options, channels=3, image_size=(224, 224))  # a mistake is found before all images are checked
+    # A mistake is found before all images are checked.
+    _pixel_spec(options | {"resize": resize or "crop"}, channels=3, image_size=(224, 224))
     found = find_data(
         name_or_path, images=images, columns=columns, skip_broken=skip_broken, show_progress=show_progress
     )
+    has_boxes = any(part.targets.task == BoxTargets.task for part in found.splits.values())
+    if has_boxes and resize == "crop":
+        raise SettingError("{} would cut objects off; choose {} or {}", {"resize": "crop"}, *_WHOLE)
+    options["resize"] = resize or ("stretch" if has_boxes else "crop")
     spec = _pixel_spec(options, channels=found.channels, image_size=found.image_size)
     parts, fingerprint, split_notes = _split(found, val_fraction, test_fraction, seed, show_progress)
     chosen = {split: parts[split] for split in splits if split in parts}

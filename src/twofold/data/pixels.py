@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float64, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -60,6 +60,30 @@ def to_pixels(image: Image.Image, spec: PixelSpec) -> UInt8[Tensor, "channels he
     # numpy and not torch, here and below: this runs in threads that decode, and in each of them torch would start
     # threads of its own to copy an image.
     return torch.from_numpy(planes if len(planes) == spec.channels else np.repeat(planes, spec.channels, axis=0))
+
+
+def placement(sizes: Int64[Tensor, "n 2"], spec: PixelSpec) -> Float64[Tensor, "n 4"]:
+    """Return where `to_pixels` puts images: scale_x, scale_y, shift_x and shift_y, with x' = x · scale_x + shift_x.
+
+    Coordinates are in pixels from the left and upper edges, before in the images and after in the result.
+
+    Args:
+        sizes: (height, width) of each image as it is stored, upright.
+        spec: the size, and how an image of another shape is made to fit.
+    """
+    wanted = torch.tensor(spec.image_size, dtype=torch.float64)
+    given = sizes.double()
+    if spec.resize == "stretch":
+        scale, shift = wanted / given, torch.zeros_like(given)
+    elif spec.resize == "crop":
+        scale = (wanted / given).amax(dim=1, keepdim=True).expand(-1, 2)
+        shift = (wanted - given * scale) / 2
+        # Where nothing is scaled, whole pixels are cut off.
+        shift = torch.where(scale == 1, -((given - wanted) / 2).floor(), shift)
+    else:
+        inner = (given * (wanted / given).amin(dim=1, keepdim=True)).round().clamp(min=1)
+        scale, shift = inner / given, ((wanted - inner) / 2).floor()
+    return torch.cat([scale.flip(1), shift.flip(1)], dim=1)
 
 
 def whole_pixels(pixels: np.ndarray, spec: PixelSpec) -> np.ndarray | None:

@@ -59,7 +59,8 @@ class ModelSpec(PixelSpec):
     `task` names what its outputs mean. `mean` and `std` are per channel, of pixel values in 0..1. With `flip_average`
     the outputs are the mean of those of the image and of its mirror image. `label_thresholds`, one a class, are for
     images with several labels: the probability from which on an image is said to have the label; 0.5 where they are
-    left out. `format` is the version of this file: the first had no `task` (all networks classified) and no `compute`.
+    left out. `score_threshold` is a detector's: the score from which on a detection is shown; 0.5 where it is left out.
+    `format` is the version of this file: the first had no `task` (all networks classified) and no `compute`.
     """
 
     format: Literal[1, 2] = 2
@@ -71,6 +72,7 @@ class ModelSpec(PixelSpec):
     std: tuple[float, ...]
     flip_average: bool = False
     label_thresholds: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] | None = None
+    score_threshold: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     compute: Compute = Compute()
 
     @model_validator(mode="after")

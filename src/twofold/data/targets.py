@@ -165,6 +165,10 @@ class BoxTargets:
     def __len__(self) -> int:
         return len(self.counts)
 
+    def images(self) -> Int64[Tensor, " boxes"]:
+        """Return the image that each box is in."""
+        return torch.arange(len(self), device=self.counts.device).repeat_interleave(self.counts)
+
     def rows(self, indices: Int64[Tensor, " batch"]) -> Int64[Tensor, " rows"]:
         """Return the rows of `boxes` that belong to the images at `indices`, image by image."""
         indices = indices.to(self.counts.device)
@@ -210,8 +214,7 @@ class BoxTargets:
         """Return whether each image has a box of each class; as many classes as occur, if left out."""
         num_classes = (int(self.labels.max()) + 1 if len(self.labels) else 0) if num_classes is None else num_classes
         table = torch.zeros(len(self), num_classes, dtype=torch.bool, device=self.labels.device)
-        image = torch.arange(len(self), device=self.labels.device).repeat_interleave(self.counts)
-        table[image, self.labels] = True
+        table[self.images(), self.labels] = True
         return table
 
     def classes(self) -> list[int]:
@@ -221,6 +224,13 @@ class BoxTargets:
     def renumber(self, new: Int64[Tensor, " classes"], num_classes: int) -> BoxTargets:
         """Return the same boxes with class i called `new[i]`."""
         return dataclasses.replace(self, labels=new.to(self.labels.device)[self.labels])
+
+    @classmethod
+    def joined(cls, parts: Sequence[BoxTargets]) -> BoxTargets:
+        """Return the boxes of all images of several, in their order."""
+        if not parts:
+            return to_box_targets([], [], [])
+        return cls(*(torch.cat([getattr(part, field.name) for part in parts]) for field in dataclasses.fields(cls)))
 
 
 def to_box_targets(

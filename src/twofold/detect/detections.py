@@ -46,8 +46,8 @@ class Detections:
     def split(self) -> list[Detections]:
         """Return the detections of each image."""
         counts = self.counts.tolist()
-        parts = (part.split(counts) for part in (self.boxes, self.scores, self.labels))
-        return [Detections(*own, self.counts[i : i + 1]) for i, own in enumerate(zip(*parts, strict=True))]
+        parts = [part.split(counts) for part in (self.boxes, self.scores, self.labels)]
+        return [Detections(*own) for own in zip(*parts, self.counts.split(1), strict=True)]
 
     @classmethod
     def joined(cls, parts: list[Detections]) -> Detections:

@@ -30,7 +30,7 @@ from twofold.inference.build import build_model
 from twofold.inference.hardware import Hardware, pick_device, pick_hardware
 from twofold.keyed import torch_generator_seed
 from twofold.models.network import Network
-from twofold.models.registry import resolve_options
+from twofold.models.registry import DETECTORS, MODELS, resolve_options
 from twofold.models.scratch_form import to_scratch
 from twofold.models.winograd import with_winograd
 from twofold.optim import rules
@@ -149,7 +149,16 @@ def load_training_data(
 
 
 def model_spec(recipe: Recipe, data: Data, hardware: Hardware) -> ModelSpec:
-    """Return what must travel with the weights: task, network, how pixels become inputs, how it computes."""
+    """Return what must travel with the weights: task, network, how pixels become inputs, how it computes.
+
+    Raises:
+        TwofoldError: the network is for another task than the images.
+    """
+    detects = data.train.targets.task == "detect"
+    if detects != (MODELS[recipe.model].task == "detect"):
+        fitting = ", ".join(DETECTORS) if detects else "lenet-bn, resnet18 or another that classifies"
+        what = "boxes, and {} classifies" if detects else "no boxes, and {} looks for objects"
+        raise SettingError(f"the images of {data.name} have {what}; choose {fitting}", {"model": recipe.model})
     return data.model_spec(
         architecture=recipe.model,
         architecture_options=resolve_options(recipe.model, recipe.model_options, data.spec.image_size),

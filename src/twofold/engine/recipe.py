@@ -69,6 +69,19 @@ _REPR_LENGTH = 130
 _FEW_IMAGES = 2048
 
 
+# What detectors take where nothing is said, in place of the fields' own defaults.
+_OF_TASK: dict[str, Any] = {"augment": "ssd", "resize": "stretch", "box_loss": "smooth-l1", "matching": "d2l"}
+
+
+def _task(model: Any) -> str | None:
+    return MODELS[model].task if isinstance(model, str) and model in MODELS else None
+
+
+def defaults_of(model: Any) -> dict[str, Any]:
+    """Return the settings that the task of a network chooses where nothing is said."""
+    return _OF_TASK if _task(model) == "detect" else {"augment": "crop", "resize": "crop"}
+
+
 class Recipe(BaseModel, metaclass=OwnNames):
     """All that decides a run. Every argument is a keyword; wrong ones raise `TwofoldError`, naming the remedy."""
 
@@ -124,6 +137,12 @@ class Recipe(BaseModel, metaclass=OwnNames):
         "none",
         description="weight of each class in the loss: none, balanced (the fewer images, the heavier) "
         "or a file of class,weight",
+    )
+    box_loss: Literal["smooth-l1", "giou"] | None = Field(
+        None, description="of a detector, how wrong a box is: smooth L1 of its offsets, or generalised IoU"
+    )
+    matching: Literal["d2l", "torchvision"] | None = Field(
+        None, description="of a detector, how each object gets an anchor: D2L's way or torchvision's"
     )
     # 4. optimiser
     optimizer: OptimizerName = Field("adamw", description="the update rule")
@@ -269,6 +288,9 @@ class Recipe(BaseModel, metaclass=OwnNames):
         if not isinstance(settings, Mapping):
             return settings
         filled = dict(settings)
+        for name, value in defaults_of(filled.get("model", cls.model_fields["model"].default)).items():
+            if filled.get(name) is None:
+                filled[name] = value
         weights = filled.get("class_weights")
         if isinstance(weights, str) and weights not in ("none", "balanced"):
             filled["class_weights"] = read_class_weights(weights)
@@ -294,6 +316,7 @@ class Recipe(BaseModel, metaclass=OwnNames):
                 "{} and {} exclude each other; leave one out", {"epochs": self.epochs}, {"minutes": self.minutes}
             )
         self._check_optimizer()
+        self._check_detector()
         if self.select_by is not None and self.select_by not in _METRIC_NAMES:
             raise SettingError(
                 f"no epoch is measured by {{}}: {nearest(self.select_by, _METRIC_NAMES)}", {"select_by": self.select_by}
@@ -318,6 +341,23 @@ class Recipe(BaseModel, metaclass=OwnNames):
                 if factor < 0.0:
                     raise SettingError("{} must be 0 or more", {setting: {pattern: factor}})
         return self
+
+    def _check_detector(self) -> None:
+        """Check settings that only detectors have, and those that they cannot have."""
+        if MODELS[self.model].task != "detect":
+            for name in ("box_loss", "matching"):
+                if (value := getattr(self, name)) is not None:
+                    raise SettingError(
+                        "{} is for detectors, and " + self.model + " is none; leave it out", {name: value}
+                    )
+            return
+        for name, plain in (("mix", "none"), ("flip_average", False)):
+            if (value := getattr(self, name)) != plain:
+                given = ({name: value}, {"model": self.model})
+                raise SettingError("{} is for classifiers, not for {}; leave it out", *given)
+        if self.resize == "crop":
+            ways = ({"resize": "crop"}, {"resize": "stretch"}, {"resize": "pad"})
+            raise SettingError("{} would cut objects off; choose {} or {}", *ways)
 
     def _check_optimizer(self) -> None:
         """Check settings of the optimiser and the schedule that exclude one another."""
@@ -345,6 +385,7 @@ class Recipe(BaseModel, metaclass=OwnNames):
                 settings[name] = None
         if "model" in changes and changes["model"] != self.model:
             settings["model_options"] = {}
+            settings |= dict.fromkeys(_OF_TASK, None) if _task(changes["model"]) != _task(self.model) else {}
         for name, other in (("epochs", "minutes"), ("minutes", "epochs")):
             if changes.get(name) is not None:
                 settings[other] = None
@@ -361,8 +402,11 @@ class Recipe(BaseModel, metaclass=OwnNames):
         if self.measure_norm is None:
             changes["measure_norm"] = num_images < _FEW_IMAGES
         batch_size = self.batch_size
+        detects = MODELS[self.model].task == "detect"
         if batch_size is None:
-            batch_size = changes["batch_size"] = 2 ** min(7, max(3, round(math.log2(max(1, num_images / 16)))))
+            batch_size = changes["batch_size"] = 2 ** min(
+                5 if detects else 7, max(3, round(math.log2(max(1, num_images / 16))))
+            )
         if self.epochs is None and self.minutes is None:
             steps = max(1, num_images // (batch_size * self.accumulate))
             changes["epochs"] = min(30, max(10, math.ceil(300 / steps)))

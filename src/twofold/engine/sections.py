@@ -21,7 +21,7 @@ SECTIONS = {
         *("model_options", "weights", "weights_partial", "freeze", "unfreeze_epochs", "freeze_norm"),
         *("flip_average", "form"),
     ),
-    "loss": ("label_smoothing", "class_weights"),
+    "loss": ("label_smoothing", "class_weights", "box_loss", "matching"),
     "optimiser": (
         *("optimizer", "lr", "weight_decay", "momentum", "nesterov", "gamma", "rho", "beta1", "beta2", "epsilon"),
         *("convention", "lr_scale", "decay_scale", "layer_decay", "decay_norm_and_bias"),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from twofold.data import ChannelMismatchError, image_to_pil, to_pixels
 from twofold.data.decode import ByteStream, remark_line, remarks_of
 from twofold.data.spec import ModelSpec
-from twofold.data.targets import LabelSetTargets
+from twofold.data.targets import BoxTargets, LabelSetTargets
 from twofold.errors import SettingError, TwofoldError
 from twofold.inference.build import build_model
 from twofold.inference.forward import forward
@@ -85,12 +85,16 @@ class Predictor:
         Raises:
             TwofoldError: the image cannot be read, or has other channels than the network takes.
         """
+        return self._prepared(image)[0]
+
+    def _prepared(self, image: ImageLike) -> tuple[UInt8[Tensor, "channels height width"], tuple[int, int]]:
+        """Return the pixels of `image` and its own (height, width)."""
         try:
             opened = image_to_pil(image)
             for key in remarks_of(opened):
                 count, first = self._remarks.get(key, (0, str(image) if isinstance(image, str | Path) else ""))
                 self._remarks[key] = (count + 1, first)
-            return to_pixels(opened, self.spec)
+            return to_pixels(opened, self.spec), (opened.height, opened.width)
         except ChannelMismatchError as error:
             if isinstance(image, str | Path):
                 raise ChannelMismatchError(str(image)) from error
@@ -105,15 +109,30 @@ class Predictor:
         return [remark_line(key, count, first) for key, (count, first) in self._remarks.items()]
 
     def outputs(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Tensor:
-        """Return the float32 outputs for a batch of preprocessed images, on the CPU: logits, for a classifier."""
+        """Return the float32 outputs for a batch of preprocessed images, on the CPU.
+
+        Logits, for a classifier; offsets and logits of each anchor, for a detector.
+        """
         return forward(self.model, pixels, self.spec, self.hardware)
 
-    def decode(self, outputs: Tensor) -> list[Prediction]:
-        """Return what each row of outputs says."""
-        return self.task.decode(outputs, self.spec)
+    def decode(self, outputs: Tensor, sizes: Sequence[tuple[int, int]] | None = None) -> list[Prediction]:
+        """Return what each row of outputs says.
+
+        Args:
+            outputs: of a batch, from `outputs`.
+            sizes: (height, width) of each image as it was given, in whose pixels a detector's boxes are; that of the
+                network's input, if left out.
+        """
+        return self.task.decode(outputs, self.spec, sizes)
 
     def probabilities(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Float32[Tensor, "batch classes"]:
-        """Return the probability of each class in a batch of preprocessed images; several may be near 1 for labels."""
+        """Return the probability of each class in a batch of preprocessed images; several may be near 1 for labels.
+
+        Raises:
+            TwofoldError: the network looks for objects: of a whole image it has no probabilities.
+        """
+        if self.spec.task == BoxTargets.task:
+            raise TwofoldError("a detector has probabilities of boxes, not of a whole image: see predict")
         outputs = self.outputs(pixels)
         return outputs.sigmoid() if self.spec.task == LabelSetTargets.task else outputs.softmax(dim=1)
 
@@ -147,16 +166,19 @@ class Predictor:
         """
         remaining = iter(images)
         while batch := list(itertools.islice(remaining, batch_size)):
-            prepared: list[Tensor | TwofoldError] = []
+            prepared: list[tuple[Tensor, tuple[int, int]] | TwofoldError] = []
             for image in batch:
                 try:
-                    prepared.append(self.pixels(image))
+                    prepared.append(self._prepared(image))
                 except TwofoldError as error:
                     prepared.append(error)
-            usable = [pixels for pixels in prepared if isinstance(pixels, Tensor)]
-            predictions = iter(self.decode(self.outputs(torch.stack(usable))) if usable else ())
+            usable = [one for one in prepared if not isinstance(one, TwofoldError)]
+            predictions = iter(())
+            if usable:
+                pixels, sizes = zip(*usable, strict=True)
+                predictions = iter(self.decode(self.outputs(torch.stack(pixels)), sizes))
             for image, outcome in zip(batch, prepared, strict=True):
-                yield image, next(predictions) if isinstance(outcome, Tensor) else outcome
+                yield image, outcome if isinstance(outcome, TwofoldError) else next(predictions)
 
     def __repr__(self) -> str:
         spec = self.spec

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from twofold.models.network import FeatureInfo as FeatureInfo, Network as Network, stage_modules as stage_modules
     from twofold.models.nin import NiN as NiN
     from twofold.models.registry import (
+        CLASSIFIERS as CLASSIFIERS,
+        DETECTORS as DETECTORS,
         MODELS as MODELS,
         ModelEntry as ModelEntry,
         check_model_options as check_model_options,
@@ -68,7 +70,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "lenet": "LeNet",
         "network": "FeatureInfo Network stage_modules",
         "nin": "NiN",
-        "registry": "MODELS ModelEntry check_model_options create_model resolve_options",
+        "registry": "CLASSIFIERS DETECTORS MODELS ModelEntry check_model_options create_model resolve_options",
         "resnet": "ResNet",
         "scratch_form": "to_scratch",
         "sprint": "Sprint",

@@ -163,7 +163,12 @@ class GoogLeNet(Network):
 
     def features(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features h w"]:
         """Return the feature map of a batch of images."""
-        return self._feature_maps(x)[0]
+        return self._named_maps(x)[self.stages[-1]]
+
+    def stage_maps(self, images: Float[Tensor, "batch channels height width"]) -> list[Tensor]:
+        """Return the feature maps after each of the stages."""
+        maps = self._named_maps(images)
+        return [maps[stage] for stage in self.stages]
 
     def head(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes"]:
         """Return the logits of feature maps."""
@@ -173,10 +178,10 @@ class GoogLeNet(Network):
         self, images: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch classes"] | tuple[Float[Tensor, "batch classes"], ...]:
         """Return the logits; in training mode with auxiliary heads, theirs as well."""
-        x, early, late = self._feature_maps(images)
-        logits = self.head(x)
+        maps = self._named_maps(images)
+        logits = self.head(maps[self.stages[-1]])
         if self.training and self.aux1 is not None and self.aux2 is not None:
-            return logits, self.aux1(early), self.aux2(late)
+            return logits, self.aux1(maps["inception4a"]), self.aux2(maps["inception4d"])
         return logits
 
     def reset_head(self, num_classes: int) -> None:
@@ -186,11 +191,13 @@ class GoogLeNet(Network):
             self._replace_last_layer("aux1.fc2", num_classes)
             self._replace_last_layer("aux2.fc2", num_classes)
 
-    def _feature_maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the last feature map, and those of the auxiliary heads."""
-        x = self.conv3(self.conv2(self.maxpool1(self.conv1(x))))
-        x = self.inception3b(self.inception3a(self.maxpool2(x)))
-        early = self.inception4a(self.maxpool3(x))
-        late = self.inception4d(self.inception4c(self.inception4b(early)))
-        x = self.maxpool4(self.inception4e(late))
-        return self.inception5b(self.inception5a(x)), early, late
+    def _named_maps(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the feature maps after the stages, and those of the auxiliary heads (inception4a and 4d)."""
+        maps = {"conv1": self.conv1(x)}
+        maps["conv3"] = self.conv3(self.conv2(self.maxpool1(maps["conv1"])))
+        maps["inception3b"] = self.inception3b(self.inception3a(self.maxpool2(maps["conv3"])))
+        maps["inception4a"] = self.inception4a(self.maxpool3(maps["inception3b"]))
+        maps["inception4d"] = self.inception4d(self.inception4c(self.inception4b(maps["inception4a"])))
+        maps["inception4e"] = self.inception4e(maps["inception4d"])
+        maps["inception5b"] = self.inception5b(self.inception5a(self.maxpool4(maps["inception4e"])))
+        return maps

@@ -43,18 +43,29 @@ class Network(nn.Module):
 
     last_layer: str
     stages: tuple[str, ...]
+    features: Any  # a module or a method, as `head` is
+    head: Any
 
     def __init__(self, in_channels: int, image_size: tuple[int, int]) -> None:
         super().__init__()
         self.input_shape = (in_channels, *image_size)
 
-    def head(self, x: Float[Tensor, "batch features_h *size"]) -> Float[Tensor, "batch classes"]:
-        """Return the logits of feature maps."""
-        raise NotImplementedError
+    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Any:
+        """Return the outputs for a batch of images: logits (batch, classes), for a classifier."""
+        return self.head(self.features(images))
 
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
-        """Return the logits of a batch of images."""
-        return self.head(self.features(images))  # type: ignore[operator]
+    def stage_maps(self, images: Float[Tensor, "batch channels height width"]) -> list[Tensor]:
+        """Return the feature maps after each of the stages, for a detector to look for objects in.
+
+        This is for networks whose features are layers one after the other; the others have their own.
+        """
+        assert isinstance(self.features, nn.Sequential)
+        maps, x = [], images
+        for name, layer in self.features.named_children():
+            x = layer(x)
+            if f"features.{name}" in self.stages:
+                maps.append(x)
+        return maps
 
     def reset_head(self, num_classes: int) -> None:
         """Replace the layer that gives the logits by one for `num_classes` classes, with random weights.

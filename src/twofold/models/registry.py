@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from twofold.errors import TwofoldError, check_known, nearest
 
@@ -34,7 +34,19 @@ class Between:
         return f"{self.low:g} to {self.high:g}"
 
 
-Choices = tuple[Option, ...] | Between
+@dataclass(frozen=True)
+class Spelled:
+    """An option that takes one of some names, or a text that `check`, "module:function", reads without an error."""
+
+    names: tuple[str, ...]
+    check: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"{' or '.join(self.names)} or {self.words}"
+
+
+Choices = tuple[Option, ...] | Between | Spelled
 _WIDTH: Mapping[str, Choices] = {"width": Between(0.03125, 8.0)}
 _STEM_WIDTH: Mapping[str, Choices] = {"stem": ("paper", "small", "adaptive"), **_WIDTH}
 
@@ -53,6 +65,8 @@ class ModelEntry:
         settings: arguments of the class that are fixed for this network, such as its depth.
         stem_side: what the stem should leave of a side, in pixels.
         paper_stem_from: the least side, in pixels, for which the paper's stem is chosen: it leaves as much.
+        task: "detect" where it looks for objects; else it gives a logit a class, for one class an image or several.
+        num_classes: the usual number of classes; 1000, or 10 for images of up to 32 px, if left out.
     """
 
     name: str
@@ -64,6 +78,8 @@ class ModelEntry:
     settings: Mapping[str, Option] = field(default_factory=dict)
     stem_side: int = STEM_SIDE
     paper_stem_from: int = 4 * STEM_SIDE
+    task: Literal["classify", "detect"] = "classify"
+    num_classes: int | None = None
 
 
 _LENET = "LeCun et al., Gradient-based learning applied to document recognition, 1998"
@@ -74,6 +90,7 @@ _GOOGLENET = "Szegedy et al., Going deeper with convolutions, 2015"
 _BATCH_NORM = "Ioffe and Szegedy, Batch normalization, 2015"
 _RESNET = "He et al., Deep residual learning for image recognition, 2016"
 _DENSENET = "Huang et al., Densely connected convolutional networks, 2017"
+_SSD = "Liu et al., SSD: single shot multibox detector, 2016"
 
 
 def _lenet(name: str, source: str, summary: str, settings: Mapping[str, Option]) -> ModelEntry:
@@ -102,7 +119,7 @@ def _densenet(depth: int, layers: str = "layer") -> ModelEntry:
     )
 
 
-MODELS: dict[str, ModelEntry] = {
+CLASSIFIERS: dict[str, ModelEntry] = {
     entry.name: entry
     for entry in (
         _lenet("lenet", _LENET, "two convolutions and three dense layers with sigmoids, as in D2L", {}),
@@ -154,6 +171,49 @@ MODELS: dict[str, ModelEntry] = {
     )
 }
 
+_OF_DETECTORS: Mapping[str, Choices] = {
+    "anchors": Spelled(("ssd", "d2l"), "twofold.detect.shapes:parse_shapes", "shapes such as 0.1x0.2,0.2x0.1|0.5x0.5"),
+    "scores": ("softmax", "sigmoid"),
+}
+
+DETECTORS: dict[str, ModelEntry] = {
+    entry.name: entry
+    for entry in (
+        ModelEntry(
+            "ssd-mini",
+            "twofold.detect.ssd:SSDMini",
+            f"Twofold, after {_SSD}",
+            "residual blocks and four feature maps added up: images of 64 to 160 px on a CPU",
+            (3, 128, 128),
+            {**_WIDTH, **_OF_DETECTORS},
+            task="detect",
+            num_classes=20,
+        ),
+        ModelEntry(
+            "ssd",
+            "twofold.detect.ssd:SSD",
+            _SSD,
+            "single-shot detector on the feature maps of another network",
+            (3, 300, 300),
+            {"backbone": tuple(CLASSIFIERS), **_STEM_WIDTH, **_OF_DETECTORS},
+            task="detect",
+            num_classes=20,
+        ),
+        ModelEntry(
+            "ssd300",
+            "twofold.detect.ssd:SSD300",
+            _SSD,
+            "the paper's single-shot detector, on VGG-16",
+            (3, 300, 300),
+            {**_OF_DETECTORS, "anchors": Spelled(("ssd",), "twofold.detect.shapes:parse_shapes", "shapes")},
+            task="detect",
+            num_classes=90,
+        ),
+    )
+}
+
+MODELS = CLASSIFIERS | DETECTORS
+
 
 def check_model_options(name: str, options: Mapping[str, Option]) -> None:
     """Check that the network takes each option and its value.
@@ -171,6 +231,11 @@ def check_model_options(name: str, options: Mapping[str, Option]) -> None:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not (number and choices.low <= value <= choices.high):  # type: ignore[operator]
                 raise TwofoldError(f"model {name!r}: {option} must be a number from {choices}, got {value!r}")
+        elif isinstance(choices, Spelled):
+            if value in choices.names:
+                continue
+            module, function = choices.check.split(":")
+            getattr(importlib.import_module(module), function)(str(value))
         elif not any(value == choice and type(value) is type(choice) for choice in choices):
             names = ", ".join(repr(choice) for choice in choices)
             raise TwofoldError(f"model {name!r}: {option} must be one of {names}, got {value!r}")

@@ -137,8 +137,16 @@ class ResNet(Network):
 
     def features(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch features h w"]:
         """Return the feature map of a batch of images."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.stage_maps(x)[-1]
+
+    def stage_maps(self, images: Float[Tensor, "batch channels height width"]) -> list[Tensor]:
+        """Return the feature maps after each of the stages."""
+        maps = [self.relu(self.bn1(self.conv1(images)))]
+        x = self.maxpool(maps[0])
+        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = layer(x)
+            maps.append(x)
+        return maps
 
     def head(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes"]:
         """Return the logits of feature maps."""

@@ -77,6 +77,12 @@ class Sprint(Network):
         x = self.layer2(self.layer1(x))
         return x + self.residual(x)
 
+    def stage_maps(self, images: Float[Tensor, "batch channels height width"]) -> list[Tensor]:
+        """Return the feature maps after each of the stages."""
+        first = self.layer1(images)
+        second = self.layer2(first)
+        return [first, second, second + self.residual(second)]
+
     def head(self, x: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch classes"]:
         """Return the logits of feature maps."""
         # Flattened channels-last, as it is in memory, so that neither forward nor backward copies it.

@@ -208,6 +208,8 @@ def count_parameters(model: nn.Module) -> int:
 
 def default_classes(name: str) -> int:
     """Return the usual number of classes: 10 for a network made for 28 px images, else ImageNet's 1000."""
+    if (usual := MODELS[name].num_classes) is not None:
+        return usual
     return 10 if max(MODELS[name].input_shape[1:]) <= 32 else 1000
 
 

@@ -15,6 +15,7 @@ from twofold.errors import TwofoldError
 from twofold.files import read_json
 from twofold.records import (
     ClassEvaluation,
+    DetectionEvaluation,
     EnvironmentRecord,
     EpochRecord,
     Evaluation,
@@ -26,6 +27,7 @@ from twofold.records import (
     read_metrics,
 )
 from twofold.tasks.class_section import class_section
+from twofold.tasks.detect_section import detection_section
 from twofold.tasks.multilabel_section import multilabel_section
 from twofold.tasks.section import Section
 
@@ -33,6 +35,7 @@ from twofold.tasks.section import Section
 _TASKS: dict[Any, tuple[type[Evaluation], Callable[[Any], Section]]] = {
     "classify": (ClassEvaluation, class_section),
     "multilabel": (LabelEvaluation, multilabel_section),
+    "detect": (DetectionEvaluation, detection_section),
 }
 
 

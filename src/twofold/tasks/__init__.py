@@ -8,8 +8,11 @@
 | `preparation.py` | from a batch of bytes to inputs: what all tasks prepare alike |
 | `classify.py` | `Classification`: one class an image |
 | `multilabel.py` | `MultiLabel`: any number of labels an image |
+| `detect.py` | `Detection`: boxes of objects, each with a class |
+| `detect_meter.py` | what its evaluation counts |
 | `section.py` | what a report can say of an evaluation, as plain values |
 | `class_section.py` | `class_section`: what it says of one class an image |
 | `multilabel_section.py` | `multilabel_section`: what it says of several labels an image |
+| `detect_section.py` | `detection_section`: what it says of a detector |
 | `registry.py` | `task_named`: a task by the name in a spec |
 """

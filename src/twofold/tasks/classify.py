@@ -133,7 +133,9 @@ class Classification(Task):
         labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
         return {"accuracy": (logits.detach().argmax(dim=1) == labels).sum()}
 
-    def decode(self, outputs: Tensor, spec: ModelSpec) -> list[Prediction]:
+    def decode(
+        self, outputs: Tensor, spec: ModelSpec, sizes: Sequence[tuple[int, int]] | None = None
+    ) -> list[Prediction]:
         """Return each row of logits as a ranking of the classes; equal ones in the order of the classes."""
         return rank(outputs.softmax(dim=1), spec)
 

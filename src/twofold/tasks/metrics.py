@@ -40,4 +40,5 @@ LOSS = Metric("loss", higher_is_better=False)
 METRICS: dict[str, tuple[Metric, ...]] = {
     "classify": (Metric("accuracy"), Metric("balanced_accuracy"), Metric("macro_f1"), LOSS),
     "multilabel": (Metric("mAP"), LOSS),
+    "detect": (Metric("AP"), Metric("AP50"), LOSS),
 }

@@ -137,7 +137,9 @@ class MultiLabel(Task):
         """Return nothing: mAP is of a whole set of images, and no sum over batches."""
         return {}
 
-    def decode(self, outputs: Tensor, spec: ModelSpec) -> list[Prediction]:
+    def decode(
+        self, outputs: Tensor, spec: ModelSpec, sizes: Sequence[tuple[int, int]] | None = None
+    ) -> list[Prediction]:
         """Return each row of logits as labels with their probabilities."""
         probabilities = outputs.double().sigmoid()
         above = probabilities >= thresholds_of(spec)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from twofold.errors import check_known
 from twofold.tasks.classify import Classification
+from twofold.tasks.detect import Detection
 from twofold.tasks.multilabel import MultiLabel
 from twofold.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(), MultiLabel())}
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), MultiLabel(), Detection())}
 
 
 def task_named(name: str) -> Task:

@@ -50,6 +50,8 @@ class Settings(Protocol):
     seed: int
     compile: bool
     form: Literal["fast", "scratch"]
+    box_loss: Literal["smooth-l1", "giou"] | None
+    matching: Literal["d2l", "torchvision"] | None
 
 
 class Prediction(abc.ABC):
@@ -150,8 +152,16 @@ class Task(abc.ABC):
         """Return, for each metric that costs nothing to watch while training, its sum over the batch, on the device."""
 
     @abc.abstractmethod
-    def decode(self, outputs: Tensor, spec: ModelSpec) -> list[Prediction]:
-        """Return what float32 `outputs` on the CPU say of each image."""
+    def decode(
+        self, outputs: Tensor, spec: ModelSpec, sizes: Sequence[tuple[int, int]] | None = None
+    ) -> list[Prediction]:
+        """Return what float32 `outputs` on the CPU say of each image.
+
+        Args:
+            outputs: of a batch.
+            spec: what the network was built from.
+            sizes: (height, width) in pixels of each image as it was given; that of the network's input, if left out.
+        """
 
     @abc.abstractmethod
     def meter(self, spec: ModelSpec, *, detailed: bool = False) -> Meter:
