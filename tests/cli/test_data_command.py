@@ -47,6 +47,8 @@ from twofold.cli.main import main
         (["pack", "loose", "--out", "note.txt"], "--out note.txt is a file"),
         (["pack", "loose", "--out", "empty/.."], "holds other files"),
         (["pack", "loose", "--sise", "3"], "did you mean --size"),
+        (["pack", "multilabel:"], "lacks a folder: write multilabel:FOLDER"),
+        (["check", "multilabel:"], "lacks a folder: write multilabel:FOLDER"),
     ],
 )
 def test_wrong_use(
@@ -161,6 +163,14 @@ def test_pack_train_and_check_the_pack(
     assert f"{shard} is damaged" in line
     shard.write_bytes(content[:5000])
     assert f"{shard} has 5,000 bytes" in fails(["train", *arguments, "--data", out], code=1)
+
+
+def test_several_labels_an_image_are_packed_if_asked_for(outfits: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "my pack"
+    assert main(["data", "pack", f"multilabel:{outfits}", "--out", str(out), "--quiet"]) == 0
+    assert f"use it in place of the folder: --data '{out}'" in capsys.readouterr().err
+    index = json.loads((out / "index.json").read_text())
+    assert (index["task"], index["class_names"]) == ("multilabel", ["bag", "boot", "shirt"])
 
 
 def test_broken_files_end_packing_in_the_usual_way(bad_folder: Path, fails: Callable[..., str], capsys) -> None:

@@ -127,7 +127,9 @@ def _check(arguments: Sequence[str]) -> int:
 
 
 def _refuse_named(path: Path) -> None:
-    if is_named(text := str(path)) and not path.exists():
+    if asks_for_labels(text := str(path)):
+        check_data_name(text)
+    if is_named(text) and not path.exists():
         check_data_name(text)
         raise TwofoldError(f"{text} is a named data set, which is whole as it is; give a folder or a table of images")
 
@@ -228,12 +230,10 @@ def _pack(arguments: Sequence[str]) -> int:
     check_least(1, shard_mb=parsed.shard_mb)
     if parsed.store != "auto" and parsed.quality != PackArguments(path=parsed.path).quality:
         raise TwofoldError(f"--quality is that of JPEG, which --store {parsed.store} does without; leave one out")
-    if asks_for_labels(str(parsed.path)):
-        raise TwofoldError(f"a pack holds one class an image; train on the folder itself: --data {quoted(parsed.path)}")
     columns = column_names(parsed.columns)
     check_table_settings(str(parsed.path), parsed.images, columns)
     _refuse_named(parsed.path)
-    root = parsed.path.expanduser()
+    root = Path(plain_name(str(parsed.path))).expanduser()
     if is_table(str(root)):
         check_data_name(str(root), parsed.images)
     stem = table_stem(root) if is_table(str(root)) else root.resolve().name
@@ -250,6 +250,7 @@ def _pack(arguments: Sequence[str]) -> int:
             options,
             images=parsed.images,
             columns=columns,
+            several_labels=asks_for_labels(str(parsed.path)),
             skip_broken=parsed.skip_broken,
             show_progress=not parsed.quiet,
         )
@@ -262,5 +263,5 @@ def _pack(arguments: Sequence[str]) -> int:
         note(f"left out {shown(path)}: {shown(reason)}")
     size = f"{result.num_images:,} images in {result.num_shards:,} shards, {result.num_bytes / 1e6:,.1f} MB"
     note(f"{out} is packed already: {size}" if result.was_there else f"wrote {out}: {size}")
-    note(f"use it in place of the folder: --data {out}")
+    note(f"use it in place of the folder: --data {quoted(out)}")
     return 0

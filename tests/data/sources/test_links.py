@@ -115,7 +115,7 @@ def test_what_has_one_class_an_image_is_refused(name: str, words: str) -> None:
         check_data_name(name)
 
 
-def test_a_pack_is_refused(image_folder: Path, tmp_path: Path) -> None:
+def test_a_pack_of_one_class_an_image_is_refused(image_folder: Path, tmp_path: Path) -> None:
     pack_folder(image_folder, tmp_path / "packed", PackOptions(size=28), show_progress=False)
     assert json.loads((tmp_path / "packed" / "index.json").read_text())["class_names"]
     with pytest.raises(TwofoldError, match="is packed, with one class an image"):

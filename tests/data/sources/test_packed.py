@@ -27,7 +27,7 @@ import twofold.data.sources.pack as pack_module
 from data.conftest import save_folder, save_image
 from data.test_inspection import bomb, picture
 from processes import CommandLine
-from twofold.data import DataError, MemoryImages, load_data, load_eval_images, open_image
+from twofold.data import Data, DataError, LabelSetTargets, MemoryImages, load_data, load_eval_images, open_image
 from twofold.data.decode import RECORD_FORMATS, bare_pixels
 from twofold.data.images import prefetch
 from twofold.data.pixels import to_pixels
@@ -106,6 +106,92 @@ def test_evaluation_matches_classes_by_name(splits: Path, tmp_path: Path) -> Non
     assert packed.split == folder.split == "test"
     assert packed.images.targets.labels.tolist() == folder.images.targets.labels.tolist() == [1] * 4
     assert torch.equal(packed.images.load(torch.arange(4)), folder.images.load(torch.arange(4)))
+
+
+def same_data(one: Data, other: Data) -> None:
+    """Both give the same images with the same labels, split by split."""
+    assert (one.class_names, one.spec) == (other.class_names, other.spec)
+    for split in ("train", "val", "test"):
+        ours, theirs = getattr(one, split), getattr(other, split)
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            assert ours.targets.digest() == theirs.targets.digest()
+            assert torch.equal(ours.load(torch.arange(len(ours))), theirs.load(torch.arange(len(theirs))))
+
+
+def test_a_pack_of_a_folder_with_several_labels_an_image_trains_as_the_folder(outfits: Path, tmp_path: Path) -> None:
+    out = tmp_path / "packed"
+    result = pack_folder(outfits, out, PackOptions(shard_bytes=20_000), several_labels=True, show_progress=False)
+    assert result.num_images == 120
+    assert result.num_shards > 2
+    folder = load_data(f"multilabel:{outfits}", test_fraction=0.2, show_progress=False)
+    for name in (str(out), f"multilabel:{out}"):
+        packed = load_data(name, test_fraction=0.2, show_progress=False)
+        assert isinstance(packed.train.targets, LabelSetTargets)
+        same_data(packed, folder)
+    with tarfile.open(next(out.glob("all-*.tar"))) as tar:
+        names = tar.getnames()[:2]
+        content = tar.extractfile(names[1])
+        assert content is not None
+        assert names[1] == names[0].replace(".png", ".json")
+        assert set(json.loads(content.read())) <= {0, 1, 2}
+    assert find_damage(out, show_progress=False) == []
+
+
+def test_a_pack_of_a_table_holds_label_sets_and_groups(tmp_path: Path) -> None:
+    photos = save_folder(tmp_path / "photos", {"all": 24}) / "all"
+    files = sorted(path.name for path in photos.iterdir())
+    sets = ("cat", "dog", "", "cat|dog")
+    rows = [f"{name},{sets[number % 4]},{number // 3}" for number, name in enumerate(files)]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["image,label,patient", *rows]))
+    options = {"images": photos, "show_progress": False}
+    result = pack_folder(table, tmp_path / "packed", PackOptions(), **options)
+    assert result.notes == ("images with the same 'patient' stay in the same split",)
+    for fractions in ({"test_fraction": 0.25}, {"val_fraction": 0.3}):
+        settings = {"image_size": 16, "seed": 2, "show_progress": False, **fractions}
+        packed = load_data(str(tmp_path / "packed"), **settings)
+        same_data(packed, load_data(str(table), images=photos, **settings))
+        sides = [
+            {files.index(each.describe(number).split(" ")[0]) // 3 for number in range(len(each))}
+            for each in (packed.train, packed.val, packed.test)
+            if each is not None
+        ]
+        assert sum(map(len, sides)) == len(set().union(*sides)) == 8  # no patient is on two sides
+    # Other groups are other data, though the images are the same.
+    table.write_text("\n".join(["image,label,patient", *(row.replace(",7", ",6") for row in rows)]))
+    pack_folder(table, tmp_path / "other", PackOptions(), **options)
+    assert open_packed(tmp_path / "other").fingerprint != open_packed(tmp_path / "packed").fingerprint
+
+
+def test_how_images_were_read_is_said_by_packing_and_by_the_pack(tmp_path: Path) -> None:
+    root = save_folder(tmp_path / "photos", {"cat": 3, "dog": 3})
+    frames = [picture(number).convert("P") for number in (1, 2)]
+    for path in (root / "cat" / "b.gif", root / "dog" / "a.gif"):
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+    deep = np.arange(240, dtype=np.uint16).reshape(12, 20) * 17
+    Image.fromarray(deep).save(root / "dog" / "deep.png")
+    lines = tuple(
+        line for line in open_folder(root, show_progress=False).notes if "images have" in line or "1 im" in line
+    )
+    assert [line.split(" (")[1] for line in lines] == ["cat/b.gif, …)", "dog/deep.png)"]
+    first, again = (pack(root, tmp_path / "packed", shard_bytes=1000) for _ in range(2))
+    assert (first.was_there, again.was_there) == (False, True)
+    assert first.notes == again.notes == open_packed(tmp_path / "packed").notes == lines
+
+
+def test_a_pack_of_before_is_read_and_made_the_same(photos: Path, tmp_path: Path) -> None:
+    pack(photos, tmp_path / "packed")
+    index = json.loads((tmp_path / "packed" / "index.json").read_text())
+    shard = json.loads((tmp_path / "packed" / "all-00000.json").read_text())
+    assert set(index) == {
+        *("format", "version", "name", "class_names", "splits", "size", "quality", "store", "source", "fingerprint"),
+        "skipped",
+    }
+    assert set(shard) == {
+        *("format", "version", "bytes", "sha256", "split", "first", "stop", "number", "offset", "length", "crc32"),
+        *("label", "height", "width", "grey", "path", "broken"),
+    }
 
 
 def test_any_tar_reader_reads_the_shards(splits: Path, tmp_path: Path) -> None:

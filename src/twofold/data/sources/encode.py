@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from twofold.data.decode import MAX_PIXELS, open_image, quiet_pillow
+from twofold.data.decode import MAX_PIXELS, open_image, quiet_pillow, remarks_of
 from twofold.data.formats import FORMATS
 from twofold.data.pixels import is_grey
 from twofold.data.sources.packed import Store
@@ -36,7 +36,7 @@ _MOST_METADATA = 2**16
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A record to be: its bytes, suffix, pixels and whether it is grey; or why the file could not be read."""
+    """A record to be: its bytes, suffix, pixels, whether it is grey, and `remarks_of` it; or why it cannot be read."""
 
     content: bytes = b""
     suffix: str = ""
@@ -44,6 +44,7 @@ class Encoded:
     width: int = 0
     grey: bool = False
     broken: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def encode_image(file: io.BufferedReader, *, size: int, quality: int, store: Store) -> Encoded:
@@ -59,7 +60,8 @@ def encode_image(file: io.BufferedReader, *, size: int, quality: int, store: Sto
         image = open_image(content)
         with Image.open(io.BytesIO(content), formats=FORMATS) as header:
             suffix = _KEPT[str(header.format)]
-        return Encoded(content, suffix, image.height, image.width, is_grey(image))
+        return Encoded(content, suffix, image.height, image.width, is_grey(image), remarks=remarks_of(image))
+    remarks = remarks_of(image)
     grey = is_grey(image)
     image = image.convert("L") if grey else image
     shorter = min(image.size)
@@ -77,7 +79,7 @@ def encode_image(file: io.BufferedReader, *, size: int, quality: int, store: Sto
     else:
         image.save(buffer, "JPEG", quality=quality)
         suffix = "jpg"
-    return Encoded(buffer.getvalue(), suffix, image.height, image.width, grey)
+    return Encoded(buffer.getvalue(), suffix, image.height, image.width, grey, remarks=remarks)
 
 
 def _open_reduced(file: io.BufferedReader, size: int, store: Store) -> Image.Image | None:

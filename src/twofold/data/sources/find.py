@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from twofold.data.names import (
+    MULTILABEL_PREFIX,
     NAMED_DATA,
     asks_for_labels,
     check_data_name,
@@ -22,6 +23,7 @@ from twofold.data.sources.packed import is_packed, open_packed
 from twofold.data.sources.scenes import open_scenes
 from twofold.data.sources.table import open_table
 from twofold.data.sources.table_columns import check_table_settings
+from twofold.data.targets import LabelSetTargets
 from twofold.errors import TwofoldError
 
 
@@ -68,9 +70,10 @@ def find_data(
             show_progress=show_progress,
         )
     if is_packed(root):
-        if asked:
-            raise TwofoldError(f"{root} is packed, with one class an image; give the folder that it was packed from")
-        return open_packed(root)
+        found = open_packed(root)
+        if asked and found.splits[next(iter(found.splits))].targets.task != LabelSetTargets.task:
+            raise TwofoldError(f"{root} is packed, with one class an image; pack {MULTILABEL_PREFIX}FOLDER again")
+        return found
     return open_folder(
         root,
         skip_broken=skip_broken,

@@ -223,7 +223,7 @@ def _labelled(title: str, table: Any, image: str, label: str, class_names: tuple
     import datasets
 
     named = _names_of(table, label) is not None
-    numbers = {index if named else name: index for index, name in enumerate(class_names)}
+    numbers: dict[Any, int] = {index if named else name: index for index, name in enumerate(class_names)}
 
     def number(value: Any) -> int:
         return numbers.get(value if named or value is None else str(value), -1)

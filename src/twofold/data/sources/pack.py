@@ -17,14 +17,15 @@ import os
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
 from filelock import FileLock, Timeout
 
-from twofold.data.decode import BrokenImageError
+from twofold.data.decode import REMARKS, BrokenImageError, remark_line
 from twofold.data.names import is_table
 from twofold.data.parallel import ordered_map
 from twofold.data.sources.encode import Encoded, encode_image
@@ -45,7 +46,7 @@ from twofold.data.sources.packed import (
 )
 from twofold.data.sources.problems import Problem, summary_error
 from twofold.data.sources.table import images_folder, open_table
-from twofold.data.targets import class_labels
+from twofold.data.targets import ClassTargets, Targets, label_sets
 from twofold.errors import RunError, TwofoldError
 from twofold.files import atomic_path, file_digest, read_json, write_text
 from twofold.keyed import derive_key, permutation
@@ -55,11 +56,7 @@ from twofold.terminal import note, track
 LARGEST_SIZE = 4096
 _OWN_FILES = re.compile(r"^\.?((train|val|test|all)-\d{5}\.(tar|json)|index\.json|packing\.json)(\.[^.]*\.tmp)?$")
 _LOCK_NAME = ".packing.lock"
-_GROUPS_ARE_LOST = (
-    "a pack does not hold which images belong together: validation images are drawn one by one; "
-    "put a column with the splits into the table"
-)
-_COLUMNS = ("number", "offset", "length", "crc32", "label", "height", "width", "grey", "path", "broken")
+_COLUMNS = ("number", "offset", "length", "crc32", "label", "group", "height", "width", "grey", "path", "broken")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +97,23 @@ class PackResult:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file to pack: its index in its split, where it is, its label, and its size and time when packing began."""
+    """A file to pack: its index in its split, where it is, and its size and time when packing began.
+
+    `label` is its class, or the list of its labels; `group` the number of its group, None where there are no groups.
+    """
 
     number: int
     path: str
     relative: str
-    label: int
+    label: int | list[int]
     size: int
     mtime_ns: int
+    group: int | None
+
+    @property
+    def labels(self) -> list[int]:
+        """Its class alone, or its labels."""
+        return [self.label] if isinstance(self.label, int) else self.label
 
 
 def pack_folder(
@@ -117,12 +123,15 @@ def pack_folder(
     *,
     images: Path | None = None,
     columns: Mapping[str, str] | None = None,
+    several_labels: bool = False,
     skip_broken: bool = False,
     show_progress: bool = True,
 ) -> PackResult:
     """Pack the images of a folder or a table into shards in the folder `out`, or continue where it was interrupted.
 
-    Of a table, `images` is the folder of the images and `columns` what its columns are (see `open_table`).
+    Of a table, `images` is the folder of the images and `columns` what its columns are (see `open_table`). With
+    `several_labels`, an image may have several labels (see `open_folder`). A pack trains as what it was made of does:
+    it holds the labels, and which images belong together.
 
     `out` is a folder of its own, not inside of `root`; it is made if it is not there. Without `skip_broken`, what
     cannot be read ends the command after all else was packed, so that nothing is packed twice when it is run again.
@@ -137,9 +146,8 @@ def pack_folder(
     _check_folders(folder, out)
 
     def find() -> Found[FilePart]:
-        if from_table:
-            return open_table(root, images, columns, skip_broken=True, check=False, show_progress=False)
-        return open_folder(root, skip_broken=True, check=False, show_progress=False)
+        options = {"skip_broken": True, "check": False, "several_labels": several_labels, "show_progress": False}
+        return open_table(root, images, columns, **options) if from_table else open_folder(root, **options)
 
     found = find()
     plan = _plan(found, folder)
@@ -163,10 +171,7 @@ def pack_folder(
         num_bytes=sum(entry.bytes for entry in entries),
         skipped=index.skipped,
         was_there=was_there,
-        notes=(
-            *(line for line in found.notes if not line.startswith("skipped ")),
-            *((_GROUPS_ARE_LOST,) if found.groups and "val" not in found.splits else ()),
-        ),
+        notes=(*(line for line in found.notes if not line.startswith("skipped ")), *index.remarks),
     )
 
 
@@ -186,7 +191,8 @@ def _plan(found: Found[FilePart], folder: Path) -> dict[str, list[_File]]:
     """Return the files of each split in the order in which they are packed, named by their paths in `folder`."""
     plan = {}
     for split, part in found.splits.items():
-        labels = class_labels(part.targets).tolist()
+        labels = _labels(part.targets, len(found.class_names))
+        groups = found.groups[split].tolist() if split in found.groups else [None] * len(labels)
         files = []
         for number in permutation(derive_key("pack", split), len(labels)).tolist():
             path = part.paths[number]
@@ -195,15 +201,25 @@ def _plan(found: Found[FilePart], folder: Path) -> dict[str, list[_File]]:
                 info = os.stat(path)
             except OSError as error:
                 raise _changed(relative, f"is gone ({error.strerror})") from error
-            files.append(_File(number, path, relative, labels[number], info.st_size, info.st_mtime_ns))
+            entry = _File(number, path, relative, labels[number], info.st_size, info.st_mtime_ns, groups[number])
+            files.append(entry)
         plan[split] = files
     return plan
+
+
+def _labels(targets: Targets, num_classes: int) -> list[int] | list[list[int]]:
+    """Return the class of each image, or the list of its labels."""
+    if isinstance(targets, ClassTargets):
+        return targets.labels.tolist()
+    return [torch.nonzero(row).flatten().tolist() for row in label_sets(targets, num_classes)]
 
 
 def _state(plan: dict[str, list[_File]], options: PackOptions) -> dict[str, Any]:
     """Return what decides the bytes of a pack, as JSON has it."""
     rows = [
-        [split, file.relative, file.size, file.mtime_ns, file.label] for split, files in plan.items() for file in files
+        [split, file.relative, file.size, file.mtime_ns, file.label, *([] if file.group is None else [file.group])]
+        for split, files in plan.items()
+        for file in files
     ]
     return {"format": FORMAT, "version": 1, "options": asdict(options), "files": rows}
 
@@ -231,11 +247,15 @@ def _pack(
     _prepare_out(found.source, out, state)
     entries: dict[str, list[ShardEntry]] = {}
     broken = []
+    remarked: list[tuple[str, str]] = []
     for split, files in plan.items():
         shards = _pack_split(out, split, files, options, show_progress)
         entries[split] = [entry for entry, _ in shards]
         broken += [pair for _, shard in shards for pair in shard.broken]
-        missing = {file.label for file in files} - {label for _, shard in shards for label in shard.label}
+        remarked += _remarked([shard for _, shard in shards])
+        kept = {number for _, shard in shards for number in shard.number}
+        missing = {label for file in files for label in file.labels}
+        missing -= {label for file in files if file.number in kept for label in file.labels}
         if split in ("train", "all") and missing:
             raise RunError(
                 f"the class {shown(found.class_names[min(missing)])} of {found.source} has no image that can be read; "
@@ -257,6 +277,8 @@ def _pack(
     content = hashlib.sha256(json.dumps(found.class_names).encode())
     for split, shards_of_split in entries.items():
         content.update("".join([split, *(entry.sha256 for entry in shards_of_split)]).encode())
+        if split in found.groups:
+            content.update(json.dumps([file.group for file in plan[split]]).encode())
     index = PackIndex(
         name=found.name,
         class_names=found.class_names,
@@ -267,10 +289,26 @@ def _pack(
         source=digest,
         fingerprint=content.hexdigest(),
         skipped=tuple((shown(path), shown(reason)) for path, reason in [*left_out, *sorted(broken)]),
+        task=next(iter(found.splits.values())).targets.task,  # type: ignore[arg-type]
+        remarks=tuple(
+            remark_line(key, len(paths), paths[0])
+            for key in REMARKS
+            if (paths := [path for each, path in remarked if each == key])
+        ),
     )
     write_text(out / INDEX_NAME, to_json(index))
     (out / STATE_NAME).unlink(missing_ok=True)
     return index, False
+
+
+def _remarked(shards: Sequence[ShardIndex]) -> list[tuple[str, str]]:
+    """Return the key of each remark on an image of a split and the image's path, in the order of the folder."""
+    found = []
+    for shard in shards:
+        path_of = dict(zip(shard.number, shard.path, strict=True))
+        for key, numbers in (shard.remarks or {}).items():
+            found += [(number, key, path_of[number]) for number in numbers]
+    return [(key, path) for _, key, path in sorted(found)]
 
 
 def _prepare_out(root: str, out: Path, state: dict[str, Any]) -> None:
@@ -356,6 +394,7 @@ def _write_shard(
     """Write one shard and its index; return both, and the record that no longer fitted."""
     stop = position
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+    remarks: dict[str, list[int]] = {}
     path = out / f"{name}.tar"
     with atomic_path(path) as temporary:
         with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -368,11 +407,14 @@ def _write_shard(
                     if columns["number"] and len(encoded.content) > room:
                         break
                     _add_record(tar, columns, file, encoded)
+                    for key in encoded.remarks:
+                        remarks.setdefault(key, []).append(file.number)
                 stop += 1
                 pending = next(items, None)
         num_bytes, digest = temporary.stat().st_size, file_digest(temporary)
     shard = ShardIndex.model_validate(
         {"bytes": num_bytes, "sha256": digest, "split": split, "first": position, "stop": stop, **columns}
+        | {"group": None if None in columns["group"] else columns["group"] or None, "remarks": remarks or None}
     )
     # From here on the shard counts.
     write_text(path.with_suffix(".json"), to_json(shard))
@@ -380,7 +422,7 @@ def _write_shard(
 
 
 def _add_record(tar: tarfile.TarFile, columns: dict[str, list[Any]], file: _File, encoded: Encoded) -> None:
-    """Append the image and, as WebDataset's readers expect it, its label."""
+    """Append the image and, as WebDataset's readers expect it, its class as a number or its labels as JSON."""
     entry = {
         "number": file.number,
         # In this format a header is exactly one block, so the content starts a block after it.
@@ -388,6 +430,7 @@ def _add_record(tar: tarfile.TarFile, columns: dict[str, list[Any]], file: _File
         "length": len(encoded.content),
         "crc32": zlib.crc32(encoded.content),
         "label": file.label,
+        "group": file.group,
         "height": encoded.height,
         "width": encoded.width,
         "grey": encoded.grey,
@@ -396,7 +439,9 @@ def _add_record(tar: tarfile.TarFile, columns: dict[str, list[Any]], file: _File
     for name, value in entry.items():
         columns[name].append(value)
     key = f"{file.number:08d}"
-    for member, content in ((f"{key}.{encoded.suffix}", encoded.content), (f"{key}.cls", str(file.label).encode())):
+    suffix = "cls" if isinstance(file.label, int) else "json"
+    members = ((f"{key}.{encoded.suffix}", encoded.content), (f"{key}.{suffix}", json.dumps(file.label).encode()))
+    for member, content in members:
         info = tarfile.TarInfo(member)
         info.size = len(content)
         info.mode = 0o644

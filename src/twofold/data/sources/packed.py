@@ -6,7 +6,7 @@ decodes and scales each image once and appends it to a shard; this module reads 
 
     photos-packed/
       index.json          classes, splits, how it was packed, and for each shard its length and SHA-256
-      train-00000.tar     00000017.jpg, 00000017.cls, 00000004.jpg, 00000004.cls …
+      train-00000.tar     00000017.jpg, 00000017.cls, 00000004.jpg, 00000004.cls … (.json where there are label sets)
       train-00000.json    where each record lies, its length, CRC-32, label and source
 
 Why tar and a JSON beside it, and no library: a streaming library must give one sequential read, random access by index,
@@ -26,10 +26,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import statistics
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -45,7 +46,7 @@ from twofold.data.parallel import ordered_map
 from twofold.data.pixels import image_to_pil, to_pixels, whole_pixels
 from twofold.data.sources.found import EncodedPart, Found
 from twofold.data.spec import PixelSpec
-from twofold.data.targets import ClassTargets, Targets
+from twofold.data.targets import ClassTargets, LabelSetTargets, Targets
 from twofold.errors import RunError, TwofoldError
 from twofold.files import file_digest, parse_json
 from twofold.names import Name
@@ -75,7 +76,9 @@ class ShardIndex(_Strict):
 
     `first` and `stop` say which images of the packing order it holds. `number` is the image's index in its split,
     `offset` and `length` its bytes in the tar, `height` and `width` its size in pixels, `path` where it came from.
-    `broken` are the files of that range that could not be read, with the reason.
+    `label` is its class, or the list of its labels. `broken` are the files of that range that could not be read, with
+    the reason. `group` tells which images belong together, where that is known, and `remarks` are the numbers of the
+    images that there is something to say about, by its key in `decode.REMARKS`.
     """
 
     format: Literal["twofold-packed"] = FORMAT
@@ -89,16 +92,19 @@ class ShardIndex(_Strict):
     offset: list[Count]
     length: list[Count]
     crc32: list[Count]
-    label: list[Count]
+    label: Annotated[list[Count] | list[list[Count]], Field(union_mode="left_to_right")]
     height: list[Count]
     width: list[Count]
     grey: list[bool]
     path: list[str]
     broken: list[tuple[str, str]]
+    group: list[Count] | None = None
+    remarks: dict[str, list[Count]] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> ShardIndex:
-        columns = (self.offset, self.length, self.crc32, self.label, self.height, self.width, self.grey, self.path)
+        columns = [self.offset, self.length, self.crc32, self.label, self.height, self.width, self.grey, self.path]
+        columns += [] if self.group is None else [self.group]
         if any(len(column) != len(self.number) for column in columns):
             raise ValueError("its columns differ in length")
         if any(start + length > self.bytes for start, length in zip(self.offset, self.length, strict=True)):
@@ -121,6 +127,7 @@ class PackIndex(_Strict):
 
     `size` is the shorter side in pixels that larger images were scaled to; `source` a digest of the files that were
     packed and of the options; `fingerprint` one of the content. `skipped` are the images left out, with the reason.
+    `task` is what can be learnt from it, and `remarks` are lines on how its images were read, if there are any.
     """
 
     format: Literal["twofold-packed"] = FORMAT
@@ -134,6 +141,8 @@ class PackIndex(_Strict):
     source: Sha256
     fingerprint: Sha256
     skipped: tuple[tuple[str, str], ...]
+    task: Literal["classify", "multilabel"] = "classify"
+    remarks: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _trainable(self) -> PackIndex:
@@ -285,26 +294,24 @@ def open_packed(root: Path, *, read: RangeReader | None = None) -> Found[PackedP
 
     index = read_index(root)
     splits: dict[str, PackedPart] = {}
+    groups: dict[str, torch.Tensor] = {}
     all_grey = True
     for split, entries in index.splits.items():
         shards = [_open_shard(root, entry, check_file=read is None) for entry in entries]
         all_grey &= all(all(shard.grey) for shard in shards)
 
         def column(name: str, kind: type[np.generic], shards: list[ShardIndex] = shards) -> np.ndarray:
-            return np.array([value for shard in shards for value in getattr(shard, name)], dtype=kind)
+            return np.array([value for shard in shards for value in getattr(shard, name) or ()], dtype=kind)
 
         order = np.argsort(column("number", np.int64), kind="stable")
-        labels = column("label", np.int64)[order]
-        if labels.size and labels.max() >= len(index.class_names):
-            raise TwofoldError(
-                f"{root / INDEX_NAME} names {len(index.class_names)} classes, but a record has the label {labels.max()}"
-            )
+        if any(shard.group is not None for shard in shards):
+            groups[split] = torch.from_numpy(column("group", np.int64)[order])
         counts = [len(shard.number) for shard in shards]
         splits[split] = PackedPart(
             root,
             tuple(entry.name for entry in entries),
             read or read_file,
-            ClassTargets(torch.from_numpy(labels)),
+            _targets(root, index, [label for shard in shards for label in shard.label], order),
             shard=np.repeat(np.arange(len(shards), dtype=np.int32), counts)[order],
             row=np.concatenate([np.arange(count, dtype=np.int32) for count in [*counts, 0]])[order],
             offset=column("offset", np.int64)[order],
@@ -323,8 +330,27 @@ def open_packed(root: Path, *, read: RangeReader | None = None) -> Found[PackedP
         channels=1 if all_grey else 3,
         median_side=statistics.median_low(sides),
         fingerprint=index.fingerprint,
-        notes=tuple(f"left out when packing: {path}: {reason}" for path, reason in index.skipped),
+        notes=(*index.remarks, *(f"left out when packing: {path}: {reason}" for path, reason in index.skipped)),
+        groups=groups,
     )
+
+
+def _targets(root: Path, index: PackIndex, labels: Sequence[int | list[int]], order: np.ndarray) -> Targets:
+    """Return the targets of records in an `order`, from the labels that their shards have."""
+    sets = [[label] if isinstance(label, int) else label for label in labels]
+    if (largest := max(itertools.chain([-1], *sets))) >= len(index.class_names):
+        raise TwofoldError(
+            f"{root / INDEX_NAME} names {len(index.class_names)} classes, but a record has the label {largest}"
+        )
+    several = index.task == LabelSetTargets.task
+    if any(isinstance(label, int) == several for label in labels):
+        raise TwofoldError(f"{root / INDEX_NAME} is of the task {index.task!r}, but the labels of its shards are not")
+    if not several:
+        return ClassTargets(torch.from_numpy(np.array(labels, dtype=np.int64)[order]))
+    has = torch.zeros(len(sets), len(index.class_names), dtype=torch.bool)
+    for row, at in enumerate(order.tolist()):
+        has[row, sets[at]] = True
+    return LabelSetTargets(has)
 
 
 def _open_shard(root: Path, entry: ShardEntry, *, check_file: bool) -> ShardIndex:
@@ -407,5 +433,7 @@ def _read_shard(path: Path, mtime_ns: int) -> ShardIndex:
 
 
 def to_json(value: _Strict) -> str:
-    """Return a model as JSON of one line, the same for the same content."""
-    return json.dumps(value.model_dump(), separators=(",", ":")) + "\n"
+    """Return a model as JSON of one line, the same for the same content; without what is left at its default."""
+    given = value.model_dump(exclude_defaults=True).keys() | {"format", "version"}
+    content = {name: each for name, each in value.model_dump().items() if name in given}
+    return json.dumps(content, separators=(",", ":")) + "\n"
