@@ -388,11 +388,6 @@ def test_a_table_is_packed(flat: Path, table: Path, tmp_path: Path):
     assert pack_folder(table, out, PackOptions(), images=flat, show_progress=False).was_there
     with pytest.raises(TwofoldError, match="lies inside of"):
         pack_folder(table, flat / "out", PackOptions(), images=flat, show_progress=False)
-    rows = [(f"{number}.png", "ab"[number % 2], number // 2) for number in range(8)]
-    grouped = write(tmp_path / "g.csv", *rows, header=("id", "y", "case"))
-    options = {"images": flat, "columns": {"label": "y"}, "show_progress": False}
-    notes = pack_folder(grouped, tmp_path / "grouped", PackOptions(), **options).notes
-    assert "does not hold which images belong together" in notes[-1]
 
 
 @given(names=st.lists(st.text(max_size=12), max_size=6), data=st.data())
