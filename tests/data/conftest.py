@@ -41,14 +41,14 @@ def save_folder(root: Path, counts: dict[str, int], *, suffix: str = ".png", **o
 
 
 def deep_png(values: np.ndarray) -> bytes:
-    """Return a PNG of 16 bits a channel, colour or with transparency, which Pillow cannot write."""
+    """Return a PNG of 16 bits a channel, colour or with transparency (2 to 4 channels), which Pillow cannot write."""
     height, width, channels = values.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 

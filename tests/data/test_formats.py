@@ -121,6 +121,51 @@ def test_values_in_sixteen_bits_are_scaled_by_what_the_file_uses(values, wanted,
         assert (np.asarray(result)[0, :, 1].tolist(), remarks_of(result)) == (wanted, (remark,))
 
 
+def ppm(magic: str, largest: int, values: list[int]) -> bytes:
+    """A PGM (P2, P5) or PPM (P3, P6) of one row of grey values."""
+    values = [value for value in values for _ in range(3 if magic in ("P3", "P6") else 1)]
+    text = " ".join(map(str, values)).encode()
+    content = text if magic in ("P2", "P3") else np.array(values, dtype=">u2").tobytes()
+    return f"{magic}\n{len(values) // (3 if magic in ('P3', 'P6') else 1)} 1\n{largest}\n".encode() + content
+
+
+@pytest.mark.parametrize("magic", ["P2", "P3", "P5", "P6"])
+@pytest.mark.parametrize(
+    ("largest", "values", "wanted", "remark"),
+    [
+        (4095, [0, 15, 16, 28, 2047, 2048, 4095], [0, 0, 1, 1, 127, 128, 255], "own range"),
+        (65535, [0, 15, 16, 28, 2047, 2048, 4095], [0, 0, 1, 1, 127, 128, 255], "own range"),
+        (65535, [0, 1, 128, 255], [0, 1, 128, 255], "own range"),
+        (65535, [0, 255, 256, 4096, 65535], [0, 0, 1, 16, 255], "16 bits"),
+        (1023, [0, 3, 4, 512, 1023], [0, 0, 1, 128, 255], "own range"),
+        (4095, [0, 16, 100, 255], [0, 1, 6, 15], "own range"),  # dark, and the header says so
+    ],
+)
+def test_a_ppm_is_scaled_by_its_largest_value_in_grey_as_in_colour(magic, largest, values, wanted, remark) -> None:
+    result = open_image(ppm(magic, largest, values))
+    pixels = np.asarray(result)
+    assert pixels.shape == (1, len(values), 3)[: pixels.ndim]
+    assert pixels.reshape(len(values), -1).T.tolist() == [wanted] * (1 if pixels.ndim == 2 else 3)
+    assert remarks_of(result) == (remark,)
+
+
+@pytest.mark.parametrize(
+    "content", [ppm("P6", 4095, [1, 2])[:-1], b"P3\n2 1\n4095\n1 2 3 4 5", b"P3\n1 1\n4095\n1 2 x"]
+)
+def test_a_deep_ppm_that_is_cut_off_is_broken(content) -> None:
+    with pytest.raises(BrokenImageError):
+        open_image(content)
+
+
+def test_twelve_bits_with_transparency_are_scaled_too() -> None:
+    planes = np.array([[[0, 65535], [16, 65535], [2048, 65535], [4095, 65535], [0, 0]]], dtype=np.uint16)
+    result = open_image(deep_png(planes))
+    assert np.asarray(result)[0, :, 1].tolist() == [0, 1, 128, 255, 255]
+    assert remarks_of(result) == ("own range",)
+    planes[0, 0, 0] = 65535
+    assert np.asarray(open_image(deep_png(planes)))[0, :, 1].tolist() == [255, 0, 8, 15, 255]
+
+
 def test_what_a_header_says_goes_before_what_the_values_look_like() -> None:
     dark = np.array([[0, 16, 100, 255]], dtype=np.uint16)
 

@@ -10,7 +10,7 @@ Where a person should know what was made of a file, `remarks_of` the image says 
 
 16 bits a channel become 8. Cameras of microscopes, X-ray detectors and depth sensors measure 12 bits and store them in
 16, where the upper byte alone would be nearly black. What a file holds is told by its metadata where TIFF has it
-(BitsPerSample, or MaxSampleValue of 2ⁿ − 1), else by its largest value: below 256 it holds 8 bits, below 4,096 it holds
+(BitsPerSample, or MaxSampleValue of 2ⁿ − 1) or PPM (a largest value below 65,535), else by its largest value: below 256 it holds 8 bits, below 4,096 it holds
 12, else 16. There are no steps between, so that images of one 12-bit camera keep their brightness beside each other,
 the dark ones too. The rule looks at one file alone, so training, evaluation, prediction and a pack agree.
 """
@@ -212,18 +212,20 @@ def _decode(image: Image.Image, path: str | None, max_pixels: int, stream: ByteS
     if width * height > max_pixels:
         raise BrokenImageError(path, f"{width} x {height} px is over the limit of {max_pixels:,} px")
     # Read while the header says it: what Pillow has loaded no longer has tiles.
-    declared, deep_mode = _declared_bits(image), _deep_raw_mode(image)
+    declared, deep_mode, says_bits = _declared_bits(image), _deep_raw_mode(image), _largest_of_ppm(image) is not None
     try:
         image.load()
-        deep = image if deep_mode is None or stream is None else _with_own_range(image, stream, deep_mode)
+        deep, own_range = image, says_bits
+        if deep_mode is not None and stream is not None:
+            deep, own_range = _with_own_range(image, stream, deep_mode)
     except Exception as error:
         reason = _brief(error)
         cause = f"is truncated ({reason})" if "truncat" in reason else f"cannot be decoded ({reason})"
         raise BrokenImageError(path, cause) from error
     is_deep_grey = image.mode == "I" or image.mode.startswith("I;16")
-    own_range = deep is not image
     if is_deep_grey:
-        converted, own_range = _deep_to_grey(image, path, declared)
+        converted, has_fewer = _deep_to_grey(image, path, declared)
+        own_range = own_range or has_fewer
     else:
         converted = _to_grey_or_rgb(deep, path)
     try:
@@ -252,8 +254,9 @@ def _has_frames(image: Image.Image) -> bool:
 
 def _declared_bits(image: Image.Image) -> int | None:
     """Return how many of 16 bits the header of an image says that it uses; None where it does not say."""
-    if image.format == "JPEG2000" or (image.format == "PPM" and getattr(image, "tile", [("",)])[0][0] != "raw"):
-        return 16  # these say it, and Pillow scales to 16 bits by what they say
+    # These say it, and Pillow scales to 16 bits by what they say; 65,535 in a PPM says no more than that it has 16.
+    if image.format == "JPEG2000" or _largest_of_ppm(image) is not None:
+        return 16
     tags = getattr(image, "tag_v2", {})
     try:
         bits = int(tags.get(_BITS_PER_SAMPLE, (16,))[0])
@@ -264,6 +267,18 @@ def _declared_bits(image: Image.Image) -> int | None:
     if 8 < bits < 16:
         return bits
     return next((bits for bits in range(8, 17) if largest == 2**bits - 1), None)
+
+
+def _largest_of_ppm(image: Image.Image) -> int | None:
+    """Return the largest value that the header of a PPM or PGM of two bytes a value gives, if that says how many bits.
+
+    Until its pixels are loaded.
+    """
+    tiles = getattr(image, "tile", None)
+    if image.format != "PPM" or not tiles or tiles[0][0] == "raw":
+        return None
+    largest = tiles[0][3][-1]
+    return largest if isinstance(largest, int) and 0xFF < largest < 0xFFFF else None
 
 
 def _bits_used(largest: int, declared: int | None) -> int:
@@ -286,24 +301,33 @@ def _deep_to_grey(image: Image.Image, path: str | None, declared: int | None) ->
 def _deep_raw_mode(image: Image.Image) -> str | None:
     """Return how a colour image of 16 bits a channel lies in its file, such as "RGB;16B"; None for all others.
 
-    Of these Pillow keeps the upper bytes.
+    Of these Pillow keeps the upper bytes. A PPM may have two bytes a value and any number of bits: "PPM".
     """
     tiles = getattr(image, "tile", None)
-    if image.mode not in ("RGB", "RGBA") or image.format not in ("PNG", "TIFF") or not tiles:
+    if image.mode not in ("RGB", "RGBA") or not tiles:
         return None
     arguments = tiles[0][3]
+    if image.format == "PPM":
+        return "PPM" if tiles[0][0] != "raw" and arguments[-1] > 0xFF else None
     raw_mode = arguments if isinstance(arguments, str) else str(arguments[0]) if arguments else ""
-    return raw_mode if raw_mode[len(image.mode) :] in (";16B", ";16L", ";16N") else None
+    bands, _, depth = raw_mode.partition(";")
+    is_deep = bands in ("RGB", "RGBA", "RGBX", "LA") and depth in ("16B", "16L", "16N")
+    return raw_mode if image.format in ("PNG", "TIFF") and is_deep else None
 
 
-def _with_own_range(image: Image.Image, stream: ByteStream, raw_mode: str) -> Image.Image:
-    """Return a colour image of 16 bits a channel scaled by the bits that it uses; itself where these are all."""
+def _with_own_range(image: Image.Image, stream: ByteStream, raw_mode: str) -> tuple[Image.Image, bool]:
+    """Return a colour image of 16 bits a channel scaled by the bits that it uses, and whether these are fewer."""
+    if raw_mode == "PPM":
+        values, says_fewer = _deep_ppm(image.size, stream)
+        bits = 16 if says_fewer else _bits_used(int(values.max()), None)
+        return Image.fromarray((values >> (bits - 8)).astype(np.uint8)), says_fewer or bits < 16
     upper = np.asarray(image)
     if upper[..., :3].max() >= 2**4:
-        return image
-    # Read once more, with the order of the bytes exchanged, Pillow gives the lower bytes.
+        return image, False
+    # Read once more, with the order of the bytes exchanged, Pillow gives the lower bytes; of grey with transparency,
+    # read as four bytes a pixel, it gives all of them.
     is_big = raw_mode.endswith("B") or (raw_mode.endswith("N") and sys.byteorder == "big")
-    exchanged = f"{image.mode};16{'L' if is_big else 'B'}"
+    exchanged = "RGBA" if raw_mode.startswith("LA") else f"{raw_mode[:-1]}{'L' if is_big else 'B'}"
     stream.seek(0)
     with Image.open(cast(IO[bytes], stream), formats=(str(image.format),)) as again:
         tiles = []
@@ -312,11 +336,34 @@ def _with_own_range(image: Image.Image, stream: ByteStream, raw_mode: str) -> Im
             tiles.append(tile._replace(args=(exchanged, *rest) if rest else exchanged))
         again.tile = tiles
         again.load()
-        values = upper.astype(np.uint16) << 8 | np.asarray(again)
-    colours = values[..., :3]
+        lower = np.asarray(again)
+    if raw_mode.startswith("LA"):
+        lower = lower[..., [1, 1, 1, 3]]
+    colours = (upper.astype(np.uint16) << 8 | lower)[..., :3]
     result = upper.copy()
     result[..., :3] = colours >> (_bits_used(int(colours.max()), None) - 8)
-    return Image.fromarray(result)
+    return Image.fromarray(result), True
+
+
+def _deep_ppm(size: tuple[int, int], stream: ByteStream) -> tuple[np.ndarray, bool]:
+    """Return the (height, width, 3) values of a colour PPM of two bytes a value, and whether its header says the bits.
+
+    Where it does, they are scaled to 16. They are read as those of a grey image with three times the width.
+    """
+    width, height = size
+    stream.seek(0)
+    with Image.open(cast(IO[bytes], stream), formats=("PPM",)) as header:
+        decoder, _, offset, (_, largest) = header.tile[0]  # type: ignore[misc]
+        says_bits = _largest_of_ppm(header) is not None
+    stream.seek(offset)
+    if decoder == "ppm":
+        values = np.frombuffer(stream.read(6 * width * height), dtype=">u2")
+        scaled = np.rint(values.clip(0, largest) / largest * 0xFFFF) if says_bits else values
+    else:
+        start = f"P2\n{3 * width} {height}\n{largest}\n".encode()
+        with Image.open(io.BytesIO(start + stream.read()), formats=("PPM",)) as grey:
+            scaled = np.asarray(grey)
+    return scaled.astype(np.uint16).reshape(height, width, 3), says_bits
 
 
 def _brief(error: Exception) -> str:
