@@ -30,6 +30,16 @@ def shown(text: str) -> str:
     return _UNSURE.sub(lambda found: found[0] if _is_harmless(found[0]) else escaped(found[0]), text)
 
 
+def shown_short(text: str, most: int = 200) -> str:
+    """Return `text` as `shown` does; of one of more than `most` characters the beginning and the end.
+
+    >>> shown_short("0123456789" * 100, most=10)
+    '01234 … 56789'
+    """
+    half = most // 2
+    return shown(text if len(text) <= most else f"{text[:half]} … {text[-half:]}")
+
+
 def shown_lines(text: str) -> str:
     """Return `text` as `shown` does, but its lines stay lines."""
     return "\n".join(map(shown, text.split("\n")))

@@ -2,8 +2,8 @@
 
 `open_folder` asks whether training can start. This asks what a careful person would want to know first: which files
 are broken or not what their names say, which images are there twice (in the test set too), which classes are small,
-which images are unlike the rest. Each file is decoded once, in threads; findings are in the order of the folder, so
-inspecting the same folder again gives the same.
+which images are unlike the rest. Each file is decoded once, in threads, however many labels a table gives it; findings
+are in the order of the folder, so inspecting the same folder again gives the same.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Look:
 
     file: ImageFile
     split: str
-    class_name: str
+    class_names: tuple[str, ...]
     broken: str | None = None
     format: str = ""
     height: int = 0
@@ -138,8 +138,13 @@ def inspect_folder(
         DataError: the folder is missing, cannot be opened, or holds no class folders and images.
     """
     listing = list_folder(root) if listing is None else listing
-    by_class = [(split, name, files) for split, classes in listing.splits.items() for name, files in classes.items()]
-    entries = [(file, split, name) for split, name, files in by_class for file in files]
+    names: dict[tuple[ImageFile, str], list[str]] = {}
+    for split, classes in listing.splits.items():
+        for name, files in classes.items():
+            for file in files:
+                names.setdefault((file, split), []).append(name)
+    names |= {(file, split): [] for split, files in listing.unlabelled.items() for file in files}
+    entries = [(file, split, tuple(labels)) for (file, split), labels in names.items()]
     if not entries and not listing.problems:
         raise no_images_error(listing)
     sizes = Counter(file.size for file, _, _ in entries)
@@ -147,7 +152,7 @@ def inspect_folder(
     looks = list(track(decoded, total=len(entries), label="inspecting images", enabled=show_progress))
     good = [look for look in looks if look.broken is None]
     # Zeros as well: an empty folder is a class that someone meant to fill.
-    numbers = Counter((look.split, look.class_name) for look in good)
+    numbers = Counter((look.split, name) for look in good for name in look.class_names)
     counts = {split: {name: numbers[split, name] for name in classes} for split, classes in listing.splits.items()}
     found = [
         *(
@@ -163,7 +168,7 @@ def inspect_folder(
         *_single(root, good),
         *_class_names(listing),
         *_imbalance(counts),
-        *_duplicates(good, near_bits, several_labels=several_labels),
+        *_duplicates(good, near_bits, by_copies=several_labels and listing.table is None),
     ]
     order = list(KINDS)
     return Inspection(
@@ -178,7 +183,7 @@ def inspect_folder(
     )
 
 
-def _look(file: ImageFile, split: str, class_name: str, *, needs_digest: bool) -> Look:
+def _look(file: ImageFile, split: str, class_names: tuple[str, ...], *, needs_digest: bool) -> Look:
     try:
         image = open_image(file.path)
         # What the header says is read after that: by now it is known to be sound.
@@ -191,11 +196,11 @@ def _look(file: ImageFile, split: str, class_name: str, *, needs_digest: bool) -
             pixels = "; ".join(unusual) or None
         digest = file_digest(Path(file.path)) if needs_digest else None
     except BrokenImageError as error:
-        return Look(file, split, class_name, broken=error.reason)
+        return Look(file, split, class_names, broken=error.reason)
     except OSError as error:
-        return Look(file, split, class_name, broken=f"changed while it was read: {error.strerror or error}")
+        return Look(file, split, class_names, broken=f"changed while it was read: {error.strerror or error}")
     seen = (kind, image.height, image.width, is_grey(image), pixels, fingerprint(image), digest)
-    return Look(file, split, class_name, None, *seen)
+    return Look(file, split, class_names, None, *seen)
 
 
 def _single(root: Path, good: Sequence[Look]) -> Iterator[Finding]:
@@ -276,7 +281,8 @@ def _imbalance(counts: dict[str, dict[str, int]]) -> Iterator[Finding]:
             yield Finding("class imbalance", (f"{split}/{name}",), message)
 
 
-def _duplicates(good: Sequence[Look], near_bits: int, *, several_labels: bool) -> Iterator[Finding]:
+def _duplicates(good: Sequence[Look], near_bits: int, *, by_copies: bool) -> Iterator[Finding]:
+    """Yield groups of copies; `by_copies` says that an image has several labels by a copy in the folder of each."""
     same: dict[str, list[Look]] = {}
     for look in good:
         if look.digest is not None:
@@ -285,8 +291,8 @@ def _duplicates(good: Sequence[Look], near_bits: int, *, several_labels: bool) -
     for members in same.values():
         if len(members) > 1:
             copies |= {look.file.path for look in members[1:]}
-            places = {(look.split, look.class_name) for look in members}
-            if several_labels and len(places) == len(members) and len({split for split, _ in places}) == 1:
+            places = {(look.split, look.class_names) for look in members}
+            if by_copies and len(places) == len(members) and len({split for split, _ in places}) == 1:
                 continue
             yield Finding("exact duplicate", tuple(look.file.relative for look in members), _spread(members))
     # Of files with the same bytes one stands for all.
@@ -299,7 +305,7 @@ def _duplicates(good: Sequence[Look], near_bits: int, *, several_labels: bool) -
 def _spread(members: Sequence[Look]) -> str:
     """Return where copies lie: what matters is whether they cross splits or classes."""
     splits = list(dict.fromkeys(look.split for look in members))
-    classes = list(dict.fromkeys(look.class_name for look in members))
+    classes = list(dict.fromkeys("|".join(look.class_names) or "none" for look in members))
     words = [f"{len(members)} files"]
     if len(splits) > 1:
         words.append(f"across {' and '.join(splits)}")

@@ -156,6 +156,23 @@ def test_absolute_paths_lead_into_the_folder_or_nowhere(flat: Path, table: Path)
         assert index.find(name) == f"lies outside of {flat}"
 
 
+@pytest.mark.parametrize("name", ["x" * 100_000, "a/" * 400_000])
+def test_a_cell_that_swallowed_what_follows_is_told_in_short(flat: Path, table: Path, name):
+    with table.open("a") as file:
+        csv.writer(file).writerow([name[:130_000], "cat"])
+    index = ImageIndex(flat, table)
+    assert index.find(name) == "is too long for the name of a file; is a quote missing there?"
+    (problem,) = list_table(table, flat).listing.problems
+    assert problem.message.startswith(name[:100])
+    assert len(problem.message) < 300
+
+
+def test_whole_numbers_of_any_length_are_classes_in_order(flat: Path, table: Path):
+    labels = ["10", "9", "9" * 5000, "1" + "0" * 5000, "010", "8", "8", "8"]
+    write(table, *((f"{number}.png", label) for number, label in enumerate(labels)))
+    assert scan(table, flat).class_names == ("8", "9", "010", "10", "9" * 5000, "1" + "0" * 5000)
+
+
 def test_images_that_are_not_found_say_why(flat: Path, table: Path):
     save_image(flat / "a" / "same.png")
     save_image(flat / "b" / "same.png")
@@ -375,6 +392,24 @@ def test_a_table_is_inspected_as_a_folder_is(flat: Path, table: Path):
     assert inspection.counts == {"all": {"cat": 4, "dog": 4}}
     assert [finding.paths for finding in inspection.of("broken file")] == [("row 10",)]
     assert [finding.paths for finding in inspection.of("exact duplicate")] == [("0.png", "1.png")]
+
+
+def test_an_image_with_several_labels_is_inspected_once(flat: Path, table: Path):
+    shutil.copy(flat / "0.png", flat / "1.png")
+    shutil.copy(flat / "2.png", flat / "3.png")
+    for number in (6, 7):
+        (flat / f"{number}.png").write_bytes(b"\x89PNG broken")
+    labels = ("cat|dog", "dog|cat", "cat|dog", "cat", "dog", "cat|dog", "cat|dog|owl", "")
+    write(table, *((f"{number}.png", cell) for number, cell in enumerate(labels)))
+    found = list_table(table, flat)
+    inspection = inspect_folder(found.folder, several_labels=True, listing=found.listing, show_progress=False)
+    assert (inspection.num_files, inspection.num_readable) == (8, 6)
+    assert inspection.counts == {"all": {"cat": 5, "dog": 5, "owl": 0}}
+    assert [finding.paths for finding in inspection.of("broken file")] == [("6.png",), ("7.png",)]
+    assert [(finding.paths, finding.message) for finding in inspection.of("exact duplicate")] == [
+        (("3.png", "2.png"), "2 files, in different classes (cat, cat|dog)"),
+        (("0.png", "1.png"), "2 files"),
+    ]
 
 
 def test_a_table_is_packed(flat: Path, table: Path, tmp_path: Path):

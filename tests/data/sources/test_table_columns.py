@@ -121,6 +121,12 @@ def test_columns_that_are_not_clear(names, wanted, message):
         find(names, wanted, cells=cells)
 
 
+def test_any_number_of_columns_of_0_and_1():
+    names = [f"label {number}" for number in range(20_000)]
+    found, _ = find(["image", *names], cells={name: ["0", "1"] for name in names})
+    assert found.label == tuple(names)
+
+
 def test_settings_of_tables_need_a_table():
     check_table_settings("labels.csv", "photos", {"label": "breed"})
     check_table_settings("multilabel:labels.TSV", "photos", {})

@@ -21,7 +21,7 @@ def written(folder: Path, content: str | bytes, name: str = "labels.csv") -> Pat
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_every_dialect_reads_the_same(tmp_path: Path, mark, encoding, end):
     lines = [mark.join(cells) for cells in (("image", "label"), *zip(*ROWS.values(), strict=True))]
@@ -139,6 +139,40 @@ def test_parquet(tmp_path: Path):
         read_table(written(tmp_path, "no parquet", "broken.parquet"))
 
 
+def test_a_column_of_parquet_that_cannot_be_read_is_left_out(tmp_path: Path):
+    import pyarrow
+    from pyarrow import parquet
+
+    day = pyarrow.array([2**30], pyarrow.date32())
+    time = pyarrow.array([2**62], pyarrow.timestamp("us"))
+    text = pyarrow.Array.from_buffers(pyarrow.string(), 1, pyarrow.array([b"\xff"]).buffers())
+    columns = {"image": ["1.jpg"], "label": ["cat"], "day": day, "time": time, "text": text}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "labels.parquet")
+    table = read_table(tmp_path / "labels.parquet")
+    assert table.columns == {"image": ["1.jpg"], "label": ["cat"]}
+    assert [note.partition(":")[0] for note in table.notes] == [
+        f"the column {name!r} of labels.parquet is left out" for name in ("day", "time", "text")
+    ]
+
+
+def test_a_table_as_wide_as_its_line(tmp_path: Path):
+    """Work that grows as the square of the columns would take an hour."""
+    names = ["image", "label", *(f"p{number}" for number in range(150_000))]
+    table = read_table(written(tmp_path, f"{','.join(names)}\n1.jpg,cat{',0' * 150_000}\n"))
+    assert list(table.columns) == names
+    with pytest.raises(TwofoldError, match="has no rows, only the columns image, label, p0, .*p9, …$"):
+        read_table(written(tmp_path, f"{','.join(names[:20])}\n"))
+    with pytest.raises(TwofoldError, match=r"has no rows, only the columns x{30} … x{30}$"):
+        read_table(written(tmp_path, "x" * 100_000))
+
+
+@pytest.mark.parametrize("levels", [101, 900, 100_000])
+def test_a_line_of_json_may_be_nested_at_any_depth(tmp_path: Path, levels):
+    nested = '{"image": ' + "[" * levels + "]" * levels + "}"
+    table = read_table(written(tmp_path, '{"image": "1.jpg", "label": "cat"}\n' + nested, "labels.jsonl"))
+    assert (table.rows, [problem.path for problem in table.problems]) == ([1], ["row 2"])
+
+
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch):
     importer = builtins.__import__
 
@@ -164,6 +198,11 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch):
         (b"PK\x03\x04rest", "labels.csv", "is no table, but a ZIP archive"),
         (b"\xff\xfe\x00", "labels.csv", "is no text; a table is CSV, TSV, JSON lines or Parquet"),
         ("[1, 2]\n", "labels.jsonl", "row 1 is no JSON object"),
+        (
+            "".join(f'{{"{number}.jpg": "cat"}}\n' for number in range(1001)),
+            "labels.jsonl",
+            "has 1,001 different names in 1,001 lines, such as 0.jpg, 1.jpg, .*11.jpg, …; each line has the same names",
+        ),
         ('{"image": "1.jpg", "label": ["a|b"]}', "labels.jsonl", r"row 1 has 'a\|b' in a list"),
     ],
 )

@@ -70,7 +70,8 @@ class Listing:
 
     `folders` is where each split lies. `unread` are the paths, relative to the root, of images that are not read, by
     the ending of their names. `inner` is the folder that the classes seem to lie in, where the root is but a wrapper
-    around it. `table` is the table that the splits and classes are from, where they are not from folders.
+    around it. `table` is the table that the splits and classes are from, where they are not from folders; `unlabelled`
+    are its images, by split, that may have several labels and have none.
     """
 
     root: Path
@@ -81,6 +82,7 @@ class Listing:
     unread: dict[str, list[str]] = field(default_factory=dict)
     inner: Path | None = None
     table: Path | None = None
+    unlabelled: dict[str, list[ImageFile]] = field(default_factory=dict)
     num_ignored: int = 0
 
     def report(self, kind: str, path: str | Path, message: str, *, skippable: bool) -> None:

@@ -30,7 +30,7 @@ from twofold.data.sources.table_index import ImageIndex
 from twofold.data.sources.table_labels import in_words, read_labels
 from twofold.data.targets import ClassTargets, LabelSetTargets, Targets
 from twofold.errors import SettingError
-from twofold.names import name_bytes, shown
+from twofold.names import name_bytes, shown, shown_short
 from twofold.terminal import quoted
 
 _SPLITS = ("all", "train", "val", "test")
@@ -111,6 +111,7 @@ def list_table(
             for label in row.labels:
                 classes.setdefault(label, []).append(row.file)
         if members:
+            listing.unlabelled[split] = [row.file for row in members if not row.labels]
             listing.splits[split] = {name: classes[name] for name in order if name in classes}
             listing.folders[split] = index.folder
     _note_shared_groups(rows, listing)
@@ -209,11 +210,10 @@ def _rows(
         if not image:
             _report(listing, "no image", number, f"has nothing in the column {shown(chosen.image)!r}")
         elif isinstance(file := index.find(image), str):
-            _report(listing, "missing image", number, f"{shown(image)} {file}")
+            _report(listing, "missing image", number, f"{shown_short(image)} {file}")
         elif split not in _SPLITS:
-            message = (
-                f"has {shown(split)!r} in the column {shown(str(chosen.split))!r}, which is none of train, val and test"
-            )
+            column = shown(str(chosen.split))
+            message = f"has {shown_short(split)!r} in the column {column!r}, which is none of train, val and test"
             _report(listing, "unknown split", number, message)
         elif isinstance(names, str):
             _report(listing, "no label", number, f"{shown(image)} {names}")
@@ -234,7 +234,7 @@ def _split_names(table: Table, chosen: Columns) -> list[str]:
     splits = [SPLIT_WORDS.get(cell.lower(), cell) for cell in cells]
     if not set(splits) & {"train", "val", "test"}:
         values = sorted(set(cells))
-        listed = ", ".join(map(shown, values[:5])) + (", …" if len(values) > 5 else "")
+        listed = ", ".join(map(shown_short, values[:5])) + (", …" if len(values) > 5 else "")
         message = (
             f"{table.path}: the column {shown(chosen.split)!r} has {listed}, none of them a split; add a column with "
         )
@@ -278,7 +278,7 @@ def _each_once(rows: Sequence[Row], listing: Listing, *, several_labels: bool) -
             labels = dict.fromkeys(label for row in members for label in row.labels)
             kept.append(Row(first.number, first.file, tuple(labels), first.split, first.group))
         elif len(sets) > 1:
-            labels = in_words([", ".join(map(shown, labels)) or "no label" for labels in sets])
+            labels = in_words([shown_short(", ".join(labels)) or "no label" for labels in sets])
             asking = f"{MULTILABEL_PREFIX}{listing.table}"
             message = f"{shown(name)} has the labels {labels} (rows {numbers}); if an image may have several: --data "
             _report(listing, "conflicting labels", first.number, message + quoted(asking))
@@ -296,13 +296,19 @@ def _class_names(rows: Sequence[Row], *, main_only: bool = False) -> tuple[str, 
     splits = {row.split for row in rows} & {"all", "train"} if main_only else set(_SPLITS)
     names = {label for row in rows if row.split in splits for label in row.labels}
     numbers = all(name.isdecimal() and name.isascii() for name in names)
-    return tuple(sorted(names, key=(lambda name: (int(name), name)) if numbers else None))
+    return tuple(sorted(names, key=_by_value if numbers else None))
+
+
+def _by_value(name: str) -> tuple[int, str, str]:
+    """Return the key that sorts whole numbers by value, however many digits they have."""
+    digits = name.lstrip("0")
+    return len(digits), digits, name
 
 
 def _report_classes(rows: Sequence[Row], class_names: Sequence[str], listing: Listing) -> None:
     for name, same in same_names(class_names):
         row = next(row for row in rows if name in row.labels)
-        message = f"has the label {shown(name)!r}, which differs from {shown(same)!r} in letter case alone"
+        message = f"has the label {shown_short(name)!r}, which differs from {shown_short(same)!r} in letter case alone"
         _report(listing, "same class twice", row.number, message, skippable=False)
     main = {"all", "train"} & listing.splits.keys()
     kept: dict[str, list[ImageFile]] = {name: [] for name in class_names}
@@ -315,9 +321,8 @@ def _report_classes(rows: Sequence[Row], class_names: Sequence[str], listing: Li
     unknown = Counter(label for row in rows for label in row.labels if label not in known)
     for name, count in sorted(unknown.items()):
         row = next(row for row in rows if name in row.labels)
-        message = (
-            f"{count:,} row{'s have' if count > 1 else ' has'} the label {shown(name)!r}, which no training image has"
-        )
+        rows_have = f"{count:,} row{'s have' if count > 1 else ' has'}"
+        message = f"{rows_have} the label {shown_short(name)!r}, which no training image has"
         _report(listing, "unknown class", row.number, message, skippable=False)
 
 
@@ -329,7 +334,7 @@ def _note_shared_groups(rows: Sequence[Row], listing: Listing) -> None:
     shared = [group for group, of_group in splits.items() if len(of_group) > 1]
     if shared:
         what = "1 group is" if len(shared) == 1 else f"{len(shared):,} groups are"
-        listing.notes.append(f"{what} in several splits of the table, such as {shown(shared[0])}")
+        listing.notes.append(f"{what} in several splits of the table, such as {shown_short(shared[0])}")
 
 
 def _label(

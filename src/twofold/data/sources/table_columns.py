@@ -6,12 +6,12 @@ Imports no torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from twofold.data.names import has_table_name
-from twofold.data.sources.table_file import MARKS, Table, read_table
+from twofold.data.sources.table_file import MARKS, Table, first_columns, read_table
 from twofold.errors import Setting, SettingError, TwofoldError, nearest
 from twofold.names import shown
 
@@ -87,7 +87,7 @@ def find_columns(table: Table, wanted: Mapping[str, str], num_found: Callable[[s
     names = list(table.columns)
     for role, name in wanted.items():
         parts = _given(table, role, name)
-        unknown = [part for part in parts if part not in names]
+        unknown = [part for part in parts if part not in table.columns]
         if unknown and not (name == UNUSED and role in ("split", "group")):
             raise SettingError(
                 f"{{}}: {shown(str(table.path))} has no such column; {nearest(unknown[0], map(shown, names))}",
@@ -96,7 +96,7 @@ def find_columns(table: Table, wanted: Mapping[str, str], num_found: Callable[[s
     found = {role: name for role, name in wanted.items() if role != "label" and (name != UNUSED or name in names)}
     given = {*found.values(), *_given(table, "label", wanted.get("label", ""))}
     free = [name for name in names if name not in given]
-    marks = [] if "label" in wanted else _mark_columns(table, free)
+    marks = {} if "label" in wanted else _mark_columns(table, free)
     if "image" not in found:
         candidates = _named([name for name in free if name not in marks] or free, "image")
         found["image"] = _image_column(table, candidates, num_found)
@@ -110,7 +110,8 @@ def find_columns(table: Table, wanted: Mapping[str, str], num_found: Callable[[s
         parts = _given(table, "label", wanted["label"])
         label = parts[0] if len(parts) == 1 else parts
     else:
-        label = _label_column(table, _named(free, "label"), free, [name for name in marks if name in free])
+        marks = dict.fromkeys(name for name in free if name in marks)
+        label = _label_column(table, _named(free, "label"), free, marks)
     if "group" in found and "group" not in wanted:
         table.notes.append(f"images with the same {shown(found['group'])!r} stay in the same split")
     return Columns(found["image"], label, found.get("split"), found.get("group"))
@@ -123,15 +124,15 @@ def _given(table: Table, role: str, text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",")))
 
 
-def _mark_columns(table: Table, free: list[str]) -> list[str]:
+def _mark_columns(table: Table, free: list[str]) -> dict[str, None]:
     """Return the columns that hold nothing but 0 and 1, which are labels where there are two and more of them.
 
     A column that is named as one with labels comes before them, and one that is named as one with splits is none of
     them; one that is named as one with groups is, for a class may be called person.
     """
     splits = _named(free, "split")
-    marks = [name for name in free if name not in splits and _is_marks(table.columns[name])]
-    return marks if len(marks) > 1 and not _named(free, "label") else []
+    marks = dict.fromkeys(name for name in free if name not in splits and _is_marks(table.columns[name]))
+    return marks if len(marks) > 1 and not _named(free, "label") else {}
 
 
 def _is_marks(cells: Sequence[str]) -> bool:
@@ -189,12 +190,14 @@ def _image_column(table: Table, candidates: list[str], num_found: Callable[[str]
     raise _unclear(table, {"image": "FILE", "label": "CLASS"}, "no column is named as one with images")
 
 
-def _label_column(table: Table, candidates: list[str], free: list[str], marks: list[str]) -> str | tuple[str, ...]:
+def _label_column(
+    table: Table, candidates: list[str], free: list[str], marks: Collection[str]
+) -> str | tuple[str, ...]:
     if not candidates and len(free) == 1:
         table.notes.append(f"the labels are taken from the column {shown(free[0])!r}")
         return free[0]
     if not candidates:
-        near = [name for name in free if name in marks or _are_nearly_marks(table.columns[name])]
+        near = dict.fromkeys(name for name in free if name in marks or _are_nearly_marks(table.columns[name]))
         if len(near) > 1 and (odd := [name for name in near if name not in marks]):
             why = f"the labels may be in a column each, but {shown(odd[0])} holds more than 0 and 1"
             raise _unclear(table, {"label": ",".join(near)}, why)
@@ -210,7 +213,7 @@ def _label_column(table: Table, candidates: list[str], free: list[str], marks: l
     first = table.columns[candidates[0]]
     for other in map(table.columns.__getitem__, candidates[1:]):
         if not len(set(zip(first, other, strict=True))) == len(set(first)) == len(set(other)):
-            message = f"the labels may be in {' or '.join(map(shown, candidates))}"
+            message = f"the labels may be in {' or '.join(map(shown, candidates[:5]))}"
             raise _unclear(table, {"label": candidates[0]}, message)
     # Columns that say the same, as numbers and in words: the words.
     words = [name for name in candidates if not all(cell.isdecimal() for cell in table.columns[name])]
@@ -227,6 +230,6 @@ def _is_number(cell: str) -> bool:
 
 def _unclear(table: Table, example: dict[str, str], why: str, *more: Setting) -> TwofoldError:
     names = list(table.columns)
-    listed = ", ".join(map(shown, names[:12])) + (", …" if len(names) > 12 else "")
+    listed = first_columns(names)
     message = f"say which column is which, as {{}}: in {shown(str(table.path))} {why}; it has {listed}"
     return SettingError(message, {"columns": example}, *more)

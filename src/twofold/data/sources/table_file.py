@@ -7,15 +7,16 @@ it is, is read off the file. Imports no torch.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import itertools
-import json
 import math
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,15 @@ from typing import Any
 from twofold.data.formats import is_image_name, what_it_is
 from twofold.data.sources.problems import Problem
 from twofold.errors import TwofoldError
-from twofold.names import shown
+from twofold.files import parse_json
+from twofold.names import shown_short
 
 _DELIMITERS = (",", ";", "\t", "|")
 _LIST_MARK = "|"
+_A_LINE = '{"image": "1.jpg", "label": "cat"}'
+# Lines of JSON with more names than that, most of which a line lacks, are no table.
+_MANY_COLUMNS = 1000
+_MOST_EMPTY = 100
 MARKS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 """How tables write that an image has a label or not, in lower case."""
 
@@ -110,14 +116,22 @@ def _checked(table: Table) -> Table:
         table = table.without_header()
         table.notes.append(f"{table.path.name} has no line with the names of its columns; they are called 1, 2 …")
     if not table.rows and not table.problems:
-        raise TwofoldError(f"{table.path} has no rows, only the columns {', '.join(map(shown, table.columns))}")
+        raise TwofoldError(f"{table.path} has no rows, only the columns {first_columns(table.columns)}")
     return table
+
+
+def first_columns(names: Iterable[str]) -> str:
+    """Return the names of the first twelve columns as a list in a sentence."""
+    first = [shown_short(name, most=60) for name in itertools.islice(names, 13)]
+    return ", ".join([*first[:12], "…"] if len(first) > 12 else first)
 
 
 def _decode(path: Path, content: bytes) -> tuple[str, list[str]]:
     """Return the text, and notes on its bytes: names of files may be bytes that are no text."""
     encoding = "utf-8"
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        encoding = "utf-32"
+    elif content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encoding = "utf-16"
     elif b"\0" in content[:200]:
         # UTF-16 without a mark: of ASCII, every other byte is 0.
@@ -141,8 +155,9 @@ def _read_csv(path: Path, text: str) -> Table:
         names.pop()  # each line ends with a delimiter
     # An index that was written without a name, as pandas does.
     names = [name or f"column {number}" for number, name in enumerate(names, 1)]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise TwofoldError(f"{path} has {names.count(twice[0])} columns called {shown(twice[0])!r}; rename all but one")
+    name, times = max(Counter(names).items(), key=lambda each: each[1], default=("", 0))
+    if times > 1:
+        raise TwofoldError(f"{path} has {times} columns called {shown_short(name)!r}; rename all but one")
     table = Table(path, {}, [])
     good: list[list[str]] = []
     for number, cells in enumerate(records, 2):
@@ -186,20 +201,23 @@ def _read_json_lines(path: Path, text: str) -> Table:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
+            record = parse_json(line, source=str(path))
+        except TwofoldError:
             record = None
         if isinstance(record, dict):
             records.append(record)
             table.rows.append(number)
         else:
-            message = (
-                "is no JSON object; each line of JSON lines is one, such as " + '{"image": "1.jpg", "label": "cat"}'
-            )
+            message = f"is no JSON object; each line of JSON lines is one, such as {_A_LINE}"
             table.problems.append(Problem("unreadable row", f"row {number}", message, skippable=True))
     if not records and table.problems:
         raise TwofoldError(f"{path}: {table.problems[0].path} {table.problems[0].message}")
     names = dict.fromkeys(name for record in records for name in record)
+    if len(names) > _MANY_COLUMNS and len(names) * len(records) > _MOST_EMPTY * sum(map(len, records)):
+        raise TwofoldError(
+            f"{path} has {len(names):,} different names in {len(records):,} lines, such as {first_columns(names)}; "
+            f"each line has the same names: {_A_LINE}"
+        )
     table.columns = {
         name: [_cell(path, record.get(name), row) for record, row in zip(records, table.rows, strict=True)]
         for name in names
@@ -214,12 +232,18 @@ def _read_parquet(path: Path) -> Table:
     except ImportError as error:
         raise TwofoldError(f"{path} needs pyarrow to be read: pip install 'twofold[hf]', or save it as CSV") from error
     try:
-        content = parquet.read_table(path).to_pydict()
+        read = parquet.read_table(path)
     except (OSError, pyarrow.ArrowException) as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TwofoldError(f"{path} cannot be read as Parquet: {message}") from error
-    num_rows = max(map(len, content.values()), default=0)
-    rows = list(range(1, num_rows + 1))
+    content: dict[str, list[Any]] = {}
+    notes = []
+    for name, column in zip(read.column_names, read.columns, strict=True):
+        try:
+            content[name] = column.to_pylist()
+        except (ValueError, OverflowError, pyarrow.ArrowException) as error:  # such as a day after the year 9999
+            notes.append(f"the column {shown_short(name)!r} of {path.name} is left out: {error}")
+    rows = list(range(1, read.num_rows + 1))
     columns = {
         name: [_cell(path, value, row) for value, row in zip(values, rows, strict=True)]
         for name, values in content.items()
@@ -229,7 +253,7 @@ def _read_parquet(path: Path) -> Table:
         raise TwofoldError(
             f"{path} holds the images themselves, not their paths: --data hf:{os.path.dirname(path) or '.'}"
         )
-    return _checked(Table(path, columns, rows))
+    return _checked(Table(path, columns, rows, notes=notes))
 
 
 def _cell(path: Path, value: Any, row: int) -> str:

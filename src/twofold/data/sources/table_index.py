@@ -18,6 +18,7 @@ from twofold.data.sources.listing import ImageFile, list_images
 from twofold.data.sources.problems import DataError, single_error
 from twofold.names import shown
 
+_LONGEST_PATH = 4096
 _ADDRESS = re.compile(r"^[a-zA-Z][\w+.-]*://")
 
 
@@ -77,6 +78,8 @@ class ImageIndex:
             yield self._by_name_stem.get(os.path.basename(path))
 
     def _why_not(self, path: str) -> str:
+        if len(path) > _LONGEST_PATH:
+            return "is too long for the name of a file; is a quote missing there?"
         above = [path, *map(str, Path(path).parents)]  # what cannot be opened may be a folder on the way
         if reason := next((self._reasons[each] for each in above if each in self._reasons), None):
             return reason
