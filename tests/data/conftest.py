@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -57,3 +58,18 @@ def deep_png(values: np.ndarray) -> bytes:
 def photos(tmp_path: Path) -> Path:
     """A folder of two classes, 10 and 6 colour images of 20 x 12 pixels."""
     return save_folder(tmp_path / "photos", {"cat": 10, "dog": 6})
+
+
+@pytest.fixture
+def clothes(image_folder: Path, tmp_path: Path) -> Path:
+    """Three classes of 12 images, some of which are there several times."""
+    for name in ("bag", "boot", "shirt"):
+        (tmp_path / "clothes" / name).mkdir(parents=True)
+        for path in sorted((image_folder / name).iterdir())[:12]:
+            shutil.copy(path, tmp_path / "clothes" / name)
+    first = sorted((tmp_path / "clothes" / "bag").iterdir())[0]
+    shutil.copy(first, first.with_name("copy.png"))
+    image = Image.open(first)
+    image.resize((56, 56)).save(first.with_name("large.png"))
+    image.point(lambda value: int(value * 0.9)).save(tmp_path / "clothes" / "boot" / "darker.png")
+    return tmp_path / "clothes"

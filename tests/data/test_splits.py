@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import given, strategies as st
-from PIL import Image
 
 from twofold.data import DataError, load_data
-from twofold.data.sources.find import find_data
-from twofold.data.splits import copy_groups, group_indices, joined, split_indices
+from twofold.data.splits import group_indices, joined, split_indices
 from twofold.errors import TwofoldError
 
 from .conftest import save_folder, save_image
@@ -96,34 +94,6 @@ def test_joined_groups_are_the_connected_ones(pairs):
                 if a == c or b == d:
                     expected[one] = expected[other] = min(expected[one], expected[other])
     assert together == expected
-
-
-@pytest.fixture
-def clothes(image_folder: Path, tmp_path: Path) -> Path:
-    """Three classes of 12 images, some of which are there several times."""
-    for name in ("bag", "boot", "shirt"):
-        (tmp_path / "clothes" / name).mkdir(parents=True)
-        for path in sorted((image_folder / name).iterdir())[:12]:
-            shutil.copy(path, tmp_path / "clothes" / name)
-    first = sorted((tmp_path / "clothes" / "bag").iterdir())[0]
-    shutil.copy(first, first.with_name("copy.png"))
-    image = Image.open(first)
-    image.resize((56, 56)).save(first.with_name("large.png"))
-    image.point(lambda value: int(value * 0.9)).save(tmp_path / "clothes" / "boot" / "darker.png")
-    return tmp_path / "clothes"
-
-
-def test_copies_are_found_in_parts_of_any_kind(clothes: Path):
-    part = find_data(str(clothes), show_progress=False).splits["all"]
-    groups = copy_groups([part], show_progress=False)
-    names = [Path(path).name for path in part.paths]
-    first = names[0]
-    together = {name for name, group in zip(names, groups.tolist(), strict=True) if group == groups[0]}
-    assert together == {first, "copy.png", "large.png", "darker.png"}
-    assert len(groups.unique()) == len(names) - 3
-    embedded = load_data("fashion-mini", val_fraction=0.0, show_progress=False).test
-    subset = embedded.select(torch.tensor([5, 6, 5]))
-    assert copy_groups([subset], show_progress=False).tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize("seed", range(4))

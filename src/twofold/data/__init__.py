@@ -22,6 +22,7 @@ comes without torch.
 | `statistics.py` | `channel_statistics`: mean and standard deviation of each channel |
 | `check.py` | `check_images`: every image decoded once before training, the good ones remembered |
 | `inspection.py` | `inspect_folder`: what is odd about a folder: broken files, copies, imbalance |
+| `copies.py` | `copy_groups`: which images are copies of one another, remembered |
 | `duplicates.py` | images that are there twice, found by difference hashes |
 | `download.py` | `download`: one file from the network, whole and checked or not at all |
 | `parallel.py` | threads that work ahead with results in order; how much memory is free |

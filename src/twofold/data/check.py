@@ -14,15 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from twofold.data.decode import REMARKS, BrokenImageError, open_image, remark_line, remarks_of
+from twofold.data.decode import DECODING, REMARKS, BrokenImageError, open_image, remark_line, remarks_of
 from twofold.data.parallel import ordered_map
 from twofold.data.pixels import is_grey
 from twofold.errors import TwofoldError
 from twofold.files import cache_folder, write_text
 from twofold.names import name_bytes
 from twofold.terminal import track
-
-_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def check_images(
     # A cache that is missing or in any way damaged is as good as none.
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         content = json.loads(cache.read_text(encoding="utf-8"))
-        if content["version"] == _VERSION:
+        if content["version"] == DECODING:
             rows = content["files"].items()
             known = {key: Checked(int(h), int(w), bool(grey), None, tuple(rest)) for key, (h, w, grey, *rest) in rows}
 
@@ -83,7 +81,7 @@ def check_images(
         # A cache that cannot be written costs time at the next start, nothing else.
         with contextlib.suppress(OSError, TwofoldError):
             cache.parent.mkdir(parents=True, exist_ok=True)
-            write_text(cache, json.dumps({"version": _VERSION, "files": good}))
+            write_text(cache, json.dumps({"version": DECODING, "files": good}))
     return [results[key] for key in keys]
 
 

@@ -10,9 +10,10 @@ Where a person should know what was made of a file, `remarks_of` the image says 
 
 16 bits a channel become 8. Cameras of microscopes, X-ray detectors and depth sensors measure 12 bits and store them in
 16, where the upper byte alone would be nearly black. What a file holds is told by its metadata where TIFF has it
-(BitsPerSample, or MaxSampleValue of 2ⁿ − 1) or PPM (a largest value below 65,535), else by its largest value: below 256 it holds 8 bits, below 4,096 it holds
-12, else 16. There are no steps between, so that images of one 12-bit camera keep their brightness beside each other,
-the dark ones too. The rule looks at one file alone, so training, evaluation, prediction and a pack agree.
+(BitsPerSample, or MaxSampleValue of 2ⁿ − 1) or PPM (a largest value below 65,535), else by its largest value: below 256
+it holds 8 bits, below 4,096 it holds 12, else 16. There are no steps between, so that images of one 12-bit camera keep
+their brightness beside each other, the dark ones too. The rule looks at one file alone, so training, evaluation,
+prediction and a pack agree.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ REMARKS = {
 
 MAX_PIXELS = 89_478_485
 """The largest image that is decoded, in pixels: a quarter gigabyte as RGB, which is also Pillow's own limit."""
+
+DECODING = 3
+"""Grows when some file gives other pixels or remarks than before: what was kept of decoded images is then made anew."""
 
 _INFO_KEY = "twofold_remarks"
 _ORIENTATION_TAG, _BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE = 0x0112, 258, 281

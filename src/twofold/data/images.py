@@ -12,7 +12,7 @@ from, given other targets, and opened at a size.
 from __future__ import annotations
 
 import abc
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, final, runtime_checkable
 
@@ -92,6 +92,13 @@ class Part(abc.ABC):
         Raises:
             BrokenImageError: it cannot be decoded.
         """
+
+    def content_keys(self) -> Sequence[str] | None:
+        """Return for each image a text that changes when its content does, without reading it; None if nothing tells.
+
+        What is found out about an image can be kept by it.
+        """
+        return None
 
     @abc.abstractmethod
     def with_pixels(self, pixels: UInt8[Tensor, "n channels height width"]) -> MemoryImages:

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from twofold.data.copies import copy_groups
 from twofold.data.images import Images, MemoryImages, Part, StreamedImages
 from twofold.data.parallel import available_memory
 from twofold.data.pixels import ChannelMismatchError
@@ -30,7 +31,7 @@ from twofold.data.sources.find import find_data
 from twofold.data.sources.found import Found
 from twofold.data.sources.problems import DataError
 from twofold.data.spec import ModelSpec, PixelSpec
-from twofold.data.splits import copy_groups, group_indices, joined, split_indices
+from twofold.data.splits import group_indices, joined, split_indices
 from twofold.data.statistics import channel_statistics
 from twofold.data.targets import BoxTargets, ClassTargets, LabelSetTargets, Targets, label_sets
 from twofold.errors import SettingError, TwofoldError
@@ -255,7 +256,8 @@ def _split(
             )
         _check_singles(found, whole.targets, "training and test", "test_fraction")
         others = [part for name, part in parts.items() if len(part)]
-        copies = copy_groups([whole, *others], show_progress=show_progress)
+        name = str(Path(found.source).resolve())
+        copies = copy_groups([whole, *others], name, show_progress=show_progress)
         copies, elsewhere = copies[: len(whole)], copies[len(whole) :]
         groups = copies if groups is None else joined(copies, groups)
         # Copies of the data's own validation images are no test either.

@@ -8,20 +8,11 @@ out to within one group of the fraction.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from twofold.data.decode import BrokenImageError
-from twofold.data.duplicates import NEAR_BITS, Fingerprint, fingerprint, near_groups
-from twofold.data.images import Part
-from twofold.data.parallel import ordered_map
-from twofold.errors import RunError
 from twofold.keyed import derive_key, permutation
-from twofold.terminal import track
 
 
 def split_indices(
@@ -94,37 +85,6 @@ def group_indices(
     is_held = torch.zeros(len(numbers), dtype=torch.bool)
     is_held[sorted(held)] = True
     return torch.nonzero(~is_held[members]).flatten(), torch.nonzero(is_held[members]).flatten()
-
-
-def copy_groups(parts: Sequence[Part], *, show_progress: bool) -> Int64[Tensor, " n"]:
-    """Return the group of each image of the parts, one after the other: copies of one image have the same.
-
-    Copies are images with the same pixels, and the same image saved, scaled or brightened anew (see `duplicates`).
-
-    Raises:
-        RunError: an image can no longer be read.
-    """
-    places = [(part, index) for part in parts for index in range(len(part))]
-
-    def look(place: tuple[Part, int]) -> tuple[bytes, Fingerprint]:
-        part, index = place
-        try:
-            image = part.decoded(index)
-        except BrokenImageError as error:
-            raise RunError(f"{part.describe(index)}: {error.reason}; {part.remedy}") from error
-        content = f"{image.mode} {image.size} ".encode() + image.tobytes()
-        return hashlib.blake2b(content, digest_size=16).digest(), fingerprint(image)
-
-    looked: Iterator[tuple[bytes, Fingerprint]] = ordered_map(look, places)
-    seen = list(track(looked, total=len(places), label="looking for copies", enabled=show_progress))
-    exact: dict[bytes, int] = {}
-    same = [exact.setdefault(digest, number) for number, (digest, _) in enumerate(seen)]
-    firsts = [print_ if same[number] == number else None for number, (_, print_) in enumerate(seen)]
-    for group in near_groups(firsts, max_bits=NEAR_BITS):
-        for member in group:
-            same[member] = group[0]
-    # An exact copy of a near copy: two steps to the first of the group.
-    return torch.tensor([same[number] for number in same], dtype=torch.int64)
 
 
 def joined(first: Int64[Tensor, " n"], second: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:

@@ -7,6 +7,7 @@ a further `EncodedPart` where it is a record of something larger. `load.load_dat
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
@@ -118,3 +119,11 @@ class FilePart(EncodedPart):
     def record(self, index: int) -> str:
         """Return the path of an image."""
         return self.paths[index]
+
+    def content_keys(self) -> list[str] | None:
+        """Return path, size and time of change of each file."""
+        try:
+            found = [(path, os.stat(path)) for path in self.paths]
+        except OSError:
+            return None  # whoever opens it will say so
+        return [f"{info.st_size} {info.st_mtime_ns} {os.path.abspath(path)}" for path, info in found]

@@ -60,6 +60,10 @@ class TablePart(EncodedPart):
         """Return the data set, the split and the row."""
         return f"{self.title} row {int(self.rows[index])}"
 
+    def content_keys(self) -> list[str]:
+        """Return the table's own fingerprint with each row."""
+        return [f"{self.table._fingerprint} {row}" for row in self.rows.tolist()]
+
     def record(self, index: int) -> bytes | str:
         """Return the encoded bytes of one image, or the path of its file where the table holds no more than that.
 

@@ -234,6 +234,11 @@ class PackedPart(EncodedPart):
             )
         return content
 
+    def content_keys(self) -> list[str]:
+        """Return where each record lies, and its checksum."""
+        places = zip(self.shard.tolist(), self.offset.tolist(), self.length.tolist(), self.crc32.tolist(), strict=True)
+        return [f"{self.names[shard]} {offset} {length} {crc32}" for shard, offset, length, crc32 in places]
+
     def pixels(self, index: int, spec: PixelSpec) -> UInt8[np.ndarray, "channels height width"]:
         """Return one image at the size and channels of `spec`; bare pixels are not decoded."""
         content = self.record(index)
