@@ -79,6 +79,15 @@ class PrecisionRecall:
         """
         return self._precision(threshold, size)[:, label]
 
+    def mean_curve(self, threshold: float = 0.5, size: str = "all") -> Float64[Tensor, " recalls"]:
+        """Return the mean precision of the classes that occur, at each of `RECALLS`.
+
+        Args:
+            threshold: one of `THRESHOLDS`.
+            size: one of `AREAS`.
+        """
+        return self._precision(threshold, size).nanmean(dim=1)
+
     @cached_property
     def metrics(self) -> dict[str, float]:
         """COCO's twelve numbers: AP, AP50, AP75, APs, APm, APl, AR1, AR10, AR100, ARs, ARm, ARl."""
@@ -151,7 +160,7 @@ class _FlatEvaluation(COCOeval_faster):
     def _prepare(self) -> None:
         """Annotations are there already."""
 
-    def computeIoU(self, imgId: int, catId: int) -> Any:
+    def computeIoU(self, imgId: Any, catId: Any) -> Any:
         """Return the overlap of each detection of a class in an image with each true box."""
         group = (int(imgId), int(catId))
         if group not in self._found_rows or group not in self._true_rows:

@@ -10,4 +10,6 @@
 | `augment.py` | augmentation, pixel by pixel |
 | `ranking.py` | precision, recall, average precision |
 | `boxes.py` | boxes, anchors, matching, suppression |
+| `detector.py` | the losses of detectors, hard negatives, generalised intersection over union |
+| `detection.py` | average precision of detections, kinds of error |
 """

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torchvision.models.detection.image_list import ImageList
 from twofold.proof.parity import Case, Choose, Parity, Refusal, Results, refusals
 from twofold.scratch import boxes
 
+Way = Literal["d2l", "torchvision"]
 # What is compared are indices: they agree or they don't.
 _EXACT = 0.0
 _THRESHOLDS = (0.5, 0.25, 0.75, 0.3, 0.7, 1.0, 0.0)
@@ -243,9 +244,11 @@ def _match_by_hand(anchors: Tensor, truth: Tensor, threshold: float) -> Tensor:
     return torch.tensor([owner.get(a, -1) for a in range(len(anchors))], dtype=torch.int64)
 
 
-def _match_case(anchors: Tensor, truth: Tensor, threshold: float, *covers: str) -> Case:
+def _match_case(anchors: Tensor, truth: Tensor, threshold: float, *covers: str, way: Way = "d2l") -> Case:
     def run(anchors: Tensor, truth: Tensor) -> Tensor:
         overlap = _overlap(truth, anchors)
+        if way == "torchvision":
+            return SSDMatcher(threshold)(overlap) if overlap.numel() else torch.full((len(anchors),), -1)
         # Torchvision gives one anchor to two true boxes that both overlap it most, and one of them goes without.
         if overlap.numel() == 0 or len(overlap.max(dim=1).indices.unique()) < len(truth):
             return _match_by_hand(anchors, truth, threshold)
@@ -253,9 +256,9 @@ def _match_case(anchors: Tensor, truth: Tensor, threshold: float, *covers: str) 
 
     return Case(
         {"anchors": anchors, "truth": truth},
-        read=partial(boxes.match, threshold=threshold),
+        read=partial(boxes.match, threshold=threshold, way=way),
         run=run,
-        covers=(*covers, f"threshold {threshold}"),
+        covers=(*covers, way, f"threshold {threshold}"),
         tolerance=_EXACT,
     )
 
@@ -266,22 +269,29 @@ _PARTS_OF_TEN = _corners((0, 0, 10, 1), (0, 0, 3, 1), (0, 0, 7, 1))
 
 def _edges_match(choose: Choose) -> Iterator[Case]:
     none, some = _corners(), _boxes(choose, 8)
-    yield _match_case(some, none, 0.5, "no true boxes")
-    yield _match_case(none, some, 0.5, "no anchors")
-    yield _match_case(some, some, 0.5, "anchors that are the true boxes")
-    yield _match_case(some[:1].repeat(4, 1), some[:1], 0.5, "identical anchors")
-    yield _match_case(some, some[:1].repeat(3, 1), 0.5, "identical true boxes")
-    yield _match_case(some[:2], some, 0.5, "more true boxes than anchors")
-    yield _match_case(some, some[:2] + 90, 0.5, "true boxes that no anchor meets")
-    # Both true boxes overlap the first anchor most; the second has to make do with another.
+    # Both true boxes overlap the first anchor most; the second has to make do with another, or goes without.
     wanted, both = _corners((0, 0, 4, 4), (0, 0, 4, 2), (5, 5, 6, 6)), _corners((0, 0, 4, 3), (0, 0, 4, 4))
-    yield _match_case(wanted, both, 0.5, "two true boxes want one anchor")
-    for threshold in (0.3, 0.7):
-        yield _match_case(_PARTS_OF_TEN, _PARTS_OF_TEN[:1], threshold, "an overlap of just the threshold")
+    way: Way
+    for way in ("d2l", "torchvision"):
+        yield _match_case(some, none, 0.5, "no true boxes", way=way)
+        yield _match_case(none, some, 0.5, "no anchors", way=way)
+        yield _match_case(some, some, 0.5, "anchors that are the true boxes", way=way)
+        yield _match_case(some[:1].repeat(4, 1), some[:1], 0.5, "identical anchors", way=way)
+        yield _match_case(some, some[:1].repeat(3, 1), 0.5, "identical true boxes", way=way)
+        yield _match_case(some[:2], some, 0.5, "more true boxes than anchors", way=way)
+        yield _match_case(some, some[:2] + 90, 0.5, "true boxes that no anchor meets", way=way)
+        yield _match_case(wanted, both, 0.5, "two true boxes want one anchor", way=way)
+        for threshold in (0.3, 0.7):
+            yield _match_case(_PARTS_OF_TEN, _PARTS_OF_TEN[:1], threshold, "an overlap of just the threshold", way=way)
 
 
 match_anchors = Parity(
-    draw=lambda choose: _match_case(_draw_boxes(choose, 12), _draw_boxes(choose, 5), choose.pick(_THRESHOLDS)),
+    draw=lambda choose: _match_case(
+        _draw_boxes(choose, 12),
+        _draw_boxes(choose, 5),
+        choose.pick(_THRESHOLDS),
+        way=choose.pick(("d2l", "torchvision")),
+    ),
     edges=_edges_match,
     refusals=lambda: refusals(
         boxes.match,
@@ -411,4 +421,52 @@ nms = Parity(
         },
     ),
     typical=_typical_nms,
+)
+
+
+# Suppression class by class
+
+
+def _nms_by_class_case(corners: Tensor, scores: Tensor, labels: Tensor, threshold: float, *covers: str) -> Case:
+    return Case(
+        {"corners": corners, "scores": scores, "labels": labels},
+        read=lambda corners, scores, labels: boxes.nms_by_class(corners, scores, labels, threshold),
+        run=lambda corners, scores, labels: ops.batched_nms(corners, scores, labels, threshold),
+        covers=(*covers, f"threshold {threshold}"),
+        tolerance=_EXACT,
+    )
+
+
+def _draw_nms_by_class(choose: Choose) -> Case:
+    corners = _draw_boxes(choose, 30)
+    ties = choose.integer(0, 1)
+    scores = choose.tied(len(corners)) if ties else choose.normal(len(corners))
+    labels = torch.randint(choose.integer(1, 4), (len(corners),), generator=choose.generator())
+    # torchvision moves each class to a place of its own, which rounds an overlap of just the threshold.
+    return _nms_by_class_case(corners, scores, labels, choose.pick((0.45, 0.31)), "ties in the scores" if ties else "")
+
+
+def _edges_nms_by_class(choose: Choose) -> Iterator[Case]:
+    some, labels = _boxes(choose, 6), torch.tensor([0, 1, 0, 1, 2, 2])
+    yield _nms_by_class_case(some[:0], choose.normal(0), labels[:0], 0.5, "no boxes")
+    yield _nms_by_class_case(some[:1].repeat(6, 1), choose.normal(6), labels, 0.5, "identical boxes")
+    yield _nms_by_class_case(some[:1].repeat(6, 1), torch.ones(6).double(), labels, 0.5, "one score for all")
+    yield _nms_by_class_case(some, choose.normal(6), torch.zeros_like(labels), 0.5, "one class")
+    yield _nms_by_class_case(some, choose.normal(6), torch.arange(6), 0.5, "a class for each box")
+    yield _nms_by_class_case(some, choose.normal(6), labels + 90, 0.5, "classes without boxes")
+
+
+nms_by_class = Parity(
+    draw=_draw_nms_by_class,
+    edges=_edges_nms_by_class,
+    refusals=lambda: refusals(
+        partial(boxes.nms_by_class, threshold=0.5),
+        partial(ops.batched_nms, iou_threshold=0.5),
+        {
+            "three values a box": (torch.ones(2, 3), torch.ones(2), torch.zeros(2).long()),
+            "more scores than boxes": (torch.ones(2, 4), torch.ones(3), torch.zeros(3).long()),
+            "more labels than boxes": (torch.ones(2, 4), torch.ones(2), torch.zeros(3).long()),
+        },
+    ),
+    typical=lambda choose: _nms_by_class_case(_boxes(choose, 2000), choose.normal(2000), torch.arange(2000) % 20, 0.45),
 )
