@@ -75,13 +75,13 @@ class MultiboxLoss(nn.Module):
         matched = match(self.anchors, truth.boxes, truth.labels >= 0, way=self.matching)
         positive = matched >= 0
         num_positive = positive.sum().clamp(min=1)
-        # The classes to learn: 0 is background.
-        index = matched.clamp(min=0)
-        labels = torch.where(positive, truth.labels.gather(1, index) + 1 if index.numel() else index, 0)
+        # The class to learn; a column more, 0, is that of background.
+        table = functional.pad(truth.labels + 1, (0, 1))
+        labels = table.gather(1, torch.where(positive, matched, truth.labels.shape[1]))
         by_class = {"mining": self._mined, "focal": self._focal}[self.class_loss](outputs[..., 4:], labels, positive)
         rows = positive.nonzero(as_tuple=True)
         by_box = self._place(
-            outputs[..., :4][rows], self.anchors.expand(len(outputs), -1, -1)[rows], truth.boxes[rows[0], index[rows]]
+            outputs[..., :4][rows], self.anchors.expand(len(outputs), -1, -1)[rows], truth.boxes[rows[0], matched[rows]]
         )
         parts = {"class": by_class.sum() / num_positive, "box": by_box / num_positive}
         return {"loss": parts["class"] + parts["box"], **parts}

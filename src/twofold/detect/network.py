@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
@@ -22,7 +23,7 @@ from twofold.detect.anchors import AnchorMap, grid_anchors
 from twofold.detect.shapes import Shapes, d2l_shapes, parse_shapes, ssd_scales, ssd_shapes
 from twofold.errors import TwofoldError
 from twofold.models.network import Network, trace_shapes
-from twofold.models.registry import create_model
+from twofold.models.registry import Option, create_model
 
 # The most certain background that an untrained detector says with "sigmoid": one anchor in a hundred has an object.
 # From there on the many anchors without one do not swamp the few with one (Lin et al., 2017).
@@ -92,10 +93,15 @@ class Detector(Network):
             hook.remove()
         return [(one.shape[2], one.shape[3]) for one in maps]
 
-    def anchors(self) -> Float32[Tensor, "anchors 4"]:
-        """Return the anchors as corners in parts of the image, in the order of the outputs."""
+    def anchors(self, sizes: Sequence[tuple[int, int]] | None = None) -> Float32[Tensor, "anchors 4"]:
+        """Return the anchors as corners in parts of the image, in the order of the outputs.
+
+        Args:
+            sizes: those of the maps, if they are known already.
+        """
+        sizes = self.map_sizes() if sizes is None else sizes
         steps = self.steps or [None] * len(self.shapes)
-        maps = [AnchorMap(*one) for one in zip(self.map_sizes(), self.shapes, steps, strict=True)]
+        maps = [AnchorMap(*one) for one in zip(sizes, self.shapes, steps, strict=True)]
         return grid_anchors(maps, clip=self.clip_anchors)
 
     def reset_head(self, num_classes: int) -> None:
@@ -159,28 +165,47 @@ def map_shapes(spelled: str, num_maps: int, image_size: tuple[int, int], *, low:
     return [tuple((w * stretch, h / stretch) for w, h in of_map(k)) for k in range(num_maps)]
 
 
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Where a detector looks.
+
+    Attributes:
+        sizes: (height, width) of each feature map.
+        shapes: of the anchors at the pixels of each map.
+        anchors: all of them, as corners in parts of the network's input, in the order of the outputs.
+        scores: how logits become probabilities.
+    """
+
+    sizes: list[tuple[int, int]]
+    shapes: list[Shapes]
+    anchors: Float32[Tensor, "anchors 4"]
+    scores: Literal["softmax", "sigmoid"]
+
+
+def layout_of(spec: ModelSpec) -> Layout:
+    """Return where the detector that `spec` describes looks; computed once for each detector."""
+    options = tuple(sorted(spec.architecture_options.items()))
+    return _layout(spec.architecture, options, spec.channels, spec.image_size)
+
+
 @cache
-def _anchors(
-    architecture: str,
-    options: tuple[tuple[str, str | int | float | bool], ...],
-    channels: int,
-    image_size: tuple[int, int],
-) -> tuple[Tensor, str]:
+def _layout(
+    architecture: str, options: tuple[tuple[str, Option], ...], channels: int, image_size: tuple[int, int]
+) -> Layout:
     with torch.device("meta"):
         network = create_model(
             architecture, in_channels=channels, num_classes=1, image_size=image_size, options=dict(options)
         )
     assert isinstance(network, Detector)
-    return network.anchors(), network.scores
+    sizes = network.map_sizes()
+    return Layout(sizes, network.shapes, network.anchors(sizes), network.scores)
 
 
 def anchors_of(spec: ModelSpec) -> Float32[Tensor, "anchors 4"]:
     """Return the anchors of the detector that `spec` describes: corners in parts of its input, on the CPU."""
-    options = tuple(sorted(spec.architecture_options.items()))
-    return _anchors(spec.architecture, options, spec.channels, spec.image_size)[0]
+    return layout_of(spec).anchors
 
 
 def scores_of(spec: ModelSpec) -> Literal["softmax", "sigmoid"]:
     """Return how the logits of the detector that `spec` describes become probabilities."""
-    options = tuple(sorted(spec.architecture_options.items()))
-    return _anchors(spec.architecture, options, spec.channels, spec.image_size)[1]  # type: ignore[return-value]
+    return layout_of(spec).scores

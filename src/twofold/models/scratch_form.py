@@ -42,7 +42,14 @@ class _Operation(torch.autograd.Function):
         return None, None, *(gradient if want else None for gradient, want in zip(gradients, wanted, strict=True))
 
 
-def _run(forward: Forward, backward: Backward, *tensors: Tensor | None) -> Tensor:
+def by_hand(forward: Forward, backward: Backward, *tensors: Tensor | None) -> Tensor:
+    """Return what `forward` makes of tensors, as a node of torch's graph whose gradients `backward` gives.
+
+    Args:
+        forward: returns its result, and the tensors that backward needs.
+        backward: takes the gradient of the result and those tensors, and returns a gradient for each of `tensors`.
+        *tensors: the inputs.
+    """
     return _Operation.apply(forward, backward, *tensors)  # type: ignore[no-any-return]
 
 
@@ -51,7 +58,7 @@ class ScratchLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return x Wᵀ + b."""
-        return _run(
+        return by_hand(
             lambda x, weight, bias: (linear.linear(x, weight, bias), (x, weight)),
             linear.linear_backward,
             input,
@@ -72,7 +79,7 @@ class ScratchConv2d(nn.Conv2d):
             "groups": self.groups,
         }
         need_x = input.requires_grad
-        return _run(
+        return by_hand(
             lambda x, weight, bias: (conv_pieces.conv2d(x, weight, bias, **options), (x, weight)),
             lambda grad, x, weight: conv_pieces.conv2d_backward(grad, x, weight, **options, need_x=need_x),
             input,
@@ -107,7 +114,7 @@ class _ScratchBatchNorm(nn.modules.batchnorm._BatchNorm):
             used_mean, used_var = used or (mean, var)
             return norm.batch_norm_backward(grad, x, used_mean, used_var, weight, training=training, eps=eps)
 
-        return _run(forward, backward, input, self.weight, self.bias)
+        return by_hand(forward, backward, input, self.weight, self.bias)
 
 
 class ScratchBatchNorm1d(_ScratchBatchNorm, nn.BatchNorm1d):
@@ -133,7 +140,7 @@ class ScratchMaxPool2d(nn.MaxPool2d):
         def backward(grad: Tensor, x: Tensor, indices: Tensor) -> tuple[Tensor]:
             return (pool.max_pool2d_backward(grad, x, indices, *window, ceil_mode=ceil_mode),)
 
-        return _run(forward, backward, input)
+        return by_hand(forward, backward, input)
 
 
 class ScratchAvgPool2d(nn.AvgPool2d):
@@ -143,7 +150,7 @@ class ScratchAvgPool2d(nn.AvgPool2d):
         """Return the mean of each window."""
         window = self.kernel_size, self.stride, self.padding
         options = {"ceil_mode": self.ceil_mode, "count_include_pad": self.count_include_pad}
-        return _run(
+        return by_hand(
             lambda x: (pool.avg_pool2d(x, *window, **options), (x,)),
             lambda grad, x: (pool.avg_pool2d_backward(grad, x, *window, **options),),
             input,
@@ -159,7 +166,7 @@ class ScratchAdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
         sizes = size if isinstance(size, tuple) else (size, size)
         # None means "as many parts as there are pixels".
         rows, cols = (pixels if size is None else size for size, pixels in zip(sizes, input.shape[2:], strict=True))
-        return _run(
+        return by_hand(
             lambda x: (pool.adaptive_avg_pool2d(x, (rows, cols)), (x,)),
             lambda grad, x: (pool.adaptive_avg_pool2d_backward(grad, x),),
             input,
@@ -203,7 +210,7 @@ class ScratchDropout(nn.Dropout):
             mask = dropout.dropout_mask(x, p)
             return dropout.dropout(x, mask), (mask,)
 
-        return _run(forward, lambda grad, mask: (dropout.dropout_backward(grad, mask),), input)
+        return by_hand(forward, lambda grad, mask: (dropout.dropout_backward(grad, mask),), input)
 
 
 class ScratchLocalResponseNorm(nn.LocalResponseNorm):
@@ -212,7 +219,7 @@ class ScratchLocalResponseNorm(nn.LocalResponseNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Return x / (k + α mean(x²))^β."""
         options = self.size, self.alpha, self.beta, self.k
-        return _run(
+        return by_hand(
             lambda x: (norm.local_response_norm(x, *options), (x,)),
             lambda grad, x: (norm.local_response_norm_backward(grad, x, *options),),
             input,
@@ -226,7 +233,7 @@ class ScratchCrossEntropyLoss(nn.CrossEntropyLoss):
         """Return the mean (or sum, or each) of −Σ w q log p."""
         options: dict[str, Any] = {"label_smoothing": self.label_smoothing, "reduction": self.reduction}
         options["weight"] = self.weight
-        return _run(
+        return by_hand(
             lambda logits: (loss.cross_entropy(logits, target, **options), (logits,)),
             lambda grad, logits: (loss.cross_entropy_backward(grad, logits, target, **options),),
             input,
@@ -239,7 +246,7 @@ class ScratchBCEWithLogitsLoss(nn.BCEWithLogitsLoss):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the mean (or sum, or each) of −[w t log σ(z) + (1 − t) log σ(−z)]."""
         options: dict[str, Any] = {"positive_weight": self.pos_weight, "reduction": self.reduction}
-        return _run(
+        return by_hand(
             lambda logits: (loss.binary_cross_entropy(logits, target, **options), (logits,)),
             lambda grad, logits: (loss.binary_cross_entropy_backward(grad, logits, target, **options),),
             input,
@@ -251,7 +258,7 @@ def _elementwise(forward: Callable[[Tensor], Tensor], backward: Callable[..., Te
         y = forward(x)
         return y, (y,)
 
-    return _run(keep_output, lambda grad, y: (backward(grad, y),), x)
+    return by_hand(keep_output, lambda grad, y: (backward(grad, y),), x)
 
 
 SCRATCH_FORMS: dict[type[nn.Module], type[nn.Module]] = {

@@ -1,6 +1,6 @@
 """Weights of classes in the loss: from a file to a mapping, and from a mapping to one value a class.
 
-A recipe holds the mapping itself, so that a run does not change with a file. Nothing here needs torch.
+A recipe holds the mapping itself, so that a run does not change with a file. What reads a setting needs no torch.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twofold.errors import SettingError, TwofoldError, nearest
 from twofold.files import parse_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FORMS = "a JSON object {class: weight}, or lines of class,weight"
 
@@ -106,3 +109,17 @@ def weights_in_words(weights: Sequence[float], class_names: Sequence[str]) -> st
     pairs = sorted(zip(weights, class_names, strict=True), key=lambda pair: pair[0])
     low, high = (f"{weight:.3g} ({name})" for weight, name in (pairs[0], pairs[-1]))
     return f"class weights in the loss: from {low} to {high}"
+
+
+def balanced_weights(labels: Tensor, num_classes: int) -> Tensor:
+    """Return n / (K n_k) for each class: n examples of which n_k are of class k, one of the K that have any; else 1.
+
+    Args:
+        labels: the class of each example, int64.
+        num_classes: how many classes there are.
+    """
+    import torch
+
+    counts = labels.cpu().bincount(minlength=num_classes).double()
+    weights = counts.sum() / ((counts > 0).sum() * counts)
+    return torch.where(counts > 0, weights, 1.0).float()

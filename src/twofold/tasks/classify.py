@@ -25,7 +25,7 @@ from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.scratch_form import to_scratch
 from twofold.names import shown
 from twofold.records import CalibrationBin, ClassEvaluation, ClassScore, Mistake
-from twofold.tasks.class_weights import in_order, weights_in_words
+from twofold.tasks.class_weights import balanced_weights, in_order, weights_in_words
 from twofold.tasks.preparation import input_preparation
 from twofold.tasks.task import Batch, LossFunction, Prediction, Preparation, Settings, Task, image_indices
 
@@ -157,9 +157,7 @@ def class_weights(recipe: Settings, spec: ModelSpec, targets: Targets) -> Float3
         return None
     if isinstance(recipe.class_weights, Mapping):
         return torch.tensor(in_order(recipe.class_weights, spec.class_names))
-    counts = class_labels(targets).cpu().bincount(minlength=len(spec.class_names)).double()
-    weights = counts.sum() / ((counts > 0).sum() * counts)
-    return torch.where(counts > 0, weights, 1.0).float()
+    return balanced_weights(class_labels(targets), len(spec.class_names))
 
 
 def rank(probabilities: Float32[Tensor, "batch classes"], spec: ModelSpec) -> list[Prediction]:

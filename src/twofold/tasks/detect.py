@@ -7,12 +7,12 @@ score: the one with the best F1 on the validation images of the best epoch, whic
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 from torch import Tensor
 
 from twofold.augment.policies import create_policy
@@ -21,8 +21,11 @@ from twofold.data.spec import ModelSpec, channels_last
 from twofold.data.targets import BoxTargets, Targets
 from twofold.detect.loss import MultiboxLoss, PaddedBoxes
 from twofold.detect.network import anchors_of, scores_of
-from twofold.errors import TwofoldError
+from twofold.detect.scratch_form import ScratchMultiboxLoss
+from twofold.detect.suggest import anchor_fit
+from twofold.errors import SettingError, TwofoldError
 from twofold.names import shown
+from twofold.tasks.class_weights import balanced_weights, in_order, weights_in_words
 from twofold.tasks.detect_meter import USUAL_THRESHOLD, DetectionMeter, detections_of, padded
 from twofold.tasks.task import Batch, LossFunction, Prediction, Preparation, Settings, Task, image_indices
 
@@ -120,14 +123,35 @@ class Detection(Task):
         return prepare
 
     def loss(self, recipe: Settings, spec: ModelSpec, targets: Targets, device: torch.device) -> LossFunction:
-        """Return the multibox loss and its two parts, "class" and "box"."""
+        """Return the multibox loss and its two parts, "class" and "box".
+
+        Class weights are those of the anchors that have an object; background weighs 1.
+        """
+        anchors, scores = anchors_of(spec).to(device), scores_of(spec)
+        weights = class_weights(recipe, spec, targets)
+        if recipe.form == "scratch":
+            _check_scratch(recipe, scores)
+            return ScratchMultiboxLoss(anchors)
+        if scores == "sigmoid" and weights is not None:
+            raise SettingError(
+                "{} is for softmax, which compares classes; leave it out with {}",
+                {"class_weights": recipe.class_weights},
+                {"model_options": {"scores": "sigmoid"}},
+            )
         return MultiboxLoss(
-            anchors_of(spec).to(device),
-            class_loss="focal" if scores_of(spec) == "sigmoid" else "mining",
+            anchors,
+            class_loss="focal" if scores == "sigmoid" else "mining",
             box_loss=recipe.box_loss or "smooth-l1",
+            class_weight=None if weights is None else torch.cat([torch.ones(1), weights]).to(device),
             matching=recipe.matching or "d2l",
             smoothing=recipe.label_smoothing,
         )
+
+    def remarks(self, recipe: Settings, spec: ModelSpec, targets: Targets) -> list[str]:
+        """Return how well the anchors fit the boxes to learn, and the weights in the loss, if there are any."""
+        lines = [anchor_fit(padded(box_targets(targets), spec), spec).in_words()]
+        weights = class_weights(recipe, spec, targets)
+        return lines if weights is None else [*lines, weights_in_words(weights.tolist(), spec.class_names)]
 
     def training_counts(self, outputs: Any, targets: Any) -> dict[str, Tensor]:
         """Return nothing: AP is of a whole set of images, and no sum over batches."""
@@ -153,6 +177,34 @@ class Detection(Task):
     def calibrate(self, meter: Any, spec: ModelSpec) -> ModelSpec:
         """Return the spec with the score from which on detections are shown: that with the best F1."""
         return spec.model_copy(update={"score_threshold": meter.best_threshold()})
+
+
+def class_weights(recipe: Settings, spec: ModelSpec, targets: Targets) -> Float32[Tensor, " classes"] | None:
+    """Return the weight of each class in the loss, or None where all count alike.
+
+    Balanced ones are n / (K n_k): n boxes of which n_k are of class k, one of the K that have any; 1 for the others.
+    """
+    if recipe.class_weights == "none":
+        return None
+    if isinstance(recipe.class_weights, Mapping):
+        return torch.tensor(in_order(recipe.class_weights, spec.class_names))
+    return balanced_weights(box_targets(targets).labels, len(spec.class_names))
+
+
+def _check_scratch(recipe: Settings, scores: str) -> None:
+    """Refuse what the readable form of the loss leaves out."""
+    left_out = {
+        "box_loss": (recipe.box_loss, "smooth-l1"),
+        "matching": (recipe.matching, "d2l"),
+        "class_weights": (recipe.class_weights, "none"),
+        "label_smoothing": (recipe.label_smoothing, 0.0),
+    }
+    for name, (value, plain) in left_out.items():
+        if value not in (None, plain):
+            raise SettingError("{} leaves {} out; set {}", {"form": "scratch"}, {name: value}, {name: plain})
+    if scores != "softmax":
+        ways = ({"form": "scratch"}, {"model_options": {"scores": scores}})
+        raise SettingError("{} leaves {} out; leave the option out", *ways)
 
 
 def box_targets(targets: Targets) -> BoxTargets:
