@@ -63,6 +63,12 @@ def test_the_average_follows_the_weights() -> None:
     assert not torch.equal(before[name], first[name])
 
 
+def test_counters_of_a_later_version_are_refused() -> None:
+    record = asdict(Counters()) | {"tokens": 3}
+    with pytest.raises(TwofoldError, match="saved by a later version of Twofold, for it counts tokens"):
+        Counters.from_record(record, metric="accuracy")
+
+
 def test_counters_of_a_checkpoint_come_back() -> None:
     counters = Counters(step=7, epoch=1, step_in_epoch=2, seen=64, losses={"loss": 1.5}, counts={"accuracy": 40})
     assert Counters.from_record(asdict(counters), metric="accuracy") == counters

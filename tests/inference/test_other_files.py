@@ -283,6 +283,26 @@ def test_nothing_in_a_file_is_run(protocol: int, old: bool, tmp_path: Path) -> N
     assert not target.exists()
 
 
+def test_dictionaries_of_any_number_and_depth_are_looked_through(tmp_path: Path) -> None:
+    """Many entries that are no tensors, as of a vocabulary, and a hundred dictionaries in one another."""
+    weights = {"weight": torch.ones(2)}
+    deep: dict[str, Any] = weights
+    for _ in range(100):
+        deep = {"inner": deep}
+    content = {"vocabulary": dict.fromkeys(map(str, range(100_000)), 0), "deep": deep, "state_dict": weights}
+    path = tmp_path / "a.pth"
+    path.write_bytes(saved(content))
+    assert {part: list(tensors) for part, tensors in read_other_file(path).items()} == {"state_dict": ["weight"]}
+
+
+def test_names_in_a_message_stand_on_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    path.write_bytes(saved({"two\nlines": 1, "x" * 10_000: 2, 3: 4, (5, 6): 7}))
+    with pytest.raises(TwofoldError, match=r"holds no weights: it has two\\nlines, x{30} … x{30}; a file") as error:
+        read_other_file(path)
+    assert len(str(error.value)) < 300
+
+
 def test_stand_ins_are_gone_when_a_file_was_read(tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(saved(beside()))
     before = set(torch.serialization.get_safe_globals())

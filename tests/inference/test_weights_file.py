@@ -1,15 +1,27 @@
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import threading
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from twofold.data.spec import Compute
 from twofold.engine.checkpoints import Checkpoints
+from twofold.engine.finetune import finetune_recipe
 from twofold.errors import TwofoldError
-from twofold.inference.weights_file import BrokenCheckpointError, load_checkpoint, load_weights, save_checkpoint
+from twofold.inference.weights_file import (
+    BrokenCheckpointError,
+    load_checkpoint,
+    load_weights,
+    read_weights,
+    save_checkpoint,
+)
 from twofold.models import create_model
 
 TENSORS = {
@@ -116,6 +128,59 @@ def test_newest_good_state_is_found_and_faults_are_told(tmp_path: Path) -> None:
     checkpoints.previous.write_bytes(b"")
     with pytest.raises(BrokenCheckpointError, match="nothing to go on from"):
         checkpoints.load_newest()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "is broken: its record is no JSON object"),
+        ("null", "is broken: its record is no JSON object"),
+        ("{", "is broken: its record is not valid JSON"),
+        ('{"spec": ' + "[" * 900 + "]" * 900 + "}", "is broken: its record is not valid JSON: it is nested too deeply"),
+        ('{"kind": "weights"}', "is not a valid preprocessing spec"),
+        ('{"kind": "weights", "spec": {"format": 3}}', "is not a valid preprocessing spec"),
+    ],
+)
+def test_a_record_that_somebody_else_wrote_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path, tensors = tmp_path / "a.safetensors", {"x": torch.ones(1)}
+    digest = hashlib.sha256(text.encode())
+    digest.update(b"\0x\0torch.float32\0(1,)\0" + tensors["x"].numpy().tobytes())
+    safetensors.torch.save_file(tensors, path, metadata={"record": text, "sha256": digest.hexdigest()})
+    with pytest.raises(TwofoldError, match=f"^{re.escape(str(path))} {message}"):
+        read_weights(path)
+    if "spec" in text or text in {"null", "{"}:
+        with pytest.raises(TwofoldError, match=f"^{re.escape(str(path))} {message}"):
+            finetune_recipe(str(path))
+
+
+def test_a_type_of_number_that_torch_lacks_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    header = json.dumps({"x": {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
+    with pytest.raises(BrokenCheckpointError, match="is broken"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"precision": 5, "winograd": []}', "{", None])
+def test_weights_of_the_first_format_need_nothing_beside_them(tmp_path: Path, content: str | None) -> None:
+    fields = {"architecture": "lenet", "architecture_options": {}, "class_names": ["a", "b"], "mean": [0.5], "std": [1]}
+    spec = {"format": 1, "channels": 1, "image_size": [28, 28], **fields}
+    file = tmp_path / "checkpoints" / "best.safetensors"
+    file.parent.mkdir()
+    save_checkpoint(file, {"x": torch.ones(1)}, {"kind": "weights", "spec": spec})
+    if content is not None:
+        for name in ("environment.json", "recipe.json"):
+            (tmp_path / name).write_text(content)
+    assert read_weights(file)[1].compute == Compute(precision="auto", winograd=True)
+
+
+def test_weights_in_the_place_of_a_state_are_passed_over(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save_last({"x": torch.ones(1)}, {"kind": "state"})
+    checkpoints.save_last({"x": torch.ones(1)}, {"kind": "weights"})
+    _, record, (fault,) = checkpoints.load_newest()
+    assert record == {"kind": "state"}
+    assert fault == f"{checkpoints.last} holds the weights of a network, not the state of a run"
 
 
 def test_weights_of_another_architecture_are_refused() -> None:

@@ -81,5 +81,7 @@ class Checkpoints:
             except BrokenCheckpointError as error:
                 faults.append(str(error))
             else:
-                return tensors, record, faults
+                if record.get("kind") != "weights":
+                    return tensors, record, faults
+                faults.append(f"{path} holds the weights of a network, not the state of a run")
         raise BrokenCheckpointError(f"nothing to go on from: {'; '.join(faults)}")

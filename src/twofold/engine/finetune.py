@@ -7,6 +7,7 @@ and learns ten times faster. Few images are seen more often: about 1,500 steps, 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,7 +96,7 @@ def finetune_recipe(
         _, record = load_checkpoint(weights_path(path))
     settings: dict[str, Any] = {}
     if "spec" in record:
-        spec = ModelSpec.model_validate(record["spec"])
+        spec = ModelSpec.from_json(json.dumps(record["spec"]), origin=str(path))
         if model not in (None, spec.architecture):
             raise TwofoldError(f"{weights} holds the weights of {spec.architecture}, not of {model}; leave {model} out")
         model = spec.architecture

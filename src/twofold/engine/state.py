@@ -7,7 +7,7 @@ rate: it is a pure function of progress.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import Tensor
@@ -56,12 +56,21 @@ class Counters:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], *, metric: str) -> Counters:
-        """Return the counters in a checkpoint's record; `metric` is the only one that older checkpoints knew."""
+        """Return the counters in a checkpoint's record; `metric` is the only one that older checkpoints knew.
+
+        Raises:
+            TwofoldError: a later version wrote them.
+        """
         record = dict(record)
         if "loss_sum" in record:
             loss, correct, best = record.pop("loss_sum"), record.pop("correct"), record.pop("best_value")
             record |= {"losses": {"loss": loss}, "counts": {metric: correct}}
             record |= {"best": {} if best is None else {metric: best}}
+        if unknown := record.keys() - {each.name for each in fields(cls)}:
+            raise TwofoldError(
+                f"the run's state was saved by a later version of Twofold, for it counts {', '.join(sorted(unknown))}; "
+                "go on with that version"
+            )
         return cls(**record)
 
 
@@ -85,17 +94,17 @@ def restore_tensors(training: Training, tensors: Mapping[str, Tensor], *, source
     """
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        part, rest = name.split(".", 1)
+        part, _, rest = name.partition(".")
         parts.setdefault(part, {})[rest] = value
     load_weights(training.model, parts.get("model", {}), source=source)
     if training.average is not None:
         load_weights(training.average, parts.get("average", {}), source=source)
     slots: dict[int, dict[str, Tensor]] = {}
-    for name, value in parts.get("optimizer", {}).items():
-        index, slot = name.split(".", 1)
-        slots.setdefault(int(index), {})[slot] = value
     state = training.optimizer.state_dict()
     try:
+        for name, value in parts.get("optimizer", {}).items():
+            index, slot = name.split(".", 1)
+            slots.setdefault(int(index), {})[slot] = value
         training.optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
     except ValueError as error:
         raise TwofoldError(f"{source} holds the state of another optimiser: {error}") from error

@@ -13,13 +13,14 @@ what it is given and keeps nothing: the type itself is never imported, and the r
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import pickletools
 import re
 import tarfile
 import warnings
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ import torch
 from torch import Tensor
 
 from twofold.errors import TwofoldError
+from twofold.names import shown_short
 from twofold.terminal import quoted
 
 Parts = dict[str, dict[str, Tensor]]
@@ -39,6 +41,7 @@ Parts = dict[str, dict[str, Tensor]]
 _START = 4096
 _MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19."  # of torch's older form, behind the few bytes that begin a pickle
 _MAX_HEADER = 100_000_000  # of safetensors
+_MOST_LEVELS = 20  # of dictionaries in one another; weights are in the first few
 AGAIN = "get it again"
 """How the description of a file ends that is cut off or damaged."""
 
@@ -117,7 +120,9 @@ def read_other_file(path: Path) -> Parts:
         raise TwofoldError(f"{path} holds one tensor without a name; a file with tensors by name is needed")
     parts = _tensors(found)
     if not parts:
-        keys = f": it has {', '.join(map(str, list(found)[:5]))}" if isinstance(found, Mapping) and found else ""
+        first = list(itertools.islice(found, 5)) if isinstance(found, Mapping) else []
+        names = [shown_short(key, most=60) for key in first if isinstance(key, str)]
+        keys = f": it has {', '.join(names)}" if names else ""
         raise TwofoldError(f"{path} holds no weights{keys}; a file with tensors by name is needed")
     return parts
 
@@ -268,11 +273,9 @@ def _tensors(found: Any) -> Parts:
     """Return the tensors of nested dictionaries that a network could take; others are no weights."""
     parts: Parts = {}
     seen: dict[int, str] = {}
-    waiting: list[tuple[str, Any]] = [("", found)]
+    waiting = deque([("", found)] if isinstance(found, Mapping) else [])
     while waiting:
-        path, values = waiting.pop(0)
-        if not isinstance(values, Mapping):
-            continue
+        path, values = waiting.popleft()
         if id(values) in seen:  # saved under two keys; or inside itself, if damaged
             if (same := parts.get(seen[id(values)])) is not None:
                 parts[path] = same
@@ -284,6 +287,6 @@ def _tensors(found: Any) -> Parts:
             if isinstance(value, Tensor):
                 if value.layout == torch.strided and not (value.is_quantized or value.is_complex() or value.is_meta):
                     parts.setdefault(path, {})[name] = value.detach()
-            else:
+            elif isinstance(value, Mapping) and path.count(".") < _MOST_LEVELS:
                 waiting.append((f"{path}.{name}" if path else name, value))
     return parts

@@ -7,6 +7,7 @@ alone is enough to use them: on another machine, from any folder, without the ru
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import mimetypes
@@ -16,14 +17,15 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
 from twofold.data.spec import Compute, ModelSpec
 from twofold.errors import RunError, TwofoldError
-from twofold.files import atomic_path, read_json
+from twofold.files import atomic_path, parse_json
 from twofold.inference.other_files import AGAIN, kind_of
-from twofold.records import has_state, missing_run
+from twofold.records import can_resume, load_object, missing_run
 from twofold.terminal import command
 
 
@@ -62,14 +64,20 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = path.read_bytes()
         tensors = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError) as error:  # Key: a type of number that torch lacks
         raise BrokenCheckpointError(f"{path} is broken: {error}") from error
     metadata = header.get("__metadata__", {})
     if "record" not in metadata or "sha256" not in metadata:
         raise BrokenCheckpointError(f"{path} was not written by Twofold: it has no record{_go_on(path)}")
     if _digest(tensors, metadata["record"]) != metadata["sha256"]:
         raise BrokenCheckpointError(f"{path} is broken: its content does not match its checksum")
-    return tensors, json.loads(metadata["record"])
+    try:
+        record = parse_json(metadata["record"], source="its record")
+    except TwofoldError as error:
+        raise BrokenCheckpointError(f"{path} is broken: {error}") from error
+    if not isinstance(record, dict):
+        raise BrokenCheckpointError(f"{path} is broken: its record is no JSON object")
+    return tensors, record
 
 
 def _go_on(path: Path) -> str:
@@ -137,7 +145,7 @@ def weights_path(path: Path | str) -> Path:
         if candidate.is_file():
             return candidate
     if (path / "recipe.json").is_file():
-        go_on = ("--resume", path) if has_state(path) else ("--recipe", path / "recipe.json")
+        go_on = ("--resume", path) if can_resume(path) else ("--recipe", path / "recipe.json")
         raise TwofoldError(f"{path} has no weights yet: no epoch was finished; go on with: {command('train', *go_on)}")
     raise TwofoldError(f"{path} is not a run folder: it has no recipe.json, and no best.safetensors either")
 
@@ -158,14 +166,12 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], ModelSpec, Path]:
     tensors, record = load_checkpoint(file)
     if record.get("kind") != "weights":
         raise TwofoldError(f"{file} is the state of a run, not its weights; give the run folder")
-    spec = ModelSpec.from_json(json.dumps(record["spec"]), origin=str(file))
+    spec = ModelSpec.from_json(json.dumps(record.get("spec")), origin=str(file))
     if spec.format == 1:
         # Until then the run folder alone said how its network computes.
         folder = file.parent.parent
-        environment, recipe = (
-            read_json(folder / name) if (folder / name).is_file() else {}
-            for name in ("environment.json", "recipe.json")
-        )
-        compute = Compute(precision=environment.get("precision", "auto"), winograd=recipe.get("winograd", True))
-        spec = spec.model_copy(update={"compute": compute})
+        environment, recipe = (load_object(folder / name, []) or {} for name in ("environment.json", "recipe.json"))
+        with contextlib.suppress(ValidationError):  # somebody changed them: as if they were not there
+            compute = Compute(precision=environment.get("precision", "auto"), winograd=recipe.get("winograd", True))
+            spec = spec.model_copy(update={"compute": compute})
     return tensors, spec, file
