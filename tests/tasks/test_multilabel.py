@@ -123,6 +123,26 @@ def test_its_map_is_that_of_the_form_to_read(n: int, seed: int, labels: int, tie
     assert feed(outputs, truth, torch.arange(n)).summary()["mAP"] == pytest.approx(float(mean), abs=1e-6)
 
 
+@given(n=st.integers(1, 30), seed=st.integers(0, 99), ties=st.booleans())
+def test_its_macro_f1_is_that_of_the_best_threshold_of_each_label(n: int, seed: int, ties: bool) -> None:
+    outputs, truth = drawn(n, seed)
+    truth[:, 2] &= seed % 3 == 0
+    meter = feed(outputs.round() if ties else outputs, truth, torch.arange(n))
+    probabilities, _ = meter.table()
+    best = []
+    for values, has in zip(probabilities.T, truth.T, strict=True):
+        scores = [
+            2 * int((has & (values >= cut)).sum()) / (int(has.sum()) + int((values >= cut).sum())) for cut in values
+        ]
+        best += [max(scores)] if bool(has.any()) else []
+    wanted = sum(best) / max(1, len(best))
+    assert meter.summary()["macro_f1"] == pytest.approx(wanted, abs=1e-6)
+    # It is what an evaluation of these images says with the thresholds that would be kept.
+    kept = TASK.meter(TASK.calibrate(meter, spec_of()), detailed=True)
+    kept.update(outputs.round() if ties else outputs, LabelSetTargets(truth), torch.arange(n))
+    assert kept.compute(images_of(truth)).metrics["macro_f1"] == pytest.approx(wanted, abs=1e-6)
+
+
 def test_logits_that_saturate_float32_keep_their_order() -> None:
     outputs, truth = torch.tensor([[30.0], [31.0], [32.0]]), torch.tensor([[False], [False], [True]])
     assert feed(outputs, truth, torch.arange(3)).summary()["mAP"] == 1.0
@@ -256,6 +276,15 @@ def test_it_learns_to_find_labels(run: Any, outfits: Path) -> None:
         found = set(model.predict(image).labels)
         right += found == {name for name in NAMES if (outfits / name / image.name).exists()}
     assert right >= 20, "one set of labels out of eight is right by chance"
+
+
+def test_epochs_have_macro_f1_and_can_be_chosen_by_it(run: Any) -> None:
+    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    scores = [line["val_macro_f1"] for line in lines if "val_macro_f1" in line]
+    assert len(scores) == 6
+    assert all(0 <= score <= 1 for score in scores)
+    assert scores[-1] > scores[0]
+    assert TASK.metric("macro_f1").improves({"macro_f1": 0.5}, {"macro_f1": 0.4})
 
 
 def test_thresholds_travel_with_the_weights_and_the_run_names_them(run: Any) -> None:

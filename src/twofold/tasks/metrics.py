@@ -39,6 +39,6 @@ LOSS = Metric("loss", higher_is_better=False)
 # What each task's meter gives for an epoch, first the one that chooses the best epoch unless a recipe says otherwise.
 METRICS: dict[str, tuple[Metric, ...]] = {
     "classify": (Metric("accuracy"), Metric("balanced_accuracy"), Metric("macro_f1"), LOSS),
-    "multilabel": (Metric("mAP"), LOSS),
+    "multilabel": (Metric("mAP"), Metric("macro_f1"), LOSS),
     "detect": (Metric("AP"), Metric("AP50"), LOSS),
 }

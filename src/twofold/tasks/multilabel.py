@@ -190,20 +190,25 @@ def best_thresholds(probabilities: Float64[Tensor, "n labels"], truth: Bool[Tens
 
     It lies halfway between the lowest probability that it takes and the next one below.
     """
-    from torchmetrics.functional.classification import binary_precision_recall_curve
-
     thresholds = []
     for values, has in zip(probabilities.T, truth.T, strict=True):
         if not bool(has.any()):
             thresholds.append(_THRESHOLD)
             continue
-        # From the lowest probability up; the last entry is that of no image at all.
-        precision, recall, cuts = binary_precision_recall_curve(values, has.long(), validate_args=False)
-        f1 = (2 * precision * recall / (precision + recall).clamp(min=1e-12))[:-1]
+        f1, cuts = _f1_curve(values, has)
         best = len(f1) - 1 - int(f1.flip(0).argmax())
         below = float(cuts[best - 1]) if best else 0.0
         thresholds.append((float(cuts[best]) + below) / 2)
     return tuple(thresholds)
+
+
+def _f1_curve(values: Float64[Tensor, " n"], has: Bool[Tensor, " n"]) -> tuple[Tensor, Tensor]:
+    """Return the F1 of a label at each of its probabilities as a threshold, and these, from the lowest up."""
+    from torchmetrics.functional.classification import binary_precision_recall_curve
+
+    # The last entry is that of no image at all.
+    precision, recall, cuts = binary_precision_recall_curve(values, has.long(), validate_args=False)
+    return (2 * precision * recall / (precision + recall).clamp(min=1e-12))[:-1], cuts
 
 
 class LabelMeter:
@@ -252,11 +257,18 @@ class LabelMeter:
         ]
 
     def summary(self) -> dict[str, float]:
-        """Return mean binary cross-entropy, and the mean average precision of the labels that occur; 0 without any."""
+        """Return mean binary cross-entropy, and mAP and macro F1 of the labels that occur; 0 without any.
+
+        F1 is that of each label at the threshold that is best for it on these images, as `calibrate` would choose it:
+        at 0.5, rare labels have 0 for many epochs. `compute` measures it at the thresholds of the spec.
+        """
         _, logits, truth = self._sorted()
         loss = nn.functional.binary_cross_entropy_with_logits(logits.double(), truth.double())
         each = [value for value in self._average_precisions() if value is not None]
-        return {"loss": float(loss), "mAP": sum(each) / max(1, len(each))}
+        columns = zip(*(part.T for part in self.table()), strict=True)
+        best = [float(_f1_curve(values, has)[0].max()) for values, has in columns if bool(has.any())]
+        num_labels = max(1, len(each))
+        return {"loss": float(loss), "mAP": sum(each) / num_labels, "macro_f1": sum(best) / num_labels}
 
     def _mistakes(self) -> list[tuple[int, int]]:
         """Return (row, label) of the most confident mistakes, one an image."""
@@ -279,8 +291,8 @@ class LabelMeter:
 
     def compute(self, images: Images, files: Sequence[str] = ()) -> LabelEvaluation:
         """Return the evaluation of `images`, from which the batches came."""
-        measured = self.summary()
-        loss = measured.pop("loss")
+        summary = self.summary()
+        loss, measured = summary["loss"], {"mAP": summary["mAP"]}
         if not self._detailed:
             return LabelEvaluation(num_images=len(images), loss=loss, metrics=measured)
         probabilities, truth = self.table()
