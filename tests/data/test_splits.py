@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from twofold.data import DataError, load_data
+from twofold.data import DataError, load_data, load_eval_images
 from twofold.data.splits import group_indices, joined, split_indices
 from twofold.errors import TwofoldError
 
@@ -175,3 +175,50 @@ def test_groups_of_a_table_stay_together_in_both_draws(tmp_path: Path):
         assert sum(map(len, groups)) == 20 == len(set().union(*groups))
         assert all(len(images) % 3 == 0 for images in sides)
         assert len(data.val) in (9, 12)
+
+
+@pytest.mark.parametrize(
+    ("owners", "options", "message"),
+    [
+        ("aabb", {}, r"validation, because all images of each class are of one group \(column subject\); add other "),
+        ("aaaa", {}, r"validation, .* set val_fraction=0 or columns={'group': 'none'}$"),
+        (
+            "aabb",
+            {"test_fraction": 0.2},
+            r"testing, .* \(column subject\) or copies of one another; .* test_fraction=0",
+        ),
+    ],
+)
+def test_where_groups_leave_no_image_to_draw_it_is_said(tmp_path: Path, owners, options, message):
+    for number in range(4):
+        save_image(tmp_path / f"{number}.png", seed=number)
+    rows = [f"{number}.png,{'xxyy'[number]},{owner}" for number, owner in enumerate(owners)]
+    (tmp_path / "t.csv").write_text("\n".join(["image,label,subject", *rows]))
+    with pytest.raises(TwofoldError, match=message):
+        load(tmp_path / "t.csv", **options)
+    assert load(tmp_path / "t.csv", val_fraction=0).val is None
+    assert len(load(tmp_path / "t.csv", columns={"group": "none"}).val) == 2
+
+
+def test_copies_alone_or_labels_alone_may_leave_no_image_to_draw(tmp_path: Path):
+    for number in range(6):
+        save_image(tmp_path / "copies" / "ab"[number % 2] / f"{number}.png", seed=number % 2)
+    with pytest.raises(TwofoldError, match="all images of each class are copies of one another; .* test_fraction=0$"):
+        load(tmp_path / "copies", test_fraction=0.2)
+    save_folder(tmp_path / "images", {".": 3})
+    rows = [f"{number:03d}.png,{label}" for number, label in enumerate(("sun", "moon", "sun|rain"))]
+    (tmp_path / "images" / "t.csv").write_text("\n".join(["image,labels", *rows[1:]]))
+    with pytest.raises(TwofoldError, match="no two images have a label in common; add images, or set val_fraction=0"):
+        load(tmp_path / "images" / "t.csv")
+
+
+def test_a_split_of_which_nothing_can_be_read_is_none(tmp_path: Path):
+    save_folder(tmp_path, {"train/a": 4, "train/b": 4, "test/a": 1})
+    for name in "ab":
+        (tmp_path / "val" / name).mkdir(parents=True)
+        (tmp_path / "val" / name / "0.png").write_bytes(b"torn")
+    data = load(tmp_path, skip_broken=True)
+    assert (len(data.train), len(data.val)) == (6, 2)
+    spec = data.model_spec(architecture="lenet", architecture_options={})
+    with pytest.raises(TwofoldError, match="has no split 'val' of its own; it has train, test"):
+        load_eval_images(str(tmp_path), spec, split="val", skip_broken=True, show_progress=False)

@@ -30,11 +30,13 @@ from twofold.data.pixels import ChannelMismatchError
 from twofold.data.sources.find import find_data
 from twofold.data.sources.found import Found
 from twofold.data.sources.problems import DataError
+from twofold.data.sources.table_columns import UNUSED
 from twofold.data.spec import ModelSpec, PixelSpec
 from twofold.data.splits import group_indices, joined, split_indices
 from twofold.data.statistics import channel_statistics
 from twofold.data.targets import BoxTargets, ClassTargets, LabelSetTargets, Targets, label_sets
 from twofold.errors import SettingError, TwofoldError
+from twofold.names import shown
 
 _SPLITS = ("train", "val", "test")
 _SHARE_OF_MEMORY = 4
@@ -244,7 +246,10 @@ def _split(
 
     Images are drawn one by one, or group by group where the groups are known; for a test, copies are groups too.
     """
-    parts: dict[str, Part] = dict(found.splits)
+    # A split of which no image can be read is none.
+    parts: dict[str, Part] = {
+        name: part for name, part in found.splits.items() if name in ("all", "train") or len(part)
+    }
     main = "all" if "all" in parts else "train"
     whole = parts.pop(main)
     groups = found.groups.get(main)
@@ -267,6 +272,7 @@ def _split(
         test_at = at[drawn]
         train_at = torch.cat([at[kept], torch.nonzero(~free).flatten()]).sort().values
         parts["test"] = whole.select(test_at)
+        _check_drawn(found, parts["test"], "testing", "test_fraction", by_copies=True)
         notes += _without(found, whole.targets, parts["test"].targets, "test images")
         fingerprint = hashlib.sha256(f"{fingerprint} {test_at.tolist()}".encode()).hexdigest()
         whole, groups = whole.select(train_at), groups[train_at]
@@ -278,6 +284,7 @@ def _split(
         else:
             train_at, val_at = group_indices(strata, groups, val_fraction, seed, "split")
         parts["val"] = whole.select(val_at)
+        _check_drawn(found, parts["val"], "validation", "val_fraction", by_copies=test_fraction > 0)
         if groups is not None:
             notes += _without(found, whole.targets, parts["val"].targets, "validation images")
         whole = whole.select(train_at)
@@ -299,6 +306,23 @@ def _check_singles(found: Found, targets: Targets, ways: str, setting: str) -> N
         )
 
 
+def _check_drawn(found: Found, drawn: Part, purpose: str, setting: str, *, by_copies: bool) -> None:
+    """Refuse a draw that took no image, because none is independent of those that must stay in training."""
+    if len(drawn):
+        return
+    message = f"{found.source}: no image can be split off for {purpose}, because "
+    reasons = []
+    if found.groups:
+        reasons.append(f"of one group{f' (column {shown(found.group_column)})' if found.group_column else ''}")
+    if by_copies:
+        reasons.append("copies of one another")
+    if not reasons:
+        raise SettingError(f"{message}no two images have a label in common; add images, or set {{}}", {setting: 0})
+    message += f"all images of each class are {' or '.join(reasons)}; add other images, or set {{}}"
+    unused = [{"columns": {"group": UNUSED}}] if found.group_column else []
+    raise SettingError(f"{message}{' or {}' * len(unused)}", {setting: 0}, *unused)
+
+
 def _without(found: Found, before: Targets, drawn: Targets, what: str) -> list[str]:
     """Return a line on classes of which nothing could be drawn, because their images are of one group."""
     missing = [found.class_names[index] for index in sorted(set(before.classes()) - set(drawn.classes()))]
@@ -309,15 +333,16 @@ def _without(found: Found, before: Targets, drawn: Targets, what: str) -> list[s
 
 
 def _eval_split(found: Found, split: str | None) -> str:
+    there = [name for name, part in found.splits.items() if len(part)]
     if split is None:
-        return next(name for name in ("all", "test", "val", "train") if name in found.splits)
-    if split in found.splits:
+        return next(name for name in ("all", "test", "val", "train") if name in there)
+    if split in there:
         return split
-    if "all" in found.splits:
+    if "all" in there:
         raise TwofoldError(f"{found.source} has no splits, so split={split!r} cannot be chosen; leave it out")
     # Training splits validation images off; here are meant those that the data bring along.
     own = " of its own" if split == "val" else ""
-    raise TwofoldError(f"{found.source} has no split {split!r}{own}; it has {', '.join(found.splits)}")
+    raise TwofoldError(f"{found.source} has no split {split!r}{own}; it has {', '.join(there)}")
 
 
 def _open(

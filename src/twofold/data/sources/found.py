@@ -44,6 +44,7 @@ class Found(Generic[PartT_co]):
         notes: lines that a person should see, such as what was left out.
         problems: what was wrong with the images that were left out.
         groups: the group of each image of a split, where they are known; no group is split.
+        group_column: the column of a table that the groups are from, "" where they are not from one.
         hint: what to do where the classes turn out to be wrong; "" where nothing points to it.
     """
 
@@ -58,6 +59,7 @@ class Found(Generic[PartT_co]):
     notes: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     groups: Mapping[str, Int64[Tensor, " n"]] = field(default_factory=dict)
+    group_column: str = ""
     hint: str = ""
 
     @property

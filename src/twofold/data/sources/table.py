@@ -60,6 +60,7 @@ class TableListing:
         several_labels: whether an image may have several labels.
         rows: the images, in the order of a folder with one folder a class.
         listing: the same by split and class, with the problems and the notes.
+        group_column: the column with the groups, None without one.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class TableListing:
     several_labels: bool
     rows: list[Row]
     listing: Listing
+    group_column: str | None
 
 
 def images_folder(table: Path, images: Path | str | None) -> Path:
@@ -115,7 +117,7 @@ def list_table(
             listing.splits[split] = {name: classes[name] for name in order if name in classes}
             listing.folders[split] = index.folder
     _note_shared_groups(rows, listing)
-    return TableListing(path, index.folder, several, rows, listing)
+    return TableListing(path, index.folder, several, rows, listing, chosen.group)
 
 
 def open_table(
@@ -175,6 +177,7 @@ def open_table(
         class_names=class_names,
         splits=splits,
         groups=groups,
+        group_column=found.group_column or "",
         channels=channels,
         median_side=median_side,
         fingerprint=fingerprint,
