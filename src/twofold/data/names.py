@@ -35,6 +35,14 @@ class NamedData:
 
 HUB_PREFIX = "hf:"
 MULTILABEL_PREFIX = "multilabel:"
+BOX_PREFIXES = {
+    "coco": "give coco:FILE.json, or coco:FOLDER with annotations/instances_*.json",
+    "voc": "give voc:FOLDER with Annotations/ and JPEGImages/, or with XML files beside the images",
+    "yolo": "give yolo:data.yaml, or yolo:FOLDER with images/ and labels/",
+    "labelme": "give labelme:FOLDER with JSON files beside the images",
+    "boxes": "give boxes:FILE.csv, a table with a row a box",
+}
+"""What says the format of images with boxes, before a colon, and what stands behind it."""
 SCENES = "fashion-scenes"
 SCENE_SIDES = (64, 320)
 _HUB_SETTINGS = ("config", "revision", "image", "label")
@@ -220,13 +228,23 @@ def asks_for_labels(text: str) -> bool:
     return text.startswith(MULTILABEL_PREFIX)
 
 
-def plain_name(text: str) -> str:
-    """Return `text` without what asks for several labels an image.
+def box_format(text: str) -> str | None:
+    """Return the format of boxes that `text` asks for, as "coco:photos" does; None if it asks for none.
 
-    >>> plain_name("multilabel:photos"), plain_name("photos")
-    ('photos', 'photos')
+    >>> box_format("yolo:data.yaml"), box_format("photos"), box_format("coco")
+    ('yolo', None, None)
     """
-    return text.removeprefix(MULTILABEL_PREFIX)
+    prefix, colon, _ = text.partition(":")
+    return prefix if colon and prefix in BOX_PREFIXES else None
+
+
+def plain_name(text: str) -> str:
+    """Return `text` without what asks for several labels an image, or for a format of boxes.
+
+    >>> plain_name("multilabel:photos"), plain_name("voc:photos"), plain_name("photos")
+    ('photos', 'photos', 'photos')
+    """
+    return text.removeprefix(MULTILABEL_PREFIX if (said := box_format(text)) is None else f"{said}:")
 
 
 def has_table_name(text: str) -> bool:
@@ -264,14 +282,14 @@ def looks_like_path(text: str) -> bool:
     if is_named(text):
         return False
     separators = {"/", os.sep, os.altsep or "/"}
-    named = any(mark in text for mark in separators) or text.startswith((".", "~"))
+    named = any(mark in text for mark in separators) or text.startswith((".", "~")) or box_format(text) is not None
     return named or is_table(text) or os.path.exists(text)
 
 
 def check_data_name(text: str, images: str | Path | None = None) -> None:
     """Check that `text` is a named data set, an existing folder or table, or a data set in Hugging Face's form.
 
-    A folder or a table may stand behind "multilabel:".
+    A folder or a table may stand behind "multilabel:", or behind a format of boxes such as "coco:".
 
     Args:
         text: what names the data.
@@ -287,6 +305,12 @@ def check_data_name(text: str, images: str | Path | None = None) -> None:
         if not inner:
             raise TwofoldError(f"{text!r} lacks a folder: write {MULTILABEL_PREFIX}FOLDER")
         text = inner
+    if (said := box_format(text)) is not None:
+        if not (inner := plain_name(text)) or not Path(inner).expanduser().exists():
+            found = f"no such file or folder: {inner}" if inner else f"{text!r} lacks a file or folder"
+            raise TwofoldError(f"{found}; {BOX_PREFIXES[said]}")
+        _check_images(text, images)
+        return
     if text in NAMED_DATA:
         return
     if is_scenes_name(text):
@@ -305,13 +329,17 @@ def check_data_name(text: str, images: str | Path | None = None) -> None:
     _check_path(text, images)
 
 
+def _check_images(text: str, images: str | Path | None) -> None:
+    if images is not None and not Path(images).expanduser().is_dir():
+        raise SettingError("{} is no folder; give the folder of the images in " + text, {"images": str(images)})
+
+
 def _check_path(text: str, images: str | Path | None) -> None:
     path = Path(text).expanduser()
     if is_table(text):
         if not path.is_file():
             raise TwofoldError(f"no such file: {text}; give a table of images and their labels, or a folder of images")
-        if images is not None and not Path(images).expanduser().is_dir():
-            raise SettingError("{} is no folder; give the folder of the images in " + text, {"images": str(images)})
+        _check_images(text, images)
         return
     if not path.exists():
         raise TwofoldError(f"no such folder: {text}; give a folder of images or one of {', '.join(NAMED_DATA)}")

@@ -1,6 +1,6 @@
 """Where images come from. Each source is one file with one function that answers with the same `Found`.
 
-A further source (COCO, Pascal VOC, YOLO) is one more file, and one more line in `find.py`.
+A further source is one more file, and one more line in `find.py`; a further format of boxes, one in `boxes_find.py`.
 
 | file | what |
 | --- | --- |
@@ -12,6 +12,15 @@ A further source (COCO, Pascal VOC, YOLO) is one more file, and one more line in
 | `table_columns.py` | `find_columns`: which column says what |
 | `table_labels.py` | `read_labels`: the labels of each row, from one column or from a column a label |
 | `table_index.py` | `ImageIndex`: the images of a folder by the names that tables have for them |
+| `boxes.py` | `open_boxes`: images with boxes, decoded and checked, to `BoxTargets` |
+| `boxes_find.py` | `list_boxes`: which format of boxes a text means, or a folder has |
+| `boxes_listing.py` | `BoxListing`: what every reader of boxes returns; values and files as strangers write them |
+| `boxes_check.py` | `usable_boxes`: each box against its image, units, duplicates |
+| `coco.py` | `list_coco`: COCO's JSON |
+| `voc.py` | `list_voc`: Pascal VOC's XML |
+| `yolo.py` | `list_yolo`: YOLO's text, with data.yaml or without |
+| `labelme.py` | `list_labelme`: labelme's JSON |
+| `boxes_csv.py` | `list_boxes_csv`: a table with a row a box |
 | `named.py` | `open_named`: a data set known by name: embedded, cached, found on the system, or downloaded |
 | `hub.py` | `open_hub`: a data set of the Hugging Face hub, or in its format on disk |
 | `packed.py` | `open_packed`: any image of a packed folder by index, every record checked; `find_damage` |

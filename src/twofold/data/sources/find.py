@@ -7,14 +7,16 @@ from pathlib import Path
 
 from twofold.data.names import (
     MULTILABEL_PREFIX,
-    NAMED_DATA,
     asks_for_labels,
     check_data_name,
     is_hub_name,
+    is_named,
     is_scenes_name,
     is_table,
     plain_name,
 )
+from twofold.data.sources.boxes import open_boxes
+from twofold.data.sources.boxes_find import list_boxes
 from twofold.data.sources.folder import open_folder
 from twofold.data.sources.found import Found
 from twofold.data.sources.hub import open_hub
@@ -39,7 +41,8 @@ def find_data(
 ) -> Found:
     """Return what `name_or_path` means: a named data set, hf:NAME, a packed folder, a folder of images or a table.
 
-    Of a table, `images` is the folder of the images and `columns` what its columns say (see `open_table`).
+    Of a table, `images` is the folder of the images and `columns` what its columns say (see `open_table`). Images with
+    boxes are found by looking, or behind the name of their format (see `list_boxes`).
 
     With `several_labels`, or where multilabel: stands before the name, an image of a folder may be in several classes.
 
@@ -51,18 +54,22 @@ def find_data(
     """
     check_data_name(name_or_path, images)
     check_table_settings(name_or_path, images, columns)
-    if is_scenes_name(name_or_path):
-        return open_scenes(name_or_path, show_progress=show_progress)
-    if name_or_path in NAMED_DATA:
-        return open_named(name_or_path, show_progress=show_progress)
+    if is_named(name_or_path):
+        open_it = open_scenes if is_scenes_name(name_or_path) else open_named
+        return open_it(name_or_path, show_progress=show_progress)
     if is_hub_name(name_or_path):
         return open_hub(name_or_path, skip_broken=skip_broken, show_progress=show_progress)
     asked = asks_for_labels(name_or_path)
     root = Path(plain_name(name_or_path)).expanduser()
+    images_folder = None if images is None else Path(images).expanduser()
+    if not asked and not (root.is_dir() and is_packed(root)):
+        listing = list_boxes(name_or_path, images_folder, columns)
+        if listing is not None:
+            return open_boxes(listing, skip_broken=skip_broken, for_training=for_training, show_progress=show_progress)
     if is_table(name_or_path):
         return open_table(
             root,
-            None if images is None else Path(images).expanduser(),
+            images_folder,
             columns,
             skip_broken=skip_broken,
             for_training=for_training,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from twofold.data.names import has_table_name
+from twofold.data.names import box_format, has_table_name
 from twofold.data.sources.table_file import MARKS, Table, first_columns, read_table
 from twofold.errors import Setting, SettingError, TwofoldError, nearest
 from twofold.names import shown
@@ -48,7 +48,7 @@ def check_table_settings(data: str, images: object, columns: Mapping[str, str] |
     """
     given = {"images": None if images is None else str(images), "columns": columns}
     for name, value in given.items():
-        if value and not has_table_name(data):
+        if value and not has_table_name(data) and not (name == "images" and box_format(data)):
             raise SettingError(
                 "{} goes with a table, such as labels.csv; leave it out with {}", {name: value}, {"data": data}
             )
