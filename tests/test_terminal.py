@@ -12,7 +12,7 @@ from typing import TextIO
 import pytest
 
 from twofold.errors import RunError
-from twofold.terminal import note, print_json, print_table, say, steady_streams
+from twofold.terminal import note, print_json, print_table, say, short_count, steady_streams
 
 NAME = "caf\udce9 猫 ±\u00a0…"
 
@@ -110,3 +110,22 @@ def test_what_a_stream_has_beside_writing_stays(tmp_path: Path, monkeypatch: pyt
             assert (sys.stdout.isatty(), sys.stdout.fileno(), sys.stdout.encoding) == (False, file.fileno(), "utf-8")
             sys.stdout.buffer.write(b"bytes")
     assert (tmp_path / "out").read_bytes() == b"bytes"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1_000, "1 k"),
+        (61_706, "61.7 k"),
+        (999_499, "999 k"),
+        (999_500, "1 M"),
+        (11_181_642, "11.2 M"),
+        (999_600_000, "1 G"),
+        (15_470_264_320, "15.5 G"),
+        (10**13, "10,000 G"),
+    ],
+)
+def test_counts_in_short_have_three_digits(count: int, text: str) -> None:
+    assert short_count(count) == text

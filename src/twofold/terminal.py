@@ -141,6 +141,19 @@ def print_csv(*rows: Sequence[object]) -> None:
         print(line.getvalue(), flush=True)
 
 
+def short_count(count: int) -> str:
+    """Return a count in three digits, with k, M or G for thousands, millions and billions.
+
+    >>> short_count(812), short_count(11_181_642), short_count(999_950), short_count(2_220_000_000)
+    ('812', '11.2 M', '1 M', '2.22 G')
+    """
+    for size, unit in ((1, ""), (1_000, " k"), (1_000_000, " M")):
+        if "e" not in (digits := f"{count / size:.3g}"):  # 999.95 has four digits once it is rounded
+            return digits + unit
+    digits = f"{count / 1e9:.3g}"
+    return f"{digits if 'e' not in digits else f'{count / 1e9:,.0f}'} G"
+
+
 def say(*columns: str) -> None:
     """Print one line of results to standard output, at once, with tabs between columns. Names may hold anything."""
     print("\t".join(map(shown, columns)), flush=True)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from twofold.models.network import Network, run_on_meta
 from twofold.models.registry import MODELS, Option, create_model, resolve_options
+from twofold.terminal import short_count
 
 
 @dataclass(frozen=True)
@@ -190,15 +191,8 @@ class Cost:
         'resnet18, adaptive stem: 11.2 M parameters, 561 M multiply-adds an image'
         """
         stem = f", {self.options['stem']} stem" if "stem" in self.options else ""
-        parameters, work = map(_short, (self.parameters, self.multiply_adds))
+        parameters, work = map(short_count, (self.parameters, self.multiply_adds))
         return f"{name}{stem}: {parameters} parameters, {work} multiply-adds an image"
-
-
-def _short(count: int) -> str:
-    size, unit = next(
-        ((size, unit) for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if count >= size), (1, "")
-    )
-    return f"{count / size:.3g}{unit}"
 
 
 def count_parameters(model: nn.Module) -> int:

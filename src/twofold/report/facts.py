@@ -9,7 +9,7 @@ from typing import Any
 from twofold.records import EnvironmentRecord
 from twofold.report.charts import significant
 from twofold.report.read import RunFiles
-from twofold.terminal import quoted
+from twofold.terminal import quoted, short_count
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,8 @@ def headline_facts(files: RunFiles) -> tuple[Fact, ...]:
     if speeds := sorted(line.images_per_second for line in files.epochs or files.steps if line.images_per_second):
         facts.append(Fact("Images a second", significant(speeds[len(speeds) // 2]), "in training, median"))
     if run is not None and run.num_parameters is not None:
-        count = run.num_parameters
-        units = ((1e9, "\u00a0billion"), (1e6, "\u00a0M"), (1e3, "\u00a0k"), (1, ""))
-        size, unit = next((size, unit) for size, unit in units if count >= size or size == 1)
-        facts.append(Fact("Parameters", f"{count / size:.3g}{unit}", f"{count:,}"))
+        short = short_count(run.num_parameters).replace(" ", "\u00a0")
+        facts.append(Fact("Parameters", short, f"{run.num_parameters:,}"))
     if environment is not None and (environment.device or environment.device_name):
         name = environment.device_name or environment.device or ""
         details = [environment.device] if environment.device and environment.device_name else []
