@@ -122,5 +122,5 @@ def explained_torch_errors(recipe: Recipe, *, accumulates: bool = True) -> Itera
             accumulate = -(-batch_size * recipe.accumulate // half)
             remedy = f"try --batch-size {half}"
             if accumulates:
-                remedy += f" --accumulate {accumulate}, which makes the same step"
+                remedy += f" --accumulate {accumulate}, a step over as many images"
         raise RunError(f"out of memory with batches of {batch_size} images; {remedy}") from error
