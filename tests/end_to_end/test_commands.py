@@ -472,7 +472,8 @@ except twofold.RunError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1, done.stderr
-    assert "out of memory with batches of 2048 images; try --batch-size 1024 --accumulate 2, a step over as many images" in done.stdout
+    remedy = "try --batch-size 1024 --accumulate 2, a step over as many images"
+    assert f"out of memory with batches of 2048 images; {remedy}" in done.stdout
 
 
 def test_debug_shows_the_traceback(twofold_command: CommandLine) -> None:
