@@ -21,9 +21,11 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 from safetensors.torch import save_file
 
+from data.sources.boxed import make_coco, make_csv, make_labelme, make_voc, make_yolo
 from small_predictors import boot, images, run  # noqa: F401 - fixtures
 from twofold.cli.main import main
 from twofold.data.decode import open_image
+from twofold.data.sources.find import find_data
 from twofold.engine.weights import Weights, find_weights
 from twofold.errors import TwofoldError
 from twofold.models import create_model
@@ -245,3 +247,86 @@ def test_records_of_any_bytes_are_shown_or_refused(
         (copy / name).write_text(json.dumps(record))
     answer("report", copy)
     answer("runs", copy.parent)
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from((10**400, "nan", "1e9", "../a.png", "")),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=2),
+    max_leaves=6,
+)
+FORMATS = {
+    "coco": (make_coco, "instances.json"),
+    "voc": (make_voc, "Annotations/a.xml"),
+    "yolo": (make_yolo, "labels/a.txt"),
+    "yolo:data.yaml": (make_yolo, "data.yaml"),
+    "labelme": (make_labelme, "a.json"),
+    "boxes": (make_csv, "boxes.csv"),
+}
+# The strange things that a mutation of a few bytes seldom makes.
+STRANGE = (
+    b"[" * 100_000,
+    b'{"a":' * 50_000,
+    b"<a>" * 50_000,
+    b'<!DOCTYPE a [<!ENTITY b "cc"><!ENTITY d "&b;&b;">]><annotation>&d;</annotation>',
+    b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><annotation><filename>&b;</filename></annotation>',
+    b"0 nan inf 1e999 -1\n1 0 0 0 0\n99999999999999999999 0.5 0.5 0.5 0.5\n",
+    b"names: &a [*a, *a]\n",
+    b"names: [" + b"[" * 5_000 + b"]\n",
+    b"\xff\xfe\x00",
+    b"",
+)
+
+
+@pytest.fixture(scope="module")
+def boxed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path, bytes]]:
+    """Of each format: what means the data, the file of annotations to change, and its content."""
+    made = {}
+    for name, (make, inside) in FORMATS.items():
+        root = tmp_path_factory.mktemp("boxed")
+        make(root)
+        path = root / inside
+        made[name] = (path if name in ("coco", "boxes", "yolo:data.yaml") else root, path, path.read_bytes())
+    return made
+
+
+def changed_json(draw: st.DrawFn, content: bytes) -> bytes:
+    """Return valid JSON with another value somewhere, at any depth."""
+    value = top = json.loads(content)
+    for _ in range(draw(st.integers(0, 3))):
+        places = list(value) if isinstance(value, dict) else list(range(len(value)))
+        inner = [place for place in places if isinstance(value[place], dict | list) and value[place]]
+        if not inner:
+            break
+        value = value[draw(st.sampled_from(inner))]
+    place = draw(st.sampled_from(list(value) if isinstance(value, dict) else list(range(len(value)))))
+    value[place] = draw(ANY_JSON)
+    return json.dumps(top).encode()
+
+
+@settings(fuzz, max_examples=10_000 if settings.get_current_profile_name() == "long" else 100)
+@given(data=st.data())
+def test_boxes_of_any_bytes_are_read_or_refused(
+    boxed: dict[str, tuple[Path, Path, bytes]], data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(sorted(boxed)))
+    said, path, content = boxed[name]
+    way = data.draw(st.sampled_from(("bytes", "bytes", "strange", "value")))
+    if way == "value" and path.suffix == ".json":
+        content = changed_json(data.draw, content)
+    elif way == "strange":
+        content = data.draw(st.sampled_from(STRANGE))
+    else:
+        content = data.draw(mutated([content]))
+    path.write_bytes(content)
+    skip = data.draw(st.booleans())
+    try:
+        found = find_data(f"{name.partition(':')[0]}:{said}", skip_broken=skip, show_progress=False)
+    except TwofoldError as error:
+        assert all("\n" not in line and len(line) < 1000 for line in error.lines)
+    else:
+        for part in found.splits.values():
+            boxes, sizes = part.targets.boxes, part.targets.sizes[part.targets.images()]
+            assert bool(torch.isfinite(boxes).all())
+            assert bool((boxes[:, 2:] > boxes[:, :2]).all())
+            assert bool((boxes >= 0).all())
+            assert bool((boxes[:, 2:] <= sizes.flip(1)).all())
