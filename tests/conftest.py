@@ -19,7 +19,7 @@ from several_labels import outfits  # noqa: F401
 
 # No deadline: these machines are shared, and a slow example says nothing. Fewer examples: CI runs often.
 hypothesis.settings.register_profile("twofold", deadline=None, max_examples=30, print_blob=True)
-# `make fuzz`: four tests of hostile files, ten thousand cases.
+# `make fuzz`: tests of hostile files, ten thousand cases, and as many of files of boxes.
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2500, print_blob=True)
 hypothesis.settings.load_profile("twofold")
 

@@ -176,6 +176,7 @@ def _categories(listing: BoxListing, where: str, content: dict[str, Any]) -> dic
         elif key in names or name in names.values():
             what = "id" if key in names else "name"
             listing.report("same class twice", place, f"has the {what} of another category", skippable=False)
+            names.setdefault(key, name)
         else:
             names[key] = name
     assert listing.class_names is not None
