@@ -95,6 +95,24 @@ def test_jitter_equals_torchvision_in_every_order(size: int, channels: int) -> N
         assert float((difference > 1).float().mean()) < 1e-3
 
 
+# Sums of pixels are float32 in the first, float64 in the second.
+@pytest.mark.parametrize("size", [60, 300])
+@pytest.mark.parametrize("amounts", [(0.9, 0.9), (0.0, 0.5), (0.5, 0.0)])
+def test_grey_images_are_changed_by_tables_to_the_same_bits(size: int, amounts: tuple[float, float]) -> None:
+    images = torch.randint(0, 256, (12, 1, size, size), generator=torch.Generator().manual_seed(size)).to(torch.uint8)
+    images[0], images[1] = 0, 255
+    jitter = ColourJitter(brightness=amounts[0], contrast=amounts[1], saturation=0.5)
+    params = jitter.draw(seed=2, epoch=0, indices=torch.arange(12))
+    result = jitter.apply(images, params)
+    for i, order in enumerate(params.order.tolist()):
+        expected = images[i : i + 1]
+        for which in order:
+            if which < 2 and amounts[which]:
+                change = (colour.adjust_brightness, colour.adjust_contrast)[which]
+                expected = change(expected, getattr(params, PROPERTIES[which])[i : i + 1])
+        assert torch.equal(result[i], expected[0])
+
+
 def test_jitter_leaves_alone_what_has_no_amount() -> None:
     images = torch.randint(0, 256, (5, 3, 9, 9), dtype=torch.uint8)
     only = ColourJitter(contrast=0.3)

@@ -17,6 +17,8 @@ draw is a pure function of (seed, epoch, sample index): see `twofold.keyed`. The
 | `flip.py` | mirror left to right or upside down |
 | `flip_crop.py` | mirror and shift in one gather |
 | `resized_crop.py` | a random part, resized |
+| `iou_crop.py` | a random part that overlaps some box enough, resized |
+| `zoom_out.py` | shrink, with the image's mean colour around it |
 | `affine.py` | rotation, shift, scale, shear |
 | `colour.py` | brightness, contrast, saturation, hue, grey: what each computes |
 | `jitter.py` | random changes of colour, and grey |
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from twofold.augment.erase import Cutout as Cutout, RandomErasing as RandomErasing
     from twofold.augment.flip import Flip as Flip
     from twofold.augment.flip_crop import FlipCrop as FlipCrop
+    from twofold.augment.iou_crop import IouCrop as IouCrop
     from twofold.augment.jitter import ColourJitter as ColourJitter, Grey as Grey
     from twofold.augment.mix import CutMix as CutMix, MixUp as MixUp, create_mix as create_mix, mix_labels as mix_labels
     from twofold.augment.names import POLICIES as POLICIES
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     from twofold.augment.policies import check_policy as check_policy, create_policy as create_policy
     from twofold.augment.resized_crop import ResizedCrop as ResizedCrop
     from twofold.augment.spelling import is_spelled_out as is_spelled_out, parse_policy as parse_policy
+    from twofold.augment.zoom_out import ZoomOut as ZoomOut
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -67,6 +71,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "erase": "Cutout RandomErasing",
         "flip": "Flip",
         "flip_crop": "FlipCrop",
+        "iou_crop": "IouCrop",
         "jitter": "ColourJitter Grey",
         "mix": "CutMix MixUp create_mix mix_labels",
         "names": "POLICIES",
@@ -74,5 +79,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "policies": "check_policy create_policy",
         "resized_crop": "ResizedCrop",
         "spelling": "is_spelled_out parse_policy",
+        "zoom_out": "ZoomOut",
     },
 )

@@ -21,8 +21,9 @@ and C = M - m, so that a sector is C levels long.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -106,10 +107,50 @@ def change_brightness(x: Tensor, factors: Tensor) -> Tensor:
 def change_contrast(x: Tensor, factors: Tensor) -> Tensor:
     """Blend with the mean of the image in grey."""
     pixels = x.shape[2] * x.shape[3]
+    sums = _grey(x).sum(dim=(1, 2, 3), keepdim=True, dtype=_dtype_of_sums(x.device, pixels))
+    return _blend(x, sums.div_(pixels).float(), factors)
+
+
+def _dtype_of_sums(device: torch.device, pixels: int) -> torch.dtype:
     # Sums of integers up to 2**24 are exact in float32, so the mean does not depend on the order of the additions.
-    dtype = torch.float32 if 255 * pixels <= 1 << 24 or x.device.type == "mps" else torch.float64
-    mean = _grey(x).sum(dim=(1, 2, 3), keepdim=True, dtype=dtype).div_(pixels).float()
-    return _blend(x, mean, factors)
+    return torch.float32 if 255 * pixels <= 1 << 24 or device.type == "mps" else torch.float64
+
+
+def change_grey_by_tables(
+    images: UInt8[Tensor, "batch 1 height width"], orders: Sequence[Sequence[int]], factors: Sequence[Tensor]
+) -> UInt8[Tensor, "batch 1 height width"]:
+    """Return grey images on the CPU after changes of brightness and contrast, by a table of 256 values for each image.
+
+    What becomes of a grey pixel depends on its value alone, and on the mean of its image. The results are those of
+    `change_brightness` and `change_contrast`, in half the time for images of 128 px.
+
+    Args:
+        images: on the CPU.
+        orders: for each image what is changed, in this order: 0 for brightness, 1 for contrast; equally many for each.
+        factors: of the brightness and of the contrast, for each image.
+    """
+    batch, pixels = len(images), images.shape[2] * images.shape[3]
+    planes = [plane.tobytes() for plane in images.numpy()]
+    tables = torch.arange(256, dtype=torch.float32).repeat(batch, 1, 1, 1)
+    changed = planes
+    for position in range(len(orders[0])):
+        if position > 0:
+            changed = _through_tables(planes, tables)
+        at = [[i for i in range(batch) if orders[i][position] == which] for which in (0, 1)]
+        if at[0]:
+            tables[at[0]] = change_brightness(tables[at[0]], factors[0][at[0]])
+        if at[1]:
+            sums = [int(np.frombuffer(changed[i], dtype=np.uint8).sum(dtype=np.int64)) for i in at[1]]
+            mean = torch.tensor(sums, dtype=_dtype_of_sums(images.device, pixels)).div_(pixels).float()
+            tables[at[1]] = _blend(tables[at[1]], per_image(mean), factors[1][at[1]])
+    content = bytearray().join(_through_tables(planes, tables))
+    return torch.frombuffer(content, dtype=torch.uint8).view(images.shape)
+
+
+def _through_tables(planes: Sequence[bytes], tables: Tensor) -> list[bytes]:
+    rows = to_bytes(tables).view(len(planes), 256).numpy()
+    # By far the fastest way to look bytes up, numpy's and torch's own among them.
+    return [plane.translate(row.tobytes()) for plane, row in zip(planes, rows, strict=True)]
 
 
 def change_saturation(x: Tensor, factors: Tensor) -> Tensor:

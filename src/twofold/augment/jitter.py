@@ -1,9 +1,10 @@
 """Random changes of colour: `ColourJitter`, four changes in random order, and `Grey`.
 
 Howard, "Some improvements on deep convolutional neural network based image classification", 2013. What each change
-computes is in `colour`. There are three ways to apply them, which give the same pixels:
+computes is in `colour`. There are four ways to apply them, which give the same pixels:
 
 - Small images: in each position of the order, those with the same change go together, so that there are few calls.
+- Grey images on a CPU: by a table of what each of 256 values becomes.
 - Large images on a CPU: each goes through all its changes alone, so that it stays in the cache.
 - `ColourJitter.compiled`: torch.compile turns each change, a dozen passes over memory and more, into one.
 """
@@ -27,6 +28,8 @@ from twofold.keyed import bits, derive_key, uniform
 PROPERTIES = ("brightness", "contrast", "saturation", "hue")
 # The factors that leave an image as it is.
 NO_CHANGE = (1.0, 1.0, 1.0, 0.0)
+# Grey images with so many pixels are changed by tables.
+_TABLES_FROM = 48 * 48
 _CHANGES = (colour.change_brightness, colour.change_contrast, colour.change_saturation, colour.change_hue)
 
 
@@ -97,7 +100,10 @@ class ColourJitter(Augmentation):
         factors = [getattr(params, name) for name in PROPERTIES]
         if self._compiled and active and orders:
             return _apply_compiled(images, orders, factors)
-        if images.device.type == "cpu" and 2 * images[:1].numel() > colour.CPU_CHUNK:
+        on_cpu = images.device.type == "cpu"
+        if on_cpu and images.shape[1] == 1 and images[:1].numel() >= _TABLES_FROM and active:
+            return colour.change_grey_by_tables(images, orders, factors)
+        if on_cpu and 2 * images[:1].numel() > colour.CPU_CHUNK:
             return _apply_one_by_one(images, orders, factors)
         for position in range(len(active)):
 

@@ -20,6 +20,8 @@ OPERATIONS: dict[str, str] = {
     "flip": "flip:Flip",
     "flip_crop": "flip_crop:FlipCrop",
     "resized_crop": "resized_crop:ResizedCrop",
+    "iou_crop": "iou_crop:IouCrop",
+    "zoom_out": "zoom_out:ZoomOut",
     "affine": "affine:Affine",
     "colour_jitter": "jitter:ColourJitter",
     "grey": "jitter:Grey",
@@ -29,7 +31,16 @@ OPERATIONS: dict[str, str] = {
     "rand_augment": "auto:RandAugment",
     "trivial_augment": "auto:TrivialAugment",
 }
-_WANT_IMAGE_SIZE = {"resized_crop", "affine", "random_erasing", "cutout", "rand_augment", "trivial_augment"}
+_WANT_IMAGE_SIZE = {
+    "resized_crop",
+    "iou_crop",
+    "zoom_out",
+    "affine",
+    "random_erasing",
+    "cutout",
+    "rand_augment",
+    "trivial_augment",
+}
 
 _COMPOSED = {
     # For photographs with enough images a class, or fine differences between classes.
@@ -40,6 +51,8 @@ _COMPOSED = {
     "saturation=0.5, hue=0.5)",
     # For long trainings and large networks: one change of any strength, and now and then something hidden.
     "strong": "resized_crop(scale=(0.25, 1)) + flip() + trivial_augment() + random_erasing(probability=0.1)",
+    # For images with boxes: the augmentation of the SSD paper, its colours as torchvision's reference has them.
+    "ssd": "flip() + zoom_out() + iou_crop() + colour_jitter(brightness=0.125, contrast=0.5, saturation=0.5, hue=0.05)",
 }
 
 # Of the shorter side. A crop (2 px of 28, 8 of 96, 18 of 224) makes framing matter less and loses little at the edges;

@@ -21,8 +21,10 @@ one level.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -154,31 +156,55 @@ def resized_crop(
     images: UInt8[Tensor, "batch channels height width"], params: ResizedCropParams, size: tuple[int, int]
 ) -> UInt8[Tensor, "batch channels out_h out_w"]:
     """Return a part of each image at `size` (height, width); the parts must lie inside the images."""
-    batch, channels, height, width = images.shape
-    if images.device.type == "cpu" and channels <= 4 and min(*size, height, width) >= _KERNEL_FROM:
-        return _by_kernel(images, params, size)
-    rows, row_unit = crop_matrices(params.top, params.height, height, size[0])
-    cols, col_unit = crop_matrices(params.left, params.width, width, size[1])
-    x = images.to(rows.dtype).reshape(batch, channels * height, width)
-    x = _round_to_levels(x.bmm(cols.mT), col_unit).view(batch, channels, height, size[1])
-    return _round_to_levels(rows[:, None] @ x, row_unit[:, None]).to(torch.uint8)
+    if has_kernel(images, min(size)):
+        result = images.new_empty((*images.shape[:2], *size))
+        resize_by_kernel(images, corners_and_sides(params), [(0, 0, *size)] * len(images), result)
+        return result
+    rows = crop_matrices(params.top, params.height, images.shape[2], size[0])
+    cols = crop_matrices(params.left, params.width, images.shape[3], size[1])
+    return resize_by_matrices(images, rows, cols)
+
+
+def has_kernel(images: Tensor, out_side: int) -> bool:
+    """Return whether these images, whose shorter side becomes `out_side`, are resized by torch's kernel."""
+    return images.device.type == "cpu" and images.shape[1] <= 4 and min(out_side, *images.shape[2:]) >= _KERNEL_FROM
+
+
+Matrices = tuple[Tensor, Tensor]
+"""The weights of input pixels in output pixels along an axis, (batch, out_size, size), and their unit (batch, 1, 1)."""
 
 
 def crop_matrices(
-    start: Int64[Tensor, " batch"], length: Int64[Tensor, " batch"], size: int, out_size: int
+    start: Int64[Tensor, " batch"],
+    length: Int64[Tensor, " batch"],
+    size: int,
+    out_size: int,
+    place: tuple[Int64[Tensor, " batch"], Int64[Tensor, " batch"]] | None = None,
 ) -> tuple[Float[Tensor, "batch out_size size"], Float[Tensor, "batch 1 1"]]:
     """Return for each image the weights of its `size` input pixels in each of `out_size` output pixels, and their unit.
 
     Divided by the unit, they are `scratch.augment.resize_matrix` for the `length` pixels from `start`, rounded, and 0
     outside. The unit is the power of 2 that the kernel takes: the largest for which all weights fit into 16 bits.
+
+    Args:
+        start: the first input pixel of each image that is taken.
+        length: how many are taken.
+        size: of the images.
+        out_size: of the results.
+        place: the first output pixel that they become, and how many; all of them, if left out.
     """
-    scale = wide(length)[:, None, None] / out_size
-    new = (torch.arange(out_size, device=start.device) + 0.5).to(scale.dtype)[:, None] * scale
+    out_start, out_length = (torch.zeros_like(start), torch.full_like(start, out_size)) if place is None else place
+    scale = (wide(length) / wide(out_length))[:, None, None]
+    out = torch.arange(out_size, device=start.device) - out_start[:, None]
+    new = (out + 0.5).to(scale.dtype)[:, :, None] * scale
     old = torch.arange(size, device=start.device)
     inside = (old >= start[:, None]) & (old < (start + length)[:, None])
     middles = (old - start[:, None]).to(scale.dtype)[:, None] + 0.5
     weights = (1 - (middles - new).abs() / scale.clamp(min=1)).clamp_(min=0) * inside[:, None]
     weights = weights / weights.sum(dim=2, keepdim=True)
+    if place is not None:
+        placed = (out >= 0) & (out < out_length[:, None])
+        weights = weights.where(placed[:, :, None], torch.zeros_like(weights))
     on_cpu = start.device.type == "cpu"
     steps = torch.arange(1, (_BITS if on_cpu else _FLOAT32_BITS) + 1, device=start.device)
     fits = (weights.amax(dim=(1, 2))[:, None] * 2.0**steps + 0.5).floor() < 2**15
@@ -187,35 +213,68 @@ def crop_matrices(
     return (weights * unit).round().to(dtype), unit.to(dtype)
 
 
+def resize_by_matrices(
+    images: UInt8[Tensor, "batch channels height width"], rows: Matrices, cols: Matrices
+) -> UInt8[Tensor, "batch channels out_h out_w"]:
+    """Return the images, resized along x and then along y by these weights."""
+    batch, channels, height, width = images.shape
+    x = images.to(rows[0].dtype).reshape(batch, channels * height, width)
+    x = _round_to_levels(x.bmm(cols[0].mT), cols[1]).view(batch, channels, height, cols[0].shape[1])
+    return _round_to_levels(rows[0][:, None] @ x, rows[1][:, None]).to(torch.uint8)
+
+
 def _round_to_levels(sums: Tensor, unit: Tensor) -> Tensor:
     """Divide sums of pixels times weights by the unit, in place, and round them to integers from 0 to 255."""
     return sums.add_(unit / 2).div_(unit).floor_().clamp_(max=255)
 
 
-def _by_kernel(images: Tensor, params: ResizedCropParams, size: tuple[int, int]) -> Tensor:
-    """Crop and resize one image after the other, large ones in several threads."""
-    result = images.new_empty((len(images), images.shape[1], *size))
-    parts = list(zip(*(getattr(params, name).tolist() for name in ("top", "left", "height", "width")), strict=True))
+Rectangle = tuple[int, int, int, int]
+"""Top, left, height and width in pixels."""
 
-    threads = max(1, min(torch.get_num_threads(), len(parts))) if size[0] * size[1] >= _THREADS_FROM else 1
+
+def corners_and_sides(params: Any) -> list[Rectangle]:
+    """Return the rectangle of each image from parameters with `top`, `left`, `height` and `width`."""
+    return list(zip(*(getattr(params, name).tolist() for name in ("top", "left", "height", "width")), strict=True))
+
+
+def resize_by_kernel(
+    images: UInt8[Tensor, "batch channels height width"],
+    parts: Sequence[Rectangle],
+    places: Sequence[Rectangle],
+    result: UInt8[Tensor, "batch channels out_h out_w"],
+) -> None:
+    """Write a part of each image, resized, to its place in `result`; one image after the other, large ones in threads.
+
+    Args:
+        images: on the CPU.
+        parts: which part of each image is taken.
+        places: where in its result it is written.
+        result: what is written to; pixels outside the places stay as they are.
+    """
+    channels = images.shape[1]
+    is_large = result.shape[2] * result.shape[3] >= _THREADS_FROM
+    threads = max(1, min(torch.get_num_threads(), len(parts))) if is_large else 1
     # Copied by numpy: each of these threads would start torch's own threads.
-    rows, planes, channels = result.numpy(), images.numpy(), images.shape[1]
+    rows, planes = result.numpy(), images.numpy()
 
     # One task for each thread: a task for each image would add a quarter to the time.
     def resize_share(first: int) -> None:
         for index in range(first, len(parts), threads):
-            top, left, height, width = parts[index]
+            (top, left, height, width), (to_top, to_left, *size) = parts[index], places[index]
+            source = planes[index, :, top : top + height, left : left + width]
+            place = rows[index, :, to_top : to_top + size[0], to_left : to_left + size[1]]
+            if (height, width) == tuple(size):
+                place[...] = source
+                continue
             # The kernel needs channels-last; copying plane by plane is the fastest way there.
             part = np.empty((1, height, width, channels), dtype=np.uint8)
             for channel in range(channels):
-                part[0, :, :, channel] = planes[index, channel, top : top + height, left : left + width]
+                part[0, :, :, channel] = source[channel]
             crop = torch.from_numpy(part).permute(0, 3, 1, 2)
-            resized = functional.interpolate(crop, size=size, mode="bilinear", antialias=True)
-            rows[index] = resized[0].numpy()
+            place[...] = functional.interpolate(crop, size=size, mode="bilinear", antialias=True)[0].numpy()
 
     if threads == 1:
         resize_share(0)
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(resize_share, range(threads)))
-    return result

@@ -27,6 +27,8 @@ SETTINGS: dict[str, dict[str, str]] = {
     "flip": {"horizontal": _NUMBER, "vertical": _NUMBER},
     "flip_crop": {"flip_probability": _NUMBER, "padding": _WHOLE},
     "resized_crop": {"scale": _PAIR, "ratio": _PAIR},
+    "iou_crop": {"scale": _PAIR, "ratio": _PAIR},
+    "zoom_out": {"sides": _PAIR, "probability": _NUMBER, "fill": _WHOLE},
     "affine": {"degrees": _NUMBER, "shift": _NUMBER, "scale": _PAIR, "shear": _NUMBER, "interpolation": _WORD},
     "colour_jitter": {"brightness": _NUMBER, "contrast": _NUMBER, "saturation": _NUMBER, "hue": _NUMBER},
     "grey": {"probability": _NUMBER},
@@ -37,7 +39,13 @@ SETTINGS: dict[str, dict[str, str]] = {
     "trivial_augment": {"max_shift": _NUMBER, "interpolation": _WORD},
 }
 _REQUIRED = {"gaussian_blur": "kernel_size", "cutout": "side", "sometimes": "probability"}
-_OTHER_NAMES = {"color_jitter": "colour_jitter", "gray": "grey", "random_resized_crop": "resized_crop"}
+_OTHER_NAMES = {
+    "color_jitter": "colour_jitter",
+    "gray": "grey",
+    "random_resized_crop": "resized_crop",
+    "random_iou_crop": "iou_crop",
+    "random_zoom_out": "zoom_out",
+}
 
 
 @dataclass(frozen=True)
