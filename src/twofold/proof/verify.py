@@ -11,8 +11,20 @@ from twofold.proof.ideas import Idea
 from twofold.proof.parity import KINDS, cases, compare, refuses
 
 # Seconds on one core of an Intel Xeon server, torch 2.15: a drawn case, and the edge cases, where they are slow.
-_DRAWN_SECONDS, _SLOW_DRAWN = 0.0025, {"mlp": 0.01, "five-steps": 0.07, "lenet": 0.05, "resnet": 0.01}
-_EDGE_SECONDS, _SLOW_EDGES = 0.01, {"linear": 0.4, "conv2d-pieces": 0.7, "resnet": 3.6}
+_DRAWN_SECONDS, _SLOW_DRAWN = (
+    0.0025,
+    {
+        **{"mlp": 0.01, "five-steps": 0.07, "lenet": 0.05, "resnet": 0.01},
+        **{"detection-average-precision": 0.1, "detection-errors": 0.02, "multibox-loss": 0.02},
+    },
+)
+_EDGE_SECONDS, _SLOW_EDGES = (
+    0.01,
+    {
+        **{"linear": 0.4, "conv2d-pieces": 0.7, "resnet": 3.6, "match-anchors": 0.2},
+        **{"detection-average-precision": 0.5, "detection-errors": 0.1},
+    },
+)
 
 
 @dataclass

@@ -131,7 +131,38 @@ def _edges(choose: Choose, case: Any) -> list[Case]:
         case(full, 5, "classes that never occur"),
         case([(truth._replace(crowd=torch.ones_like(truth.crowd)), found) for truth, found in full], 2, "crowds alone"),
         case([(full[0][0], crowded), full[1]], 2, "more than 100 detections"),
+        *(case([one], 1, what) for what, one in _CHOICES.items()),
     ]
+
+
+def _image(truth: list[tuple[float, ...]], found: list[tuple[float, ...]]) -> tuple[Any, Any]:
+    """Return an image of one class: boxes of x1, y1, x2, y2, area and 1 for a crowd; detections with the best first."""
+    boxes, own = (torch.tensor(rows, dtype=torch.float64) for rows in (truth, found))
+    labels = torch.zeros(len(truth), dtype=torch.int64)
+    scores = torch.linspace(0.9, 0.1, len(found), dtype=torch.float64)
+    return (
+        detection.Truth(boxes[:, :4], labels, boxes[:, 5] > 0, boxes[:, 4]),
+        detection.Detected(own, scores, torch.zeros(len(found), dtype=torch.int64)),
+    )
+
+
+# By hand what chance seldom brings: each of these choices decides what a later detection finds.
+_CHOICES = {
+    "detections in a crowd": _image(
+        [(0, 0, 90, 90, 8100, 1), (100, 0, 120, 20, 400, 0)],
+        [(0, 0, 20, 20), (30, 0, 50, 20), (60, 0, 80, 20), (100, 0, 120, 20)],
+    ),
+    "equal overlaps": _image([(0, 0, 8, 4, 32, 0), (2, 0, 10, 4, 32, 0)], [(1, 0, 9, 4), (0, 0, 6, 4)]),
+    "a box of another size overlaps more": _image(
+        [(0, 0, 40, 16, 640, 0), (0, 0, 40, 20, 2000, 0), (90, 0, 110, 20, 400, 0)],
+        [(0, 0, 40, 19), (0, 0, 40, 20), (90, 0, 110, 20)],
+    ),
+    "just 32² and 96²": _image(
+        [(0, 0, 32, 32, 1024, 0), (100, 0, 196, 96, 9216, 0)],
+        [(40, 0, 72, 32), (200, 0, 296, 96), (0, 0, 32, 32), (100, 0, 196, 96)],
+    ),
+    "the same object twice": _image([(0, 0, 9, 9, 81, 0)] * 2, [(0, 0, 9, 9), (0, 0, 9, 8), (0, 0, 9, 7)]),
+}
 
 
 def _draw(choose: Choose, case: Any) -> Case:
