@@ -1,6 +1,6 @@
 # make demo     install, train on the embedded images, write the report
 # make test     install what the tests need and run them all
-# make fuzz     ten thousand hostile files (an hour)
+# make fuzz     ten thousand hostile files, two thousand evaluations against COCO's own code (an hour)
 # make lint     style, types, import directions
 # make figures  the figures of the chapter on optimisation, into docs/pictures/optimisation
 # make bench    every benchmark, one after the other (hours; see benchmarks/README.md for single ones)
@@ -24,7 +24,7 @@ test: .venv/installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term
 
 fuzz: .venv/installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/end_to_end/test_hostile_files.py -n 2 --hypothesis-profile long
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/end_to_end/test_hostile_files.py tests/detect/test_average_precision.py -n 2 --hypothesis-profile long
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check
