@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.image_list import ImageList
 
-from twofold.data.spec import ModelSpec
+from detectors import detector_spec
 from twofold.detect.anchors import AnchorMap, grid_anchors
 from twofold.detect.network import map_shapes
 from twofold.detect.shapes import d2l_shapes, parse_shapes, shapes_in_words, ssd_scales, ssd_shapes
@@ -91,35 +91,20 @@ def test_fitted_shapes_find_the_shapes_that_boxes_have() -> None:
     assert sorted(flat) == pytest.approx([pytest.approx(shape, rel=0.05) for shape in sorted(wanted)])
 
 
-def spec(**changes: object) -> ModelSpec:
-    given: dict = {
-        "task": "detect",
-        "architecture": "ssd-mini",
-        "architecture_options": {"width": 0.25},
-        "channels": 1,
-        "image_size": (64, 64),
-        "class_names": ("cat", "dog"),
-        "mean": (0.5,),
-        "std": (0.5,),
-        "resize": "stretch",
-    }
-    return ModelSpec(**given | changes)
-
-
 def test_boxes_that_no_anchor_fits_are_counted_and_shapes_that_fit_are_named() -> None:
     generator = torch.Generator().manual_seed(1)
     start = torch.rand(300, 1, 2, generator=generator) * torch.tensor([20.0, 60.0])
     thin = torch.cat([start, start + torch.tensor([40.0, 4.0])], dim=2)
-    fit = anchor_fit((thin, torch.zeros(300, 1, dtype=torch.int64)), spec())
+    fit = anchor_fit((thin, torch.zeros(300, 1, dtype=torch.int64)), detector_spec())
     assert fit.recall < 0.2
     assert fit.suggested_recall > fit.recall + 0.3
     better = anchor_fit(
-        (thin, torch.zeros(300, 1, dtype=torch.int64)), spec(architecture_options={"anchors": fit.suggested})
+        (thin, torch.zeros(300, 1, dtype=torch.int64)), detector_spec(architecture_options={"anchors": fit.suggested})
     )
     assert better.recall == pytest.approx(fit.suggested_recall)
     assert fit.suggested in fit.in_words()
 
 
 def test_without_boxes_nothing_fits_and_nothing_is_suggested() -> None:
-    fit = anchor_fit((torch.zeros(3, 2, 4), torch.full((3, 2), -1)), spec())
+    fit = anchor_fit((torch.zeros(3, 2, 4), torch.full((3, 2), -1)), detector_spec())
     assert (fit.recall, fit.suggested) == (0.0, "")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
-from torchvision.ops import batched_nms
+from torchvision.ops import nms
 
 from twofold.detect.detections import Detections
 from twofold.detect.offsets import to_boxes
@@ -67,24 +67,35 @@ def decode(
         suppression: what is kept.
         input_size: (height, width) of the network's input.
     """
-    batch, num_anchors, num_values = outputs.shape
-    num_classes = num_values - 5
-    probabilities = class_scores(outputs[..., 4:], scores)
-    # Candidates: the highest scores of each class in each image. One top-k for all.
-    by_class = probabilities.transpose(1, 2)
-    top, anchor = by_class.topk(min(suppression.before, num_anchors), dim=2)
-    image, label, rank = (top > suppression.least).nonzero(as_tuple=True)
-    score, anchor = top[image, label, rank], anchor[image, label, rank]
-    boxes = to_boxes(anchors[anchor], outputs[image, anchor, :4])
+    by_class = class_scores(outputs[..., 4:], scores).transpose(1, 2)
+    image, label, anchor = _candidates(by_class, suppression)
+    score = by_class[image, label, anchor]
     height, width = input_size
-    boxes = boxes.double() * boxes.new_tensor([width, height, width, height])
+    boxes = to_boxes(anchors[anchor], outputs[image, anchor, :4]).double()
+    boxes = boxes * boxes.new_tensor([width, height, width, height])
     scale, shift = placed[:, [0, 1, 0, 1]], placed[:, [2, 3, 2, 3]]
-    sides = torch.tensor(sizes, dtype=torch.float64)[:, [1, 0, 1, 0]]
+    sides = torch.tensor(sizes, dtype=torch.float64).reshape(-1, 2)[:, [1, 0, 1, 0]]
     boxes = ((boxes - shift[image]) / scale[image]).clamp(min=0).minimum(sides[image])
-    kept = batched_nms(boxes.float(), score, image * num_classes + label, suppression.overlap)
-    # By falling score over all images; now image by image, and of each the first.
-    kept = kept[image[kept].argsort(stable=True)]
-    counts = image[kept].bincount(minlength=batch)
-    starts = counts.cumsum(0) - counts
-    kept = kept[torch.arange(len(kept)) - starts[image[kept]] < suppression.most]
-    return Detections(boxes[kept], score[kept].double(), label[kept], counts.clamp(max=suppression.most))
+    # Classes are moved apart, so that one call suppresses each by itself; in float64, which moves them exactly enough.
+    apart = boxes + (label.double() * (sides.max() + 1 if len(sides) else 1))[:, None]
+    kept, counts, start = [], [], 0
+    for count in image.bincount(minlength=len(outputs)).tolist():
+        own = slice(start, start + count)
+        best = nms(apart[own], score[own].double(), suppression.overlap)[: suppression.most]
+        kept.append(best + start)
+        counts.append(len(best))
+        start += count
+    rows = torch.cat(kept) if kept else image
+    return Detections(boxes[rows], score[rows].double(), label[rows], torch.tensor(counts, dtype=torch.int64))
+
+
+def _candidates(
+    by_class: Float[Tensor, "batch classes anchors"], suppression: Suppression
+) -> tuple[Int64[Tensor, " n"], Int64[Tensor, " n"], Int64[Tensor, " n"]]:
+    """Return image, class and anchor of the scores that are high enough, by image; of each class the `before` best."""
+    above = by_class > suppression.least
+    if above.numel() and int(above.sum(dim=2).max()) > suppression.before:
+        best = by_class.topk(suppression.before, dim=2).indices
+        above &= torch.zeros_like(above).scatter_(2, best, value=True)
+    image, label, anchor = above.nonzero(as_tuple=True)
+    return image, label, anchor

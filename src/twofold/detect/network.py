@@ -124,14 +124,14 @@ class Detector(Network):
 
 def start_head(head: nn.Module, scores: Literal["softmax", "sigmoid"]) -> None:
     """Draw a head's weights: small ones, and with "sigmoid" a bias by which every anchor begins as background."""
-    for module in head.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.normal_(module.weight, std=0.01)
-            assert module.bias is not None
-            nn.init.zeros_(module.bias)
-        if isinstance(module, HeadPart) and module.num_values > 4 and scores == "sigmoid":
-            for conv in module.module_list:
-                nn.init.constant_(conv.bias, -math.log((1 - _PRIOR) / _PRIOR))  # type: ignore[arg-type]
+    for part in head.modules():
+        if isinstance(part, HeadPart):
+            doubts = scores == "sigmoid" and part.num_values > 4
+            for conv in part.module_list:
+                assert isinstance(conv, nn.Conv2d)
+                assert conv.bias is not None
+                nn.init.normal_(conv.weight, std=0.01)
+                nn.init.constant_(conv.bias, -math.log((1 - _PRIOR) / _PRIOR) if doubts else 0.0)
 
 
 def map_shapes(spelled: str, num_maps: int, image_size: tuple[int, int], *, low: float = 0.15) -> list[Shapes]:

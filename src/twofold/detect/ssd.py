@@ -254,11 +254,10 @@ class SSD300(Detector):
         else:
             self.shapes = parse_shapes(anchors)
         self.head = Head([512, 1024, 512, 256, 256, 256], [len(own) for own in self.shapes], num_classes)
+        start_head(self.head, scores)
         for part in self.head.modules():
             if isinstance(part, nn.Conv2d):
-                assert part.bias is not None
                 nn.init.xavier_uniform_(part.weight)
-                nn.init.zeros_(part.bias)
 
     def features(self, images: Float[Tensor, "batch channels height width"]) -> list[Tensor]:
         """Return the feature maps, the finest first."""

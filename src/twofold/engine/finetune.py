@@ -11,12 +11,17 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twofold.data.names import is_scenes_name, is_table, parse_scenes_name, plain_name
 from twofold.engine.recipe import Recipe
 from twofold.errors import TwofoldError
+from twofold.files import expanded
+from twofold.models.registry import CLASSIFIERS
 from twofold.terminal import command
+
+if TYPE_CHECKING:
+    from twofold.data.spec import ModelSpec
 
 _STEPS, _EPOCHS = 1500, (5, 100)
 # What neither the weights nor the images decide.
@@ -40,7 +45,7 @@ def finetune_epochs(data: str, columns: Mapping[str, str] | None = None) -> int:
     Raises:
         TwofoldError: `data` is a folder or a table that cannot be used.
     """
-    folder = Path(plain_name(data)).expanduser()
+    folder = expanded(plain_name(data))
     if is_scenes_name(data):
         return _epochs(parse_scenes_name(data).train)
     if not folder.is_dir() and not is_table(data):
@@ -97,6 +102,8 @@ def finetune_recipe(
     settings: dict[str, Any] = {}
     if "spec" in record:
         spec = ModelSpec.from_json(json.dumps(record["spec"]), origin=str(path))
+        if model == "ssd" and spec.architecture in CLASSIFIERS:
+            return _on_classifier(weights, spec, data, columns)
         if model not in (None, spec.architecture):
             raise TwofoldError(f"{weights} holds the weights of {spec.architecture}, not of {model}; leave {model} out")
         model = spec.architecture
@@ -124,4 +131,21 @@ def finetune_recipe(
         epochs=finetune_epochs(data, columns),
         **FIXED_SETTINGS,
         **settings,
+    )
+
+
+def _on_classifier(weights: str, spec: ModelSpec, data: str, columns: Mapping[str, str] | None) -> Recipe:
+    """Return the recipe of a detector on the features of a trained classifier.
+
+    All but these is new, so it learns as long and as fast as from scratch; the features learn ten times slower.
+    """
+    options = {name: value for name, value in spec.architecture_options.items() if name in ("stem", "width")}
+    return Recipe(
+        model="ssd",
+        model_options={"backbone": spec.architecture, **options},
+        weights=weights,
+        lr_scale={"backbone.*": 0.1},
+        channels=spec.channels,
+        data=data,
+        columns=dict(columns or {}),
     )

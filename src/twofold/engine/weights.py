@@ -29,7 +29,7 @@ from twofold.data.download import Resource, download
 from twofold.data.spec import ModelSpec
 from twofold.engine.weight_names import Weights, own_tensors
 from twofold.errors import RunError, Setting, SettingError, TwofoldError, check_known, nearest
-from twofold.files import cache_folder, file_digest
+from twofold.files import cache_folder, expanded, file_digest
 from twofold.inference.other_files import read_other_file
 from twofold.inference.weights_file import load_checkpoint, weights_path
 from twofold.models import create_model
@@ -84,10 +84,10 @@ def check_source(source: str) -> None:
 
 def split_part(source: str) -> tuple[Path, str]:
     """Return the path in FILE:PART and the part; "" for a path alone, which may hold colons itself."""
-    path = Path(source).expanduser()
+    path = expanded(source)
     file, colon, part = source.rpartition(":")
-    if colon and not os.path.exists(path) and os.path.isfile(Path(file).expanduser()):
-        return Path(file).expanduser(), part
+    if colon and not os.path.exists(path) and os.path.isfile(expanded(file)):
+        return expanded(file), part
     return path, ""
 
 
@@ -108,6 +108,12 @@ def fit_weights(
     """
     own = model.state_dict()
     found, part, remarks = own_tensors(weights, model, partial=partial)
+    if not any(name in own for name in found) and isinstance(backbone := getattr(model, "backbone", None), nn.Module):
+        # Those of a classifier, for a detector on its features.
+        inside, part, remarks = own_tensors(weights, backbone, partial=partial)
+        found = {f"backbone.{name}": tensor for name, tensor in inside.items() if f"backbone.{name}" in own}
+        partial = (*partial, *(name for name, _ in model.named_children() if name != "backbone"))
+        remarks = ["for the features alone; what looks for objects is new", *remarks]
     for prefix in partial:
         if not any(_inside(name, (prefix,)) for name in own | found):
             raise SettingError(f"{{}}: nothing is called {prefix!r}: {nearest(prefix, _parts(own))}", "weights_partial")

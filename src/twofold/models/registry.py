@@ -246,9 +246,14 @@ def resolve_options(name: str, options: Mapping[str, Option], image_size: tuple[
 
     Images of at most 32 px get the small stem (3x3, no shrinking); those of which the paper's leaves 32 px or more, the
     paper's; those in between the adaptive one, which brings them to 32 px. So work never falls as images grow.
+    A detector gets no adaptive stem, which would lose where things are, but the small one up to 96 px.
     """
     resolved = dict(options)
-    if "stem" in MODELS[name].options and "stem" not in resolved:
+    if name == "ssd":
+        backbone = resolved.setdefault("backbone", "resnet18")
+        if backbone in CLASSIFIERS and "stem" in CLASSIFIERS[str(backbone)].options:
+            resolved.setdefault("stem", "small" if max(image_size) <= 96 else "paper")
+    elif "stem" in MODELS[name].options and "stem" not in resolved:
         entry, side = MODELS[name], max(image_size)
         larger = "paper" if side >= entry.paper_stem_from else "adaptive"
         resolved["stem"] = "small" if side <= entry.stem_side else larger
