@@ -556,16 +556,39 @@ class DetectionScore(Record):
     precision: Share | None = None
     recall: Share | None = None
     f1: Share | None = None
-    curve: tuple[float, ...] = ()
+    curve: tuple[Share, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlapCurve(Record):
+    """Mean precision over the classes that occur at the recalls 0, 0.01, ..., 1, at one overlap."""
+
+    overlap: Share
+    precision: tuple[Share, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdScore(Record):
+    """Precision and recall of all detections from one score on, at an overlap of 0.5."""
+
+    score: Share
+    precision: Share
+    recall: Share
 
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionError(Record):
-    """One kind of a detector's errors: how often it was made, and how much AP50 would gain if it never were."""
+    """One kind of a detector's errors, of six.
+
+    Attributes:
+        kind: class, place, both, double, background or missed.
+        count: how often it was made among the detections that are shown.
+        gain: how much AP50 would gain if it never were made, among all detections.
+    """
 
     kind: str
     count: int
-    gain: float
+    gain: Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -594,6 +617,7 @@ class DetectionExample(Record):
         found: the detections from the threshold on.
         num_errors: missed objects and wrong detections.
         image: the PNG file of it, below the run folder; None where it was not saved.
+        view: what the PNG file shows, as corners in pixels of the image: the whole of it, and more where it was padded.
     """
 
     index: int | None = None
@@ -603,6 +627,7 @@ class DetectionExample(Record):
     true: tuple[BoxRecord, ...] = ()
     found: tuple[BoxRecord, ...] = ()
     num_errors: int | None = None
+    view: tuple[float, ...] = ()
     image: str | None = dataclasses.field(default=None, metadata={"left_out_if_none": True})
 
 
@@ -612,18 +637,28 @@ class DetectionEvaluation(Evaluation):
 
     Attributes:
         num_boxes: true boxes, without crowds.
+        boxes_by_size: how many of these are small, medium and large.
         score_threshold: the score from which on detections are shown.
         f1: of all detections from there on, at an overlap of 0.5.
+        best_f1: the best that a threshold could give on these images.
+        best_threshold: that threshold.
         by_overlap: AP at each of the overlaps 0.5, 0.55, ..., 0.95.
+        curves: precision over recall, at some of these overlaps.
+        by_score: precision and recall, the lowest score first.
         classes: in the order of the network's outputs.
         errors: the six kinds.
         examples: images with the most errors first.
     """
 
     num_boxes: int | None = None
+    boxes_by_size: Mapping[str, int] = dataclasses.field(default_factory=dict)
     score_threshold: Share | None = None
     f1: Share | None = None
-    by_overlap: tuple[float, ...] = ()
+    best_f1: Share | None = None
+    best_threshold: Share | None = None
+    by_overlap: tuple[Share, ...] = ()
+    curves: tuple[OverlapCurve, ...] = ()
+    by_score: tuple[ThresholdScore, ...] = ()
     classes: tuple[DetectionScore, ...] = ()
     errors: tuple[DetectionError, ...] = ()
     examples: tuple[DetectionExample, ...] = ()

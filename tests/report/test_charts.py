@@ -89,7 +89,7 @@ def test_each_metric_of_a_task_has_a_chart() -> None:
     made = by_slug(charts([], lines, None, 3))
     assert list(made) == ["loss", "map", "box"]
     assert made["map"].description == "Map over 3 epochs: validation from 10.0\u00a0% to 30.0\u00a0%. Best epoch: 3."
-    assert made["box"].description == "Box over 3 epochs: train from 2 to 2. Best epoch: 3."
+    assert made["box"].description == "Loss: box over 3 epochs: train from 2 to 2. Best epoch: 3."
 
 
 def test_a_loss_that_is_not_finite_breaks_the_line() -> None:

@@ -4,6 +4,7 @@
 | --- | --- |
 | `read.py` | a run folder to frozen values, whatever is missing or broken |
 | `charts.py` | the curves of a run and the reliability diagram, in SVG coordinates |
+| `graphs.py` | plots of shares against shares, such as precision over recall, in SVG coordinates |
 | `bands.py` | curves of several runs with a band each, searches and ranges: for the page of a race |
 | `facts.py` | the run, its recipe, environment and data in words and numbers |
 | `parts.py` | what the template fills in for each kind of part that a task's section has |

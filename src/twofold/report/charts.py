@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twofold.records import EpochRecord, StepRecord
+from twofold.tasks.metrics import METRICS
 
 # More points than this are thinner than a pixel, and only add weight.
 _MOST_POINTS = 240
@@ -22,6 +23,8 @@ _MOST_DOTS = 24
 _FLAT = 1e-9
 # Below this the arithmetic of an axis underflows.
 _SMALLEST = 1e-30
+# Those of every task, the loss included.
+_METRICS = {metric.name for metrics in METRICS.values() for metric in metrics}
 
 Point = tuple[float, float | None]
 
@@ -183,6 +186,8 @@ def charts(
         is_share = name != "loss" and all(0 <= value <= 1 for value in values)
         title = name.replace("_", " ").capitalize() if name.islower() else name  # mAP keeps its letters
         title = title.replace(" f1", " F1")
+        if name not in _METRICS and not any(name in line.val for line in epochs):
+            title = f"Loss: {name.replace('_', ' ')}"  # a part of it, which is watched in training alone
         made.append(_line_chart(name, title, series, percent if is_share else significant, **axis))
     rates = _strided([(line.epoch, line.lr) for line in steps] or [(float(line.epoch), line.lr) for line in epochs])
     speeds = _thinned([(line.epoch, line.images_per_second) for line in steps])

@@ -1,7 +1,7 @@
-"""What the template fills in for each kind of part that a task's section has: tables, confusion, calibration, images.
+"""What the template fills in for each kind of part that a task's section has: tables, plots, images.
 
 Which parts there are, and what they say, is the task's (`twofold.tasks.section`); how they look is decided here and in
-`parts.html.jinja`, whose macros have the names that `draw` gives.
+`parts.html.jinja`, whose macros have the names in `_MACROS`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from twofold.report.charts import percent, reliability
-from twofold.tasks.section import Calibration, Confusion, Example, Gallery, Table
+from twofold.report.graphs import PANEL, graph, panels
+from twofold.tasks.section import (
+    Bars,
+    BoxExample,
+    BoxGallery,
+    Calibration,
+    Confusion,
+    DrawnBox,
+    Example,
+    Gallery,
+    Panels,
+    Part,
+    Plot,
+    Table,
+)
 
 # Beyond these numbers of classes the matrix drops its counts, then its labels' readable size, then all classes but
 # those that are most often confused: 200 classes would be 40,000 cells, which no page should carry.
@@ -23,10 +37,19 @@ _MOST_CLASSES_IN_MATRIX = 100
 _CLASSES_IN_REDUCED_MATRIX = 30
 _MOST_PAIRS = 10
 _MOST_EXAMPLES = 48
+_MOST_BOX_EXAMPLES = 24
 _IMAGE_SIDE = 128
+# The side that an image with boxes is shown at, on a wide screen.
+_BOXED_SIDE = 240
 _LARGEST_EMBEDDED_FILE = 24_000
 _LARGEST_DECODED_PIXELS = 50_000_000
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+Rectangle = tuple[float, float, float, float]
+# In parts.html.jinja.
+_MACROS = {
+    **{Table: "table", Plot: "plot", Panels: "panels", Bars: "bars", Confusion: "confusion"},
+    **{Calibration: "calibration", Gallery: "gallery", BoxGallery: "box_gallery"},
+}
 
 
 @dataclass(frozen=True)
@@ -38,11 +61,19 @@ class ImageFile:
     height: int
 
 
-def draw(part: Table | Confusion | Calibration | Gallery, run_folder: Path) -> tuple[str, tuple[Any, ...]]:
+def draw(part: Part, run_folder: Path) -> tuple[str, tuple[Any, ...]]:
     """Return the name of the macro that draws `part`, and what it takes; images are read from `run_folder`."""
+    drawn: tuple[Any, ...] = (part,)
     match part:
         case Table():
-            return "table", (part,)
+            pass
+        case Plot():
+            drawn = (graph(part),)
+        case Panels():
+            drawn = (part, panels(part), PANEL)
+        case Bars():
+            longest = max((bar.value for bar in part.bars), default=0.0) or 1.0
+            drawn = (part, [(bar, bar.value / longest) for bar in part.bars])
         case Confusion():
             pairs = [
                 # True class, what it was taken for, how often, share of the true class.
@@ -51,11 +82,14 @@ def draw(part: Table | Confusion | Calibration | Gallery, run_folder: Path) -> t
                 for column, count in counts.items()
                 if row != column
             ]
-            return "confusion", (_matrix(part), sorted(pairs, key=lambda pair: (-pair[2], -pair[3]))[:_MOST_PAIRS])
+            drawn = (_matrix(part), sorted(pairs, key=lambda pair: (-pair[2], -pair[3]))[:_MOST_PAIRS])
         case Calibration():
-            return "calibration", (reliability(part.bins), part.error, _calibration_remark(part))
+            drawn = (reliability(part.bins), part.error, _calibration_remark(part))
         case Gallery():
-            return "gallery", (part, [_shown(example, run_folder) for example in part.examples[:_MOST_EXAMPLES]])
+            drawn = (part, [_shown(example, run_folder) for example in part.examples[:_MOST_EXAMPLES]])
+        case BoxGallery():
+            drawn = (part, [_boxed(example, run_folder) for example in part.examples[:_MOST_BOX_EXAMPLES]])
+    return _MACROS[type(part)], drawn
 
 
 def _matrix(confusion: Confusion) -> dict[str, Any]:
@@ -125,6 +159,66 @@ def _shown(example: Example, run_folder: Path) -> dict[str, Any]:
     return shown | {"uri": uri, "width": width, "height": height, "is_pixelated": longest <= _IMAGE_SIDE // 2}
 
 
+def _boxed(example: BoxExample, run_folder: Path) -> dict[str, Any]:
+    """Return an example, its image as a data URI (None: no image), and its boxes as shares of what the image shows."""
+    left, top, right, bottom = example.view
+    width, height = right - left, bottom - top
+    image = read_image(run_folder, example.image)
+
+    def placed(boxes: tuple[DrawnBox, ...]) -> list[dict[str, Any]]:
+        drawn: list[dict[str, Any]] = []
+        taken: list[Rectangle] = []
+        # The largest first, so that smaller ones and the wrong ones lie above them.
+        for box in sorted(boxes, key=lambda box: (not box.is_right, -_area(box))):
+            x1, y1, x2, y2 = box.box
+            x, y = 100 * (x1 - left) / width, 100 * (y1 - top) / height
+            w, h = 100 * (x2 - x1) / width, 100 * (y2 - y1) / height
+            tag = _tag((x, y, x + w, y + h), len(box.name) + (box.share is not None) * 3, height / width, taken)
+            drawn.append({"drawn": box, "x": x, "y": y, "width": w, "height": h, "tag": tag})
+        return drawn
+
+    return {
+        "example": example,
+        "name": example.source and last_part(example.source),
+        "uri": None if image is None else _data_uri(image, 2 * _BOXED_SIDE),
+        # Of an image, however long, no more than a panel is shown.
+        "shape": min(3.0, max(1 / 3, width / height)),
+        "is_pixelated": image is not None and max(image.width, image.height) <= _BOXED_SIDE // 2,
+        "panels": (("there", placed(example.truth)), ("found", placed(example.found))),
+    }
+
+
+def _tag(box: Rectangle, num_letters: int, shape: float, taken: list[Rectangle]) -> str:
+    """Return where in a view a box's name stands, as CSS has it; nothing where all its places are taken.
+
+    Args:
+        box: in per cent of the view.
+        num_letters: of the name and of what is beside it.
+        shape: the view's height over its width.
+        taken: where names stand already; the new one is added.
+    """
+    width = min(60.0, 100 * (6 * num_letters + 18) / _BOXED_SIDE)
+    height = 100 * 14 / (_BOXED_SIDE * shape)
+    left, top, right, bottom = box
+    starts = (max(0.0, min(left, 100 - width)), max(0.0, min(right, 100.0) - width))
+    levels = (top - height, top, bottom, bottom - height)
+    for y in (level for level in levels if 0 <= level <= 100 - height):
+        for place, x in enumerate(starts):
+            corners = (x, y, x + width, y + height)
+            if not any(_share_a_point(corners, other) for other in taken):
+                taken.append(corners)
+                return f"left:{x:.2f}%;top:{y:.2f}%" if place == 0 else f"right:{100 - x - width:.2f}%;top:{y:.2f}%"
+    return ""
+
+
+def _share_a_point(a: Rectangle, b: Rectangle) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _area(box: DrawnBox) -> float:
+    return (box.box[2] - box.box[0]) * (box.box[3] - box.box[1])
+
+
 def last_part(path: str) -> str:
     """Return the last part of a path, or a name that is no path as it is."""
     return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or path
@@ -151,8 +245,11 @@ def read_image(run_folder: Path, name: str | None) -> ImageFile | None:
     return ImageFile(content, width, height) if width and height else None
 
 
-def _data_uri(image: ImageFile) -> str | None:
-    """Return a data URI: the PNG file as it is, or a smaller JPEG of it where it would make the page heavy."""
+def _data_uri(image: ImageFile, side: int = 2 * _IMAGE_SIDE) -> str | None:
+    """Return a data URI: the PNG file as it is, or a JPEG of it where it would make the page heavy.
+
+    Its longer side is `side` at most: twice the size it is shown at, for screens of high density.
+    """
     if len(image.content) <= _LARGEST_EMBEDDED_FILE:
         return f"data:image/png;base64,{base64.b64encode(image.content).decode()}"
     if image.width * image.height > _LARGEST_DECODED_PIXELS:
@@ -164,8 +261,7 @@ def _data_uri(image: ImageFile) -> str | None:
             small = decoded.convert("RGB")
     except (OSError, SyntaxError, ValueError):  # what Pillow raises for a broken file
         return None
-    # Twice the size it is shown at, for screens of high density.
-    small.thumbnail((2 * _IMAGE_SIDE, 2 * _IMAGE_SIDE))
+    small.thumbnail((side, side))
     content = io.BytesIO()
     small.save(content, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -19,15 +19,27 @@ from twofold.data.targets import BoxTargets
 from twofold.detect.average_precision import PrecisionRecall, evaluate_detections
 from twofold.detect.decode import decode
 from twofold.detect.detections import Detections
+from twofold.detect.error_kinds import find_error_kinds
 from twofold.detect.hits import Hits, best_f1, find_hits
 from twofold.detect.loss import MultiboxLoss, PaddedBoxes
 from twofold.detect.network import anchors_of, scores_of
-from twofold.records import BoxRecord, DetectionEvaluation, DetectionExample, DetectionScore
-from twofold.scratch.detection import THRESHOLDS
+from twofold.records import (
+    BoxRecord,
+    DetectionError,
+    DetectionEvaluation,
+    DetectionExample,
+    DetectionScore,
+    OverlapCurve,
+    ThresholdScore,
+)
+from twofold.scratch.detection import AREAS, THRESHOLDS
 
 NUM_EXAMPLES = 24
 USUAL_THRESHOLD = 0.5
 _HEADLINES = ("AP", "AP50")
+# The overlaps whose curves are kept, and the scores whose precision and recall are.
+_CURVES = (0.5, 0.75, 0.9)
+_SCORES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
 
 def padded(truth: BoxTargets, spec: ModelSpec) -> tuple[Float[Tensor, "n boxes 4"], Int64[Tensor, "n boxes"]]:
@@ -164,17 +176,34 @@ class DetectionMeter:
         if not self._detailed:
             return DetectionEvaluation(num_images=len(images), loss=loss, metrics=metrics)
         num_right, num_shown = int(judged.hits.right.sum()), int(judged.hits.counted.sum())
+        every = find_hits(judged.found, judged.truth)
+        best_threshold, best = best_f1(judged.found, every, judged.num_true)
+        sizes = judged.truth.areas[~judged.truth.crowd]
         return DetectionEvaluation(
             num_images=len(images),
             loss=loss,
             metrics=metrics,
             num_boxes=judged.num_true,
+            boxes_by_size={
+                size: int(((sizes >= low) & (sizes <= high)).sum())
+                for size, (low, high) in AREAS.items()
+                if size != "all"
+            },
             score_threshold=judged.threshold,
             f1=2 * num_right / max(1, num_shown + judged.num_true),
+            best_f1=best,
+            best_threshold=round(best_threshold, 4),
             by_overlap=tuple(_known(result.average_precision(overlap)) for overlap in THRESHOLDS),
+            curves=tuple(
+                OverlapCurve(overlap=overlap, precision=_rounded(result.mean_curve(overlap)))
+                for overlap in _CURVES
+                if judged.num_true
+            ),
+            by_score=_scores(judged.found, every, judged.num_true),
             classes=_class_scores(result, judged, self._spec.class_names),
+            errors=_errors(judged, len(self._spec.class_names)),
             examples=tuple(
-                _example(judged, row, self._spec.class_names, images, file)
+                _example(judged, row, self._spec, images, file)
                 for row, file in itertools.zip_longest(judged.worst, files)
             ),
         )
@@ -194,6 +223,29 @@ class DetectionMeter:
         return self._loss_sum / max(1, len(judged.truth))
 
 
+def _scores(found: Detections, hits: Hits, num_true: int) -> tuple[ThresholdScore, ...]:
+    """Return precision and recall of the detections from each of `_SCORES` on, as far as there are any."""
+    scores = []
+    for score in _SCORES:
+        kept = hits.counted & (found.scores >= score)
+        if num_true and (num_shown := int(kept.sum())):
+            num_right = int((hits.right & kept).sum())
+            scores.append(ThresholdScore(score=score, precision=num_right / num_shown, recall=num_right / num_true))
+    return tuple(scores)
+
+
+def _errors(judged: Judged, num_classes: int) -> tuple[DetectionError, ...]:
+    """Return the six kinds of error; none where there is nothing to find.
+
+    How often one was made is of the detections that are shown; what fixing it would give is of all, as AP is.
+    """
+    if not judged.num_true:
+        return ()
+    counts = find_error_kinds(judged.shown, judged.truth, num_classes).counts
+    gains = find_error_kinds(judged.found, judged.truth, num_classes).gains
+    return tuple(DetectionError(kind=kind, count=counts[kind], gain=gain) for kind, gain in gains.items())
+
+
 def _class_scores(result: PrecisionRecall, judged: Judged, names: Sequence[str]) -> tuple[DetectionScore, ...]:
     def count(labels: Tensor) -> list[int]:
         return labels.bincount(minlength=len(names)).tolist()
@@ -211,33 +263,35 @@ def _class_scores(result: PrecisionRecall, judged: Judged, names: Sequence[str])
             precision=right[k] / said[k] if said[k] else None,
             recall=right[k] / there[k] if there[k] else None,
             f1=2 * right[k] / (said[k] + there[k]) if there[k] else None,
-            curve=() if math.isnan(at_half[k]) else tuple(result.curve(k).tolist()),
+            curve=() if math.isnan(at_half[k]) else _rounded(result.curve(k)),
         )
         for k, name in enumerate(names)
     )
 
 
-def _example(judged: Judged, row: int, names: Sequence[str], images: Images, file: str | None) -> DetectionExample:
+def _example(judged: Judged, row: int, spec: ModelSpec, images: Images, file: str | None) -> DetectionExample:
     """Return an image with its true boxes and the detections that are shown."""
-    index = int(judged.indices[row])
+    index, names = int(judged.indices[row]), spec.class_names
     height, width = judged.truth.sizes[row].tolist()
     shown, truth, hits = judged.shown, judged.truth, judged.hits
     own = torch.nonzero(truth.images() == row).flatten().tolist()
     true = tuple(
-        BoxRecord(box=tuple(truth.boxes[k].tolist()), name=names[int(truth.labels[k])], right=bool(hits.found[k]))
+        BoxRecord(box=_corners(truth.boxes[k]), name=names[int(truth.labels[k])], right=bool(hits.found[k]))
         for k in own
         if not truth.crowd[k]
     )
     found = tuple(
         BoxRecord(
-            box=tuple(shown.boxes[k].tolist()),
+            box=_corners(shown.boxes[k]),
             name=names[int(shown.labels[k])],
-            score=float(shown.scores[k]),
+            score=round(float(shown.scores[k]), 4),
             right=bool(hits.right[k]),
         )
         for k in torch.nonzero(shown.images() == row).flatten().tolist()
         if hits.counted[k]
     )
+    scale_x, scale_y, shift_x, shift_y = placement(judged.truth.sizes[row : row + 1], spec)[0].tolist()
+    view = (-shift_x, -shift_y, spec.image_size[1] - shift_x, spec.image_size[0] - shift_y)
     return DetectionExample(
         index=index,
         source=images.describe(index),
@@ -247,7 +301,17 @@ def _example(judged: Judged, row: int, names: Sequence[str], images: Images, fil
         found=found,
         num_errors=sum(not box.right for box in (*true, *found)),
         image=file,
+        view=tuple(round(side / scale, 2) + 0.0 for side, scale in zip(view, (scale_x, scale_y) * 2, strict=True)),
     )
+
+
+def _corners(box: Tensor) -> tuple[float, ...]:
+    return tuple(round(side, 2) for side in box.tolist())
+
+
+def _rounded(precision: Tensor) -> tuple[float, ...]:
+    """Return a curve in four digits: no eye sees more, and a thousand classes have a hundred thousand values."""
+    return tuple(round(value, 4) for value in precision.tolist())
 
 
 def _known(value: float) -> float:

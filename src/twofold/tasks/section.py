@@ -43,11 +43,83 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a name and numbers; `title` says what they are, `note` stands below."""
+    """Rows of a name and numbers; `title` says what they are, `note` stands below.
+
+    Attributes:
+        is_narrow: half of the page is wide enough, so that another narrow part can stand beside it.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[str | float | None, ...], ...]
+    note: str | None = None
+    is_narrow: bool = False
+
+
+@dataclass(frozen=True)
+class PlotLine:
+    """A line of a plot through points (x, y), both from 0 to 1."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A few lines over a square, all values shares; half of the page is wide enough for it.
+
+    Attributes:
+        title: what it shows.
+        across: what x is.
+        up: what y is; empty where each line's name says it.
+        lines: the most important first.
+        mark: a point (x, y), or with None for y a place along x, that stands out.
+        mark_name: what that is.
+        note: stands below.
+    """
+
+    title: str
+    across: str
+    up: str
+    lines: tuple[PlotLine, ...]
+    mark: tuple[float, float | None] | None = None
+    mark_name: str = ""
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Many small plots, each with one line and the same second one to compare with.
+
+    Attributes:
+        title: what they show.
+        lines: one a panel, each with a value from 0 to 1 that stands beside its name.
+        common: the line that all panels have.
+        note: stands below.
+    """
+
+    title: str
+    lines: tuple[tuple[PlotLine, float], ...]
+    common: PlotLine
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar as long as its value, with what it is for, a sentence about it, and the value in words."""
+
+    name: str
+    help: str
+    value: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars below one another; the longest is as long as there is room."""
+
+    title: str
+    bars: tuple[Bar, ...]
     note: str | None = None
 
 
@@ -95,12 +167,55 @@ class Gallery:
 
 
 @dataclass(frozen=True)
+class DrawnBox:
+    """A box in an image: corners (x1, y1, x2, y2) in its pixels, a name, a share beside it, and whether it is right."""
+
+    box: tuple[float, float, float, float]
+    name: str
+    share: float | None = None
+    is_right: bool = True
+
+
+@dataclass(frozen=True)
+class BoxExample:
+    """An image with what is there and what was found, to be drawn side by side.
+
+    Attributes:
+        image: its file below the run folder.
+        source: where it is from.
+        view: what the file shows, as corners in pixels of the image.
+        truth: the true boxes; right are those that were found.
+        found: the detections; right are those that found one.
+        words: what is wrong in the image.
+    """
+
+    image: str | None
+    source: str | None
+    view: tuple[float, float, float, float]
+    truth: tuple[DrawnBox, ...]
+    found: tuple[DrawnBox, ...]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class BoxGallery:
+    """Images with boxes; `lead` explains them, `absent` is said where there are none."""
+
+    lead: str
+    examples: tuple[BoxExample, ...]
+    absent: str
+
+
+Part = Table | Plot | Panels | Bars | Confusion | Calibration | Gallery | BoxGallery
+
+
+@dataclass(frozen=True)
 class Chapter:
     """Parts under one title; `name` is the title in a word."""
 
     name: str
     title: str
-    parts: tuple[Table | Confusion | Calibration | Gallery, ...]
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True)
