@@ -40,13 +40,13 @@ def precision_recall(
         )
     order = scores.argsort(descending=True)
     scores, relevant = scores[order], relevant[order]
-    found = relevant.cumsum(dim=0)
+    found = relevant.cumsum(dim=0).to(scores.dtype)  # a quotient of whole values would be rounded to float32
     # The last image of each score: all that share it have been met by then.
     last = torch.ones_like(relevant)
     last[:-1] = scores[1:] != scores[:-1]
     so_far = torch.arange(1, len(scores) + 1, device=scores.device)
     precision, recall = found / so_far, found / relevant.sum()
-    return scores[last], precision[last].to(scores.dtype), recall[last].to(scores.dtype)
+    return scores[last], precision[last], recall[last]
 
 
 def average_precision(scores: Float[Tensor, " n"], relevant: Bool[Tensor, " n"]) -> Float[Tensor, ""]:
