@@ -41,6 +41,15 @@ def cache_folder() -> Path:
     return Path(base) / "twofold"
 
 
+def expanded(path: Path | str) -> Path:
+    """Return a path with ~ as the home folder; as it is where there is no such user: a file may be called ~photo.png.
+
+    >>> expanded("~photo.png")
+    PosixPath('~photo.png')
+    """
+    return Path(os.path.expanduser(path))
+
+
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
