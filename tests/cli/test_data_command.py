@@ -214,3 +214,26 @@ def test_what_is_not_read_and_what_was_made_of_films(
     assert lines[1] in capsys.readouterr().err
     assert main(["data", "pack", str(root)]) == 0
     assert lines[0] in capsys.readouterr().err
+
+
+def test_images_with_several_labels_are_counted_once_and_those_without_too(
+    outfits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lines_of(*arguments: str | Path) -> list[str]:
+        assert main(["data", "check", *map(str, arguments)]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    # 60 of the 120 images are in two folders each.
+    assert "120 images" in lines_of(f"multilabel:{outfits}")
+    summary = json.loads(lines_of(f"multilabel:{outfits}", "--json")[0])
+    assert (summary["files"], summary["images"], summary["unlabelled"]) == (180, 120, 0)
+    for number in range(4):
+        Image.new("L", (8, 8), 20 + 50 * number).save(tmp_path / f"{number}.png")
+    table = tmp_path / "t.csv"
+    table.write_text("image,tags\n0.png,sun\n1.png,sun|moon\n2.png,\n3.png,moon\n", encoding="utf-8")
+    lines = lines_of(table)
+    assert lines[0].startswith(f"{tmp_path}: 4 files, 4 can be read")
+    assert "4 images, 1 of them without a label" in lines
+    assert [line.split() for line in lines[1:7]][-1] == ["2", "labels", "4"]
+    summary = json.loads(lines_of(table, "--json")[0])
+    assert (summary["files"], summary["images"], summary["unlabelled"]) == (4, 4, 1)

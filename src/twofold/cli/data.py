@@ -114,11 +114,12 @@ def _check(arguments: Sequence[str]) -> int:
     inspection = inspect_folder(root, near_bits=parsed.near_bits, several_labels=several_labels, listing=listing)
     if parsed.json:
         sizes = {"files": inspection.num_files, "readable": inspection.num_readable, "bytes": inspection.num_bytes}
+        sizes |= {"images": inspection.num_images, "unlabelled": inspection.num_unlabelled}
         rest = {"median_side": inspection.median_side, "counts": inspection.counts, "notes": inspection.notes}
         print_json({"kind": "summary", "folder": str(inspection.root), **sizes, **rest})
         print_json(*map(dataclasses.asdict, inspection.findings))
     else:
-        _print_report(inspection)
+        _print_report(inspection, several_labels=several_labels)
     if parsed.figure is not None:
         from twofold.figures.odd_images import draw_odd_images
 
@@ -153,7 +154,7 @@ def _check_packed(root: Path, parsed: CheckArguments) -> int:
     return 1 if damaged else 0
 
 
-def _print_report(inspection: Inspection) -> None:
+def _print_report(inspection: Inspection, *, several_labels: bool) -> None:
     from rich.text import Text
 
     from twofold.data.inspection import BROKEN, KINDS
@@ -162,7 +163,7 @@ def _print_report(inspection: Inspection) -> None:
     head = f"{shown(str(inspection.root))}: {inspection.num_files:,} files, {inspection.num_readable:,} can be read, "
     head += f"{inspection.num_bytes / 1e6:,.1f} MB, median shorter side {inspection.median_side} px"
     out.print(Text(head), soft_wrap=True)
-    _print_classes(inspection)
+    _print_classes(inspection, several_labels=several_labels)
     for line in inspection.notes:
         out.print(Text(shown(line)))
     _print_findings(inspection)
@@ -185,7 +186,7 @@ def _print_report(inspection: Inspection) -> None:
             out.print(Text(f"  and {len(findings) - most:,} more; --json lists all"))
 
 
-def _print_classes(inspection: Inspection) -> None:
+def _print_classes(inspection: Inspection, *, several_labels: bool) -> None:
     splits = list(inspection.counts)
     totals = {
         name: [inspection.counts[split].get(name, 0) for split in splits]
@@ -198,12 +199,16 @@ def _print_classes(inspection: Inspection) -> None:
         half = _MOST_CLASSES // 2
         rows[half:-half] = [(f"… {len(rows) - _MOST_CLASSES:,} more …", *([""] * len(splits)))]
     sums = [sum(counts[index] for counts in totals.values()) for index in range(len(splits))]
-    columns = ("class", *(">images" if split == "all" else f">{split}" for split in splits))
+    noun, plural = ("label", "labels") if several_labels else ("class", "classes")
+    columns = (noun, *(">images" if split == "all" else f">{split}" for split in splits))
     print_table(
         columns,
         rows,
-        total=(f"{len(totals):,} class{'' if len(totals) == 1 else 'es'}", *(f"{total:,}" for total in sums)),
+        total=(f"{len(totals):,} {noun if len(totals) == 1 else plural}", *(f"{total:,}" for total in sums)),
     )
+    if several_labels:
+        without = f", {inspection.num_unlabelled:,} of them without a label" if inspection.num_unlabelled else ""
+        print(f"{inspection.num_images:,} images{without}")
 
 
 def _print_findings(inspection: Inspection) -> None:

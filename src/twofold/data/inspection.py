@@ -100,11 +100,17 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """All that was found in a folder; `counts` are the readable images of each class in each split."""
+    """All that was found in a folder; `counts` are the readable images of each class in each split.
+
+    `num_images` are the readable images: of several labels an image, one may be several files. `num_unlabelled` of them
+    have no label, and count all the same.
+    """
 
     root: Path
     num_files: int
     num_readable: int
+    num_images: int
+    num_unlabelled: int
     num_bytes: int
     median_side: int
     counts: dict[str, dict[str, int]]
@@ -154,6 +160,9 @@ def inspect_folder(
     # Zeros as well: an empty folder is a class that someone meant to fill.
     numbers = Counter((look.split, name) for look in good for name in look.class_names)
     counts = {split: {name: numbers[split, name] for name in classes} for split, classes in listing.splits.items()}
+    by_copies = several_labels and listing.table is None
+    # As training does, which takes links and copies in several folders for one image.
+    num_images = len({(look.split, look.digest or look.file) for look in good}) if by_copies else len(good)
     found = [
         *(
             Finding("broken file" if each.skippable else "folder problem", (each.path,), each.message)
@@ -168,13 +177,15 @@ def inspect_folder(
         *_single(root, good),
         *_class_names(listing),
         *_imbalance(counts),
-        *_duplicates(good, near_bits, by_copies=several_labels and listing.table is None),
+        *_duplicates(good, near_bits, by_copies=by_copies),
     ]
     order = list(KINDS)
     return Inspection(
         root=root,
         num_files=len(looks),
         num_readable=len(good),
+        num_images=num_images,
+        num_unlabelled=sum(not look.class_names for look in good),
         num_bytes=sum(look.file.size for look in looks),
         median_side=statistics.median_low(min(look.height, look.width) for look in good) if good else 0,
         counts=counts,
