@@ -63,7 +63,7 @@ def test_of_many_classes_the_worst_have_a_curve_and_all_a_row() -> None:
 def test_sizes_that_no_object_has_are_left_out() -> None:
     sizes, overlaps = parts(evaluation())["Overlap"]
     assert isinstance(sizes, Table)
-    assert sizes.rows == (("small, < 32²", 40, 0.2, 0.5),)
+    assert sizes.rows == (("small, <\u00a032²", 40, 0.2, 0.5),)
     assert isinstance(overlaps, Table)
     assert [row[0] for row in overlaps.rows] == [f"{0.5 + 0.05 * step:.2f}" for step in range(10)]
 
@@ -80,7 +80,7 @@ def test_an_image_says_in_words_what_is_wrong_in_it() -> None:
     (gallery,) = parts(evaluation())["Images"]
     assert isinstance(gallery, BoxGallery)
     (example,) = gallery.examples
-    assert example.words == ("missed: 2 dog", "wrong: cat")
+    assert example.wrong == (("missed", ("2 dog",)), ("wrong", ("cat",)))
     assert [box.is_right for box in (*example.truth, *example.found)] == [True, False, False, True, False]
     assert example.view == (0.0, -8.0, 64.0, 56.0)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twofold.names import shown
 from twofold.records import BoxRecord, DetectionEvaluation, DetectionExample, DetectionScore
 from twofold.tasks.section import (
     Bar,
@@ -34,7 +33,7 @@ _COLUMNS = (
     Column("Precision", "Of its detections, how many are right", is_share=True, unknown="it was never detected"),
     Column("Recall", "Of its objects, how many are found", is_share=True, unknown=_NO_BOX),
 )
-_SIZES = {"small": "small, < 32²", "medium": "medium", "large": "large, > 96²"}
+_SIZES = {"small": "small, <\u00a032²", "medium": "medium", "large": "large, >\u00a096²"}
 # Of each kind of error, what it is called and what it is.
 _ERRORS = {
     "class": ("Wrong class", "where an object is, but of another class"),
@@ -209,14 +208,14 @@ def _example(example: DetectionExample) -> BoxExample:
         whole if view is None or view[2] <= view[0] or view[3] <= view[1] else view,
         _drawn(example.true),
         _drawn(example.found),
-        tuple(f"{what}: {names}" for what, names in wrong.items() if names),
+        tuple((what, names) for what, names in wrong.items() if names),
     )
 
 
-def _counted(names: Sequence[str]) -> str:
-    """Return names in words, each once with its number: "3 cat, dog"."""
+def _counted(names: Sequence[str]) -> tuple[str, ...]:
+    """Return each name once, with its number where it is there more often: "3 cat", "dog"."""
     counts = {name: names.count(name) for name in dict.fromkeys(names)}
-    return ", ".join(f"{count} {shown(name)}" if count > 1 else shown(name) for name, count in counts.items())
+    return tuple(f"{count} {name}" if count > 1 else name for name, count in counts.items())
 
 
 def _drawn(boxes: Sequence[BoxRecord]) -> tuple[DrawnBox, ...]:

@@ -186,7 +186,7 @@ class BoxExample:
         view: what the file shows, as corners in pixels of the image.
         truth: the true boxes; right are those that were found.
         found: the detections; right are those that found one.
-        words: what is wrong in the image.
+        wrong: what is wrong in the image, by what it is, such as missed.
     """
 
     image: str | None
@@ -194,7 +194,7 @@ class BoxExample:
     view: tuple[float, float, float, float]
     truth: tuple[DrawnBox, ...]
     found: tuple[DrawnBox, ...]
-    words: tuple[str, ...]
+    wrong: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
