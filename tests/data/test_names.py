@@ -40,6 +40,9 @@ def test_named_data_are_consistent():
         "cifar10",
         "cifar100",
         "svhn",
+        "voc2007",
+        "voc2012",
+        "coco",
     }
     for info in NAMED_DATA.values():
         assert info.class_names is None or len(info.class_names) == info.num_classes

@@ -11,6 +11,7 @@ from typing import Any
 
 from twofold.data.sources.layout import TABLE_SUFFIXES, file_message
 from twofold.errors import SettingError, TwofoldError, check_known, nearest
+from twofold.files import expanded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,9 @@ class NamedData:
     source: str
     offline: bool = False
 
+
+NAMED_BOXES = ("voc2007", "voc2012", "coco")
+"""The named data sets that are photographs with boxes, in files."""
 
 HUB_PREFIX = "hf:"
 MULTILABEL_PREFIX = "multilabel:"
@@ -66,6 +70,15 @@ _FASHION: dict[str, Any] = {
     "class_names": _CLOTHES,
     "licence": "MIT, Copyright © 2017 Zalando SE",
     "source": "Xiao, Rasul and Vollgraf, Fashion-MNIST, 2017 (arXiv:1708.07747)",
+}
+
+_VOC: dict[str, Any] = {
+    "channels": 3,
+    "size": (375, 500),
+    "num_classes": 20,
+    "class_names": None,
+    "licence": "photographs of Flickr, under its terms of use",
+    "source": "Everingham et al., The Pascal visual object classes (VOC) challenge, 2010",
 }
 
 NAMED_DATA: dict[str, NamedData] = {
@@ -107,6 +120,21 @@ NAMED_DATA: dict[str, NamedData] = {
         class_names=_DIGITS,
         licence="for non-commercial use only",
         source="Netzer et al., Reading digits in natural images with unsupervised feature learning, 2011",
+    ),
+    "voc2007": NamedData(
+        title="photographs with boxes of 20 classes (0.9 GB)", num_train=5_011, num_test=4_952, **_VOC
+    ),
+    "voc2012": NamedData(title="photographs with boxes of 20 classes (2 GB)", num_train=11_540, num_test=0, **_VOC),
+    "coco": NamedData(
+        title="photographs with boxes of 80 classes (20 GB)",
+        channels=3,
+        size=(480, 640),
+        num_classes=80,
+        num_train=118_287,
+        num_test=0,
+        class_names=None,
+        licence="annotations CC BY 4.0; photographs of Flickr, under its terms of use",
+        source="Lin et al., Microsoft COCO: common objects in context, 2014 (arXiv:1405.0312)",
     ),
 }
 
@@ -258,7 +286,7 @@ def has_table_name(text: str) -> bool:
 
 def is_table(text: str) -> bool:
     """Return whether `text` names a table rather than a folder."""
-    return has_table_name(text) and not Path(plain_name(text)).expanduser().is_dir()
+    return has_table_name(text) and not expanded(plain_name(text)).is_dir()
 
 
 def table_stem(path: Path) -> str:
@@ -306,7 +334,7 @@ def check_data_name(text: str, images: str | Path | None = None) -> None:
             raise TwofoldError(f"{text!r} lacks a folder: write {MULTILABEL_PREFIX}FOLDER")
         text = inner
     if (said := box_format(text)) is not None:
-        if not (inner := plain_name(text)) or not Path(inner).expanduser().exists():
+        if not (inner := plain_name(text)) or not expanded(inner).exists():
             found = f"no such file or folder: {inner}" if inner else f"{text!r} lacks a file or folder"
             raise TwofoldError(f"{found}; {BOX_PREFIXES[said]}")
         _check_images(text, images)
@@ -330,12 +358,12 @@ def check_data_name(text: str, images: str | Path | None = None) -> None:
 
 
 def _check_images(text: str, images: str | Path | None) -> None:
-    if images is not None and not Path(images).expanduser().is_dir():
+    if images is not None and not expanded(images).is_dir():
         raise SettingError("{} is no folder; give the folder of the images in " + text, {"images": str(images)})
 
 
 def _check_path(text: str, images: str | Path | None) -> None:
-    path = Path(text).expanduser()
+    path = expanded(text)
     if is_table(text):
         if not path.is_file():
             raise TwofoldError(f"no such file: {text}; give a table of images and their labels, or a folder of images")

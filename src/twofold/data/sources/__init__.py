@@ -22,6 +22,7 @@ A further source is one more file, and one more line in `find.py`; a further for
 | `labelme.py` | `list_labelme`: labelme's JSON |
 | `boxes_csv.py` | `list_boxes_csv`: a table with a row a box |
 | `named.py` | `open_named`: a data set known by name: embedded, cached, found on the system, or downloaded |
+| `named_boxes.py` | `open_named_boxes`: Pascal VOC and COCO: found unpacked, or downloaded |
 | `hub.py` | `open_hub`: a data set of the Hugging Face hub, or in its format on disk |
 | `packed.py` | `open_packed`: any image of a packed folder by index, every record checked; `find_damage` |
 | `pack.py` | `pack_folder`: a folder to a few large files |

@@ -21,6 +21,7 @@ from twofold.data.sources.problems import single_error
 from twofold.data.sources.table_file import read_table
 from twofold.data.sources.voc import list_voc, looks_like_voc, voc_roots
 from twofold.data.sources.yolo import find_yaml, is_label_line, list_yolo
+from twofold.files import expanded
 
 _READERS = {"coco": list_coco, "voc": list_voc, "yolo": list_yolo, "labelme": list_labelme}
 _NUM_TRIED = 20
@@ -37,7 +38,7 @@ def list_boxes(text: str, images: Path | None = None, columns: Mapping[str, str]
     Raises:
         TwofoldError: a prefix says the format, and the data are not of it.
     """
-    said, path = box_format(text), Path(plain_name(text)).expanduser()
+    said, path = box_format(text), expanded(plain_name(text))
     if said == "boxes" or (said is None and path.is_file()):
         table = read_table(path)
         if said is None and box_columns(table) is None:

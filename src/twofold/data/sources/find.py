@@ -7,6 +7,7 @@ from pathlib import Path
 
 from twofold.data.names import (
     MULTILABEL_PREFIX,
+    NAMED_BOXES,
     asks_for_labels,
     check_data_name,
     is_hub_name,
@@ -21,12 +22,14 @@ from twofold.data.sources.folder import open_folder
 from twofold.data.sources.found import Found
 from twofold.data.sources.hub import open_hub
 from twofold.data.sources.named import open_named
+from twofold.data.sources.named_boxes import open_named_boxes
 from twofold.data.sources.packed import is_packed, open_packed
 from twofold.data.sources.scenes import open_scenes
 from twofold.data.sources.table import open_table
 from twofold.data.sources.table_columns import check_table_settings
 from twofold.data.targets import LabelSetTargets
 from twofold.errors import TwofoldError
+from twofold.files import expanded
 
 
 def find_data(
@@ -55,13 +58,12 @@ def find_data(
     check_data_name(name_or_path, images)
     check_table_settings(name_or_path, images, columns)
     if is_named(name_or_path):
-        open_it = open_scenes if is_scenes_name(name_or_path) else open_named
-        return open_it(name_or_path, show_progress=show_progress)
+        return _open_named(name_or_path, skip_broken=skip_broken, show_progress=show_progress)
     if is_hub_name(name_or_path):
         return open_hub(name_or_path, skip_broken=skip_broken, show_progress=show_progress)
     asked = asks_for_labels(name_or_path)
-    root = Path(plain_name(name_or_path)).expanduser()
-    images_folder = None if images is None else Path(images).expanduser()
+    root = expanded(plain_name(name_or_path))
+    images_folder = None if images is None else expanded(images)
     if not asked and not (root.is_dir() and is_packed(root)):
         listing = list_boxes(name_or_path, images_folder, columns)
         if listing is not None:
@@ -88,3 +90,11 @@ def find_data(
         several_labels=several_labels or asked,
         show_progress=show_progress,
     )
+
+
+def _open_named(name: str, *, skip_broken: bool, show_progress: bool) -> Found:
+    if name in NAMED_BOXES:
+        return open_named_boxes(name, skip_broken=skip_broken, show_progress=show_progress)
+    if is_scenes_name(name):
+        return open_scenes(name, show_progress=show_progress)
+    return open_named(name, show_progress=show_progress)

@@ -26,7 +26,9 @@ from twofold.errors import TwofoldError
 from twofold.files import cache_folder
 from twofold.terminal import note
 
-_SYSTEM_FOLDER = Path("/usr/share/datasets")
+SYSTEM_FOLDER = Path("/usr/share/datasets")
+"""Where an administrator may have put published files for all users."""
+
 _CIFAR_BINARY_MD5 = {"cifar10": "c32a1d4ab5d03f1284b67883e8d87530", "cifar100": "03b5dce01913d631647c71ecec9e9cb8"}
 
 
@@ -89,7 +91,7 @@ def _find(
     if found := _stored(name, stored):
         return found
     # The administrator may have put the published files into a folder; $TWOFOLD_SYSTEM_DATA adds a root.
-    for root in [*filter(None, [os.environ.get("TWOFOLD_SYSTEM_DATA")]), _SYSTEM_FOLDER]:
+    for root in [*filter(None, [os.environ.get("TWOFOLD_SYSTEM_DATA")]), SYSTEM_FOLDER]:
         folder = Path(root) / name
         if name in ("mnist", "fashion-mnist") and all((folder / file).is_file() for file in MNIST_FILES):
             arrays = read_archives(name, folder)
