@@ -14,14 +14,12 @@ from twofold.cli.settings import column_names
 from twofold.engine.options import Options
 from twofold.terminal import loading, print_json, print_table
 
-# What is printed of an evaluation with one class an image, and of one with several labels, by its name there.
+# What is printed of an evaluation by task: of each class or label, and of all, by its name in the evaluation.
 _OF_CLASSES = {"precision": ">precision", "recall": ">recall", "f1": ">F1"}
 _OF_LABELS = {"threshold": ">threshold", "average_precision": ">AP"}
-_CLASSES = {
-    "accuracy": "accuracy",
-    "top5_accuracy": "top-5",
-    "loss": "loss",
-    "calibration_error": "calibration error",
+_OF_BOXES = {
+    **{"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APs": "AP small", "APm": "medium", "APl": "large"},
+    **{"AR100": "AR", "f1": "F1", "loss": "loss"},
 }
 _LABELS = {
     "mAP": "mAP",
@@ -30,6 +28,10 @@ _LABELS = {
     "subset_accuracy": "all labels right",
     "loss": "loss",
     "calibration_error": "calibration error",
+}
+_BOXES = {
+    **dict.fromkeys(("AP", "AP50", "AP75", "AR100"), ""),
+    **{"APs": "AP small", "APm": "medium", "APl": "large", "f1": "F1", "loss": "loss"},
 }
 
 
@@ -70,15 +72,24 @@ def run(arguments: Sequence[str]) -> int:
     if parsed.json:
         print_json(metrics)
         return 0
-    kind, columns, numbers = ("labels", _OF_LABELS, _LABELS) if "labels" in metrics else ("classes", {}, _CLASSES)
-    columns = columns | _OF_CLASSES
+    if "labels" in metrics:
+        kind, counted, columns, numbers = "labels", "images", _OF_LABELS | _OF_CLASSES, _LABELS
+    elif "num_boxes" in metrics:
+        kind, counted, columns, numbers = "classes", "boxes", _OF_BOXES | _OF_CLASSES, _BOXES
+    else:
+        kind, counted, columns, numbers = "classes", "images", _OF_CLASSES, _CLASSES
     rows = []
     for row in metrics[kind]:
         shares = ("–" if row[name] is None else f"{row[name]:.3f}" for name in columns)
         rows.append((row["name"], f"{row['count']:,}", *shares))
     title = f"{metrics['data']} {metrics['split']}: {metrics['num_images']:,} images"
-    print_table(("label" if kind == "labels" else "class", ">images", *columns.values()), rows, title=title)
+    if metrics.get("num_boxes") is not None:
+        title += f", {metrics['num_boxes']:,} boxes"
+    print_table(("label" if kind == "labels" else "class", f">{counted}", *columns.values()), rows, title=title)
     # Of five classes or fewer, the true one is among the five likeliest whatever the network says.
     said_by_all = {"top5_accuracy"} if len(rows) <= 5 else set()
-    print("  ".join(f"{words} {metrics[name]:.4f}" for name, words in numbers.items() if name not in said_by_all))
+    shown = {name: words for name, words in numbers.items() if name in metrics and name not in said_by_all}
+    print("  ".join(f"{words} {metrics[name]:.4f}" for name, words in shown.items()))
+    if metrics.get("score_threshold") is not None:
+        print(f"precision, recall and F1 are of detections with a score of {metrics['score_threshold']:.4f} or more")
     return 0
