@@ -17,9 +17,12 @@ from twofold.terminal import loading, print_json, print_table
 # What is printed of an evaluation by task: of each class or label, and of all, by its name in the evaluation.
 _OF_CLASSES = {"precision": ">precision", "recall": ">recall", "f1": ">F1"}
 _OF_LABELS = {"threshold": ">threshold", "average_precision": ">AP"}
-_OF_BOXES = {
-    **{"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APs": "AP small", "APm": "medium", "APl": "large"},
-    **{"AR100": "AR", "f1": "F1", "loss": "loss"},
+_OF_BOXES = {"average_precision": ">AP", "average_precision_50": ">AP50"}
+_CLASSES = {
+    "accuracy": "accuracy",
+    "top5_accuracy": "top-5",
+    "loss": "loss",
+    "calibration_error": "calibration error",
 }
 _LABELS = {
     "mAP": "mAP",
@@ -30,8 +33,8 @@ _LABELS = {
     "calibration_error": "calibration error",
 }
 _BOXES = {
-    **dict.fromkeys(("AP", "AP50", "AP75", "AR100"), ""),
-    **{"APs": "AP small", "APm": "medium", "APl": "large", "f1": "F1", "loss": "loss"},
+    **{"AP": "AP", "AP50": "AP50", "AP75": "AP75", "APs": "AP small", "APm": "medium", "APl": "large"},
+    **{"AR100": "AR", "f1": "F1", "loss": "loss"},
 }
 
 
