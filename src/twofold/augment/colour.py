@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from twofold.augment.operation import check_channels, per_image
+from twofold.augment.operation import check_channels, per_image, sums_of_levels
 
 # ITU-R BT.601, 1982, with torchvision's digits; in ten-thousandths, so that sums are exact in float32.
 _RED, _GREEN, _BLUE = 2989, 5870, 1140
@@ -122,7 +122,7 @@ def change_grey_by_tables(
     """Return grey images on the CPU after changes of brightness and contrast, by a table of 256 values for each image.
 
     What becomes of a grey pixel depends on its value alone, and on the mean of its image. The results are those of
-    `change_brightness` and `change_contrast`, in half the time for images of 128 px.
+    `change_brightness` and `change_contrast`, in less time from 80 px on.
 
     Args:
         images: on the CPU.
@@ -130,27 +130,25 @@ def change_grey_by_tables(
         factors: of the brightness and of the contrast, for each image.
     """
     batch, pixels = len(images), images.shape[2] * images.shape[3]
-    planes = [plane.tobytes() for plane in images.numpy()]
     tables = torch.arange(256, dtype=torch.float32).repeat(batch, 1, 1, 1)
-    changed = planes
     for position in range(len(orders[0])):
-        if position > 0:
-            changed = _through_tables(planes, tables)
         at = [[i for i in range(batch) if orders[i][position] == which] for which in (0, 1)]
         if at[0]:
             tables[at[0]] = change_brightness(tables[at[0]], factors[0][at[0]])
         if at[1]:
-            sums = [int(np.frombuffer(changed[i], dtype=np.uint8).sum(dtype=np.int64)) for i in at[1]]
-            mean = torch.tensor(sums, dtype=_dtype_of_sums(images.device, pixels)).div_(pixels).float()
-            tables[at[1]] = _blend(tables[at[1]], per_image(mean), factors[1][at[1]])
-    content = bytearray().join(_through_tables(planes, tables))
-    return torch.frombuffer(content, dtype=torch.uint8).view(images.shape)
+            changed = images[at[1]] if position == 0 else _through_tables(images[at[1]], tables[at[1]])
+            sums = sums_of_levels(changed)[:, 0].to(_dtype_of_sums(images.device, pixels))
+            tables[at[1]] = _blend(tables[at[1]], per_image(sums.div_(pixels).float()), factors[1][at[1]])
+    return _through_tables(images, tables)
 
 
-def _through_tables(planes: Sequence[bytes], tables: Tensor) -> list[bytes]:
-    rows = to_bytes(tables).view(len(planes), 256).numpy()
-    # By far the fastest way to look bytes up, numpy's and torch's own among them.
-    return [plane.translate(row.tobytes()) for plane, row in zip(planes, rows, strict=True)]
+def _through_tables(images: Tensor, tables: Tensor) -> Tensor:
+    result = torch.empty_like(images, memory_format=torch.contiguous_format)
+    each = zip(result.view(len(images), -1).numpy(), images.numpy(), to_bytes(tables).flatten(1).numpy(), strict=True)
+    for changed, image, table in each:
+        # Of all ways to look bytes up, numpy's and torch's own among them, this is by far the fastest.
+        changed[:] = np.frombuffer(image.tobytes().translate(table.tobytes()), dtype=np.uint8)
+    return result
 
 
 def change_saturation(x: Tensor, factors: Tensor) -> Tensor:

@@ -28,8 +28,8 @@ from twofold.keyed import bits, derive_key, uniform
 PROPERTIES = ("brightness", "contrast", "saturation", "hue")
 # The factors that leave an image as it is.
 NO_CHANGE = (1.0, 1.0, 1.0, 0.0)
-# Grey images with so many pixels are changed by tables.
-_TABLES_FROM = 48 * 48
+# Grey images of so many pixels are changed by tables.
+_TABLES_FROM = 80 * 80
 _CHANGES = (colour.change_brightness, colour.change_contrast, colour.change_saturation, colour.change_hue)
 
 

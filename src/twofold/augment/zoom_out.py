@@ -22,6 +22,7 @@ from twofold.augment.operation import (
     clip_boxes,
     draw_below,
     draw_uniform,
+    sums_of_levels,
 )
 from twofold.augment.resized_crop import (
     corners_and_sides,
@@ -103,8 +104,8 @@ class ZoomOut(Augmentation):
         result = torch.empty_like(images, memory_format=torch.contiguous_format)
         if self.fill is None:
             # In whole numbers, so that every device rounds to the same: half of the pixels is added.
-            sums = images.sum(dim=(2, 3), keepdim=True, dtype=torch.int64)
-            result[:] = ((sums + height * width // 2) // (height * width)).to(torch.uint8)
+            means = (sums_of_levels(images) + height * width // 2) // (height * width)
+            result[:] = means[:, :, None, None].to(torch.uint8)
         else:
             result.fill_(self.fill)
         if has_kernel(images, height):

@@ -1,8 +1,13 @@
+import itertools
+
+import numpy as np
 import pytest
 import torch
 
 from twofold.data import check_data_name, looks_like_path
 from twofold.data.names import folder_subject, parse_scenes_name
+from twofold.data.sources import scenes
+from twofold.data.sources.embedded import load_fashion_mini
 from twofold.data.sources.find import find_data
 from twofold.data.sources.scenes import LONGER_SIDES, MOST_GARMENTS, MOST_SHARED
 from twofold.errors import TwofoldError
@@ -64,6 +69,32 @@ def test_boxes_are_whole_pixels_inside_the_scene_and_share_little(side):
     covered = torch.zeros(len(boxes), dtype=torch.float64).index_add_(0, first, shared)
     assert (covered <= MOST_SHARED * targets.areas).all()
     assert (shared > 0).any()
+
+
+def test_boxes_are_those_of_the_pixels_that_a_garment_changes():
+    arrays, _ = load_fashion_mini()
+    garments = scenes._cut_out(arrays.test_images, arrays.test_labels, list(range(10)))
+    for draw in scenes._draw(3, "test", 0, 150):
+        # One garment, on dark ground of one level, on which each of its pixels shows.
+        draw |= {"count": 0.0, "background": 0.0, "level": 0.0}
+        background = scenes._background(128, draw)
+        scene, (box,), _ = scenes._scene(garments, 128, draw)
+        changed = scene != background
+        rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+        assert box == (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+
+
+def test_a_covered_garment_keeps_the_box_of_its_whole_mask():
+    arrays, _ = load_fashion_mini()
+    garments = scenes._cut_out(arrays.test_images, arrays.test_labels, list(range(10)))
+    num_covered = 0
+    for draw in scenes._draw(4, "test", 0, 60):
+        _, boxes, labels = scenes._scene(garments, 128, draw | {"count": 0.99})
+        for count in range(scenes.MOST_GARMENTS):
+            _, fewer, some = scenes._scene(garments, 128, draw | {"count": (count + 0.5) / scenes.MOST_GARMENTS})
+            assert (fewer, some) == (boxes[: len(fewer)], labels[: len(fewer)])
+        num_covered += any(scenes._shared(a, b) for a, b in itertools.combinations(boxes, 2))
+    assert num_covered > 20
 
 
 def test_chosen_classes_keep_their_names_and_only_these_occur():

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from twofold.data.images import MemoryImages
 from twofold.data.names import NAMED_DATA, SCENES, ScenesName, parse_scenes_name
-from twofold.data.sources.embedded import load_fashion_mini
+from twofold.data.sources.embedded import SIDE, load_fashion_mini
 from twofold.data.sources.found import Found
 from twofold.data.targets import BoxTargets, to_box_targets
 from twofold.keyed import bits_of_several, derive_key, to_uniform
@@ -58,6 +58,7 @@ _DIRECTIONS = ((1, 0), (0, 1), (1, 1), (1, -1), (2, 1), (1, 2), (2, -1), (1, -2)
 # Of a resized mask: below 96 a pixel is not the garment's, up to 160 it is so in part.
 _EDGE = np.array([0 if value < 96 else min(255, 64 + (value - 96) * 3) for value in range(256)], dtype=np.uint8)
 _CHUNK = 512
+_SOURCE_SIZE = (SIDE, SIDE)
 
 _Box = tuple[int, int, int, int]
 
@@ -110,8 +111,7 @@ class _Garments:
     Outside the mask, pixels continue the garment's edge, so that resizing brings no black into it.
     """
 
-    pixels: UInt8[np.ndarray, "n 28 28"]
-    masks: UInt8[np.ndarray, "n 28 28"]
+    pixels_and_masks: UInt8[np.ndarray, "n 28 28 2"]
     bounds: Int64[np.ndarray, "n 4"]
     level: Float64[np.ndarray, " n"]
     of_class: list[Int64[np.ndarray, " _"]]
@@ -134,8 +134,7 @@ def _cut_out(images: UInt8[Tensor, "n 1 28 28"], labels: Int64[Tensor, " n"], cl
     side = mask.shape[2]
     ends = side - columns[:, ::-1].argmax(axis=1), side - rows[:, ::-1].argmax(axis=1)
     return _Garments(
-        np.where(mask, values, around.astype(np.uint8)),
-        mask * np.uint8(255),
+        np.stack([np.where(mask, values, around.astype(np.uint8)), mask * np.uint8(255)], axis=3),
         np.stack([columns.argmax(axis=1), rows.argmax(axis=1), *ends], axis=1),
         level,
         [np.flatnonzero(seen & (own_labels == label)) for label in classes],
@@ -221,10 +220,9 @@ def _resized(
     left, top, right, bottom = bounds = tuple(garments.bounds[index].tolist())
     scale = longer / max(right - left, bottom - top)
     size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
-    garment, mask = (
-        np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR, box=bounds))
-        for values in (garments.pixels[index], garments.masks[index])
-    )
+    # As the two channels of one image. Pillow resizes "La" as it is, but multiplies the channels of "LA" before.
+    image = Image.frombuffer("La", _SOURCE_SIZE, garments.pixels_and_masks[index], "raw", "La", 0, 1)
+    garment, mask = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=bounds)).transpose(2, 0, 1)
     mask = _EDGE[mask]
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     exact = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
