@@ -50,6 +50,9 @@ def runs(tmp_path: Path) -> Path:
         ("loss", ["fair", "accurate", "young"]),
         ("val_loss", ["fair", "accurate", "young"]),
         ("name", ["accurate", "fair", "young"]),
+        ("score", ["accurate", "fair", "young"]),
+        ("recipe.seed", ["fair", "young", "accurate"]),
+        ("recipe.class_weights", ["accurate", "young", "fair"]),
     ],
 )
 def test_any_metric_sorts(by: str, order: list[str], runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,4 +97,30 @@ def test_what_no_run_has_and_two_forms_at_once_are_refused(runs: Path, fails: Ca
     assert "--sort macro-f1 is no column of these runs: did you mean macro_f1?" in fails(
         ["runs", runs, "--sort", "macro-f1"]
     )
+    assert "did you mean recipe.epochs" in fails(["runs", runs, "--sort", "recipe.epoch"])
     assert "--json and --csv exclude each other" in fails(["runs", runs, "--json", "--csv"])
+
+
+def test_runs_of_other_tasks_show_the_metric_of_their_own(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in {"fair": 0.95, "accurate": 0.4}.items():
+        (runs / name / "evaluation.json").write_text(json.dumps({"split": "test", "task": "multilabel", "mAP": value}))
+        line = {"kind": "epoch", "epoch": 2, "step": 2, "val_mAP": value - 0.1}
+        (runs / name / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+
+    def table(*words: str) -> list[list[str]]:
+        assert main(["runs", str(runs), *words]) == 0
+        rows = map(str.split, capsys.readouterr().out.splitlines())
+        return [row for row in rows if row[-1] in ("run", "accurate", "fair", "young")]
+
+    assert table() == [
+        ["score", "on", "val", "epochs", "seconds", "run"],
+        ["0.9500", "mAP", "test", "0.8500", "2", "–", "fair"],
+        ["0.4000", "mAP", "test", "0.3000", "2", "–", "accurate"],
+        ["–", "accuracy", "–", "2", "–", "young"],
+    ]
+    (runs / "young" / "recipe.json").unlink()
+    assert [row[:4] for row in table("--sort", "date")[:2]] == [
+        ["mAP", "on", "val", "epochs"],
+        ["0.4000", "test", "0.3000", "2"],
+    ]
+    assert table("--sort", "val")[1][-1] == "fair"

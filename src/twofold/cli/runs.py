@@ -24,8 +24,11 @@ COLUMNS = (
     *("run", "status", "model", "data", "split", *_METRICS, *(f"val_{name}" for name in _METRICS)),
     *("best_epoch", "epochs", "train_seconds", "parameters", "started"),
 )
+_RECIPE = "recipe."
+# A run's score is the metric that its task is compared by.
+_SCORES = ("score", "val_score")
 # Short words for columns, and those whose smallest value comes first.
-_ALSO = {"val": "val_accuracy", "date": "started", "name": "run", "time": "train_seconds"}
+_ALSO = {"val": "val_score", "date": "started", "name": "run", "time": "train_seconds"}
 _RISING = {"run", "status", "model", "data", "split", "loss", "val_loss", "train_seconds", "parameters"}
 # Settings whose default another one decides: those of `DEPENDENT_SETTINGS`, which takes long to import.
 DECIDED_BY = {
@@ -42,9 +45,10 @@ class RunsArguments:
 
     folder: tyro.conf.Positional[Path] = Path("runs")
     """Where the run folders are; runs if left out."""
-    sort: str = "accuracy"
-    """Order of the runs, best, latest, fastest or smallest first: accuracy, val, date, name, time, epochs, parameters,
-    or any column of --csv, such as macro_f1 or val_loss; val_ is of the best epoch."""
+    sort: str = "score"
+    """Order of the runs, best, latest, fastest or smallest first: score (accuracy, or what the run's task has in its
+    place, as mAP), val, date, name, time, epochs, parameters, or any column of --csv, such as macro_f1, val_loss or
+    recipe.lr; val_ is of the best epoch."""
     json: bool = False
     csv: bool = False
     """Print one line of CSV a run, with the recipe's settings as recipe.NAME."""
@@ -62,12 +66,11 @@ def run(arguments: Sequence[str]) -> int:
         raise TwofoldError(f"{parsed.folder} holds no runs; train something first: twofold train lenet-bn")
     key = _ALSO.get(parsed.sort, parsed.sort)
     known = dict.fromkeys(name for row in rows for name in row if name != "recipe")
-    if key not in known:
-        raise TwofoldError(f"--sort {parsed.sort} is no column of these runs: {nearest(parsed.sort, [*_ALSO, *known])}")
+    _check_sort(parsed.sort, [*_ALSO, *_SCORES, *known])
     # A file that someone wrote by hand may have a value of another kind there.
-    rank = [(isinstance(value := row.get(key), str), value) for row in rows]
+    rank = [(isinstance(value := _value(row, key), str), value) for row in rows]
     there = [place for place, (_, value) in enumerate(rank) if isinstance(value, str | int | float)]
-    there.sort(key=lambda place: rank[place], reverse=key not in _RISING)
+    there.sort(key=lambda place: rank[place], reverse=not (key in _RISING or key.startswith(_RECIPE)))
     rows = [rows[place] for place in (*there, *(place for place in range(len(rows)) if place not in there))]
     if parsed.csv:
         _print_csv(rows, list(known))
@@ -75,8 +78,33 @@ def run(arguments: Sequence[str]) -> int:
         print_json(*rows)
     else:
         name = key.removeprefix("val_")
-        _print(rows, name if name in known and f"val_{name}" in known else "accuracy")
+        _print(rows, name if name in known and f"val_{name}" in known else "score")
     return 0
+
+
+def _check_sort(column: str, known: list[str]) -> None:
+    if column.startswith(_RECIPE):
+        from twofold.engine.recipe import Recipe
+
+        known = [f"{_RECIPE}{name}" for name in Recipe.model_fields]
+    if column not in known:
+        raise TwofoldError(f"--sort {column} is no column of these runs: {nearest(column, known)}")
+
+
+def _value(row: dict[str, Any], key: str) -> Any:
+    """Return the value of a run in a column of --csv, or its "score" or "val_score"; None where it has none."""
+    if key.startswith(_RECIPE):
+        value = row["recipe"].get(key.removeprefix(_RECIPE))
+        return json_text(value) if isinstance(value, dict | list) else value
+    if key in _SCORES:
+        key = key.replace("score", _score_name(row))
+    return row.get(key)
+
+
+def _score_name(row: dict[str, Any]) -> str:
+    """Return the name of the metric that the task of a run is compared by; accuracy where none is known."""
+    firsts = [metrics[0].name for metrics in METRICS.values()]
+    return next((name for name in firsts if (row.get(name), row.get(f"val_{name}")) != (None, None)), firsts[0])
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
@@ -126,12 +154,16 @@ def _print_csv(rows: list[dict[str, Any]], columns: list[str]) -> None:
 def _print(rows: list[dict[str, Any]], metric: str) -> None:
     differing = _differing([row["recipe"] for row in rows])
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    size = max(8, len(metric))
-    print(f"{metric:>{size}} {'on':5} {'val':>6} {'epochs':>6} {'seconds':>8}  run")
-    for row in rows:
+    # The score of runs of several tasks is not the same metric in every line.
+    names = [_score_name(row) if metric == "score" else metric for row in rows]
+    title = names[0] if len(set(names)) == 1 else "score"
+    kinds = [""] * len(rows) if len(set(names)) == 1 else [f"{name:{max(map(len, names))}} " for name in names]
+    size = max(8, len(title))
+    print(f"{title:>{size}} {' ' * len(kinds[0])}{'on':5} {'val':>6} {'epochs':>6} {'seconds':>8}  run")
+    for row, name, kind in zip(rows, names, kinds, strict=True):
         print(
-            f"{_number(row.get(metric), '.4f'):>{size}} {row['split'] or '':5} "
-            f"{_number(row.get(f'val_{metric}'), '.4f'):>6} "
+            f"{_number(row.get(name), '.4f'):>{size}} {kind}{row['split'] or '':5} "
+            f"{_number(row.get(f'val_{name}'), '.4f'):>6} "
             f"{_number(row['epochs'], 'd'):>6} {_number(row['train_seconds'], ',.1f'):>8}  {shown(row['run'])}"
         )
         flags = " ".join(filter(None, (_flag(name, row["recipe"].get(name)) for name in differing)))
