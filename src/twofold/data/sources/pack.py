@@ -28,6 +28,8 @@ from filelock import FileLock, Timeout
 from twofold.data.decode import REMARKS, BrokenImageError, remark_line
 from twofold.data.names import is_table
 from twofold.data.parallel import ordered_map
+from twofold.data.sources.boxes import open_boxes
+from twofold.data.sources.boxes_find import list_boxes
 from twofold.data.sources.encode import Encoded, encode_image
 from twofold.data.sources.folder import open_folder
 from twofold.data.sources.found import FilePart, Found
@@ -46,7 +48,7 @@ from twofold.data.sources.packed import (
 )
 from twofold.data.sources.problems import Problem, summary_error
 from twofold.data.sources.table import images_folder, open_table
-from twofold.data.targets import ClassTargets, Targets, label_sets
+from twofold.data.targets import BoxTargets, ClassTargets, Targets, label_sets
 from twofold.errors import RunError, TwofoldError
 from twofold.files import atomic_path, file_digest, read_json, write_text
 from twofold.keyed import derive_key, permutation
@@ -57,6 +59,7 @@ LARGEST_SIZE = 4096
 _OWN_FILES = re.compile(r"^\.?((train|val|test|all)-\d{5}\.(tar|json)|index\.json|packing\.json)(\.[^.]*\.tmp)?$")
 _LOCK_NAME = ".packing.lock"
 _COLUMNS = ("number", "offset", "length", "crc32", "label", "group", "height", "width", "grey", "path", "broken")
+_BOX_COLUMNS = ("boxes", "area", "crowd", "full_size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +102,8 @@ class PackResult:
 class _File:
     """A file to pack: its index in its split, where it is, and its size and time when packing began.
 
-    `label` is its class, or the list of its labels; `group` the number of its group, None where there are no groups.
+    `label` is its class, or the list of its labels or of its boxes' classes; `group` the number of its group, None
+    where there are no groups. `objects` are the columns that say where its boxes are, None where there are none.
     """
 
     number: int
@@ -109,6 +113,7 @@ class _File:
     size: int
     mtime_ns: int
     group: int | None
+    objects: dict[str, Any] | None
 
     @property
     def labels(self) -> list[int]:
@@ -124,14 +129,16 @@ def pack_folder(
     images: Path | None = None,
     columns: Mapping[str, str] | None = None,
     several_labels: bool = False,
+    boxes: str | None = None,
     skip_broken: bool = False,
     show_progress: bool = True,
 ) -> PackResult:
     """Pack the images of a folder or a table into shards in the folder `out`, or continue where it was interrupted.
 
     Of a table, `images` is the folder of the images and `columns` what its columns are (see `open_table`). With
-    `several_labels`, an image may have several labels (see `open_folder`). A pack trains as what it was made of does:
-    it holds the labels, and which images belong together.
+    `several_labels`, an image may have several labels (see `open_folder`). `boxes` is the format of boxes, such as
+    "coco", where `root` is to be read as that; else it is found by looking. A pack trains as what it was made of does:
+    it holds the labels, which images belong together, and the boxes, in pixels of the images as they were.
 
     `out` is a folder of its own, not inside of `root`; it is made if it is not there. Without `skip_broken`, what
     cannot be read ends the command after all else was packed, so that nothing is packed twice when it is run again.
@@ -141,11 +148,18 @@ def pack_folder(
         TwofoldError: `out` cannot be used.
         RunError: the folder changed meanwhile, or the disk is full; what is finished stays.
     """
+    if root.is_dir() and is_packed(root):
+        raise TwofoldError(f"{root} is packed already; use it as it is: --data {root}")
     from_table = is_table(str(root))
-    folder = images_folder(root, images) if from_table else root
+    said = str(root) if boxes is None else f"{boxes}:{root}"
+    listing = None if several_labels else list_boxes(said, images, columns)
+    folder = listing.folder if listing else images_folder(root, images) if from_table else root
     _check_folders(folder, out)
 
     def find() -> Found[FilePart]:
+        if listing is not None and (again := list_boxes(said, images, columns)) is not None:
+            # Boxes need the sizes of all images; each is decoded once, and remembered.
+            return open_boxes(again, skip_broken=True, show_progress=show_progress)
         options = {"skip_broken": True, "check": False, "several_labels": several_labels, "show_progress": False}
         return open_table(root, images, columns, **options) if from_table else open_folder(root, **options)
 
@@ -176,8 +190,6 @@ def pack_folder(
 
 
 def _check_folders(root: Path, out: Path) -> None:
-    if root.is_dir() and is_packed(root):
-        raise TwofoldError(f"{root} is packed already; use it as it is: --data {root}")
     if out.resolve() == root.resolve() or root.resolve() in out.resolve().parents:
         raise TwofoldError(f"--out {out} lies inside of {root}, where it would be taken for a class; put it elsewhere")
     if out.exists() and not out.is_dir():
@@ -191,7 +203,7 @@ def _plan(found: Found[FilePart], folder: Path) -> dict[str, list[_File]]:
     """Return the files of each split in the order in which they are packed, named by their paths in `folder`."""
     plan = {}
     for split, part in found.splits.items():
-        labels = _labels(part.targets, len(found.class_names))
+        labels, objects = _labels(part.targets, len(found.class_names)), _objects(part.targets)
         groups = found.groups[split].tolist() if split in found.groups else [None] * len(labels)
         files = []
         for number in permutation(derive_key("pack", split), len(labels)).tolist():
@@ -201,8 +213,8 @@ def _plan(found: Found[FilePart], folder: Path) -> dict[str, list[_File]]:
                 info = os.stat(path)
             except OSError as error:
                 raise _changed(relative, f"is gone ({error.strerror})") from error
-            entry = _File(number, path, relative, labels[number], info.st_size, info.st_mtime_ns, groups[number])
-            files.append(entry)
+            at = (info.st_size, info.st_mtime_ns)
+            files.append(_File(number, path, relative, labels[number], *at, groups[number], objects[number]))
         plan[split] = files
     return plan
 
@@ -211,13 +223,26 @@ def _labels(targets: Targets, num_classes: int) -> list[int] | list[list[int]]:
     """Return the class of each image, or the list of its labels."""
     if isinstance(targets, ClassTargets):
         return targets.labels.tolist()
+    if isinstance(targets, BoxTargets):
+        return [each.tolist() for each in targets.labels.split(targets.counts.tolist())]
     return [torch.nonzero(row).flatten().tolist() for row in label_sets(targets, num_classes)]
+
+
+def _objects(targets: Targets) -> list[dict[str, Any] | None]:
+    """Return where the boxes of each image are, and its size, by column; None where images have no boxes."""
+    if not isinstance(targets, BoxTargets):
+        return [None] * len(targets)
+    counts = targets.counts.tolist()
+    parts = (part.split(counts) for part in (targets.boxes, targets.areas, targets.crowd))
+    rows = zip(*parts, targets.sizes, strict=True)
+    return [dict(zip(_BOX_COLUMNS, (part.tolist() for part in row), strict=True)) for row in rows]
 
 
 def _state(plan: dict[str, list[_File]], options: PackOptions) -> dict[str, Any]:
     """Return what decides the bytes of a pack, as JSON has it."""
     rows = [
-        [split, file.relative, file.size, file.mtime_ns, file.label, *([] if file.group is None else [file.group])]
+        [split, file.relative, file.size, file.mtime_ns, file.label]
+        + [extra for extra in (file.group, file.objects) if extra is not None]
         for split, files in plan.items()
         for file in files
     ]
@@ -279,6 +304,8 @@ def _pack(
         content.update("".join([split, *(entry.sha256 for entry in shards_of_split)]).encode())
         if split in found.groups:
             content.update(json.dumps([file.group for file in plan[split]]).encode())
+        if isinstance(targets := found.splits[split].targets, BoxTargets):
+            content.update(targets.digest().encode())
     index = PackIndex(
         name=found.name,
         class_names=found.class_names,
@@ -393,7 +420,7 @@ def _write_shard(
 ) -> tuple[ShardEntry, ShardIndex, tuple[_File, Encoded] | None]:
     """Write one shard and its index; return both, and the record that no longer fitted."""
     stop = position
-    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+    columns: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, *_BOX_COLUMNS)}
     remarks: dict[str, list[int]] = {}
     path = out / f"{name}.tar"
     with atomic_path(path) as temporary:
@@ -414,7 +441,8 @@ def _write_shard(
         num_bytes, digest = temporary.stat().st_size, file_digest(temporary)
     shard = ShardIndex.model_validate(
         {"bytes": num_bytes, "sha256": digest, "split": split, "first": position, "stop": stop, **columns}
-        | {"group": None if None in columns["group"] else columns["group"] or None, "remarks": remarks or None}
+        | {name: None if None in columns[name] else columns[name] or None for name in ("group", *_BOX_COLUMNS)}
+        | {"remarks": remarks or None}
     )
     # From here on the shard counts.
     write_text(path.with_suffix(".json"), to_json(shard))
@@ -422,7 +450,7 @@ def _write_shard(
 
 
 def _add_record(tar: tarfile.TarFile, columns: dict[str, list[Any]], file: _File, encoded: Encoded) -> None:
-    """Append the image and, as WebDataset's readers expect it, its class as a number or its labels as JSON."""
+    """Append the image and, as WebDataset's readers expect it, its class, or its labels or boxes as JSON."""
     entry = {
         "number": file.number,
         # In this format a header is exactly one block, so the content starts a block after it.
@@ -436,11 +464,12 @@ def _add_record(tar: tarfile.TarFile, columns: dict[str, list[Any]], file: _File
         "grey": encoded.grey,
         "path": shown(file.relative),
     }
-    for name, value in entry.items():
+    for name, value in (entry | (file.objects or dict.fromkeys(_BOX_COLUMNS))).items():
         columns[name].append(value)
     key = f"{file.number:08d}"
     suffix = "cls" if isinstance(file.label, int) else "json"
-    members = ((f"{key}.{encoded.suffix}", encoded.content), (f"{key}.{suffix}", json.dumps(file.label).encode()))
+    label = file.label if file.objects is None else {"label": file.label, **file.objects}
+    members = ((f"{key}.{encoded.suffix}", encoded.content), (f"{key}.{suffix}", json.dumps(label).encode()))
     for member, content in members:
         info = tarfile.TarInfo(member)
         info.size = len(content)

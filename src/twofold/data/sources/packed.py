@@ -33,7 +33,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ from twofold.data.parallel import ordered_map
 from twofold.data.pixels import image_to_pil, to_pixels, whole_pixels
 from twofold.data.sources.found import EncodedPart, Found
 from twofold.data.spec import PixelSpec
-from twofold.data.targets import ClassTargets, LabelSetTargets, Targets
+from twofold.data.targets import BoxTargets, ClassTargets, LabelSetTargets, Targets, to_box_targets
 from twofold.errors import RunError, TwofoldError
 from twofold.files import file_digest, parse_json
 from twofold.names import Name
@@ -57,6 +57,7 @@ STATE_NAME = "packing.json"
 FORMAT = "twofold-packed"
 
 Count = Annotated[int, Field(ge=0, lt=2**62)]
+Pixel = Annotated[float, Field(allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # A plain file name: an index from elsewhere must not lead out of its folder.
 ShardName = Annotated[str, Field(pattern=r"^(train|val|test|all)-\d{5}$")]
@@ -76,9 +77,11 @@ class ShardIndex(_Strict):
 
     `first` and `stop` say which images of the packing order it holds. `number` is the image's index in its split,
     `offset` and `length` its bytes in the tar, `height` and `width` its size in pixels, `path` where it came from.
-    `label` is its class, or the list of its labels. `broken` are the files of that range that could not be read, with
-    the reason. `group` tells which images belong together, where that is known, and `remarks` are the numbers of the
-    images that there is something to say about, by its key in `decode.REMARKS`.
+    `label` is its class, or the list of its labels, or of its boxes' classes: `boxes` are their corners in pixels of
+    the image that was packed, which had the `full_size` (height, width); `area` and `crowd` as in `BoxTargets`.
+    `broken` are the files of that range that could not be read, with the reason. `group` tells which images belong
+    together, where that is known, and `remarks` are the numbers of the images that there is something to say about, by
+    its key in `decode.REMARKS`.
     """
 
     format: Literal["twofold-packed"] = FORMAT
@@ -100,13 +103,24 @@ class ShardIndex(_Strict):
     broken: list[tuple[str, str]]
     group: list[Count] | None = None
     remarks: dict[str, list[Count]] | None = None
+    boxes: list[list[tuple[Pixel, Pixel, Pixel, Pixel]]] | None = None
+    area: list[list[Pixel]] | None = None
+    crowd: list[list[bool]] | None = None
+    full_size: list[tuple[Count, Count]] | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> ShardIndex:
         columns = [self.offset, self.length, self.crc32, self.label, self.height, self.width, self.grey, self.path]
         columns += [] if self.group is None else [self.group]
+        of_boxes = [column for column in (self.boxes, self.area, self.crowd, self.full_size) if column is not None]
+        if len(of_boxes) not in (0, 4):
+            raise ValueError("of boxes, areas, crowds and sizes only some are there")
+        columns += of_boxes
         if any(len(column) != len(self.number) for column in columns):
             raise ValueError("its columns differ in length")
+        for label, *rest in zip(self.label, *of_boxes[:3], strict=True):
+            if of_boxes and (isinstance(label, int) or any(len(part) != len(label) for part in rest)):
+                raise ValueError("an image has more classes than boxes, or fewer")
         if any(start + length > self.bytes for start, length in zip(self.offset, self.length, strict=True)):
             raise ValueError("a record lies beyond the end of its shard")
         return self
@@ -141,7 +155,7 @@ class PackIndex(_Strict):
     source: Sha256
     fingerprint: Sha256
     skipped: tuple[tuple[str, str], ...]
-    task: Literal["classify", "multilabel"] = "classify"
+    task: Literal["classify", "multilabel", "detect"] = "classify"
     remarks: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -316,7 +330,7 @@ def open_packed(root: Path, *, read: RangeReader | None = None) -> Found[PackedP
             root,
             tuple(entry.name for entry in entries),
             read or read_file,
-            _targets(root, index, [label for shard in shards for label in shard.label], order),
+            _targets(root, index, shards, order),
             shard=np.repeat(np.arange(len(shards), dtype=np.int32), counts)[order],
             row=np.concatenate([np.arange(count, dtype=np.int32) for count in [*counts, 0]])[order],
             offset=column("offset", np.int64)[order],
@@ -340,18 +354,30 @@ def open_packed(root: Path, *, read: RangeReader | None = None) -> Found[PackedP
     )
 
 
-def _targets(root: Path, index: PackIndex, labels: Sequence[int | list[int]], order: np.ndarray) -> Targets:
-    """Return the targets of records in an `order`, from the labels that their shards have."""
+def _targets(root: Path, index: PackIndex, shards: Sequence[ShardIndex], order: np.ndarray) -> Targets:
+    """Return the targets of records in an `order`, from what their shards have."""
+    labels = [label for shard in shards for label in shard.label]
     sets = [[label] if isinstance(label, int) else label for label in labels]
     if (largest := max(itertools.chain([-1], *sets))) >= len(index.class_names):
         raise TwofoldError(
             f"{root / INDEX_NAME} names {len(index.class_names)} classes, but a record has the label {largest}"
         )
-    several = index.task == LabelSetTargets.task
-    if any(isinstance(label, int) == several for label in labels):
+    several = index.task != ClassTargets.task
+    has_boxes = index.task == BoxTargets.task
+    wrong = any(shard.number and (shard.boxes is not None) != has_boxes for shard in shards)
+    if wrong or any(isinstance(label, int) == several for label in labels):
         raise TwofoldError(f"{root / INDEX_NAME} is of the task {index.task!r}, but the labels of its shards are not")
     if not several:
         return ClassTargets(torch.from_numpy(np.array(labels, dtype=np.int64)[order]))
+    if has_boxes:
+
+        def column(name: str) -> list[Any]:
+            values = [value for shard in shards for value in getattr(shard, name) or ()]
+            return [values[at] for at in order.tolist()]
+
+        ordered = [sets[at] for at in order.tolist()]
+        crowd, areas = column("crowd"), column("area")
+        return to_box_targets(column("boxes"), ordered, column("full_size"), crowd=crowd, areas=areas)
     has = torch.zeros(len(sets), len(index.class_names), dtype=torch.bool)
     for row, at in enumerate(order.tolist()):
         has[row, sets[at]] = True
