@@ -75,8 +75,8 @@ def test_any_number_of_classes_fits(
     page = seen.page
     page.set_viewport_size({"width": 1280, "height": 900})
     assert seen.horizontal_overflow() == 0
-    # Of very many classes, those that are confused most often, and all others in one column.
-    assert page.locator(".matrix td").count() == (num_classes**2 if num_classes <= 100 else 30 * 31)
+    # Of very many classes, those that are confused most often, and all others in one row and column.
+    assert page.locator(".matrix td").count() == (num_classes**2 if num_classes <= 100 else 31 * 31)
     sizes = page.locator(".matrix td.r").evaluate_all("cells => cells.map(cell => getComputedStyle(cell).fontSize)")
     assert all((size != "0px") == (num_classes <= 20) for size in sizes)
     assert page.locator(".pairs li").count() == min(10, num_classes)

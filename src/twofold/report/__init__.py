@@ -8,6 +8,7 @@
 | `bands.py` | curves of several runs with a band each, searches and ranges: for the page of a race |
 | `facts.py` | the run, its recipe, environment and data in words and numbers |
 | `parts.py` | what the template fills in for each kind of part that a task's section has |
+| `matrix.py` | the confusion matrix; of very many classes, those that are confused with one another |
 | `page.py` | a template filled in, in the look of `style.css` |
 | `render.py` | the page of a run, from `template.html.jinja` and `parts.html.jinja` |
 """

@@ -14,6 +14,7 @@ from typing import Any
 
 from twofold.report.charts import percent, reliability
 from twofold.report.graphs import PANEL, graph, panels
+from twofold.report.matrix import matrix
 from twofold.tasks.section import (
     Bars,
     BoxExample,
@@ -29,12 +30,6 @@ from twofold.tasks.section import (
     Table,
 )
 
-# Beyond these numbers of classes the matrix drops its counts, then its labels' readable size, then all classes but
-# those that are most often confused: 200 classes would be 40,000 cells, which no page should carry.
-_MOST_CLASSES_WITH_COUNTS = 20
-_MOST_CLASSES_WITH_READABLE_LABELS = 40
-_MOST_CLASSES_IN_MATRIX = 100
-_CLASSES_IN_REDUCED_MATRIX = 30
 _MOST_PAIRS = 10
 _MOST_EXAMPLES = 48
 _MOST_BOX_EXAMPLES = 24
@@ -82,7 +77,7 @@ def draw(part: Part, run_folder: Path) -> tuple[str, tuple[Any, ...]]:
                 for column, count in counts.items()
                 if row != column
             ]
-            drawn = (_matrix(part), sorted(pairs, key=lambda pair: (-pair[2], -pair[3]))[:_MOST_PAIRS])
+            drawn = (matrix(part), sorted(pairs, key=lambda pair: (-pair[2], -pair[3]))[:_MOST_PAIRS])
         case Calibration():
             drawn = (reliability(part.bins), part.error, _calibration_remark(part))
         case Gallery():
@@ -90,46 +85,6 @@ def draw(part: Part, run_folder: Path) -> tuple[str, tuple[Any, ...]]:
         case BoxGallery():
             drawn = (part, [_boxed(example, run_folder) for example in part.examples[:_MOST_BOX_EXAMPLES]])
     return _MACROS[type(part)], drawn
-
-
-def _matrix(confusion: Confusion) -> dict[str, Any]:
-    """Return the confusion matrix; `size` is one of counts, labels, dots.
-
-    Of very many classes it has those that take part in the most mistakes, and one more column for all others.
-    """
-    names, chosen = confusion.names, list(range(len(confusion.names)))
-    if len(names) > _MOST_CLASSES_IN_MATRIX:
-        mistakes = [0] * len(names)
-        for row, counts in enumerate(confusion.counts):
-            for column, count in counts.items():
-                if row != column:
-                    mistakes[row] += count
-                    mistakes[column] += count
-        chosen = sorted(sorted(chosen, key=lambda index: -mistakes[index])[:_CLASSES_IN_REDUCED_MATRIX])
-    size = "dots"
-    if len(chosen) <= _MOST_CLASSES_WITH_READABLE_LABELS:
-        size = "counts" if len(chosen) <= _MOST_CLASSES_WITH_COUNTS else "labels"
-    num_others = len(names) - len(chosen)
-    others = f"{num_others:,} other classes"
-    rows: list[tuple[str, list[dict[str, Any]]]] = []
-    for row in chosen:
-        counts = confusion.counts[row]
-        total = sum(counts.values())
-        entries = [(names[column], counts.get(column, 0), column == row) for column in chosen]
-        if num_others:
-            entries.append((f"one of {others}", total - sum(count for _, count, _ in entries), False))
-        cells: list[dict[str, Any]] = []
-        for name, count, is_right in entries:
-            share = count / (total or 1)
-            verb = "recognised" if is_right else f"taken for {name}"
-            text = f"{names[row]}: {count:,} of {total:,} {verb} ({percent(share)})" if count else ""
-            # Mistakes are shaded by the root of their share: at 3 % they must be seen.
-            strength = round(share ** (1.0 if is_right else 0.5), 2)
-            cells.append({"count": count, "strength": strength, "is_right": is_right, "text": text})
-        rows.append((names[row], cells))
-    columns = [*(names[index] for index in chosen), *([others] if num_others else [])]
-    note = f"Of {len(names):,} classes, the {len(chosen)} that take part in the most mistakes." if num_others else None
-    return {"size": size, "names": columns, "rows": rows, "note": note}
 
 
 def _calibration_remark(calibration: Calibration) -> str | None:
