@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 _UNSURE = re.compile(r"[^ -~]")
@@ -38,6 +39,18 @@ def shown_short(text: str, most: int = 200) -> str:
     """
     half = most // 2
     return shown(text if len(text) <= most else f"{text[:half]} … {text[-half:]}")
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Return names as a list in a sentence, fit for one line; of many, the first and how many more there are.
+
+    >>> print(listed(["cat", "dog"]), "or", listed(["bag, shoe", "hat", "bag"], most=2))
+    cat, dog or 'bag, shoe', 'hat' and 1 more
+    """
+    names = list(names)
+    # Where a name holds a comma, quotes say where each ends.
+    marked = [f"'{shown(name)}'" if any("," in each for each in names) else shown(name) for name in names]
+    return ", ".join(marked[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def shown_lines(text: str) -> str:

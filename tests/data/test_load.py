@@ -153,7 +153,7 @@ def test_without_validation(photos: Path):
 
 def test_a_class_of_one_image_cannot_be_split(tmp_path: Path):
     save_folder(tmp_path, {"a": 4, "b": 1})
-    with pytest.raises(DataError, match=r"class b with one image cannot be split.*val_fraction to 0"):
+    with pytest.raises(TwofoldError, match=r"class b with one image cannot be split.*set val_fraction=0$"):
         load(tmp_path, skip_broken=True)
     assert len(load(tmp_path, val_fraction=0.0).train) == 5
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from twofold.data import DataError, load_data, load_eval_images
+from twofold.data import load_data, load_eval_images
 from twofold.data.splits import group_indices, joined, split_indices
 from twofold.errors import TwofoldError
 
@@ -152,7 +152,7 @@ def test_copies_of_own_validation_images_are_no_test(tmp_path: Path):
 
 def test_classes_that_are_too_small_are_said(tmp_path: Path):
     save_folder(tmp_path / "one", {"a": 4, "b": 1})
-    with pytest.raises(DataError, match=r"class b with one image cannot be split into training and test; "):
+    with pytest.raises(TwofoldError, match=r"class b with one image cannot be split into training and test; "):
         load(tmp_path / "one", test_fraction=0.2, val_fraction=0.0)
     save_folder(tmp_path / "copies", {"a": 6})
     for number in range(4):

@@ -29,14 +29,13 @@ from twofold.data.parallel import available_memory
 from twofold.data.pixels import ChannelMismatchError
 from twofold.data.sources.find import find_data
 from twofold.data.sources.found import Found
-from twofold.data.sources.problems import DataError
 from twofold.data.sources.table_columns import UNUSED
 from twofold.data.spec import ModelSpec, PixelSpec
 from twofold.data.splits import group_indices, joined, split_indices
 from twofold.data.statistics import channel_statistics
 from twofold.data.targets import BoxTargets, ClassTargets, LabelSetTargets, Targets, label_sets
 from twofold.errors import SettingError, TwofoldError
-from twofold.names import shown
+from twofold.names import listed, shown
 
 _SPLITS = ("train", "val", "test")
 _SHARE_OF_MEMORY = 4
@@ -196,10 +195,9 @@ def load_eval_images(
     part = found.splits[split]
     present = {found.class_names[index] for index in part.targets.classes()}
     if unknown := sorted(present - set(spec.class_names)):
-        more = f" and {len(unknown) - 20} more" if len(unknown) > 20 else ""
         raise TwofoldError(
-            f"{found.source} has classes that the network was not trained on: {', '.join(unknown[:20])}{more}; "
-            f"it knows {', '.join(spec.class_names[:20])}{found.hint and '; '}{found.hint}"
+            f"{found.source} has classes that the network was not trained on: {listed(unknown)}; "
+            f"it knows {listed(spec.class_names)}{found.hint and '; '}{found.hint}"
         )
     new = {name: index for index, name in enumerate(spec.class_names)}
     numbers = torch.tensor([new.get(name, -1) for name in found.class_names])
@@ -299,10 +297,11 @@ def _check_singles(found: Found, targets: Targets, ways: str, setting: str) -> N
     counts = torch.bincount(targets.strata()).tolist()
     single = [group for group, count in enumerate(counts) if count == 1]
     if single and isinstance(targets, ClassTargets):
-        names = ", ".join(found.class_names[group] for group in single[:20])
-        raise DataError(
+        names = listed(found.class_names[group] for group in single)
+        raise SettingError(
             f"{found.source}: {'classes' if len(single) > 1 else 'class'} {names} with one image "
-            f"cannot be split into {ways}; add images, or set {setting} to 0"
+            f"cannot be split into {ways}; add images, or set {{}}{found.hint and '; '}{found.hint}",
+            {setting: 0},
         )
 
 
@@ -328,8 +327,7 @@ def _without(found: Found, before: Targets, drawn: Targets, what: str) -> list[s
     missing = [found.class_names[index] for index in sorted(set(before.classes()) - set(drawn.classes()))]
     if not missing:
         return []
-    more = ", …" if len(missing) > 5 else ""
-    return [f"no {what} of {', '.join(missing[:5])}{more}: too few of their images are independent of one another"]
+    return [f"no {what} of {listed(missing, most=5)}: too few of their images are independent of one another"]
 
 
 def _eval_split(found: Found, split: str | None) -> str:

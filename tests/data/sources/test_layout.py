@@ -114,7 +114,7 @@ def test_runs_beside_the_classes_are_no_class(tmp_path: Path) -> None:
 
 def test_one_image_a_class(tmp_path: Path) -> None:
     save_folder(tmp_path, {"cat": 1, "dog": 1})
-    with pytest.raises(DataError, match="with one image cannot be split into training and validation"):
+    with pytest.raises(TwofoldError, match="with one image cannot be split into training and validation"):
         load_data(str(tmp_path), show_progress=False)
     assert said_by_check(tmp_path).count("has one image, which cannot be in training and validation") == 2
     save_folder(tmp_path / "split", {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1})

@@ -438,3 +438,35 @@ def test_any_cells_end_in_images_below_the_folder_or_in_an_error(flat: Path, nam
             continue
         inside = {str(path) for path in flat.iterdir()}
         assert {path for part in found.splits.values() for path in part.paths} <= inside
+
+
+def test_labels_that_commas_separate_are_recognised_and_the_way_is_said(flat: Path):
+    sets = ["bag, sandal", "bag", "sandal, hat", "hat", "bag, hat, sandal", "bag", "hat", "sandal"]
+    path = write(flat.parent / "comma.csv", *((f"{n}.png", cell) for n, cell in enumerate(sets)))
+    hint = (
+        f"the column 'label' has 'bag, sandal'; if an image may have several labels: --data multilabel:{flat.parent}"
+        "/comma.csv"
+    )
+    assert hint in scan(path, flat, skip_broken=True).notes
+    assert hint in list_table(path, flat).listing.notes
+    with pytest.raises(TwofoldError) as error:
+        load_data(str(path), images=flat, show_progress=False)
+    assert "classes 'bag, hat, sandal', 'bag, sandal', 'hat', 'sandal, hat', 'sandal' with one image" not in str(error)
+    assert "classes 'bag, hat, sandal', 'bag, sandal', 'sandal', 'sandal, hat' with one image" in str(error.value)
+    assert str(error.value).endswith(f"add images, or set val_fraction=0; {hint}")
+    write(path, *((f"{n}.png", cell) for n, cell in enumerate([*sets[:7], ""])))
+    with pytest.raises(DataError) as problems:
+        scan(path, flat)
+    assert problems.value.lines[-2:] == (
+        hint,
+        "repair or remove them, or go on without them with --skip-broken",
+    )
+    assert load_data(f"multilabel:{path}", images=flat, show_progress=False).class_names == ("bag", "hat", "sandal")
+
+
+@pytest.mark.parametrize("names", [("BCC, early", "MEL"), ("bear, polar", "bear, brown"), ("a, b", "a, b")])
+def test_names_with_commas_are_names(flat: Path, names: tuple[str, str]):
+    path = write(flat.parent / "t.csv", *((f"{number}.png", names[number % 2]) for number in range(8)))
+    found = scan(path, flat)
+    assert found.class_names == tuple(sorted(set(names))) if len(set(names)) > 1 else True
+    assert (found.hint, found.notes) == ("", ())

@@ -50,11 +50,17 @@ def single_error(kind: str, path: str, message: str) -> DataError:
     return DataError(message, [Problem(kind, path, message, skippable=False)])
 
 
-def summary_error(root: str, problems: Sequence[Problem], *, place: str = "folder") -> DataError:
-    """Return the error for `problems`: a line that sums up, a list of at most 20, and the remedy in its `place`."""
+def summary_error(
+    root: str, problems: Sequence[Problem], *, place: str = "folder", skip_broken: bool = False, hint: str = ""
+) -> DataError:
+    """Return the error for `problems`: a line that sums up, a list of at most 20, and the remedy in its `place`.
+
+    With `skip_broken`, those that it covers are left out of the error. `hint` says what else may be the cause.
+    """
+    blocking = [problem for problem in problems if not problem.skippable]
+    problems = blocking if skip_broken else problems
     counts = Counter(problem.kind for problem in problems)
     parts = ", ".join(f"{count} × {kind}" if count > 1 else kind for kind, count in counts.items())
-    blocking = [problem for problem in problems if not problem.skippable]
     if not blocking:
         remedy = "repair or remove them, or go on without them with --skip-broken"
     elif len(blocking) == len(problems):
@@ -70,14 +76,18 @@ def summary_error(root: str, problems: Sequence[Problem], *, place: str = "folde
     if len(ordered) > _MOST_LISTED:
         listed.append(f"  and {len(ordered) - _MOST_LISTED} more")
     noun = "problem" if len(problems) == 1 else "problems"
-    return DataError(f"{root} has {len(problems)} {noun}: {parts}", ordered, (*listed, remedy))
+    return DataError(
+        f"{root} has {len(problems)} {noun}: {parts}", ordered, (*listed, *([hint] if hint else []), remedy)
+    )
 
 
-def stop_for_problems(root: str, problems: Sequence[Problem], *, skip_broken: bool, place: str = "folder") -> None:
+def stop_for_problems(
+    root: str, problems: Sequence[Problem], *, skip_broken: bool, place: str = "folder", hint: str = ""
+) -> None:
     """Go on only without problems, or with `skip_broken` where all of them can be skipped.
 
     Raises:
         DataError: the `summary_error` of the problems.
     """
     if any(not problem.skippable for problem in problems) or (problems and not skip_broken):
-        raise summary_error(root, problems, place=place)
+        raise summary_error(root, problems, place=place, skip_broken=skip_broken, hint=hint)

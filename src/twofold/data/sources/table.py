@@ -61,6 +61,7 @@ class TableListing:
         rows: the images, in the order of a folder with one folder a class.
         listing: the same by split and class, with the problems and the notes.
         group_column: the column with the groups, None without one.
+        hint: what to do where the classes turn out to be wrong, "" where nothing points to it.
     """
 
     path: Path
@@ -69,6 +70,7 @@ class TableListing:
     rows: list[Row]
     listing: Listing
     group_column: str | None
+    hint: str
 
 
 def images_folder(table: Path, images: Path | str | None) -> Path:
@@ -100,10 +102,12 @@ def list_table(
     listing = Listing(index.folder, table=path)
     listing.notes += table.notes
     listing.problems += table.problems
-    rows, several = _rows(table, chosen, index, listing, several_labels)
+    labels = read_labels(table, chosen.label, several=several_labels)
+    listing.notes += [*labels.notes, *([labels.hint] if labels.hint else [])]
+    rows = _rows(table, chosen, index, listing, labels.rows)
     if not rows:
         raise _nothing_left(path, chosen, index, listing)
-    rows = _each_once(rows, listing, several_labels=several)
+    rows = _each_once(rows, listing, several_labels=labels.several)
     order = {name: number for number, name in enumerate(_class_names(rows))}
     rows.sort(key=lambda row: ([order[label] for label in row.labels], row.file.relative))
     for split in _SPLITS:
@@ -117,7 +121,7 @@ def list_table(
             listing.splits[split] = {name: classes[name] for name in order if name in classes}
             listing.folders[split] = index.folder
     _note_shared_groups(rows, listing)
-    return TableListing(path, index.folder, several, rows, listing, chosen.group)
+    return TableListing(path, index.folder, labels.several, rows, listing, chosen.group, labels.hint)
 
 
 def open_table(
@@ -164,7 +168,7 @@ def open_table(
     if for_training:
         _report_classes(rows, class_names, listing)
     problems = listing.problems
-    stop_for_problems(str(path), problems, skip_broken=skip_broken, place="table")
+    stop_for_problems(str(path), problems, skip_broken=skip_broken, place="table", hint=found.hint)
     good = [result for result in checked if result.broken is None]
     if not good:
         raise single_error("no images", str(path), f"{path} names no image that can be read")
@@ -187,6 +191,7 @@ def open_table(
             *(f"skipped {problem.path}: {problem.message}" for problem in problems),
         ),
         problems=tuple(problems),
+        hint=found.hint,
     )
 
 
@@ -199,16 +204,14 @@ def _report(listing: Listing, kind: str, row: int, message: str, *, skippable: b
 
 
 def _rows(
-    table: Table, chosen: Columns, index: ImageIndex, listing: Listing, several_labels: bool
-) -> tuple[list[Row], bool]:
-    """Return the rows that name an image, and whether an image has several labels; report what is wrong with others."""
-    labels = read_labels(table, chosen.label, several=several_labels)
-    listing.notes += labels.notes
+    table: Table, chosen: Columns, index: ImageIndex, listing: Listing, labels: Sequence[tuple[str, ...] | str]
+) -> list[Row]:
+    """Return the rows that name an image and have labels; report what is wrong with others."""
     none = [""] * len(table.rows)
     splits = _split_names(table, chosen)
     groups = none if chosen.group is None else table.columns[chosen.group]
     rows: list[Row] = []
-    cells = zip(table.rows, table.columns[chosen.image], labels.rows, splits, groups, strict=True)
+    cells = zip(table.rows, table.columns[chosen.image], labels, splits, groups, strict=True)
     for number, image, names, split, group in cells:
         if not image:
             _report(listing, "no image", number, f"has nothing in the column {shown(chosen.image)!r}")
@@ -222,7 +225,7 @@ def _rows(
             _report(listing, "no label", number, f"{shown(image)} {names}")
         else:
             rows.append(Row(number, file, names, split, group))
-    return rows, labels.several
+    return rows
 
 
 def _split_names(table: Table, chosen: Columns) -> list[str]:

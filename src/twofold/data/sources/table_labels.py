@@ -10,14 +10,17 @@ Where each row has exactly one 1, an image has one class; else it may have sever
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from twofold.data.names import MULTILABEL_PREFIX
 from twofold.data.sources.table_file import MARKS, Table
 from twofold.data.targets import label_separator, split_labels
 from twofold.errors import TwofoldError
-from twofold.names import shown
+from twofold.names import shown, shown_short
+from twofold.terminal import quoted
 
 _MOST_CLASSES_OF_NUMBERS = 20
 
@@ -30,11 +33,13 @@ class Labels:
         rows: the labels of each row; in place of them, what is wrong with the row.
         several: whether an image may have several labels.
         notes: lines that a person should see.
+        hint: what to do if the cells hold several labels each; "" where nothing points to it.
     """
 
     rows: list[tuple[str, ...] | str]
     several: bool
     notes: list[str] = field(default_factory=list)
+    hint: str = ""
 
 
 def read_labels(table: Table, column: str | tuple[str, ...], *, several: bool) -> Labels:
@@ -56,7 +61,23 @@ def read_labels(table: Table, column: str | tuple[str, ...], *, several: bool) -
     if several or separator is not None:
         return Labels([split_labels(cell, separator) for cell in cells], several=True)
     _check_classes(table.path, column, cells)
-    return Labels([split_labels(cell, None) or "has no label" for cell in cells], several=False)
+    rows = [split_labels(cell, None) or "has no label" for cell in cells]
+    return Labels(rows, several=False, hint=_hint_of_commas(table.path, column, cells))
+
+
+def _hint_of_commas(path: Path, column: str, cells: Sequence[str]) -> str:
+    """Return what to do if commas separate labels, as where each part of the cells with commas is in several of them.
+
+    In "BCC, early" a comma may be part of the name of a class.
+    """
+    parts = {cell: split_labels(cell, ",") for cell in dict.fromkeys(cells) if cell}
+    joined = [cell for cell, labels in parts.items() if len(labels) > 1]
+    counts = Counter(label for labels in parts.values() for label in labels)
+    if len(joined) < 2 or any(counts[label] < 2 for cell in joined for label in parts[cell]):
+        return ""
+    asking = quoted(f"{MULTILABEL_PREFIX}{path}")
+    example = shown_short(joined[0])
+    return f"the column {shown(column)!r} has {example!r}; if an image may have several labels: --data {asking}"
 
 
 def _from_marks(table: Table, columns: Sequence[str], *, several: bool) -> Labels:
