@@ -451,7 +451,6 @@ def test_labels_that_commas_separate_are_recognised_and_the_way_is_said(flat: Pa
     assert hint in list_table(path, flat).listing.notes
     with pytest.raises(TwofoldError) as error:
         load_data(str(path), images=flat, show_progress=False)
-    assert "classes 'bag, hat, sandal', 'bag, sandal', 'hat', 'sandal, hat', 'sandal' with one image" not in str(error)
     assert "classes 'bag, hat, sandal', 'bag, sandal', 'sandal', 'sandal, hat' with one image" in str(error.value)
     assert str(error.value).endswith(f"add images, or set val_fraction=0; {hint}")
     write(path, *((f"{n}.png", cell) for n, cell in enumerate([*sets[:7], ""])))
@@ -464,9 +463,9 @@ def test_labels_that_commas_separate_are_recognised_and_the_way_is_said(flat: Pa
     assert load_data(f"multilabel:{path}", images=flat, show_progress=False).class_names == ("bag", "hat", "sandal")
 
 
-@pytest.mark.parametrize("names", [("BCC, early", "MEL"), ("bear, polar", "bear, brown"), ("a, b", "a, b")])
+@pytest.mark.parametrize("names", [("BCC, early", "MEL"), ("bear, polar", "bear, brown")])
 def test_names_with_commas_are_names(flat: Path, names: tuple[str, str]):
     path = write(flat.parent / "t.csv", *((f"{number}.png", names[number % 2]) for number in range(8)))
     found = scan(path, flat)
-    assert found.class_names == tuple(sorted(set(names))) if len(set(names)) > 1 else True
+    assert found.class_names == tuple(sorted(names))
     assert (found.hint, found.notes) == ("", ())
