@@ -1,4 +1,4 @@
-"""Twofold from Python: train, finetune, resume, load, evaluate, explain. The command line calls these."""
+"""Twofold from Python: train, finetune, resume, load, evaluate, draw, explain. The command line calls these."""
 
 from __future__ import annotations
 
@@ -59,8 +59,10 @@ class Run:
 
     @property
     def score(self) -> tuple[str, float] | None:
-        """The metric that the task is compared by, such as accuracy or mAP, and its value."""
-        names = (task.selects_by.name for task in TASKS.values())
+        """The metric that chose the best epoch (accuracy or mAP where that was the loss), and its value."""
+        best = RunFolder(self.folder).record().best_metric
+        chosen = [] if best is None or best.name == "val_loss" else [best.name.removeprefix("val_")]
+        names = (*chosen, *(task.selects_by.name for task in TASKS.values()))
         return next(((name, self.metrics[name]) for name in names if self.metrics and name in self.metrics), None)
 
     @property
@@ -402,9 +404,12 @@ def _measure(
     )
     evaluation = replace(evaluation, data=data, split=split, weights="best", precision=predictor.hardware.precision)
     write_json(run.path / f"{stem}.json", evaluation.to_json())
-    name = predictor.task.selects_by.name
+    best = run.record().best_metric
+    chosen = () if best is None else (best.name.removeprefix("val_"),)
+    names = dict.fromkeys(name for name in (*chosen, predictor.task.selects_by.name) if name in evaluation.metrics)
+    values = ", ".join(f"{name} {evaluation.metrics[name]:.4f}" for name in names)
     run.log(
-        f"{data} {split} {name} {evaluation.metrics[name]:.4f} over {len(images):,} images; {stem}.json",
+        f"{data} {split} {values} over {len(images):,} images; {stem}.json",
         show=options.show,
     )
     return Metrics(evaluation.to_json())

@@ -15,6 +15,9 @@ def test_of_three_classes_the_five_likeliest_say_nothing(run: Path, capsys: pyte
     numbers = capsys.readouterr().out.splitlines()[-1]
     assert numbers.startswith("accuracy ")
     assert "top-5" not in numbers
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert f"balanced accuracy {evaluation['balanced_accuracy']:.4f}" in numbers
+    assert f"macro F1 {evaluation['macro_f1']:.4f}" in numbers
 
 
 def test_of_a_detector_each_class_has_its_average_precision(

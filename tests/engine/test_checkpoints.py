@@ -101,7 +101,12 @@ def test_what_is_kept_survives_a_kill(run: Path, image_folder: Path, tmp_path: P
 
 @pytest.mark.parametrize("metric", ["loss", "macro_f1"])
 def test_any_metric_chooses_the_best_epoch(metric: str, image_folder: Path, tmp_path: Path) -> None:
-    run = twofold.train(recipe_of(image_folder, select_by=metric, epochs=3), out=tmp_path, options=QUIET).folder
+    trained = twofold.train(recipe_of(image_folder, select_by=metric, epochs=3), out=tmp_path, options=QUIET)
+    run, score = trained.folder, trained.score
+    assert score is not None
+    assert score[0] == ("accuracy" if metric == "loss" else "macro_f1")
+    words = {"loss": " val accuracy 0.", "macro_f1": f" val macro_f1 {score[1]:.4f}, accuracy 0."}
+    assert words[metric] in (run / "log.txt").read_text()
     values = {line.epoch: line.val[metric] for line in epochs_of(run)}
     best = (min if metric == "loss" else max)(values.values())
     record = json.loads((run / "run.json").read_text())

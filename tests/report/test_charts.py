@@ -62,6 +62,23 @@ def test_ticks_are_round_and_cover_the_range(low: float, span: float, num_steps:
     assert min(abs(leading - round_number) for round_number in (1, 2, 5, 10)) < 0.01
 
 
+def test_best_is_marked_on_what_only_validation_measures() -> None:
+    lines = [
+        EpochRecord(epoch=n, step=n, train={"loss": 1.0}, val={"loss": 1.0, "mAP": 0.1 * n}, lr=0.1, seconds=1.0)
+        for n in (1, 2, 3)
+    ]
+    chart = by_slug(charts([], lines, None, 3))["mAP"]
+    assert len(chart.curves) == 1
+    assert (chart.best, chart.best_dot) == (chart.curves[0].dots[2][0], chart.curves[0].dots[2])
+
+
+def test_a_single_value_stands_on_an_axis_from_zero() -> None:
+    line = EpochRecord(epoch=1, step=1, train={}, val={"loss": 5.7, "macro_f1": 0.036}, lr=0.1, seconds=1.0)
+    made = by_slug(charts([], [line], None, 1))
+    assert made["macro_f1"].y_ticks[0].label == "0\u00a0%"
+    assert made["loss"].y_ticks[0].label == "0"
+
+
 def test_four_charts_of_a_whole_run() -> None:
     made = by_slug(charts([step(n) for n in range(1, 31)], [epoch(n) for n in (1, 2, 3)], None, 2))
     assert list(made) == ["loss", "accuracy", "lr", "speed"]

@@ -21,6 +21,8 @@ _OF_BOXES = {"average_precision": ">AP", "average_precision_50": ">AP50"}
 _CLASSES = {
     "accuracy": "accuracy",
     "top5_accuracy": "top-5",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
     "loss": "loss",
     "calibration_error": "calibration error",
 }

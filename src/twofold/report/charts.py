@@ -224,7 +224,8 @@ def _line_chart(
         # A loss that explodes leaves the plot at its edge instead of flattening all that came before it.
         return frame.y(min(1.03, max(0.0, (value - low) / (high - low))))
 
-    best = best_epoch if best_epoch is not None and len(series) > 1 and 0 < best_epoch <= done else None
+    has_validation = any(curve.style == "val" for curve in series)
+    best = best_epoch if best_epoch is not None and has_validation and 0 < best_epoch <= done else None
     best_value = None if best is None else dict(series[-1].points).get(float(best))
     x_values = [value for value in nice_ticks(0.0, end, 6) if value <= end]
     if end >= 1:
@@ -258,7 +259,9 @@ def _value_axis(series: Sequence[Series], *, is_share: bool, is_small: bool) -> 
     if noisy:
         values += [noisy[int(0.02 * (len(noisy) - 1))], noisy[int(0.98 * (len(noisy) - 1))]]
     low, high = min(values), max(values)
-    if is_small or 0 <= low < 0.3 * high:
+    # A single value, as of one epoch, would make its neighbourhood look like all there is.
+    is_single = low >= 0 and high - low <= _FLAT * high
+    if is_small or is_single or 0 <= low < 0.3 * high:
         low = min(0.0, low)
     margin = 0.06 * axis_span(low, high)
     bottom, top = low - (margin if low > 0 else 0.0), high + margin
