@@ -16,7 +16,7 @@ from twofold.cli.main import main
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "say what to do with the data: twofold data check PATH, or twofold data pack PATH"),
+        ([], "twofold data check PATH, twofold data pack PATH, or twofold data convert DATA OUT --to FORMAT"),
         (["--size", "3"], "say what to do with the data"),
         (["pcak", "x"], "unknown data command 'pcak': did you mean pack?"),
         (["check"], "missing PATH"),

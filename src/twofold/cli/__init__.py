@@ -14,7 +14,8 @@
 | `race.py` | compare update rules on a real network |
 | `models.py` | list the networks |
 | `recipes.py` | list the named recipes |
-| `predict.py` | classify images |
+| `predict.py` | classify images, or find objects in them |
+| `detections.py` | what `predict` prints and draws of objects |
 | `eval.py` | measure a run over every image once |
 | `explain.py` | draw what a network sees in an image |
 | `report.py` | write the page of a run again |
@@ -31,5 +32,6 @@
 | `claims.py` | measure what is said of gradients and steps, and compare with theory |
 | `batch_study.py` | measure what a batch size costs: loss against time |
 | `data.py` | check a folder of images, or pack it |
+| `boxed_data.py` | what `data.py` says of boxes, and converting them to another format |
 | `augment.py` | draw what an augmentation makes of an image |
 """

@@ -1,4 +1,4 @@
-"""`twofold data check PATH` and `twofold data pack PATH`: a folder of images before anything is trained on it."""
+"""`twofold data check PATH`, `pack PATH` and `convert DATA OUT`: images before anything is trained on them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from twofold.cli.boxed_data import ConvertArguments, convert, print_boxes
 from twofold.cli.help import render
 from twofold.cli.parse import check_least, parse, write_figure
 from twofold.cli.settings import column_names
-from twofold.data.names import asks_for_labels, check_data_name, is_named, is_table, plain_name, table_stem
+from twofold.data.names import (
+    asks_for_labels,
+    box_format,
+    check_data_name,
+    is_named,
+    is_table,
+    plain_name,
+    table_stem,
+)
 from twofold.data.sources.table_columns import check_table_settings
 from twofold.errors import TwofoldError, check_known
+from twofold.files import expanded
 from twofold.names import shown
 from twofold.terminal import loading, note, output, print_json, print_table, quoted, say
 
@@ -34,7 +44,7 @@ class CheckArguments:
     """
 
     path: tyro.conf.Positional[Path]
-    """A folder with one folder a class, or with train/, val/ and test/ that have; or a table."""
+    """A folder with one folder a class, or with train/, val/ and test/ that have; a table; or data with boxes."""
     images: Path | None = None
     columns: tuple[str, ...] = ()
     near_bits: int = 4
@@ -50,7 +60,7 @@ class PackArguments:
     """Pack a folder of images into a few large files that train faster; an interrupted run goes on."""
 
     path: tyro.conf.Positional[Path]
-    """A folder with one folder a class, or with train/, val/ and test/ that have; or a table."""
+    """A folder with one folder a class, or with train/, val/ and test/ that have; a table; or data with boxes."""
     images: Path | None = None
     columns: tuple[str, ...] = ()
     out: Path | None = None
@@ -71,24 +81,30 @@ class PackArguments:
 @tyro.conf.configure(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
 @dataclasses.dataclass(kw_only=True)
 class DataArguments:
-    """Check a folder of images, or pack it into a few large files."""
+    """Check images, pack them into a few large files, or convert their boxes to another format."""
 
     action: (
         Annotated[CheckArguments, tyro.conf.subcommand("check")]
         | Annotated[PackArguments, tyro.conf.subcommand("pack")]
+        | Annotated[ConvertArguments, tyro.conf.subcommand("convert")]
     )
 
 
 def run(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] in {"-h", "--help"}:
-        print("usage: twofold data check|pack PATH [OPTIONS]\n")
-        print(render(CheckArguments, verb="data check"), render(PackArguments, verb="data pack"), sep="\n\n\n")
+        print("usage: twofold data check|pack PATH [OPTIONS]")
+        print("       twofold data convert DATA OUT --to FORMAT [OPTIONS]\n")
+        forms = {"check": CheckArguments, "pack": PackArguments, "convert": ConvertArguments}
+        print(*(render(form, verb=f"data {action}") for action, form in forms.items()), sep="\n\n\n")
         raise SystemExit(0)
     if not arguments or arguments[0].startswith("-"):
-        raise TwofoldError("say what to do with the data: twofold data check PATH, or twofold data pack PATH")
+        raise TwofoldError(
+            "say what to do with the data: twofold data check PATH, twofold data pack PATH, or twofold data convert "
+            "DATA OUT --to FORMAT"
+        )
     action, *rest = arguments
-    check_known("data command", action, ("check", "pack"))
-    return _check(rest) if action == "check" else _pack(rest)
+    actions = {"check": _check, "pack": _pack, "convert": convert}
+    return actions[check_known("data command", action, actions)](rest)
 
 
 def _check(arguments: Sequence[str]) -> int:
@@ -97,25 +113,40 @@ def _check(arguments: Sequence[str]) -> int:
         raise TwofoldError(f"--near-bits must be from 0 to {_MOST_NEAR_BITS}, got {parsed.near_bits}; 4 is usual")
     _refuse_named(parsed.path)
     with loading("torch"):
+        from twofold.data.box_inspection import inspect_boxes
         from twofold.data.inspection import inspect_folder
+        from twofold.data.sources.boxes_find import list_boxes
         from twofold.data.sources.packed import is_packed
         from twofold.data.sources.table import list_table
 
     several_labels = asks_for_labels(str(parsed.path))
-    root = Path(plain_name(str(parsed.path))).expanduser()
+    root = expanded(plain_name(str(parsed.path)))
     check_table_settings(str(parsed.path), parsed.images, columns := column_names(parsed.columns))
     if root.is_dir() and is_packed(root):
         return _check_packed(root, parsed)
+    if is_table(str(root)) or box_format(str(parsed.path)):
+        check_data_name(str(parsed.path), parsed.images)
+    boxes = None if several_labels else list_boxes(str(parsed.path), parsed.images, columns)
+    if boxes is not None:
+        return _told(inspect_boxes(boxes, near_bits=parsed.near_bits), parsed, several_labels=False)
     listing = None
     if is_table(str(root)):
-        check_data_name(str(root), parsed.images)
         table = list_table(root, parsed.images, columns, several_labels=several_labels)
         root, listing, several_labels = table.folder, table.listing, table.several_labels
     inspection = inspect_folder(root, near_bits=parsed.near_bits, several_labels=several_labels, listing=listing)
+    return _told(inspection, parsed, several_labels=several_labels)
+
+
+def _told(inspection: Inspection, parsed: CheckArguments, *, several_labels: bool) -> int:
+    """Print or draw what was found, as it was asked for; return the exit code."""
+    from twofold.data.box_inspection import BoxInspection
+
     if parsed.json:
         sizes = {"files": inspection.num_files, "readable": inspection.num_readable, "bytes": inspection.num_bytes}
         sizes |= {"images": inspection.num_images, "unlabelled": inspection.num_unlabelled}
         rest = {"median_side": inspection.median_side, "counts": inspection.counts, "notes": inspection.notes}
+        if isinstance(inspection, BoxInspection):
+            rest["boxes"] = dataclasses.asdict(inspection.boxes)
         print_json({"kind": "summary", "folder": str(inspection.root), **sizes, **rest})
         print_json(*map(dataclasses.asdict, inspection.findings))
     else:
@@ -157,13 +188,17 @@ def _check_packed(root: Path, parsed: CheckArguments) -> int:
 def _print_report(inspection: Inspection, *, several_labels: bool) -> None:
     from rich.text import Text
 
+    from twofold.data.box_inspection import BoxInspection
     from twofold.data.inspection import BROKEN, KINDS
 
     out = output()
     head = f"{shown(str(inspection.root))}: {inspection.num_files:,} files, {inspection.num_readable:,} can be read, "
     head += f"{inspection.num_bytes / 1e6:,.1f} MB, median shorter side {inspection.median_side} px"
     out.print(Text(head), soft_wrap=True)
-    _print_classes(inspection, several_labels=several_labels)
+    has_boxes = isinstance(inspection, BoxInspection)
+    _print_classes(inspection, several_labels=several_labels, counted="boxes" if has_boxes else "images")
+    if has_boxes:
+        print_boxes(inspection.boxes)
     for line in inspection.notes:
         out.print(Text(shown(line)))
     _print_findings(inspection)
@@ -186,7 +221,7 @@ def _print_report(inspection: Inspection, *, several_labels: bool) -> None:
             out.print(Text(f"  and {len(findings) - most:,} more; --json lists all"))
 
 
-def _print_classes(inspection: Inspection, *, several_labels: bool) -> None:
+def _print_classes(inspection: Inspection, *, several_labels: bool, counted: str) -> None:
     splits = list(inspection.counts)
     totals = {
         name: [inspection.counts[split].get(name, 0) for split in splits]
@@ -200,7 +235,7 @@ def _print_classes(inspection: Inspection, *, several_labels: bool) -> None:
         rows[half:-half] = [(f"… {len(rows) - _MOST_CLASSES:,} more …", *([""] * len(splits)))]
     sums = [sum(counts[index] for counts in totals.values()) for index in range(len(splits))]
     noun, plural = ("label", "labels") if several_labels else ("class", "classes")
-    columns = (noun, *(">images" if split == "all" else f">{split}" for split in splits))
+    columns = (noun, *(f">{counted}" if split == "all" else f">{split}" for split in splits))
     print_table(
         columns,
         rows,
@@ -238,11 +273,11 @@ def _pack(arguments: Sequence[str]) -> int:
     columns = column_names(parsed.columns)
     check_table_settings(str(parsed.path), parsed.images, columns)
     _refuse_named(parsed.path)
-    root = Path(plain_name(str(parsed.path))).expanduser()
-    if is_table(str(root)):
-        check_data_name(str(root), parsed.images)
-    stem = table_stem(root) if is_table(str(root)) else root.resolve().name
-    out = parsed.out.expanduser() if parsed.out is not None else root.parent / f"{stem}-packed"
+    root = expanded(plain_name(str(parsed.path)))
+    if is_table(str(root)) or box_format(str(parsed.path)):
+        check_data_name(str(parsed.path), parsed.images)
+    stem = table_stem(root) if is_table(str(root)) else root.resolve().stem if root.is_file() else root.resolve().name
+    out = expanded(parsed.out) if parsed.out is not None else root.parent / f"{stem}-packed"
     with loading("torch"):
         from twofold.data.sources.pack import PackOptions, pack_folder
 
@@ -256,6 +291,7 @@ def _pack(arguments: Sequence[str]) -> int:
             images=parsed.images,
             columns=columns,
             several_labels=asks_for_labels(str(parsed.path)),
+            boxes=box_format(str(parsed.path)),
             skip_broken=parsed.skip_broken,
             show_progress=not parsed.quiet,
         )

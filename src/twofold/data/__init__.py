@@ -23,6 +23,8 @@ comes without torch.
 | `check.py` | `check_images`: every image decoded once before training, the good ones remembered |
 | `inspection.py` | `inspect_folder`: what is odd about a folder: broken files, copies, imbalance |
 | `copies.py` | `copy_groups`: which images are copies of one another, remembered |
+| `box_inspection.py` | `inspect_boxes`: the same of images with boxes, and what is odd about these |
+| `convert.py` | `convert_boxes`: images with boxes, written in another format |
 | `duplicates.py` | images that are there twice, found by difference hashes |
 | `download.py` | `download`: one file from the network, whole and checked or not at all |
 | `parallel.py` | threads that work ahead with results in order; how much memory is free |

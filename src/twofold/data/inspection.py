@@ -35,6 +35,7 @@ from twofold.terminal import track
 KINDS = {
     "broken file": "cannot be read; training refuses the folder, or leaves them out with --skip-broken",
     "folder problem": "the layout of the folder is not clear",
+    "box problem": "boxes that cannot be used; training refuses the data, or leaves them out with --skip-broken",
     "not for training": "evaluation takes the folder as it is; training does not",
     "format not read": "images that are left out, because they are of other formats",
     "wrong extension": "the content is of another format than the name says; read all the same",
@@ -51,7 +52,7 @@ KINDS = {
 }
 """What can be found, the gravest first, and what it means."""
 
-BROKEN = ("broken file", "folder problem")
+BROKEN = ("broken file", "folder problem", "box problem")
 
 _IMBALANCE = 10
 _SIZE_FACTOR = 4

@@ -7,11 +7,12 @@ readers of classes, which say so where it only seems to be one (such as a data s
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from twofold.data.formats import is_image_name
-from twofold.data.names import BOX_PREFIXES, box_format, plain_name
+from twofold.data.names import BOX_PREFIXES, box_format, is_table, plain_name
 from twofold.data.sources.boxes_csv import box_columns, list_boxes_csv
 from twofold.data.sources.boxes_listing import BoxListing, split_of, without_suffix
 from twofold.data.sources.coco import coco_files, list_coco
@@ -39,7 +40,9 @@ def list_boxes(text: str, images: Path | None = None, columns: Mapping[str, str]
         TwofoldError: a prefix says the format, and the data are not of it.
     """
     said, path = box_format(text), expanded(plain_name(text))
-    if said == "boxes" or (said is None and path.is_file()):
+    if said == "boxes" or (said is None and is_table(text)):
+        if not path.is_file():
+            raise single_error("missing file", str(path), f"no such file: {path}; {BOX_PREFIXES['boxes']}")
         table = read_table(path)
         if said is None and box_columns(table) is None:
             return None
@@ -52,6 +55,16 @@ def list_boxes(text: str, images: Path | None = None, columns: Mapping[str, str]
     if path.is_file() and known not in ("coco", "yolo"):
         raise single_error("not a folder", str(path), f"{path} is a file; {BOX_PREFIXES[known]}")
     return _READERS[known](path, images)
+
+
+def count_by_split(text: str, images: Path | None, columns: Mapping[str, str] | None) -> dict[str, int] | None:
+    """Return how many images with boxes there are of each split, none of them opened; None where there are none.
+
+    Raises:
+        TwofoldError: a prefix says the format, and the data are not of it.
+    """
+    listing = list_boxes(text, images, columns)
+    return None if listing is None else dict(Counter(image.split for image in listing.images))
 
 
 def recognised(root: Path) -> str | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def list_coco(path: Path, images: Path | None = None) -> BoxListing:
         folder = images or _images_folder(file, content)
         if folder not in indices:
             indices[folder] = ImageIndex(folder, file)
-        _read(listing, where, content, split, indices[folder])
+        _read(listing, where, content, split, indices[folder], listing.folder)
     return listing
 
 
@@ -136,7 +137,9 @@ def _images_folder(file: Path, content: dict[str, Any]) -> Path:
     return places[counts.index(max(counts))] if any(counts) else base
 
 
-def _read(listing: BoxListing, where: str, content: dict[str, Any], split: str, index: ImageIndex) -> None:
+def _read(listing: BoxListing, where: str, content: dict[str, Any], split: str, index: ImageIndex, root: Path) -> None:
+    inside = os.path.relpath(index.folder, root)
+    start = "" if inside == "." else f"{Path(inside).as_posix()}/"
     names = _categories(listing, where, content)
     images: dict[Any, BoxedImage | None] = {}
     for number, record in records(listing, where, content.get("images"), "image"):
@@ -149,6 +152,7 @@ def _read(listing: BoxListing, where: str, content: dict[str, Any], split: str, 
         elif isinstance(file := index.find(name), ImageFile):
             size = (as_number(record.get("height")), as_number(record.get("width")))
             known = None if None in size or 0 in size else (int(size[0] or 0), int(size[1] or 0))
+            file = replace(file, relative=f"{start}{file.relative}")
             images[key] = BoxedImage(file, split, place, size=known)
         else:
             images[key] = None
