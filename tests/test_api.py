@@ -18,11 +18,11 @@ import twofold.engine.session
 import twofold.inference.hardware
 from interrupts import interrupt_in
 from run_records import metrics_but_speed
-from small_predictors import run
+from small_predictors import images, run
 from twofold.cli.main import main
 from twofold.engine.options import Options
 
-__all__ = ["run"]
+__all__ = ["images", "run"]
 QUIET = Options(show=False)
 
 
@@ -135,3 +135,9 @@ def test_where_images_cannot_be_had_nothing_is_measured_and_no_folder_stays(
     with pytest.raises(twofold.TwofoldError, match="is not available on this machine"):
         twofold.train(recipe.override(device=missing), out=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_weights_is_no_folder_to_write_an_evaluation_into(finished: Path, images: Path) -> None:
+    for data in (None, str(images)):
+        with pytest.raises(twofold.TwofoldError, match=r"best.safetensors is a file, and what is measured is written"):
+            twofold.evaluate(finished / "checkpoints" / "best.safetensors", data=data, options=QUIET)

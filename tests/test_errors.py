@@ -29,3 +29,11 @@ def test_a_setting_is_told_in_the_words_of_who_reads() -> None:
     error = SettingError("{} and {} exclude each other, got {}", {"epochs": 2}, "batch_size")
     assert str(error) == "epochs=2 and batch_size exclude each other, got {}"
     assert error.written(lambda setting: "--x") == "--x and --x exclude each other, got {}"
+
+
+def test_a_name_of_any_length_is_looked_up_at_once() -> None:
+    """Letter by letter, a million would be compared with a million."""
+    known = ["lenet", "resnet18", "y" * 1_000_000]
+    assert nearest("x" * 1_000_000, known).startswith("known are lenet, resnet18, y")
+    assert nearest("lenet" + "x" * 1_000_000, ["lenet", "nin"]) == "known are lenet, nin"
+    assert nearest("resnet1", known) == "did you mean resnet18?"

@@ -129,3 +129,11 @@ def test_what_a_stream_has_beside_writing_stays(tmp_path: Path, monkeypatch: pyt
 )
 def test_counts_in_short_have_three_digits(count: int, text: str) -> None:
     assert short_count(count) == text
+
+
+def test_a_note_of_any_length_is_told_in_short(capsys: pytest.CaptureFixture[str]) -> None:
+    note("error: " + "x" * 10_000_000 + ": no such file")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: xxx")
+    assert line.endswith("xxx: no such file")
+    assert len(line) < 25_000

@@ -21,17 +21,19 @@ from twofold.engine.recipe import Recipe
 from twofold.engine.run import RunFolder
 from twofold.engine.stopping import Interrupted
 from twofold.errors import RunError, SettingError, TwofoldError
-from twofold.files import read_json, write_json
+from twofold.files import expanded, read_json, write_json
 from twofold.inference.evaluate import evaluate as evaluate_images
 from twofold.inference.predictor import ImageLike, Predictor
 from twofold.names import shown
-from twofold.records import has_state
+from twofold.records import can_resume
 from twofold.report import write_report
 from twofold.tasks.registry import TASKS
 from twofold.terminal import command, note
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from twofold.tasks.task import Prediction
 
 
 class Metrics(dict[str, Any]):
@@ -141,7 +143,8 @@ def finetune(
         TwofoldError: data, weights or settings cannot be used.
         RunError: the work failed; what was good is kept.
     """
-    base = finetune_recipe(str(as_path(weights, "finetune")), model, data=data, columns=settings.get("columns"))
+    where = {"columns": settings.get("columns"), "images": settings.get("images")}
+    base = finetune_recipe(str(as_path(weights, "finetune")), model, data=data, **where)
     recipe = base.override(data=data, **settings)
     return train(recipe, out=out, name=name, options=options)
 
@@ -149,6 +152,7 @@ def finetune(
 def resume(folder: Run | Path | str, *, options: Options | None = None) -> Run:
     """Go on with the run in `folder` from its newest good checkpoint, to the same end as if it had never stopped.
 
+    One that was stopped before its first state was saved, within a minute at most, begins again at its first step.
     A run that was trained to its end, but stopped before its evaluation or its report were written, gets these. One
     that was begun with `skip_broken`, `save_every` or `keep_best` goes on so.
 
@@ -249,7 +253,12 @@ def evaluate(
     if to_grey and data is None:
         raise SettingError("{} is for other images than the run's own: give them with {}", {"to_grey": True}, "data")
     predictor = Predictor.load(folder, device=device, to_grey=to_grey)
-    run = RunFolder(folder.expanduser()) if data is not None else RunFolder.open(folder)
+    if expanded(folder).is_file():
+        raise TwofoldError(
+            f"{folder} is a file, and what is measured is written into a folder: give that of the run, or with other "
+            "images one that holds a best.safetensors"
+        )
+    run = RunFolder(expanded(folder)) if data is not None else RunFolder.open(folder)
     if data is None:
         for setting, value in (("images", images), ("columns", columns)):
             if value:
@@ -271,6 +280,36 @@ def evaluate(
             note(line)
     stem = f"evaluation-{other.name}-{other.split}"
     return _measure(run, predictor, other.images, data=other.name, split=other.split, options=options, stem=stem)
+
+
+def draw(prediction: Prediction, image: ImageLike | None = None) -> Figure:
+    """Draw what a detector finds into its image: each box with its class and probability.
+
+    Args:
+        prediction: from `predict`.
+        image: the image, as `predict` takes it; if left out, the small copy that a prediction of a single image keeps.
+
+    Returns:
+        A matplotlib figure; notebooks show it, and `figure.savefig("boxes.png")` writes it.
+
+    Raises:
+        TwofoldError: the prediction is no detector's, or has no image.
+    """
+    from twofold.data.pixels import image_to_pil
+    from twofold.figures.detections import draw_detections
+    from twofold.tasks.detect import DetectionPrediction
+
+    if not isinstance(prediction, DetectionPrediction):
+        raise TwofoldError(f"draw takes what a detector says of an image, got {prediction!r}")
+    opened = prediction.image if image is None else image_to_pil(image)
+    if opened is None:
+        raise TwofoldError("of several images at once a prediction keeps none: give draw the image too")
+    across, down = (given / own for given, own in zip(opened.size, reversed(prediction.size), strict=True))
+    objects = [
+        (name, share, (x1 * across, y1 * down, x2 * across, y2 * down))
+        for name, share, (x1, y1, x2, y2) in prediction.objects
+    ]
+    return draw_detections(opened, objects)
 
 
 def explain(
@@ -344,13 +383,15 @@ def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) ->
     try:
         _, data = fit(recipe, run, options, resume=resume)
     except Interrupted:
-        write_report(run.path)
+        # Who does not wait for the report is told how to go on all the same.
+        with contextlib.suppress(KeyboardInterrupt):
+            write_report(run.path)
         raise
     except KeyboardInterrupt:
         # Before the first step, or a second Ctrl-C, which does not wait for the state to be saved.
         if not resume:
             run.discard_unless_trained()
-        if not has_state(run.path):
+        if not can_resume(run.path):
             raise
         run.update_record(status="interrupted")
         raise Interrupted(run.path, signal.SIGINT, "stopped without saving") from None

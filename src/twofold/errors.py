@@ -11,6 +11,8 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+_LONGEST_NAME = 300  # what is longer is no slip of a finger, and to compare it letter by letter takes long
+
 
 class TwofoldError(ValueError):
     """Wrong use: a name, a value or a file that cannot be what the user meant."""
@@ -91,6 +93,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def _is_near(name: str, known: str) -> bool:
     if len(name) >= 3 and (known.startswith(name) or name in known.replace("_", "-").split("-")):
         return True
+    longer = max(len(name), len(known))
+    if longer > _LONGEST_NAME or abs(len(name) - len(known)) > longer // 3:
+        return False
     # Letters to change, add, drop or swap with the next (Damerau and Levenshtein's distance), row by row.
     rows = [list(range(len(known) + 1))]
     for number, letter in enumerate(name, 1):
@@ -101,7 +106,7 @@ def _is_near(name: str, known: str) -> bool:
                 ways.append(rows[-2][index - 1] + 1)
             row.append(min(ways))
         rows.append(row)
-    return rows[-1][-1] <= max(len(name), len(known)) // 3
+    return rows[-1][-1] <= longer // 3
 
 
 def check_known(kind: str, name: str, known: Iterable[str]) -> str:

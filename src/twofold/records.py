@@ -220,7 +220,7 @@ class RunRecord(Record):
     """How far a run came: `run.json`.
 
     Attributes:
-        status: running, finished, stopped-early, interrupted or failed; None where nothing is known.
+        status: running, finished, stopped-early, interrupted or failed; None where nothing is known. See `status_of`.
         num_images: by split.
         notes: what was remarkable about the data.
         save_every: number of epochs after which one's weights are kept.
@@ -310,6 +310,9 @@ def missing_run(path: Path) -> TwofoldError:
     return TwofoldError(f"there is no folder {path}" + (f": did you mean {' or '.join(meant)}?" if meant else ""))
 
 
+LOCK = ".lock"  # the file in a run folder that a run holds while it goes
+
+
 def has_state(run_folder: Path) -> bool:
     """Tell whether a run has a saved state, from which it can be gone on with."""
     return any((run_folder / "checkpoints" / f"{name}.safetensors").is_file() for name in ("last", "previous"))
@@ -326,7 +329,31 @@ def was_saved(run_folder: Path) -> bool:
     Until then its recipe alone decides its state, and `train --resume` begins at the first step.
     """
     record = RunRecord.load(run_folder / "run.json", [])
-    return bool(record and record.steps_done) or any((run_folder / "checkpoints").glob("*.safetensors"))
+    return bool(record and (record.steps_done or record.epochs_done)) or any(
+        (run_folder / "checkpoints").glob("*.safetensors")
+    )
+
+
+def status_of(run_folder: Path, record: RunRecord | None) -> str | None:
+    """Return what has become of a run: the status that its record has, or "died".
+
+    A run that was killed had no time to write that it ended. While it goes it holds a lock, which the system lets go of
+    when its process ends, however that ends.
+    """
+    status = record.status if record is not None else None
+    return "died" if status == "running" and not _is_held(run_folder / LOCK) else status
+
+
+def _is_held(lock: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    if not lock.is_file():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except (Timeout, OSError):  # OSError: in a folder that may not be written to it cannot be tried
+        return True
 
 
 def read_metrics(path: Path, problems: list[str]) -> tuple[tuple[StepRecord, ...], tuple[EpochRecord, ...]]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from twofold.errors import RunError
-from twofold.names import escaped, json_text, name_bytes, shown
+from twofold.names import escaped, json_text, name_bytes, shown, shown_short
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 PLAIN_EVERY_SECONDS = 10.0
 _PIPE_WIDTH = 1000  # more than any table needs
+_LONGEST_NOTE = 20_000  # characters; a command with a weight for each of a thousand classes is not cut
 # How a stream that lacks a character spells it; any other it lacks is escaped.
 _SPELT = {
     "±": "+-",
@@ -191,8 +192,8 @@ def quoted(word: object) -> str:
 
 
 def note(message: str) -> None:
-    """Print one plain line to standard error. Names in it may hold anything."""
-    print(shown(message), file=sys.stderr, flush=True)
+    """Print one plain line to standard error. Names in it may hold anything, and be of any length."""
+    print(shown_short(message, most=_LONGEST_NOTE), file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[T], *, total: int, label: str, enabled: bool = True) -> Iterator[T]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,11 +88,41 @@ def test_json_and_csv_have_every_column_in_every_run(runs: Path, capsys: pytest.
 
 def test_the_names_of_the_columns_are_those_of_this_list() -> None:
     """A snapshot: scripts read them."""
-    metrics: list[Any] = ["accuracy", "balanced_accuracy", "macro_f1", "loss", "mAP"]
+    metrics: list[Any] = ["accuracy", "balanced_accuracy", "macro_f1", "loss", "mAP", "AP", "AP50"]
     assert list(COLUMNS) == [
         *("run", "status", "model", "data", "split", *metrics, *(f"val_{name}" for name in metrics)),
         *("best_epoch", "epochs", "train_seconds", "parameters", "started"),
     ]
+
+
+def test_a_run_that_was_killed_has_died_and_one_that_goes_is_running(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, status in {"fair": "running", "young": "running", "accurate": "interrupted"}.items():
+        (runs / name / "run.json").write_text(json.dumps({"status": status, "steps_done": 0, "epochs_done": 0}))
+        (runs / name / "checkpoints").mkdir()
+    (runs / "accurate" / "checkpoints" / "last.safetensors").touch()
+    code = "import sys, time; from twofold.engine.run import RunFolder; from pathlib import Path\n"
+    code += "with RunFolder(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(600)"
+    for name in ("fair", "young"):
+        words = [sys.executable, "-c", code, str(runs / name)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            assert main(["runs", str(runs), "--json"]) == 0
+            process.kill()
+        found = {row["run"]: row["status"] for row in map(json.loads, capsys.readouterr().out.splitlines())}
+        assert found == {"accurate": "interrupted", "fair": "died", "young": "died"} | {name: "running"}
+    assert (runs / "young" / ".lock").is_file()
+
+    assert main(["runs", str(runs)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count("    died, ") == 2
+    assert shown.err.splitlines() == [
+        f"go on with: twofold train --resume {runs}/{name}" for name in ("accurate", "fair", "young")
+    ]
+    assert main(["runs", str(runs), "--csv"]) == 0
+    assert {row["run"]: row["status"] for row in csv.DictReader(capsys.readouterr().out.splitlines())}["fair"] == "died"
 
 
 def test_what_no_run_has_and_two_forms_at_once_are_refused(runs: Path, fails: Callable[..., str]) -> None:

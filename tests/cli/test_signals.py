@@ -10,12 +10,13 @@ import pytest
 
 from interrupts import interrupt_in
 from twofold.cli.main import main
+from twofold.records import has_state
 
 CASES = {
     "lr-find": (["lr-find", "lenet-bn", "--steps", "30"], "twofold.study.lr_find.train_step", 3, "stopped"),
     "claims": (["claims", "memory"], "twofold.study.claims.measure_memory", 2, "stopped"),
     "curvature": (["curvature", "--steps", "4", "--images", "32"], "twofold.study.curvature.train_step", 2, "stopped"),
-    "predict": (["predict", "{run}", "{images}"], "twofold.inference.predictor.Predictor.pixels", 5, "stopped"),
+    "predict": (["predict", "{run}", "{images}"], "twofold.inference.predictor.Predictor._prepared", 5, "stopped"),
     "eval": (["eval", "{run}"], "twofold.inference.evaluate.measure", 1, "stopped"),
     "data check": (["data", "check", "{images}"], "twofold.data.inspection._look", 9, "stopped"),
     "data pack": (
@@ -31,6 +32,24 @@ CASES = {
         "stopped; finished trials and runs are kept; go on with: twofold race --resume '{here}/my race'",
     ),
 }
+
+
+@pytest.mark.parametrize("during", ["engine.loop.train_step", "api.write_report", "api.evaluate_images"])
+def test_two_that_come_together_are_one_and_the_state_is_saved(
+    during: str, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The second one, and a third: within the same step, while the report is written, or in the evaluation."""
+    module, _, function = f"twofold.{during}".rpartition(".")
+    if during != "api.evaluate_images":
+        interrupt_in(monkeypatch, importlib.import_module("twofold.engine.loop"), "train_step", call=2)
+    for _ in range(2):
+        interrupt_in(monkeypatch, importlib.import_module(module), function, call=2 if "step" in during else 1)
+    words = ["train", "lenet-bn", "--data", image_folder, "--image-size", "28", "--epochs", "1", "--quiet"]
+    assert main([*map(str, words), "--out", str(tmp_path), "--name", "run"]) == 128 + signal.SIGINT
+    *_, last = capfd.readouterr().err.splitlines()
+    assert last.endswith(f"; go on with: twofold train --resume {tmp_path}/run")
+    assert "without saving" not in last
+    assert has_state(tmp_path / "run")
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ import torch
 
 from run_records import metrics_but_speed
 from twofold import Recipe
+from twofold.cli.main import main
 from twofold.inference.weights_file import load_checkpoint
+from twofold.records import can_resume, has_state
 
 if TYPE_CHECKING:
     from processes import CommandLine
@@ -97,6 +100,61 @@ def test_killed_at_random_steps_it_ends_with_the_same_bits(
     assert done.returncode == 0, done.stderr
     assert "resuming at step" in done.stderr
     assert_same_run(run, reference)
+
+
+# A real SIGKILL, at the first call of a function: before any step, in the first epoch, before its weights are written.
+_KILLED_IN = """
+import os, signal, sys
+from twofold.cli.main import main
+from twofold.engine import loop, session
+owner = {"loop": loop, "session": session.Session}[sys.argv[1]]
+setattr(owner, sys.argv[2], lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL))
+main(sys.argv[3:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "is_saved"),
+    [("loop build_training", False), ("session _read", False), ("session _save_weights", True)],
+)
+def test_killed_before_its_first_weights_it_ends_with_the_same_bits(
+    function: str, is_saved: bool, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    start = ["train", "--recipe", str(reference / "recipe.json"), "--out", str(tmp_path), "--name", "run", "--quiet"]
+    done = subprocess.run([sys.executable, "-c", _KILLED_IN, *function.split(), *start], check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert has_state(run) is is_saved
+    assert can_resume(run)
+    if not is_saved:  # what was logged of steps that are made again must go
+        (run / "metrics.jsonl").write_text(json.dumps({"kind": "step", "step": 1, "epoch": 0.1, "loss": 99.0}) + "\n")
+    assert main(["train", "--resume", str(run)]) == 0
+    assert ("no state had been saved yet: beginning again" in capsys.readouterr().err) is not is_saved
+    assert_same_run(run, reference)
+
+
+def test_a_run_that_began_on_other_images_or_whose_states_are_gone_does_not_begin_again(
+    image_folder: Path, tmp_path: Path, fails: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What its best epoch left must not be written over."""
+    train = ["train", "lenet-bn", "--data", image_folder, "--image-size", "28", "--epochs", "1", "--quiet"]
+    assert main([*map(str, train), "--out", str(tmp_path), "--name", "run"]) == 0
+    run = tmp_path / "run"
+    record = json.loads((run / "run.json").read_text()) | {"status": "running"}
+    (run / "run.json").write_text(json.dumps(record))
+    for path in (run / "checkpoints").glob("[lp]*.safetensors"):
+        path.unlink()
+    best = (run / "checkpoints/best.safetensors").read_bytes()
+    line = fails(["train", "--resume", run, "--quiet"], code=1)
+    assert "nothing to go on from" in line
+    assert line.endswith(f"; start the training again with: twofold train --recipe {run}/recipe.json")
+    assert (run / "checkpoints/best.safetensors").read_bytes() == best
+
+    (run / "checkpoints/best.safetensors").unlink()
+    early = {"status": "running", "steps_done": 0, "epochs_done": 0, "data_fingerprint": "other"}
+    (run / "run.json").write_text(json.dumps(record | early))
+    assert "are not those that" in fails(["train", "--resume", run, "--quiet"])
+    assert "; go on with: twofold train --resume" in fails(["predict", run, image_folder])
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -203,8 +261,10 @@ def test_changed_recipe_or_other_images_are_refused(
     shutil.copytree(reference, run)
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(record | {"status": "interrupted"}))
-    line = fails(["train", "--resume", run, "--lr", "0.2"])
-    assert "a resumed run keeps its recipe: lr is 0.1, not 0.2" in line
+    line = fails(["train", "--resume", run, "--lr", "0.2", "--batch-size", "3", "--no-winograd", "--seed", "0"])
+    kept, asked = "--lr 0.1 --batch-size 64 --winograd", "--lr 0.2 --batch-size 3 --no-winograd"
+    assert f"a resumed run keeps its recipe, which has {kept}, not {asked}; start a new run with: twofold" in line
+    assert line.endswith(f" train --recipe {run}/recipe.json {asked}")
     (run / "recipe.json").write_text(RECIPE.override(seed=9).to_json())
     line = fails(["train", "--resume", run, "--quiet"])
     assert "was trained with another recipe (seed was 0, is 9)" in line

@@ -56,6 +56,8 @@ def test_any_names_come_back_from_a_recipe(weights: dict[str, float]) -> None:
     [
         (b"", "has no weights; it must hold a JSON object"),
         (b"{}", "has no weights"),
+        (b"bag,nan\nboot,1\n", "the weight of class 'bag' must be a number above 0, got 'nan'"),
+        (b"bag,1e400\nboot,1\n", "the weight of class 'bag' must be a number above 0, got '1e400'"),
         (b'{"bag": 1', "is not valid JSON"),
         (b"bag\n", "has a line of 1 columns (bag)"),
         (b"bag,1,2\n", "has a line of 3 columns"),
@@ -122,7 +124,9 @@ def test_resuming_with_the_same_file_is_no_change(
     assert "class weights in the loss: from 1 (bag) to 3 (shirt)" in capsys.readouterr().err
     assert "there is nothing to resume" in fails(["train", "--resume", tmp_path / "run", *words])
     path.write_text("bag,1\nboot,2\nshirt,4\n")
-    assert "a resumed run keeps its recipe: class_weights is" in fails(["train", "--resume", tmp_path / "run", *words])
+    assert "a resumed run keeps its recipe, which has --class-weights" in fails(
+        ["train", "--resume", tmp_path / "run", *words]
+    )
     report = (tmp_path / "run" / "report.html").read_text()
     assert "with class weights" in report
     assert "balanced accuracy" in report

@@ -53,7 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         with steady_streams():
-            return _answer(arguments, debug=debug, is_process=argv is None)
+            with Attention():
+                code = _answer(arguments, debug=debug)
+            if argv is None and code > 128:
+                # Threads may have work to end: a further Ctrl-C is then the system's, which says nothing.
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                # Python ends by the signal, not by our exit code, if the interrupt came through exec (of a dataclass in
+                # a module that was being imported) and no other exec follows.
+                exec("")
+            return code
     except TwofoldError as error:
         if debug:
             raise
@@ -66,10 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
 
 
-def _answer(arguments: list[str], *, debug: bool, is_process: bool) -> int:
+def _answer(arguments: list[str], *, debug: bool) -> int:
     try:
-        with Attention():
-            return _dispatch(arguments)
+        return _dispatch(arguments)
     except TwofoldError as error:
         if debug:
             raise
@@ -96,12 +103,6 @@ def _answer(arguments: list[str], *, debug: bool, is_process: bool) -> int:
         if sys.stderr.isatty():
             note("")
         note(str(interrupt) or "stopped")
-        if is_process:
-            # Threads may have work to end: a further Ctrl-C is then the system's, which says nothing.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            # Python ends by the signal, not by our exit code, if the interrupt came through exec (of a dataclass in a
-            # module that was being imported) and no other exec follows.
-            exec("")
         return 128 + getattr(interrupt, "signal_number", signal.SIGINT)
 
 

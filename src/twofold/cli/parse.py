@@ -21,6 +21,7 @@ import tyro
 
 from twofold.cli.help import Option, options_of, render
 from twofold.errors import TwofoldError, nearest
+from twofold.files import expanded
 from twofold.names import shown
 from twofold.terminal import command, note
 
@@ -71,9 +72,10 @@ def parse(form: type[T], arguments: Sequence[str], *, verb: str) -> T:
             raise TwofoldError(f"{message}; see twofold {verb} --help") from None
     for field in dataclasses.fields(form):  # type: ignore[arg-type]
         if isinstance(path := getattr(parsed, field.name), Path):
-            setattr(parsed, field.name, path.expanduser())
-    if (figure := getattr(parsed, "figure", None)) is not None:
-        check_figure("--figure", figure, getattr(form, "FIGURES", FIGURES))
+            setattr(parsed, field.name, expanded(path))
+    # A verb without suffixes takes a folder as well, and checks by itself.
+    if (figure := getattr(parsed, "figure", None)) is not None and (suffixes := getattr(form, "FIGURES", FIGURES)):
+        check_figure("--figure", figure, suffixes)
     return parsed
 
 
@@ -147,7 +149,7 @@ def check_least(least: int, **values: float | None) -> None:
 def check_run_first(run: Path, images: Sequence[str | Path | None], *, verb: str) -> None:
     """Refuse an image in the place of a run, and say how the two stand."""
     if run.is_file() and (mimetypes.guess_type(run.name)[0] or "").startswith("image/"):
-        found = next((path for path in images if path and Path(path).expanduser().is_dir()), "RUN")
+        found = next((path for path in images if path and expanded(path).is_dir()), "RUN")
         raise TwofoldError(f"{run} is an image; the run comes first: {command(verb, found, run)}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from twofold.cli.parse import parse
 from twofold.errors import TwofoldError, nearest
 from twofold.names import json_text, shown
 from twofold.tasks.metrics import METRICS
-from twofold.terminal import note, print_csv, print_json, quoted
+from twofold.terminal import command, note, print_csv, print_json, quoted
 
 # The names of all metrics, of whatever task.
 _METRICS = tuple(dict.fromkeys(metric.name for metrics in METRICS.values() for metric in metrics))
@@ -24,6 +24,7 @@ COLUMNS = (
     *("run", "status", "model", "data", "split", *_METRICS, *(f"val_{name}" for name in _METRICS)),
     *("best_epoch", "epochs", "train_seconds", "parameters", "started"),
 )
+_MOST_HINTS = 3
 _RECIPE = "recipe."
 # A run's score is the metric that its task is compared by.
 _SCORES = ("score", "val_score")
@@ -41,7 +42,10 @@ DECIDED_BY = {
 
 @dataclasses.dataclass(kw_only=True)
 class RunsArguments:
-    """List the runs in a folder, two lines a run: what it reached, and the settings in which the runs differ."""
+    """List the runs in a folder: what each reached, and under it its status and the settings in which the runs differ.
+
+    The status is running, finished, stopped-early, interrupted, failed, or died: of a run whose process was killed.
+    """
 
     folder: tyro.conf.Positional[Path] = Path("runs")
     """Where the run folders are; runs if left out."""
@@ -79,6 +83,7 @@ def run(arguments: Sequence[str]) -> int:
     else:
         name = key.removeprefix("val_")
         _print(rows, name if name in known and f"val_{name}" in known else "score")
+        _say_how_to_go_on([parsed.folder / row["run"] for row in rows if row["status"] in {"interrupted", "died"}])
     return 0
 
 
@@ -107,9 +112,19 @@ def _score_name(row: dict[str, Any]) -> str:
     return next((name for name in firsts if (row.get(name), row.get(f"val_{name}")) != (None, None)), firsts[0])
 
 
+def _say_how_to_go_on(folders: list[Path]) -> None:
+    from twofold.records import can_resume
+
+    stopped = [folder for folder in folders if can_resume(folder)]
+    for folder in stopped[:_MOST_HINTS]:
+        note(f"go on with: {command('train', '--resume', folder)}")
+    if len(stopped) > _MOST_HINTS:
+        note(f"and {len(stopped) - _MOST_HINTS:,} more that were interrupted or died")
+
+
 def _read(folder: Path) -> dict[str, Any] | None:
     """What is known of a run, after a note on what of it cannot be read; None where that is its recipe."""
-    from twofold.records import EpochRecord, Evaluation, RunRecord, load_object, metric_lines
+    from twofold.records import EpochRecord, Evaluation, RunRecord, load_object, metric_lines, status_of
 
     problems: list[str] = []
     record = RunRecord.load(folder / "run.json", problems) or RunRecord()
@@ -128,7 +143,7 @@ def _read(folder: Path) -> dict[str, Any] | None:
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
     row |= {
         "run": folder.name,
-        "status": record.status or "unknown",
+        "status": status_of(folder, record) or "unknown",
         "model": recipe.get("model"),
         "data": recipe.get("data"),
         "split": evaluation.split,
@@ -153,7 +168,7 @@ def _print_csv(rows: list[dict[str, Any]], columns: list[str]) -> None:
 
 def _print(rows: list[dict[str, Any]], metric: str) -> None:
     differing = _differing([row["recipe"] for row in rows])
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = shutil.get_terminal_size().columns  # 80 where output is no terminal and COLUMNS does not say
     # The score of runs of several tasks is not the same metric in every line.
     names = [_score_name(row) if metric == "score" else metric for row in rows]
     title = names[0] if len(set(names)) == 1 else "score"
@@ -166,9 +181,12 @@ def _print(rows: list[dict[str, Any]], metric: str) -> None:
             f"{_number(row.get(f'val_{name}'), '.4f'):>6} "
             f"{_number(row['epochs'], 'd'):>6} {_number(row['train_seconds'], ',.1f'):>8}  {shown(row['run'])}"
         )
-        flags = " ".join(filter(None, (_flag(name, row["recipe"].get(name)) for name in differing)))
-        second = f"    {row['status']}, {_number(row['parameters'], ',d')} parameters  {shown(flags)}".rstrip()
-        print(second if width is None or len(second) <= width else second[: width - 1] + "…")
+        # Broken between two settings, not within one.
+        flags = [shown(_flag(name, row["recipe"].get(name))).replace(" ", "\0") for name in differing]
+        line = f"{row['status']}, {_number(row['parameters'], ',d')} parameters  {' '.join(filter(None, flags))}"
+        ways: dict[str, Any] = {"initial_indent": " " * 4, "subsequent_indent": " " * 6}
+        ways |= {"break_long_words": False, "break_on_hyphens": False}
+        print(textwrap.fill(line, width, **ways).replace("\0", " "))
 
 
 def _differing(recipes: list[dict[str, Any]]) -> list[str]:

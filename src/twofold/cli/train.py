@@ -11,7 +11,7 @@ import tyro
 
 from twofold.cli.memory import freed_memory_is_kept
 from twofold.cli.parse import check_least, parse
-from twofold.cli.settings import given_settings, settings_form, words_of_setting
+from twofold.cli.settings import given_settings, on_command_line, settings_form, words_of_setting
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.engine.recipes import find_recipe
@@ -112,10 +112,11 @@ def _check_resumed(parsed: Any, changes: dict[str, Any]) -> None:
 
     run_folder = RunFolder.open(parsed.resume)
     stored = run_folder.recipe()
-    for setting, value in changes.items():
-        if getattr(stored, setting) != value:
-            again = command("train", *run_folder.again(), *words_of_setting(setting, value))
-            raise TwofoldError(
-                f"a resumed run keeps its recipe: {setting} is {getattr(stored, setting)!r}, not {value!r}; "
-                f"start a new run with {again}"
-            )
+    other = {setting: value for setting, value in changes.items() if getattr(stored, setting) != value}
+    if other:
+        words = [word for setting, value in other.items() for word in words_of_setting(setting, value)]
+        kept = on_command_line({setting: getattr(stored, setting) for setting in other})
+        raise TwofoldError(
+            f"a resumed run keeps its recipe, which has {kept}, not {on_command_line(other)}; "
+            f"start a new run with: {command('train', *run_folder.again(), *words)}"
+        )

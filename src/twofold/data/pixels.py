@@ -15,6 +15,7 @@ from torch import Tensor
 from twofold.data.decode import open_image
 from twofold.data.spec import PixelSpec
 from twofold.errors import Setting, SettingError, TwofoldError
+from twofold.files import expanded
 
 
 class ChannelMismatchError(SettingError):
@@ -140,7 +141,7 @@ def image_to_pil(value: Any) -> Image.Image:
         TwofoldError: another type, shape, dtype or range; BrokenImageError for a file that cannot be read.
     """
     if isinstance(value, str | Path):
-        return open_image(Path(value).expanduser())
+        return open_image(expanded(value))
     if isinstance(value, bytearray | memoryview):
         value = bytes(value)
     if isinstance(value, Image.Image | bytes) or hasattr(value, "read"):

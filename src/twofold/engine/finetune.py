@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twofold.data.names import is_scenes_name, is_table, parse_scenes_name, plain_name
+from twofold.data.names import is_named, is_scenes_name, is_table, parse_scenes_name, plain_name
 from twofold.engine.recipe import Recipe
 from twofold.errors import TwofoldError
 from twofold.files import expanded
@@ -34,12 +35,13 @@ FIXED_SETTINGS: dict[str, Any] = {
 }
 
 
-def finetune_epochs(data: str, columns: Mapping[str, str] | None = None) -> int:
+def finetune_epochs(data: str, columns: Mapping[str, str] | None = None, images: str | Path | None = None) -> int:
     """Return how many epochs suit the number of training images in `data`; a named set counts as large.
 
     Args:
         data: what names the images.
         columns: what the columns of a table are, where it is one.
+        images: the folder of the images, where they do not lie with the data.
 
     Raises:
         TwofoldError: `data` is a folder or a table that cannot be used.
@@ -47,13 +49,16 @@ def finetune_epochs(data: str, columns: Mapping[str, str] | None = None) -> int:
     folder = expanded(plain_name(data))
     if is_scenes_name(data):
         return _epochs(parse_scenes_name(data).train)
-    if not folder.is_dir() and not is_table(data):
+    if not folder.exists() or is_named(data):
         return _EPOCHS[0]
+    from twofold.data.sources.boxes_find import count_by_split
     from twofold.data.sources.listing import list_folder
     from twofold.data.sources.packed import is_packed, read_index
     from twofold.data.sources.table_columns import count_training_rows
 
-    if is_table(data):
+    if (counts := count_by_split(data, images, columns)) is not None:
+        num_images = counts.get("train", counts.get("all", 0))
+    elif is_table(data):
         num_images = count_training_rows(folder, columns)
     elif is_packed(folder):
         splits = read_index(folder).splits
@@ -75,6 +80,7 @@ def finetune_recipe(
     *,
     data: str = "fashion-mini",
     columns: Mapping[str, str] | None = None,
+    images: str | Path | None = None,
 ) -> Recipe:
     """Return the recipe of fine-tuning: from a run, its network and its images' size; else the paper's.
 
@@ -83,6 +89,7 @@ def finetune_recipe(
         model: the network, where the weights do not say.
         data: the images, whose number decides the epochs.
         columns: what the columns of a table are, where it is one.
+        images: the folder of the images, where they do not lie with the data.
 
     Raises:
         TwofoldError: there are no such weights, or they don't say what network they are for and no model does.
@@ -127,7 +134,7 @@ def finetune_recipe(
         weights=weights,
         weights_partial=(head,),
         lr_scale={f"{head}.*": 10.0},
-        epochs=finetune_epochs(data, columns),
+        epochs=finetune_epochs(data, columns, images),
         **FIXED_SETTINGS,
         **settings,
     )

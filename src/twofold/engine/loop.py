@@ -23,6 +23,7 @@ from twofold.engine.step import train_step
 from twofold.errors import RunError
 from twofold.inference.build import describe_cost
 from twofold.inference.forward import measure, predict_batches
+from twofold.records import was_saved
 
 
 def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = False) -> tuple[nn.Module, Data]:
@@ -32,7 +33,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         recipe: what decides the run.
         run: its folder, locked by the caller.
         options: what does not decide it.
-        resume: go on from the newest good checkpoint of the run.
+        resume: go on from the newest good checkpoint of the run, or from the first step if it had none yet.
 
     Raises:
         TwofoldError: the data, the device or the network's input cannot be used.
@@ -43,10 +44,11 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
     def log(line: str) -> None:
         run.log(line, show=options.show)
 
+    has_begun = resume and was_saved(run.path)
     with reproducible(), explained_torch_errors(recipe):
         # 1. data: images in the order and the shape that the recipe asks for
         shared = load_training_data(
-            recipe, options, precision=run.precision() if resume else None, resume=resume, log=log
+            recipe, options, precision=run.precision() if resume else None, resume=has_begun, log=log
         )
         log(f"run folder {run.path}")
         # 2. model, 3. loss, 4. optimiser: from images to outputs, how wrong those are, how weights follow its gradient
@@ -58,8 +60,10 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         log(describe_cost(shared.spec))
         # 5. training: forward, backward, update, again and again
         session = Session(training, run, options)
-        if resume:
+        if has_begun:
             session.restore()
+        elif resume:
+            session.restart()
         else:
             session.describe()
         with session:

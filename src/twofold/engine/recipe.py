@@ -20,12 +20,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from twofold.augment.names import POLICIES
 from twofold.augment.policies import check_policy
-from twofold.data.names import check_data_name, is_table, plain_name
+from twofold.data.names import NAMED_BOXES, check_data_name, is_table, plain_name
 from twofold.data.sources.table_columns import COLUMNS_IN_WORDS, check_table_settings, has_validation_rows
 from twofold.engine.other_words import other_value, unknown_setting
 from twofold.engine.sections import OwnNames, settings_in_words
 from twofold.errors import SettingError, TwofoldError, check_known, near_names, nearest
-from twofold.files import parse_json, read_json
+from twofold.files import expanded, parse_json, read_json
 from twofold.models.registry import MODELS, Option, check_model_options
 from twofold.names import Name, json_text
 from twofold.optim.schedule import Schedule, ScheduleName
@@ -276,7 +276,13 @@ class Recipe(BaseModel, metaclass=OwnNames):
 
     def _has_own_validation(self) -> bool:
         """Tell whether the data are a folder or a table with validation images of its own."""
-        path = Path(plain_name(self.data)).expanduser()
+        from twofold.data.sources.boxes_find import count_by_split
+
+        path = expanded(plain_name(self.data))
+        if self.data in NAMED_BOXES:
+            return True
+        if (counts := count_by_split(self.data, self.images, self.columns)) is not None:
+            return "val" in counts
         if is_table(self.data):
             return has_validation_rows(path, self.columns)
         return any((path / name).is_dir() for name in ("val", "valid", "validation"))

@@ -28,9 +28,18 @@ from twofold.data.names import folder_subject
 from twofold.engine.checkpoints import Checkpoints
 from twofold.engine.recipe import Recipe
 from twofold.errors import RunError, TwofoldError
-from twofold.files import new_folder, write_json, write_text
+from twofold.files import expanded, new_folder, write_json, write_text
 from twofold.names import shown
-from twofold.records import EnvironmentRecord, EpochRecord, RunRecord, Software, StepRecord, metric_lines, missing_run
+from twofold.records import (
+    LOCK,
+    EnvironmentRecord,
+    EpochRecord,
+    RunRecord,
+    Software,
+    StepRecord,
+    metric_lines,
+    missing_run,
+)
 from twofold.terminal import note
 
 if TYPE_CHECKING:
@@ -63,7 +72,7 @@ class RunFolder:
         Raises:
             TwofoldError: there is no such folder, or it is not a run folder.
         """
-        path = Path(path).expanduser()
+        path = expanded(path)
         if not path.exists():
             raise missing_run(path)
         if not (path / "recipe.json").is_file():
@@ -102,7 +111,8 @@ class RunFolder:
         Raises:
             TwofoldError: another process holds it.
         """
-        lock = FileLock(self.path / ".lock", timeout=0)
+        # Not 0: who asks what has become of the run holds its lock for a moment.
+        lock = FileLock(self.path / LOCK, timeout=0.2)
         try:
             lock.acquire()
         except Timeout:

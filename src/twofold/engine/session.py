@@ -27,7 +27,7 @@ from twofold.engine.state import Counters, restore_tensors, state_tensors
 from twofold.engine.step import StepResult
 from twofold.engine.stopping import Interrupted, StopRequest
 from twofold.errors import RunError, SettingError, TwofoldError
-from twofold.inference.weights_file import save_checkpoint
+from twofold.inference.weights_file import BrokenCheckpointError, save_checkpoint
 from twofold.models.summary import count_parameters
 from twofold.records import BestMetric, EnvironmentRecord, EpochRecord, StepRecord, has_state
 from twofold.terminal import command
@@ -83,6 +83,7 @@ class Session:
             ways = {"keep_best": options.keep_best}, {"val_fraction": 0.1}, {"save_every": 1}
             raise SettingError("{} needs validation images; set e.g. {}, or {} in its place", *ways)
         self._reporter: Reporter | None = None
+        self._purge_step: int | None = None
         self._clock = self._saved_at = self._read_at = time.perf_counter()
 
     def __enter__(self) -> Session:
@@ -91,7 +92,7 @@ class Session:
             total=self._budget or self._total_steps,
             show=self._options.show,
             chosen=self._training.selects_by.name,
-            purge_step=self.counters.step + 1 if self.counters.step else None,
+            purge_step=self._purge_step,
         )
         self._reporter.__enter__()
         self._stop.__enter__()
@@ -262,6 +263,11 @@ class Session:
         assert self._reporter is not None
         self._reporter.epoch(entry)
 
+        # The first state comes with the first weights, so that there is always one beside them, or when it is due if
+        # that is before. Not earlier: a state of VGG-16 takes seconds to write, and until now the recipe alone says how
+        # the run began, so that one which is killed begins again (`restart`) and loses what a later kill would cost.
+        if not has_state(self._run.path):
+            self.save()
         # Without validation images nothing can be chosen: the newest weights are kept.
         if validation is None or self._training.selects_by.improves(validation, count.best):
             count.best, count.best_epoch = dict(validation or {}), entry.epoch
@@ -305,7 +311,11 @@ class Session:
             TwofoldError: it was made by another recipe or from other images.
             BrokenCheckpointError: there is no good one.
         """
-        tensors, record, faults = self._run.checkpoints.load_newest()
+        try:
+            tensors, record, faults = self._run.checkpoints.load_newest()
+        except BrokenCheckpointError as error:
+            again = command("train", *self._run.again())
+            raise BrokenCheckpointError(f"{error}; start the training again with: {again}") from error
         for fault in faults:
             self._run.log(f"warning: {fault}; going on from the one before")
         stored = dict(Recipe.from_json(json.dumps(record["recipe"]), source=str(self._run.checkpoints.last)))
@@ -317,16 +327,35 @@ class Session:
                 f"{self._run.path} was trained with another recipe ({'; '.join(changed)}); a resumed run keeps its "
                 f"recipe: start a new one with {command('train', '--recipe', self._run.path / 'recipe.json')}"
             )
-        if record["data_fingerprint"] != self._data.fingerprint:
+        self._check_images(record["data_fingerprint"])
+        restore_tensors(self._training, tensors, source=str(self._run.checkpoints.last))
+        self.counters = Counters.from_record(record["counters"], metric=self._training.shared.task.selects_by.name)
+        self._rewind()
+        self._run.log(f"resuming at step {self.counters.step} (epoch {self.epoch:.2f})", show=self._options.show)
+        self._run.update_record(status="running", finished=None, error=None)
+
+    def restart(self) -> None:
+        """Begin a run again that was stopped before its first state was saved: the recipe decides how it begins.
+
+        Raises:
+            TwofoldError: its images have changed.
+        """
+        self._check_images(self._run.record().data_fingerprint or self._data.fingerprint)
+        self._rewind()
+        self._run.log("no state had been saved yet: beginning again at the first step", show=self._options.show)
+        self.describe()
+
+    def _check_images(self, fingerprint: str) -> None:
+        if fingerprint != self._data.fingerprint:
             raise TwofoldError(
                 f"the images of {self._data.name} are not those that {self._run.path} was trained on; "
                 f"restore them, or start a new run"
             )
-        restore_tensors(self._training, tensors, source=str(self._run.checkpoints.last))
-        self.counters = Counters.from_record(record["counters"], metric=self._training.shared.task.selects_by.name)
+
+    def _rewind(self) -> None:
+        """Drop what was logged after the step from which the run goes on."""
         self._run.rewind_metrics(step=self.counters.step, epoch=self.counters.epoch)
-        self._run.log(f"resuming at step {self.counters.step} (epoch {self.epoch:.2f})", show=self._options.show)
-        self._run.update_record(status="running", finished=None, error=None)
+        self._purge_step = self.counters.step + 1
 
     def describe(self) -> None:
         """Write what is known before the first step: spec, environment, and the run's record."""

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from twofold.data.spec import Compute, ModelSpec
 from twofold.errors import RunError, TwofoldError
-from twofold.files import atomic_path, parse_json
+from twofold.files import atomic_path, expanded, parse_json
 from twofold.inference.other_files import AGAIN, kind_of
 from twofold.records import can_resume, load_object, missing_run
 from twofold.terminal import command
@@ -134,7 +134,7 @@ def weights_path(path: Path | str) -> Path:
     Raises:
         TwofoldError: there is no such file or folder, or no weights in it.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if path.is_file():
         if (mimetypes.guess_type(path.name)[0] or "").startswith("image/"):
             raise TwofoldError(f"{path} is an image; a run folder, or one of its .safetensors files, is needed here")

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from twofold.data.names import plain_name
+from twofold.files import expanded
 from twofold.names import json_text
-from twofold.records import Evaluation, RunRecord, has_state
+from twofold.records import Evaluation, RunRecord, has_state, status_of
 from twofold.report.charts import charts
 from twofold.report.facts import (
     data_facts,
@@ -32,6 +33,7 @@ _STATUSES = {
     "stopped-early": ("stopped early", "good"),
     "interrupted": ("interrupted", "warn"),
     "running": ("running", "info"),
+    "died": ("died", "warn"),
     "failed": ("failed", "bad"),
 }
 
@@ -55,7 +57,7 @@ def write_report(run_folder: Path) -> Path:
 
 def _page(files: RunFiles) -> dict[str, Any]:
     run, evaluation = files.run, files.evaluation
-    status = run.status if run else None
+    status = status_of(files.folder, run)
     is_unfinished = status not in {"finished", "stopped-early"}
     planned = files.recipe.get("epochs") if is_unfinished else None
     model = str(files.recipe.get("model") or (files.spec or {}).get("architecture") or "a model")
@@ -174,7 +176,7 @@ def _commands(files: RunFiles, *, is_unfinished: bool, has_weights: bool) -> dic
     """
     folder, here = files.folder.resolve(), ""
     named = [name for key in ("data", "images") if isinstance(name := files.recipe.get(key), str)]
-    paths = [Path(plain_name(name)).expanduser() for name in named]
+    paths = [expanded(plain_name(name)) for name in named]
     if any(not path.is_absolute() and path.exists() for path in paths):
         here = f"cd {quoted(Path.cwd())} && "
     skip = ("--skip-broken",) if files.run and files.run.skip_broken else ()

@@ -8,11 +8,10 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twofold.errors import SettingError, TwofoldError, nearest
-from twofold.files import parse_json
+from twofold.files import expanded, parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +27,7 @@ def read_class_weights(written: str) -> dict[str, float]:
     """
     if written.lstrip().startswith("{"):
         return _checked(_pairs(written, "class_weights"), "class_weights")
-    path = Path(written).expanduser()
+    path = expanded(written)
     if not path.is_file():
         raise SettingError(f"{{}} must be none, balanced or a file with {_FORMS}", {"class_weights": written})
     try:
@@ -49,7 +48,7 @@ def _pairs(text: str, source: str) -> list[tuple[str, Any]]:
             raise TwofoldError(f"{source} is not CSV ({error}); it must hold {_FORMS}") from None
         if odd := next((row for row in rows if len(row) != 2), None):
             raise TwofoldError(f"{source} has a line of {len(odd)} columns ({','.join(odd)}); it must hold {_FORMS}")
-        if rows and _number(rows[0][1]) is None:
+        if rows and not _is_number(rows[0][1]):
             rows = rows[1:]  # names of the columns
         return [(name.strip(), weight) for name, weight in rows]
     value = parse_json(text, source=source)
@@ -69,6 +68,14 @@ def _checked(pairs: Sequence[tuple[str, Any]], source: str) -> dict[str, float]:
     if not weights:
         raise TwofoldError(f"{source} has no weights; it must hold {_FORMS}")
     return weights
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _number(written: Any) -> float | None:

@@ -150,3 +150,15 @@ def test_the_folder_of_a_run_is_left_out_of_a_walk(tmp_path: Path) -> None:
     files, listing = list_images(tmp_path)
     assert [file.relative for file in files] == ["photos/a.png"]
     assert listing.notes == ["left out, because twofold train wrote it: runs/first, runs/second"]
+
+
+def test_a_link_that_is_gone_by_the_time_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_folder(tmp_path / "photos", {"cat": 1, "dog": 1})
+    (tmp_path / "photos" / "cat" / "gone.png").symlink_to("nowhere.png")
+
+    def gone(path: str) -> str:
+        raise FileNotFoundError(2, "No such file or directory", path)
+
+    monkeypatch.setattr("twofold.data.sources.listing.os.readlink", gone)
+    (problem,) = list_folder(tmp_path / "photos").problems
+    assert (problem.path, problem.message) == ("cat/gone.png", "cannot be read: No such file or directory")

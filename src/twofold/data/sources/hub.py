@@ -19,7 +19,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from twofold.data.sources.found import EncodedPart, Found
 from twofold.data.sources.problems import DataError
 from twofold.data.targets import ClassTargets, LabelSetTargets, Targets
 from twofold.errors import TwofoldError, check_known
+from twofold.files import expanded
 
 # What the hub's authors call their splits; the first that is there is taken.
 _SPLIT_NAMES = {"train": ("train",), "val": ("validation", "valid", "val", "dev"), "test": ("test",)}
@@ -137,7 +137,7 @@ def open_hub(text: str, *, skip_broken: bool = False, show_progress: bool = True
 def _tables(wanted: HubName, *, show_progress: bool) -> dict[str, Any]:
     import datasets
 
-    folder = Path(wanted.name).expanduser()
+    folder = expanded(wanted.name)
     if wanted.is_path and not folder.is_dir():
         raise TwofoldError(f"no such folder: {wanted.name}; a name on the hub is OWNER/NAME")
     bars_before = datasets.is_progress_bar_enabled()

@@ -9,6 +9,7 @@ validation/) and test/. Inside a class, images may lie in any depth of sub-folde
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -352,10 +353,10 @@ def _entries(folder: Path, listing: Listing) -> Iterator[tuple[os.DirEntry[str],
         except OSError as error:
             if error.errno == errno.ELOOP:
                 kind, message = "link loop", "is a link that leads back to itself"
-            elif entry.is_symlink():
-                kind, message = "dangling link", f"is a link to {os.readlink(entry.path)}, which is not there"
             else:
                 kind, message = "unreadable file", f"cannot be read: {error.strerror or error}"
+                with contextlib.suppress(OSError):  # no link, or one that is gone as well
+                    kind, message = "dangling link", f"is a link to {os.readlink(entry.path)}, which is not there"
             listing.report(kind, entry.path, message, skippable=True)
 
 
