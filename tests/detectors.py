@@ -51,7 +51,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes")
     found = open_scenes(SCENES, show_progress=False)
     for index in range(3):
-        pixels = found.test.load(torch.tensor([index]))[0, 0].numpy()
+        pixels = found.splits["test"].load(torch.tensor([index]))[0, 0].numpy()
         image = Image.fromarray(pixels)
         (image if index else image.resize((128, 64))).save(folder / f"scene {index}.png")
     return folder

@@ -21,7 +21,7 @@ from twofold.study.lr_find import range_test
 from twofold.study.race_run import Race
 
 BOOT = Path(__file__).parent / "pictures" / "boot.png"
-FUNCTIONS = ("train", "finetune", "resume", "load", "evaluate", "explain", "race", "lr_find")
+FUNCTIONS = ("train", "finetune", "resume", "load", "evaluate", "draw", "explain", "race", "lr_find")
 VALUES = ("Recipe", "Options", "Run", "RaceSettings", "Predictor", "Prediction")
 ERRORS = ("TwofoldError", "RunError")
 PUBLIC = (*FUNCTIONS, *VALUES, *ERRORS)

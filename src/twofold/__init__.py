@@ -14,6 +14,7 @@ Functions, each explained by `help`, e.g. `help(twofold.train)`:
     load(run)                      the trained network: .predict(image)
     evaluate(run)                  its metrics over test images, or over others: data=...
     explain(run, image)            a figure of what the network sees
+    draw(prediction)               an image with the boxes that a detector finds in it
     lr_find(recipe)                a learning rate, by a range test
     race(settings)                 compare optimizers fairly
 
@@ -23,7 +24,7 @@ What they take and return:
     Options        what does not: progress, saving, memory
     Run            a finished run: .folder, .metrics, .report, .load(); it can be given in place of its folder
     Predictor      a trained network: .predict(image)
-    Prediction     the classes of an image, with probabilities
+    Prediction     the classes of an image, or its .boxes and their .class_names, with .probabilities
     RaceSettings   all that decides a race
     TwofoldError   wrong use; the message says what to do. RunError, one of them: the work failed
 
@@ -41,6 +42,7 @@ from twofold.lazy import lazy_names
 if TYPE_CHECKING:
     from twofold.api import (
         Run as Run,
+        draw as draw,
         evaluate as evaluate,
         explain as explain,
         finetune as finetune,
@@ -76,7 +78,7 @@ _ELSEWHERE = {
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "api": "Run evaluate explain finetune load resume train",
+        "api": "Run draw evaluate explain finetune load resume train",
         "engine.options": "Options",
         "engine.recipe": "Recipe",
         "errors": "RunError TwofoldError",

@@ -30,6 +30,7 @@ DRAWS_IF_ASKED = {
     "cost": ["cost", "relu", "--repeats", "1"],
     "curvature": ["curvature", "--images", "8", "--steps", "1", "--model-options", "width", "0.25"],
     "data check": ["data", "check", "IMAGES"],
+    "predict": ["predict", "DETECTOR", "SCENE"],
     "lr-find": [
         *("lr-find", "lenet-bn", "--data", "IMAGES", "--image-size", "28", "--augment", "none", "--quiet"),
         *("--optimizer", "sgd", "--steps", "60", "--batch-size", "16"),
@@ -58,12 +59,15 @@ def test_a_figure_is_written_and_said_by_one_rule(
     name: str,
     run: Path,
     image_folder: Path,
+    detector_run: Path,
+    scenes: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     known = {"RUN": str(run), "IMAGES": str(image_folder)}
+    known |= {"DETECTOR": str(detector_run), "SCENE": str(scenes / "scene 0.png")}
     words = [known.get(word, word) for word in (DRAWS | DRAWS_IF_ASKED)[name]]
     written = [name] if name in DRAWS else []
     assert main(words) == 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito, "Color universal design" (2008), the ones that are dark enough for a line on white.
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f6000")
-_DPI = 150
+DPI = 150
 _STYLE: dict[Any, Any] = {"svg.hashsalt": "twofold", "svg.fonttype": "path"}
 
 
@@ -64,7 +64,7 @@ def save_figure(figure: Figure, path: Path, *, tight: bool = False) -> None:
     make_legible(figure)
     with atomic_path(path) as temporary, rc_context(_STYLE), without_warnings_of_glyphs():
         figure.savefig(
-            temporary, dpi=_DPI, format=kind, metadata=dates.get(kind), bbox_inches="tight" if tight else None
+            temporary, dpi=DPI, format=kind, metadata=dates.get(kind), bbox_inches="tight" if tight else None
         )
         if kind == "svg":
             # Lines to a hundredth of a point: half the bytes, and no eye sees the rest.

@@ -87,14 +87,14 @@ class Predictor:
         """
         return self._prepared(image)[0]
 
-    def _prepared(self, image: ImageLike) -> tuple[UInt8[Tensor, "channels height width"], tuple[int, int]]:
-        """Return the pixels of `image` and its own (height, width)."""
+    def _prepared(self, image: ImageLike) -> tuple[UInt8[Tensor, "channels height width"], Image.Image]:
+        """Return the pixels of `image`, and the image as it was read."""
         try:
             opened = image_to_pil(image)
             for key in remarks_of(opened):
                 count, first = self._remarks.get(key, (0, str(image) if isinstance(image, str | Path) else ""))
                 self._remarks[key] = (count + 1, first)
-            return to_pixels(opened, self.spec), (opened.height, opened.width)
+            return to_pixels(opened, self.spec), opened
         except ChannelMismatchError as error:
             if isinstance(image, str | Path):
                 raise ChannelMismatchError(str(image)) from error
@@ -137,8 +137,13 @@ class Predictor:
         return outputs.sigmoid() if self.spec.task == LabelSetTargets.task else outputs.softmax(dim=1)
 
     def predict(self, image: ImageLike) -> Prediction:
-        """Return what the network says of `image`; see `pixels` for what it may be."""
-        return self.predict_many([image])[0]
+        """Return what the network says of `image`; see `pixels` for what it may be.
+
+        Of a detector the prediction keeps a small copy of the image, so that a notebook can show it with its boxes.
+        """
+        pixels, opened = self._prepared(image)
+        (prediction,) = self.decode(self.outputs(pixels[None]), [(opened.height, opened.width)])
+        return prediction.beside(opened)
 
     def predict_many(self, images: Sequence[ImageLike] | np.ndarray | Tensor) -> list[Prediction]:
         """Return what the network says of each of `images`, or of each image in an array or a tensor of a batch.
@@ -169,7 +174,8 @@ class Predictor:
             prepared: list[tuple[Tensor, tuple[int, int]] | TwofoldError] = []
             for image in batch:
                 try:
-                    prepared.append(self._prepared(image))
+                    pixels, opened = self._prepared(image)
+                    prepared.append((pixels, (opened.height, opened.width)))
                 except TwofoldError as error:
                     prepared.append(error)
             usable = [one for one in prepared if not isinstance(one, TwofoldError)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twofold.figures.labels import Rectangle, free_place
 from twofold.report.charts import percent, reliability
 from twofold.report.graphs import PANEL, graph, panels
 from twofold.report.matrix import matrix
@@ -39,7 +40,6 @@ _BOXED_SIDE = 240
 _LARGEST_EMBEDDED_FILE = 24_000
 _LARGEST_DECODED_PIXELS = 50_000_000
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-Rectangle = tuple[float, float, float, float]
 # In parts.html.jinja.
 _MACROS = {
     **{Table: "table", Plot: "plot", Panels: "panels", Bars: "bars", Confusion: "confusion"},
@@ -152,22 +152,14 @@ def _tag(box: Rectangle, num_letters: int, shape: float, taken: list[Rectangle])
         shape: the view's height over its width.
         taken: where names stand already; the new one is added.
     """
-    width = min(60.0, 100 * (6 * num_letters + 18) / _BOXED_SIDE)
-    height = 100 * 14 / (_BOXED_SIDE * shape)
-    left, top, right, bottom = box
-    starts = (max(0.0, min(left, 100 - width)), max(0.0, min(right, 100.0) - width))
-    levels = (top - height, top, bottom, bottom - height)
-    for y in (level for level in levels if 0 <= level <= 100 - height):
-        for place, x in enumerate(starts):
-            corners = (x, y, x + width, y + height)
-            if not any(_share_a_point(corners, other) for other in taken):
-                taken.append(corners)
-                return f"left:{x:.2f}%;top:{y:.2f}%" if place == 0 else f"right:{100 - x - width:.2f}%;top:{y:.2f}%"
-    return ""
-
-
-def _share_a_point(a: Rectangle, b: Rectangle) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+    size = (min(60.0, 100 * (6 * num_letters + 18) / _BOXED_SIDE), 100 * 14 / (_BOXED_SIDE * shape))
+    place = free_place(box, size, (0, 0, 100, 100), taken)
+    if place is None:
+        return ""
+    taken.append(place)
+    left, top, right, _ = place
+    is_at_left = left <= max(0.0, box[0])
+    return f"left:{left:.2f}%;top:{top:.2f}%" if is_at_left else f"right:{100 - right:.2f}%;top:{top:.2f}%"
 
 
 def _area(box: DrawnBox) -> float:

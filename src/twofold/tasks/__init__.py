@@ -9,6 +9,7 @@
 | `classify.py` | `Classification`: one class an image |
 | `multilabel.py` | `MultiLabel`: any number of labels an image |
 | `detect.py` | `Detection`: boxes of objects, each with a class |
+| `detect_html.py` | boxes in an image, for notebooks |
 | `detect_meter.py` | what its evaluation counts |
 | `section.py` | what a report can say of an evaluation, as plain values |
 | `class_section.py` | `class_section`: what it says of one class an image |

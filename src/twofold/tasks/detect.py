@@ -8,11 +8,13 @@ score: the one with the best F1 on the validation images of the best epoch, whic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from html import escape
 from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float32, Float64
+from PIL import Image
 from torch import Tensor
 
 from twofold.augment.policies import create_policy
@@ -26,11 +28,14 @@ from twofold.detect.suggest import anchor_fit
 from twofold.errors import SettingError, TwofoldError
 from twofold.names import shown
 from twofold.tasks.class_weights import balanced_weights, in_order, weights_in_words
+from twofold.tasks.detect_html import boxes_in_html
 from twofold.tasks.detect_meter import USUAL_THRESHOLD, DetectionMeter, detections_of, padded
 from twofold.tasks.task import Batch, LossFunction, Prediction, Preparation, Settings, Task, image_indices
 
 # Less of an object than this many pixels each way, after augmentation, is nothing to learn from.
 _LEAST_SIDE = 2.0
+# What a notebook shows, and what a prediction can keep of an image without filling the memory.
+_KEPT_SIDE = 800
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,13 @@ class DetectionPrediction(Prediction):
         size: (height, width) of the image in pixels.
         found: every box with its class and score that suppression left, also those below the threshold.
         threshold: the score from which on a detection is shown.
+        image: a copy of the image, made smaller where it is large; None where several images were predicted at once.
     """
 
     size: tuple[int, int]
     found: tuple[tuple[str, float, tuple[float, float, float, float]], ...]
     threshold: float
+    image: Image.Image | None = field(default=None, compare=False, repr=False)
 
     @property
     def objects(self) -> tuple[tuple[str, float, tuple[float, float, float, float]], ...]:
@@ -66,6 +73,22 @@ class DetectionPrediction(Prediction):
     def probabilities(self) -> tuple[float, ...]:
         """The score of each of `boxes`, 0..1."""
         return tuple(probability for _, probability, _ in self.objects)
+
+    def only(self, *, threshold: float | None = None, top: int | None = None) -> DetectionPrediction:
+        """Return the prediction with fewer or more of what was found.
+
+        Args:
+            threshold: the score from which on a detection is shown, in place of the network's own.
+            top: the most detections, the most certain ones.
+        """
+        least = self.threshold if threshold is None else threshold
+        return replace(self, threshold=least, found=self.found[:top])
+
+    def beside(self, image: Image.Image) -> DetectionPrediction:
+        """Return the prediction with a copy of its image, of at most 800 px each way."""
+        copy = image.copy()
+        copy.thumbnail((_KEPT_SIDE, _KEPT_SIDE))
+        return replace(self, image=copy)
 
     def to_record(self, *, top: int = 1) -> dict[str, Any]:
         """Return the objects as JSON has them; `top` is for classifiers."""
@@ -90,6 +113,11 @@ class DetectionPrediction(Prediction):
         counts = {name: self.class_names.count(name) for name in dict.fromkeys(self.class_names)}
         words = ", ".join(f"{count} {name}" for name, count in counts.items()) or "no object"
         return f"Prediction({words}; {self.size[1]}x{self.size[0]} px)"
+
+    def _repr_html_(self) -> str:
+        """Return the image with its boxes, for notebooks; the line of `repr` where the image is not at hand."""
+        words = f"<code>{escape(shown(repr(self)))}</code>"
+        return words if self.image is None else f"{boxes_in_html(self.image, self.size, self.objects)}{words}"
 
 
 class Detection(Task):

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int64
+from PIL import Image
 from torch import Tensor
 
 from twofold.data import Images
@@ -22,7 +23,7 @@ from twofold.data.spec import ModelSpec
 from twofold.data.targets import Targets
 from twofold.errors import SettingError, nearest
 from twofold.records import Evaluation
-from twofold.tasks.metrics import METRICS, Metric
+from twofold.tasks.metrics import IN_WORDS, METRICS, Metric
 
 # Sample numbers (batch,), uint8 pixels (batch, channels, height, width). A sample's number is the index of its image,
 # plus the number of images for each time that the epoch has shown it before: repeats are augmented anew.
@@ -64,6 +65,10 @@ class Prediction(abc.ABC):
     @abc.abstractmethod
     def to_line(self, *, top: int = 1) -> str:
         """Return it as one line for a person, the `top` most probable answers, with tabs in between."""
+
+    def beside(self, image: Image.Image) -> Prediction:
+        """Return the prediction with the image that it is of, if it has a use for that."""
+        return self
 
 
 @runtime_checkable
@@ -115,7 +120,7 @@ class Task(abc.ABC):
         known = {metric.name: metric for metric in METRICS[self.name]}
         if name is not None and name not in known:
             raise SettingError(
-                f"{{}} is not measured for the task {self.name}: {nearest(name, known)}", {"select_by": name}
+                f"{{}} is not measured of {IN_WORDS[self.name]}: {nearest(name, known)}", {"select_by": name}
             )
         return self.selects_by if name is None else known[name]
 
