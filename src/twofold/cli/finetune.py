@@ -61,5 +61,6 @@ def run(arguments: Sequence[str]) -> int:
     with loading("torch"):
         from twofold.engine.finetune import finetune_recipe
 
-        base = finetune_recipe(parsed.weights, parsed.model, data=parsed.data, columns=changes.get("columns"))
+        where = {"columns": changes.get("columns"), "images": changes.get("images")}
+        base = finetune_recipe(parsed.weights, parsed.model, data=parsed.data, **where)
     return start(base.override(**changes), parsed, options)

@@ -12,7 +12,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from twofold.data.formats import is_image_name
-from twofold.data.names import BOX_PREFIXES, box_format, is_table, plain_name
+from twofold.data.names import (
+    BOX_PREFIXES,
+    asks_for_labels,
+    box_format,
+    is_hub_name,
+    is_named,
+    is_table,
+    plain_name,
+)
 from twofold.data.sources.boxes_csv import box_columns, list_boxes_csv
 from twofold.data.sources.boxes_listing import BoxListing, split_of, without_suffix
 from twofold.data.sources.coco import coco_files, list_coco
@@ -39,6 +47,8 @@ def list_boxes(text: str, images: Path | None = None, columns: Mapping[str, str]
     Raises:
         TwofoldError: a prefix says the format, and the data are not of it.
     """
+    if is_named(text) or is_hub_name(text) or asks_for_labels(text):
+        return None
     said, path = box_format(text), expanded(plain_name(text))
     if said == "boxes" or (said is None and is_table(text)):
         if not path.is_file():
@@ -57,13 +67,20 @@ def list_boxes(text: str, images: Path | None = None, columns: Mapping[str, str]
     return _READERS[known](path, images)
 
 
-def count_by_split(text: str, images: Path | None, columns: Mapping[str, str] | None) -> dict[str, int] | None:
+def count_by_split(
+    text: str, images: str | Path | None = None, columns: Mapping[str, str] | None = None
+) -> dict[str, int] | None:
     """Return how many images with boxes there are of each split, none of them opened; None where there are none.
+
+    Args:
+        text: what names the data.
+        images: the folder of the images, where they lie elsewhere.
+        columns: the columns of a table, where their names do not tell.
 
     Raises:
         TwofoldError: a prefix says the format, and the data are not of it.
     """
-    listing = list_boxes(text, images, columns)
+    listing = list_boxes(text, None if images is None else expanded(images), columns)
     return None if listing is None else dict(Counter(image.split for image in listing.images))
 
 
