@@ -298,8 +298,11 @@ def metric_lines(path: Path) -> Iterator[StepRecord | EpochRecord | None]:
             yield None
 
 
-def missing_run(path: Path) -> TwofoldError:
-    """Return the error about a run folder that is not there; it names those near it, or in runs/, that may be meant."""
+def missing_run(path: Path, what: str = "folder") -> TwofoldError:
+    """Return the error about a run folder that is not there; it names those near it, or in runs/, that may be meant.
+
+    `what` is missed, in words.
+    """
     folders = [path.parent] if path.is_absolute() else [path.parent, Path("runs")]
     runs = {
         file.parent.name: file.parent
@@ -307,7 +310,7 @@ def missing_run(path: Path) -> TwofoldError:
         for file in (folder.glob("*/recipe.json") if folder.is_dir() else ())
     }
     meant = [str(runs[name]) for name in near_names(path.name, runs)]
-    return TwofoldError(f"there is no folder {path}" + (f": did you mean {' or '.join(meant)}?" if meant else ""))
+    return TwofoldError(f"there is no {what} {path}" + (f": did you mean {' or '.join(meant)}?" if meant else ""))
 
 
 LOCK = ".lock"  # the file in a run folder that a run holds while it goes

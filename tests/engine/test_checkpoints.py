@@ -129,7 +129,7 @@ def test_what_no_epoch_is_measured_by_cannot_choose(image_folder: Path, tmp_path
         recipe_of(image_folder, select_by="acuracy")
     with pytest.raises(TwofoldError, match="select_by='loss' needs validation images"):
         recipe_of(image_folder, select_by="loss", val_fraction=0.0)
-    with pytest.raises(TwofoldError, match="select_by='mAP' is not measured for the task classify"):
+    with pytest.raises(TwofoldError, match="select_by='mAP' is not measured of one class an image: known are"):
         twofold.train(recipe_of(image_folder, select_by="mAP"), out=tmp_path, options=QUIET)
     assert not list(tmp_path.iterdir()), "no folder is left of a run that never began"
 

@@ -116,7 +116,8 @@ def test_layer_wise_decay() -> None:
 def test_more_stages_than_there_are_is_an_error(image_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TwofoldError, match="freeze must be at most 2, the number of stages, got 3"):
         twofold.train(small(image_folder, freeze=3), out=tmp_path, options=QUIET)
-    with pytest.raises(TwofoldError, match=r"unfreeze_epochs=1.0 has no effect with freeze=0"):
+    message = "unfreeze_epochs=1.0 has no effect with freeze=0; leave it out, or say how many stages, e.g. freeze=2"
+    with pytest.raises(TwofoldError, match=message):
         small(image_folder, unfreeze_epochs=1.0)
     with pytest.raises(TwofoldError, match="no effect without weights"):
         small(image_folder, weights_partial=("fc",))
@@ -153,6 +154,9 @@ def test_fine_tuning_starts_from_what_the_run_says(image_folder: Path, tmp_path:
         finetune_recipe("DEFAULT")
     with pytest.raises(TwofoldError, match="there is no run folder and no file runs/misspelt"):
         finetune_recipe("runs/misspelt")
+    near = run.folder.with_name(f"{run.folder.name}s")
+    with pytest.raises(TwofoldError, match=f"no file {near}: did you mean {run.folder}"):
+        finetune_recipe(str(near))
     assert finetune_recipe("DEFAULT", "resnet18").image_size == 224
     assert set(MODELS) >= {recipe.model}
 
@@ -200,3 +204,29 @@ def test_wrong_use_is_one_line(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ")
     assert words in error
+
+
+@pytest.mark.parametrize("settings", [{"freeze": 9}, {"lr_scale": {"fcc.*": 2.0}}, {"select_by": "mAP"}])
+def test_what_does_not_fit_the_network_is_said_before_anything_is_measured(
+    settings: dict[str, Any],
+    image_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("twofold.engine.build.pick_hardware", lambda *_, **__: pytest.fail("measured before"))
+    with pytest.raises(
+        TwofoldError, match=r"must be at most \d|matches no parameter|not measured of one class an image"
+    ):
+        twofold.train(small(image_folder, **settings), out=tmp_path)
+    assert "run folder" not in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frozen_random_stages_are_noted(image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    twofold.train(small(image_folder, freeze=1, epochs=1), out=tmp_path, name="run")
+    line = "frozen stages keep the random weights that they were made with, for there are no weights to start from"
+    assert line in capsys.readouterr().err.splitlines()
+    tuned = finetune_recipe(str(tmp_path / "run"), data=str(image_folder))
+    twofold.train(tuned.override(data=str(image_folder), epochs=1, freeze=1), out=tmp_path, name="tuned")
+    assert "random weights" not in capsys.readouterr().err

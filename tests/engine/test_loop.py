@@ -294,7 +294,7 @@ def test_batch_of_one_is_refused_where_it_cannot_be_normalised(image_folder: Pat
 
 
 def test_a_pattern_for_no_parameter_is_refused(image_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(TwofoldError, match="no parameter matches 'fc"):
+    with pytest.raises(TwofoldError, match=r"lr_scale={'fc.\*': 10.0} matches no parameter"):
         twofold.train(small(image_folder, lr_scale={"fc.*": 10.0}), out=tmp_path, options=QUIET)
 
 

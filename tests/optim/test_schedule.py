@@ -105,7 +105,7 @@ def test_every_parameter_is_in_one_group_and_frozen_ones_in_none() -> None:
 
 
 def test_pattern_without_a_match_is_refused() -> None:
-    with pytest.raises(TwofoldError, match="lr_scale: no parameter matches 'fc"):
+    with pytest.raises(TwofoldError, match=r"lr_scale={'fc.\*': 10.0} matches no parameter; the last one is"):
         parameter_groups(create_model("lenet"), weight_decay=0.0, lr_scale={"fc.*": 10.0})
 
 

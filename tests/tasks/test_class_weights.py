@@ -87,6 +87,9 @@ def test_a_word_that_is_no_file_says_what_can_stand_there(tmp_path: Path, fails:
     for word in ("balance", tmp_path, "", "\0"):
         line = fails(["train", "lenet", "--class-weights", word])
         assert "must be none, balanced or a file with a JSON object {class: weight}, or lines of class,weight" in line
+    assert fails(["train", "lenet", "--class-weights", "balance"]).endswith("class,weight: did you mean balanced?")
+    line = fails(["train", "lenet", "--class-weights", "nope.csv"])
+    assert line.endswith("class,weight; there is no file nope.csv")
     with pytest.raises(TwofoldError, match="class_weights='inverse' must be none, balanced or a file"):
         Recipe(class_weights="inverse")
     for wrong in ({"bag": 0}, {"bag": float("inf")}, {"bag": "x"}, {1: 1}, 3, None):

@@ -113,6 +113,8 @@ def words_of_setting(name: str, value: Any) -> list[str]:
 
     >>> words_of_setting("model_options", {"stem": "small"}), words_of_setting("compile", False)
     (['--model-options', 'stem', 'small'], ['--no-compile'])
+    >>> words_of_setting("unfreeze_epochs", 2.0), words_of_setting("lr", 1e-05)
+    (['--unfreeze-epochs', '2'], ['--lr', '1e-05'])
     """
     flag = name.replace("_", "-")
     match value:
@@ -123,8 +125,13 @@ def words_of_setting(name: str, value: Any) -> list[str]:
         case dict() if name == "class_weights":
             return [f"--{flag}", json_text(value)]
         case dict():
-            return [f"--{flag}", *(str(word) for pair in value.items() for word in pair)]
+            return [f"--{flag}", *(_written(word) for pair in value.items() for word in pair)]
         case list() | tuple():
-            return [f"--{flag}", *map(str, value)]
+            return [f"--{flag}", *map(_written, value)]
         case _:
-            return [f"--{flag}", str(value)]
+            return [f"--{flag}", _written(value)]
+
+
+def _written(value: Any) -> str:
+    """Return a value as a person would type it: a whole number without a point, whatever its type."""
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)

@@ -30,7 +30,7 @@ from twofold.inference.build import build_model
 from twofold.inference.hardware import Hardware, pick_device, pick_hardware
 from twofold.keyed import torch_generator_seed
 from twofold.models.network import Network
-from twofold.models.registry import DETECTORS, MODELS, resolve_options
+from twofold.models.registry import DETECTORS, MODELS, create_model, resolve_options
 from twofold.models.scratch_form import to_scratch
 from twofold.models.winograd import with_winograd
 from twofold.optim import rules
@@ -132,7 +132,8 @@ def load_training_data(
     for line in first_notes(data.notes):
         log(line)
     if data.spec.convert_colour:
-        log("colour images are turned to grey, as channels is 1; channels 3 keeps their colours")
+        log("colour images are turned to grey, for the network takes 1 channel; 3 would keep their colours")
+    _check_network_settings(recipe, data)
     if precision is not None:
         hardware = pick_hardware(recipe.device, precision, reason="as this run began")
     elif recipe.form == "scratch":
@@ -146,6 +147,17 @@ def load_training_data(
         free, _ = torch.cuda.mem_get_info(hardware.device)
         images = images.to(hardware.device) if images.images.numel() <= free // 2 else images
     return TrainingData(hardware, data, spec, task_named(spec.task), images, weights)
+
+
+def _check_network_settings(recipe: Recipe, data: Data) -> None:
+    """Refuse settings that do not fit the network or its task, before anything is measured."""
+    task_named(data.train.targets.task).metric(recipe.select_by)
+    if recipe.freeze or recipe.lr_scale or recipe.decay_scale:
+        options = resolve_options(recipe.model, recipe.model_options, data.spec.image_size)
+        with torch.device("meta"):  # for the names of its stages and parameters alone
+            model = create_model(recipe.model, options=options)
+        Freezing(model, freeze=recipe.freeze, every=recipe.unfreeze_epochs, norm=recipe.freeze_norm)
+        parameter_groups(model, weight_decay=0.0, lr_scale=recipe.lr_scale, decay_scale=recipe.decay_scale)
 
 
 def model_spec(recipe: Recipe, data: Data, hardware: Hardware) -> ModelSpec:
@@ -227,6 +239,9 @@ def build_training(recipe: Recipe, shared: TrainingData, *, log: Callable[[str],
     plan = BatchPlan(len(shared.images), recipe.batch_size, recipe.accumulate, recipe.seed, strata)
     for line in (*task.remarks(recipe, spec, shared.images.targets), *plan.remarks()):
         log(line)
+    if recipe.weights is None and (recipe.freeze or recipe.freeze_norm):
+        what = "frozen stages keep the random weights" if recipe.freeze else "batch normalisation keeps the values"
+        log(f"{what} that they were made with, for there are no weights to start from")
     if shared.weights is not None:
         for line in freezing.describe(optimizer, lr=recipe.lr or 0.0).split("\n"):
             log(line)

@@ -335,7 +335,8 @@ class Recipe(BaseModel, metaclass=OwnNames):
             raise SettingError("{} has no effect without {}; leave it out", given, "weights")
         if self.unfreeze_epochs is not None and self.freeze == 0:
             given = {"unfreeze_epochs": self.unfreeze_epochs}
-            raise SettingError("{} has no effect with {}; leave it out", given, {"freeze": 0})
+            ways = given, {"freeze": 0}, {"freeze": 2}
+            raise SettingError("{} has no effect with {}; leave it out, or say how many stages, e.g. {}", *ways)
         if self.form == "scratch" and self.precision == "bfloat16":
             own = {"precision": self.precision}
             raise SettingError("{} computes in float32; leave {} out", {"form": self.form}, own)

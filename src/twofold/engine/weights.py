@@ -34,6 +34,7 @@ from twofold.inference.other_files import read_other_file
 from twofold.inference.weights_file import load_checkpoint, weights_path
 from twofold.models import create_model
 from twofold.models.registry import MODELS
+from twofold.records import missing_run
 from twofold.terminal import console
 
 _ENDING = re.compile(r"\.(safetensors|pth|pt|bin|ckpt|tar|pkl|pickle|weights|model|h5|npz|zip)(:[^/]*)?$", re.I)
@@ -79,7 +80,7 @@ def check_source(source: str) -> None:
     if _ENDING.search(source):
         raise TwofoldError(f"there is no file of weights {path}")
     if "/" in source or os.sep in source:
-        raise TwofoldError(f"there is no run folder and no file {path}")
+        raise missing_run(path, "run folder and no file")
 
 
 def split_part(source: str) -> tuple[Path, str]:

@@ -14,7 +14,7 @@ from typing import TypedDict
 
 from torch import nn
 
-from twofold.errors import TwofoldError
+from twofold.errors import SettingError
 
 
 class Group(TypedDict):
@@ -54,7 +54,7 @@ def parameter_groups(
         for pattern in patterns:
             if not any(fnmatch.fnmatchcase(name, pattern) for name, _ in named):
                 example = named[-1][0] if named else "none"
-                raise TwofoldError(f"{setting}: no parameter matches {pattern!r}; the last one is named {example!r}")
+                raise SettingError(f"{{}} matches no parameter; the last one is named {example!r}", {setting: patterns})
 
     groups: dict[tuple[float, float], Group] = {}
     for name, parameter in named:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from twofold.errors import SettingError, TwofoldError, nearest
+from twofold.errors import SettingError, TwofoldError, near_names, nearest
 from twofold.files import expanded, parse_json
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ def read_class_weights(written: str) -> dict[str, float]:
         return _checked(_pairs(written, "class_weights"), "class_weights")
     path = expanded(written)
     if not path.is_file():
-        raise SettingError(f"{{}} must be none, balanced or a file with {_FORMS}", {"class_weights": written})
+        meant = near_names(written, ("none", "balanced"))
+        tail = f": did you mean {meant[0]}?" if meant else f"; there is no file {path}"
+        raise SettingError(f"{{}} must be none, balanced or a file with {_FORMS}{tail}", {"class_weights": written})
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:

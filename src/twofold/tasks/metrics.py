@@ -36,6 +36,8 @@ class Metric:
 
 LOSS = Metric("loss", higher_is_better=False)
 
+IN_WORDS = {"classify": "one class an image", "multilabel": "several labels an image", "detect": "images with boxes"}
+
 # What each task's meter gives for an epoch, first the one that chooses the best epoch unless a recipe says otherwise.
 METRICS: dict[str, tuple[Metric, ...]] = {
     "classify": (Metric("accuracy"), Metric("balanced_accuracy"), Metric("macro_f1"), LOSS),
