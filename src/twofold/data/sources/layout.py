@@ -110,8 +110,8 @@ def detection_message(names: Sequence[str]) -> str | None:
         return None
     which = " and ".join(f"{name}/" for name in sorted(names) if name.lower() in images | annotations)
     return (
-        f"{which} are the layout of a data set for detection or segmentation, not classes; put the images of each "
-        "class in a folder that has its name"
+        f"{which} are the layout of a data set for detection or segmentation, not classes, and hold no boxes that are "
+        "read (COCO's, Pascal VOC's, YOLO's, labelme's); put the images of each class in a folder that has its name"
     )
 
 
