@@ -323,10 +323,13 @@ def explain(
 ) -> Figure:
     """Draw what a trained network sees in an image: feature maps, prediction, and where it sees a class (Grad-CAM).
 
+    Of a detector: anchors with a high score, where they are moved to, what suppression leaves, and what each of its
+    levels sees.
+
     Args:
         folder: a run folder, or a file of weights.
         image: a path, bytes, a Pillow image, an array or a tensor.
-        classes: also show where it sees these classes.
+        classes: also show where it sees these classes; of a detector, look for these alone.
         title: above the figure; the image's name if left out.
         device: where to compute.
         to_grey: turn a colour image to grey, for a network that was trained on grey ones.
@@ -335,11 +338,15 @@ def explain(
         A matplotlib figure; notebooks show it, and `figure.savefig("explained.png")` writes it.
     """
     from twofold.figures.explain import draw_explanation
-    from twofold.interpret import explain_image
+    from twofold.figures.explain_detector import draw_detector
+    from twofold.interpret import explain_detections, explain_image
 
     predictor = Predictor.load(as_path(folder, "explain"), device=device, to_grey=to_grey)
-    explanation = explain_image(predictor, predictor.pixels(image), classes=tuple(classes))
-    return draw_explanation(explanation, title=title or (Path(image).name if isinstance(image, str | Path) else ""))
+    pixels = predictor.pixels(image)
+    title = title or (Path(image).name if isinstance(image, str | Path) else "")
+    if predictor.spec.task == "detect":
+        return draw_detector(explain_detections(predictor, pixels, classes=tuple(classes)), title=title)
+    return draw_explanation(explain_image(predictor, pixels, classes=tuple(classes)), title=title)
 
 
 def _evaluate_own(run: RunFolder, predictor: Predictor, split: str | None, options: Options) -> Metrics:

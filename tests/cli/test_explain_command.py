@@ -13,6 +13,7 @@ from PIL import Image
 
 import twofold
 import twofold.figures.explain
+import twofold.figures.explain_detector
 from twofold.cli.main import main
 
 
@@ -108,3 +109,40 @@ def test_wrong_use_is_one_line(
 def test_a_figure_that_cannot_be_written_fails(fails: Fails, run: Path, boot: Path, tmp_path: Path) -> None:
     (tmp_path / "x.png").mkdir()
     assert "cannot write" in fails(["explain", run, boot, "--figure", tmp_path / "x.png"], code=1)
+
+
+def test_a_detector_is_explained_by_its_anchors_and_its_levels(
+    detector_run: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    figures = []
+    draw = twofold.figures.explain_detector.draw_detector
+    monkeypatch.setattr(
+        twofold.figures.explain_detector,
+        "draw_detector",
+        lambda seen, *, title: (figures.append((seen, title)), draw(seen, title=title))[1],
+    )
+    scene = scenes / "scene 0.png"
+    words = ["explain", str(detector_run), str(scene), "--threshold", "0.01"]
+    assert main([*words, "--class", "Bag", "--figure", "bag.png"]) == 0
+    (seen, title), *_ = figures
+    assert (title, set(seen.class_names), seen.threshold) == ("scene 0.png", {"Bag"}, 0.01)
+    assert (tmp_path / "bag.png").is_file()
+    assert twofold.explain(detector_run, scene).axes
+    assert "did you mean Bag?" in fails([*words, "--class", "bags"])
+    assert "from 0 to 1, got 2.0" in fails(["explain", detector_run, scene, "--threshold", "2"])
+
+
+def test_what_excites_a_channel_of_a_detector(
+    detector_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["explain", str(detector_run), "--data", "fashion-scenes?train=1&test=12&side=64"]
+    assert main([*words, "--channel", "smooth.0:1"]) == 0
+    assert (tmp_path / "explain-smooth.0-1.png").is_file()
+    assert "unknown stage 'head'" in fails([*words, "--channel", "head:0"])
+    assert "--threshold goes with an IMAGE" in fails([*words, "--channel", "smooth.0:1", "--threshold", "0.5"])
+
+
+def test_a_classifier_has_no_threshold(run: Path, boot: Path, fails: Fails) -> None:
+    assert "--threshold 0.5 is for detectors" in fails(["explain", run, boot, "--threshold", "0.5"])

@@ -15,6 +15,7 @@ from PIL import Image
 
 import twofold
 import twofold.figures.explain
+import twofold.figures.page
 from small_predictors import FAMILIES, HOSTILE, image_of, make
 from twofold.data import load_eval_images
 from twofold.figures.drawing import save_figure
@@ -138,7 +139,7 @@ def test_a_channel_is_drawn_with_frames_where_they_are_parts(run: Path, images: 
 
 
 def test_docstring_examples() -> None:
-    result = doctest.testmod(twofold.figures.explain)
+    result = doctest.testmod(twofold.figures.page)
     assert result.attempted >= 4
     assert result.failed == 0
 

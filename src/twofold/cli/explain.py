@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 class ExplainArguments:
     """Draw what a trained network sees in an image: feature maps, prediction, and where it sees a class (Grad-CAM).
 
+    Of a detector: anchors with a high score, where they are moved to, what suppression leaves, what each level sees.
     With --data and --channel: the images of a data set that excite one channel most, beside IMAGE where one is given.
     """
 
@@ -33,7 +34,9 @@ class ExplainArguments:
     """A run folder, or one of its .safetensors files."""
     image: tyro.conf.Positional[Path | None] = None
     classes: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="class", metavar="NAME")] = ()
-    """Also show where it sees this class; may be given several times."""
+    """Also show where it sees this class; of a detector, look for it alone. May be given several times."""
+    threshold: float | None = None
+    """The score from which on a detector's anchors are shown; that of its run if left out."""
     figure: Path | None = None
     """The figure to write, .png, .svg or .pdf; explain-IMAGE.png here if left out."""
     data: str | None = None
@@ -57,14 +60,23 @@ def run(arguments: Sequence[str]) -> int:
         from twofold.data import load_eval_images
         from twofold.data.sources.problems import first_notes
         from twofold.figures.explain import draw_channel, draw_explanation
-        from twofold.interpret import check_channel, explain_channel, explain_image, parse_channel
+        from twofold.figures.explain_detector import draw_detector
+        from twofold.interpret import check_channel, explain_channel, explain_detections, explain_image, parse_channel
 
     predictor = api.load(parsed.run, device=parsed.device, to_grey=parsed.to_grey)
+    if parsed.threshold is not None and predictor.spec.task != "detect":
+        raise TwofoldError(
+            f"--threshold {parsed.threshold:g} is for detectors; this network is none; leave it out"
+        )
     own = None if parsed.image is None else (parsed.image.name, _pixels(parsed.image, predictor))
     if parsed.channel is None:
         assert own is not None
         name = Path(own[0]).stem
-        figure = draw_explanation(explain_image(predictor, own[1], classes=parsed.classes), title=own[0])
+        if predictor.spec.task == "detect":
+            seen = explain_detections(predictor, own[1], classes=parsed.classes, threshold=parsed.threshold)
+            figure = draw_detector(seen, title=own[0])
+        else:
+            figure = draw_explanation(explain_image(predictor, own[1], classes=parsed.classes), title=own[0])
     else:
         assert parsed.data is not None
         name = parsed.channel.replace(":", "-").replace("/", "-")
@@ -87,14 +99,17 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _check(parsed: ExplainArguments) -> None:
+    if parsed.threshold is not None and not 0 <= parsed.threshold <= 1:
+        raise TwofoldError(f"--threshold is a probability, from 0 to 1, got {parsed.threshold}")
     if (parsed.data is None) != (parsed.channel is None):
         given, missing = ("--data", "--channel") if parsed.channel is None else ("--channel", "--data")
         raise TwofoldError(f"{given} needs {missing}: the images to search, and the channel that they excite")
     if parsed.data is not None:
         check_data_name(parsed.data, parsed.images)
         check_table_settings(parsed.data, parsed.images, column_names(parsed.columns))
-        if parsed.classes:
-            raise TwofoldError("--class goes with an IMAGE to explain, not with --channel; leave it out")
+        given = "class" if parsed.classes else "threshold" if parsed.threshold is not None else None
+        if given is not None:
+            raise TwofoldError(f"--{given} goes with an IMAGE to explain, not with --channel; leave it out")
     elif parsed.image is None:
         raise TwofoldError("say what to explain: an IMAGE, or a channel with --data and --channel")
     elif parsed.skip_broken or parsed.images or parsed.columns:

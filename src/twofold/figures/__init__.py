@@ -4,9 +4,11 @@
 | --- | --- |
 | `drawing.py` | what all figures share: a page without a display, plain axes, colours, saving |
 | `glyphs.py` | names in any script: the fonts that they need, and an index for what no font has |
+| `page.py` | a page on which panels and text are placed in inches |
 | `labels.py` | where names of boxes can stand in an image |
 | `detections.py` | boxes drawn into an image |
 | `explain.py` | what a network sees in an image, and what excites a channel |
+| `explain_detector.py` | what a detector sees in an image, and how anchors become objects |
 | `gallery.py` | an image and what an augmentation makes of it |
 | `odd_images.py` | the odd images of a folder |
 | `schedule.py` | learning-rate schedules |

@@ -8,10 +8,11 @@
 | file | what |
 | --- | --- |
 | `image.py` | one image, stage by stage, and where a class is seen in it (Grad-CAM) |
+| `detector.py` | one image, level by level of a detector, and how anchors become objects |
 | `channel.py` | the images that excite a channel most, and where |
 | `stages.py` | the feature maps of a network, and which part of an image each element of a map depends on |
 
-These are computations; `twofold.figures.explain` draws what they return.
+These are computations; `twofold.figures.explain` and `explain_detector` draw what they return.
 """
 
 from twofold.interpret.channel import (
@@ -24,6 +25,11 @@ from twofold.interpret.channel import (
     most_activating as most_activating,
     parse_channel as parse_channel,
     peak_of as peak_of,
+)
+from twofold.interpret.detector import (
+    DetectorExplanation as DetectorExplanation,
+    LevelView as LevelView,
+    explain_detections as explain_detections,
 )
 from twofold.interpret.image import (
     ClassHeat as ClassHeat,
