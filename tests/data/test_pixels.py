@@ -146,7 +146,7 @@ def test_image_to_pil_finds_the_home_folder(tmp_path: Path, monkeypatch: pytest.
         (np.full((4, 4), np.nan), "from 0 to 1, got nan"),
         (torch.full((4, 4), -1.0), "got -1 to -1"),
         (np.zeros((0, 4), np.uint8), "no pixels"),
-        ([[1, 2]], "got list"),
+        ([[1, 2]], "got list; several images are for predict_many"),
     ],
 )
 def test_image_to_pil_refuses(value, message):

@@ -147,6 +147,15 @@ def test_predict_files_folders_and_standard_input(
     assert sum(entry["probability"] for entry in answer["predictions"]) == pytest.approx(1.0, abs=1e-4)
 
 
+def test_a_table_given_to_predict_is_named_as_one(demo, tmp_path: Path, fails) -> None:
+    table = tmp_path / "test.csv"
+    table.write_text("id,path\n1,one.png\n")
+    assert "test.csv is a table; give a file with its column of paths alone" in fails(
+        ["predict", demo.folder, "--paths-from", table]
+    )
+    assert "test.csv is a table, not an image; give the folder of its images" in fails(["predict", demo.folder, table])
+
+
 @pytest.mark.parametrize("separator", ["\n", "\r\n", "\0"])
 @pytest.mark.parametrize("source", ["file", "-"])
 def test_predict_takes_paths_from_a_file_or_from_standard_input(

@@ -121,3 +121,23 @@ def test_images_are_taken_as_they_are_needed(predictor: twofold.Predictor) -> No
     stream = predictor.predict_stream(endless(), batch_size=4)
     assert len(list(itertools.islice(stream, 6))) == 6
     assert taken == 8
+
+
+def test_a_folder_in_place_of_images_is_answered_with_the_call(predictor: twofold.Predictor, tmp_path: Path) -> None:
+    shutil.copy(BOOT, tmp_path / "boot.png")
+    with pytest.raises(TwofoldError, match="is a folder, not an image; give a list of images, such as s") as raised:
+        predictor.predict(tmp_path)
+    with pytest.raises(TwofoldError, match="several images are needed here, got .*; give a list of images"):
+        predictor.predict_many(str(tmp_path))
+    with pytest.raises(TwofoldError, match="several images are needed here"):
+        next(predictor.predict_stream(str(tmp_path)))
+    code = str(raised.value).partition("such as ")[2].partition(", to predict_many")[0]
+    assert len(predictor.predict_many(eval(code, {"pathlib": __import__("pathlib")}))) == 1
+
+
+def test_the_names_of_the_classes_are_at_hand(predictor: twofold.Predictor) -> None:
+    assert predictor.class_names == predictor.spec.class_names
+    assert predictor.thresholds == {}
+    with pytest.raises(AttributeError, match="has no attribute 'labels'; it has answers, .*class_name, .*probability"):
+        _ = predictor.predict(BOOT).labels
+    assert not hasattr(predictor.predict(BOOT), "_repr_svg_")

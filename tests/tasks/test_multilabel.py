@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from pathlib import Path
@@ -290,6 +291,8 @@ def test_epochs_have_macro_f1_and_can_be_chosen_by_it(run: Any) -> None:
 def test_thresholds_travel_with_the_weights_and_the_run_names_them(run: Any) -> None:
     _, record = load_checkpoint(run.folder / "checkpoints" / "best.safetensors")
     thresholds = record["spec"]["label_thresholds"]
+    loaded = run.load()
+    assert loaded.thresholds == dict(zip(loaded.class_names, thresholds, strict=True))
     assert len(thresholds) == 3
     assert json.loads((run.folder / "spec.json").read_text())["label_thresholds"] == thresholds
     assert [label["threshold"] for label in json.loads((run.folder / "evaluation.json").read_text())["labels"]] == (
@@ -391,3 +394,10 @@ def test_the_report_says_what_was_found(run: Any) -> None:
     for words in ("mean average precision over the labels of 30 validation images", "Threshold", "bag + boot"):
         assert words in page
     assert files.section_of(files.evaluation_type()).headline is None
+
+
+def test_what_only_predictions_of_one_class_have_is_answered_with_what_there_is() -> None:
+    prediction = decoded([0.9, 0.2, 0.7])
+    with pytest.raises(AttributeError, match="'LabelPrediction' object has no attribute 'class_name'; .* labels, "):
+        _ = prediction.class_name  # type: ignore[attr-defined]
+    assert copy.deepcopy(prediction) == prediction

@@ -199,9 +199,8 @@ def _expand(paths: Sequence[str]) -> tuple[list[str], int]:
 
     for path in filter(has_table_name, paths):
         if expanded(path).is_file():
-            raise TwofoldError(
-                f"{path} is a table, not an image; give the folder of its images, or its column of paths by --paths-from"
-            )
+            ways = "give the folder of its images, or its column of paths to --paths-from"
+            raise TwofoldError(f"{path} is a table, not an image; {ways}")
     sources: list[str] = []
     num_lost = 0
     for path in paths:

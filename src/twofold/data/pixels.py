@@ -161,9 +161,9 @@ def image_to_pil(value: Any) -> Image.Image:
                 f"an image array is (height, width) or (height, width, 1, 3 or 4), got shape {value.shape}"
             )
         return _from_array(value)
-    raise TwofoldError(
-        f"an image is a path, bytes, an open file, a PIL image, an array or a tensor, got {type(value).__name__}"
-    )
+    several = "; several images are for predict_many" if isinstance(value, list | tuple) else ""
+    kinds = "a path, bytes, an open file, a PIL image, an array or a tensor"
+    raise TwofoldError(f"an image is {kinds}, got {type(value).__name__}{several}")
 
 
 def _from_array(values: np.ndarray) -> Image.Image:

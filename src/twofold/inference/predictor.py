@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from twofold.inference.forward import forward
 from twofold.inference.hardware import Hardware, pick_hardware
 from twofold.inference.weights_file import load_weights, read_weights
 from twofold.models.winograd import with_winograd
+from twofold.tasks.multilabel import thresholds_of
 from twofold.tasks.registry import task_named
 from twofold.tasks.task import Prediction
 
@@ -29,6 +31,7 @@ from twofold.tasks.task import Prediction
 ImageLike = str | Path | bytes | bytearray | memoryview | ByteStream | Image.Image | np.ndarray | Tensor
 
 BATCH_SIZE = 64
+_SEVERAL = "give a list of images, such as sorted(pathlib.Path({!r}).glob('*.png')), to predict_many or predict_stream"
 
 
 class Predictor:
@@ -74,6 +77,18 @@ class Predictor:
         load_weights(model, weights, source=str(file))
         return cls(model, spec, hardware)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, or of the labels, in the order of the outputs."""
+        return self.spec.class_names
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """For several labels an image, the probability from which on each label is given; empty for other tasks."""
+        if self.spec.task != LabelSetTargets.task:
+            return {}
+        return dict(zip(self.class_names, thresholds_of(self.spec).tolist(), strict=True))
+
     def pixels(self, image: ImageLike) -> UInt8[Tensor, "channels height width"]:
         """Return the uint8 pixels of `image` as the network's preprocessing makes them.
 
@@ -89,6 +104,8 @@ class Predictor:
 
     def _prepared(self, image: ImageLike) -> tuple[UInt8[Tensor, "channels height width"], Image.Image]:
         """Return the pixels of `image`, and the image as it was read."""
+        if isinstance(image, str | Path) and os.path.isdir(image):
+            raise TwofoldError(f"{image} is a folder, not an image; {_SEVERAL.format(str(image))}")
         try:
             opened = image_to_pil(image)
             for key in remarks_of(opened):
@@ -169,6 +186,10 @@ class Predictor:
             images: as for `pixels`; taken as they are needed.
             batch_size: the most images to hold in memory and to compute together.
         """
+        if isinstance(images, str | Path | bytes):
+            what = "bytes" if isinstance(images, bytes) else repr(str(images))
+            where = "photos" if isinstance(images, bytes) or not os.path.isdir(images) else str(images)
+            raise TwofoldError(f"several images are needed here, got {what}; {_SEVERAL.format(where)}")
         remaining = iter(images)
         while batch := list(itertools.islice(remaining, batch_size)):
             prepared: list[tuple[Tensor, tuple[int, int]] | TwofoldError] = []

@@ -58,6 +58,12 @@ class Settings(Protocol):
 class Prediction(abc.ABC):
     """What a network says of one image."""
 
+    def __getattr__(self, name: str) -> Any:
+        """Say what there is in place of what is not: predictions of other tasks have other names."""
+        has = [] if name.startswith("_") else [own for own in dir(self) if not own.startswith("_")]
+        known = f"; it has {', '.join(has)}" if has else ""
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{known}")
+
     @abc.abstractmethod
     def to_record(self, *, top: int = 1) -> dict[str, Any]:
         """Return what JSON can hold of it, the `top` most probable answers."""
