@@ -48,7 +48,7 @@ def test_the_overview_has_every_verb_in_a_section_on_25_lines(capsys: pytest.Cap
     sections = re.findall(r"^(\w+): +\w", "\n".join(lines[3:]), re.MULTILINE)
     assert sections == ["train", "use", "read", "watch", "data"]
     files = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
-    shared = {"__init__", "main", "parse", "help", "near_misses", "settings", "memory", "boxed_data"}
+    shared = {"__init__", "main", "parse", "help", "near_misses", "settings", "memory", "boxed_data", "detections"}
     assert sorted(VERBS) == sorted(name.replace("_", "-") for name in files - shared)
     assert main(["help"]) == 0
     assert capsys.readouterr().out == overview

@@ -49,6 +49,8 @@ BOX_PREFIXES = {
 """What says the format of images with boxes, before a colon, and what stands behind it."""
 SCENES = "fashion-scenes"
 SCENE_SIDES = (64, 320)
+# What a file that is given as data is taken for, by its ending.
+_BOX_FILES = {".json": "coco", ".yaml": "yolo", ".yml": "yolo"}
 _HUB_SETTINGS = ("config", "revision", "image", "label")
 _MOST_SCENES = 100_000
 
@@ -257,13 +259,16 @@ def asks_for_labels(text: str) -> bool:
 
 
 def box_format(text: str) -> str | None:
-    """Return the format of boxes that `text` asks for, as "coco:photos" does; None if it asks for none.
+    """Return the format of boxes that `text` asks for, as "coco:photos" does, or a file such as data.yaml; else None.
 
     >>> box_format("yolo:data.yaml"), box_format("photos"), box_format("coco")
     ('yolo', None, None)
     """
     prefix, colon, _ = text.partition(":")
-    return prefix if colon and prefix in BOX_PREFIXES else None
+    if colon and prefix in BOX_PREFIXES:
+        return prefix
+    known = _BOX_FILES.get(Path(text).suffix.lower())
+    return known if known is not None and expanded(text).is_file() else None
 
 
 def plain_name(text: str) -> str:

@@ -295,6 +295,13 @@ def test_the_fingerprint_follows_boxes_images_and_splits_alone(tmp_path: Path) -
     assert found(f"coco:{make_coco(tmp_path / 'c', content)}").fingerprint != first
 
 
+def test_a_json_or_yaml_file_needs_no_prefix(tmp_path: Path) -> None:
+    path, root = make_coco(tmp_path / "coco"), make_yolo(tmp_path / "yolo")
+    assert found(path).fingerprint == found(f"coco:{path}").fingerprint
+    assert found(path, images=tmp_path / "coco").fingerprint == found(path).fingerprint
+    assert found(root / "data.yaml").class_names == ("cat", "dog")
+
+
 def test_formats_are_recognised_and_others_left_alone(tmp_path: Path) -> None:
     for name, make in MAKERS.items():
         make(tmp_path / name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -166,6 +167,20 @@ def test_yolo_labels_that_are_no_text_leave_their_image_out(tmp_path: Path) -> N
     ((kind, where, message),) = problems(tmp_path)
     assert (kind, where, message) == ("unread file", "labels/a.txt", "is no text")
     assert boxes_by_image(found(tmp_path, skip_broken=True)).keys() == {"b", "c", "d"}
+
+
+def test_a_folder_of_labels_that_cannot_be_opened_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_yolo(tmp_path)
+    scan = os.scandir
+
+    def refusing(path: str) -> object:
+        if str(path).endswith("labels"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(TwofoldError, match="cannot open the folder .*labels: Permission denied"):
+        found(f"yolo:{tmp_path}")
 
 
 def test_yolo_with_one_folder_for_both_splits(tmp_path: Path) -> None:

@@ -175,10 +175,17 @@ def files_below(root: Path, suffix: str) -> list[str]:
     """Return the files below `root` whose names end in `suffix`, as paths relative to it, in order.
 
     Links are followed, each folder once; what `is_litter` is not seen.
+
+    Raises:
+        TwofoldError: a folder cannot be opened: its images would seem to have no boxes.
     """
+
+    def refuse(error: OSError) -> None:
+        raise TwofoldError(f"cannot open the folder {error.filename}: {error.strerror or error}") from error
+
     found: list[str] = []
     seen: set[tuple[int, int]] = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(root, onerror=refuse, followlinks=True):
         info = os.stat(folder)
         if (info.st_dev, info.st_ino) in seen:
             folders.clear()
