@@ -137,7 +137,10 @@ def test_where_images_cannot_be_had_nothing_is_measured_and_no_folder_stays(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_of_weights_is_no_folder_to_write_an_evaluation_into(finished: Path, images: Path) -> None:
+def test_a_file_of_weights_is_no_folder_to_write_an_evaluation_into(
+    finished: Path, images: Path, tmp_path: Path
+) -> None:
+    alone = shutil.copy(finished / "checkpoints" / "best.safetensors", tmp_path)
     for data in (None, str(images)):
         with pytest.raises(twofold.TwofoldError, match=r"best.safetensors is a file, and what is measured is written"):
-            twofold.evaluate(finished / "checkpoints" / "best.safetensors", data=data, options=QUIET)
+            twofold.evaluate(alone, data=data, options=QUIET)

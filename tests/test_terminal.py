@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -12,7 +13,7 @@ from typing import TextIO
 import pytest
 
 from twofold.errors import RunError
-from twofold.terminal import note, print_json, print_table, say, short_count, steady_streams
+from twofold.terminal import command, note, print_csv, print_json, print_table, say, short_count, steady_streams
 
 NAME = "caf\udce9 猫 ±\u00a0…"
 
@@ -137,3 +138,25 @@ def test_a_note_of_any_length_is_told_in_short(capsys: pytest.CaptureFixture[str
     assert line.startswith("error: xxx")
     assert line.endswith("xxx: no such file")
     assert len(line) < 25_000
+
+
+def test_a_command_of_letters_that_the_terminal_lacks_works_when_pasted(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("runs/运行 é")
+    assert command("predict", path) == "twofold predict 'runs/运行 é'"
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    line = command("predict", path)
+    assert line.isascii()
+    done = subprocess.run(
+        ["bash", "-c", f"printf %s {line.removeprefix('twofold predict ')}"], capture_output=True, check=True
+    )
+    assert done.stdout.decode() == str(path)
+
+
+def test_csv_in_a_file_is_utf_8_whatever_the_terminal_spells(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    with steady_streams():
+        print_csv(["path", "class"], ["照片/1.png", "猫"])
+    content = stream.buffer
+    assert isinstance(content, io.BytesIO)
+    assert content.getvalue().decode() == "path,class\n照片/1.png,猫\n"

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twofold.data import Images, load_eval_images
+from twofold.data.names import is_table, plain_name
 from twofold.data.sources.problems import first_notes
+from twofold.data.sources.table_columns import columns_there
 from twofold.engine.build import load_recipe_data
 from twofold.engine.calls import as_path, takes
 from twofold.engine.finetune import finetune_recipe
@@ -237,7 +239,8 @@ def evaluate(
     """Measure the best weights of a run over every image once, write the result to the run folder and return it.
 
     Args:
-        folder: the run; with `data`, a folder with its best.safetensors alone is enough.
+        folder: the run, or the weights of an epoch that it kept in checkpoints/; with `data`, a folder with its
+            best.safetensors alone is enough.
         data: other images with the same classes, by name, folder or table; the run's own if left out.
         images: the folder of the images of a table; that of the table if left out.
         columns: the columns of a table, as `Recipe(columns=…)` has them.
@@ -253,18 +256,23 @@ def evaluate(
     if to_grey and data is None:
         raise SettingError("{} is for other images than the run's own: give them with {}", {"to_grey": True}, "data")
     predictor = Predictor.load(folder, device=device, to_grey=to_grey)
-    if expanded(folder).is_file():
-        raise TwofoldError(
-            f"{folder} is a file, and what is measured is written into a folder: give that of the run, or with other "
-            "images one that holds a best.safetensors"
-        )
-    run = RunFolder(expanded(folder)) if data is not None else RunFolder.open(folder)
+    path, weights = expanded(folder), "best"
+    if path.is_file():
+        path, weights = path.parent.parent, path.stem
+        if not (path / "recipe.json").is_file():
+            raise TwofoldError(
+                f"{folder} is a file, and what is measured is written into a folder: give that of the run, or with "
+                "other images one that holds a best.safetensors"
+            )
+    run = RunFolder(path) if data is not None else RunFolder.open(path)
     if data is None:
         for setting, value in (("images", images), ("columns", columns)):
             if value:
                 raise SettingError("{} goes with a table: give that with {}", {setting: value}, "data")
-        return _evaluate_own(run, predictor, split, _options_of(run, options))
+        return _evaluate_own(run, predictor, split, _options_of(run, options), weights)
     options = options or Options(skip_broken=run.record().skip_broken)
+    if not columns and is_table(data) and (run.path / "recipe.json").is_file():
+        columns = columns_there(expanded(plain_name(data)), run.recipe().columns)
     other = load_eval_images(
         data,
         predictor.spec,
@@ -278,8 +286,10 @@ def evaluate(
     if options.show:
         for line in first_notes(other.notes):
             note(line)
-    stem = f"evaluation-{other.name}-{other.split}"
-    return _measure(run, predictor, other.images, data=other.name, split=other.split, options=options, stem=stem)
+    of_epoch = "" if weights == "best" else f"-{weights}"
+    stem = f"evaluation{of_epoch}-{other.name}-{other.split}"
+    what = {"data": other.name, "split": other.split, "weights": weights}
+    return _measure(run, predictor, other.images, **what, options=options, stem=stem)
 
 
 def draw(prediction: Prediction, image: ImageLike | None = None) -> Figure:
@@ -349,7 +359,9 @@ def explain(
     return draw_explanation(explain_image(predictor, pixels, classes=tuple(classes)), title=title)
 
 
-def _evaluate_own(run: RunFolder, predictor: Predictor, split: str | None, options: Options) -> Metrics:
+def _evaluate_own(
+    run: RunFolder, predictor: Predictor, split: str | None, options: Options, weights: str = "best"
+) -> Metrics:
     """Measure on the run's own images, prepared by its own recipe."""
     recipe = run.recipe()
     _require_own_data(run, recipe, ", or evaluate it on other images with --data")
@@ -367,9 +379,11 @@ def _evaluate_own(run: RunFolder, predictor: Predictor, split: str | None, optio
     if chosen not in there:
         raise TwofoldError(f"{recipe.data} has no {chosen!r} images; it has {', '.join(there)}")
     # What a finished run is compared by is the run's own result; any other stands beside it.
-    default = chosen == next(iter(there)) and chosen != "train"
-    stem = "evaluation" if default else f"evaluation-{own.name}-{chosen}"
-    metrics = _measure(run, predictor, there[chosen], data=own.name, split=chosen, options=options, stem=stem)
+    default = weights == "best" and chosen == next(iter(there)) and chosen != "train"
+    of_epoch = "" if weights == "best" else f"-{weights}"
+    stem = "evaluation" if default else f"evaluation{of_epoch}-{own.name}-{chosen}"
+    what = {"data": own.name, "split": chosen, "weights": weights}
+    metrics = _measure(run, predictor, there[chosen], **what, options=options, stem=stem)
     if default:
         write_report(run.path)
     return metrics
@@ -439,7 +453,15 @@ def _stopped_before_the_end(run: RunFolder) -> Iterator[None]:
 
 
 def _measure(
-    run: RunFolder, predictor: Predictor, images: Images, *, data: str, split: str, options: Options, stem: str
+    run: RunFolder,
+    predictor: Predictor,
+    images: Images,
+    *,
+    data: str,
+    split: str,
+    options: Options,
+    stem: str,
+    weights: str = "best",
 ) -> Metrics:
     """Measure, write the result to `stem`.json in the run folder, and return it."""
     evaluation = evaluate_images(
@@ -450,7 +472,7 @@ def _measure(
         show=options.show,
         examples_folder=run.path / stem.replace("evaluation", "mistakes", 1),
     )
-    evaluation = replace(evaluation, data=data, split=split, weights="best", precision=predictor.hardware.precision)
+    evaluation = replace(evaluation, data=data, split=split, weights=weights, precision=predictor.hardware.precision)
     write_json(run.path / f"{stem}.json", evaluation.to_json())
     best = run.record().best_metric
     chosen = () if best is None else (best.name.removeprefix("val_"),)

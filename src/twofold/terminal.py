@@ -134,8 +134,12 @@ def print_json(*records: Any) -> None:
 def print_csv(*rows: Sequence[object]) -> None:
     """Print each row as one line of CSV to standard output, at once, with quotes where RFC 4180 asks for them.
 
-    Names may hold anything: what `shown` escapes stands as an escape, so that each row is one line of text.
+    Names may hold anything: what `shown` escapes stands as an escape, so that each row is one line of text. A file or a
+    pipe gets UTF-8, whatever the encoding of terminals is, so that a reader gets the names back.
     """
+    if not sys.stdout.isatty() and not (sys.stdout.encoding or "utf-8").lower().startswith("utf"):
+        with contextlib.suppress(AttributeError, ValueError):  # it is no stream of the system's
+            sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     for row in rows:
         line = io.StringIO()
         csv.writer(line, lineterminator="").writerow([shown(cell) if isinstance(cell, str) else cell for cell in row])
@@ -184,11 +188,20 @@ def command(*words: object) -> str:
 def quoted(word: object) -> str:
     """Return a word as a shell reads it; a path never looks like an option."""
     text = f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word)
-    if text.isprintable():
+    if text.isprintable() and all(_can_spell(stream, text) for stream in (sys.stdout, sys.stderr)):
         return shlex.quote(text)
-    # Bytes that are no text, and signs that a terminal would obey: spelt as bash, zsh and ksh read them.
+    # Bytes that are no text, signs that a terminal would obey, and letters that the encoding of our output lacks: spelt
+    # as bash, zsh and ksh read them.
     safe = set(b" !#$%&()*+,-./:;<=>?@[]^_`{|}~") | {sign for sign in range(128) if chr(sign).isalnum()}
     return "$'" + "".join(chr(sign) if sign in safe else f"\\x{sign:02x}" for sign in name_bytes(text)) + "'"
+
+
+def _can_spell(stream: IO[str] | None, text: str) -> bool:
+    try:
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def note(message: str) -> None:

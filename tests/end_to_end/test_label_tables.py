@@ -89,6 +89,9 @@ def test_a_run_is_evaluated_on_another_table(
     table = ["--data", str(tmp_path / "other.tsv"), "--images", str(flat), "--columns", "label=clothing"]
     assert main(["eval", str(run.folder), *table, "--json"]) == 2
     assert "row 2: ba01.png has the labels bag and boot (rows 2 and 3)" in capsys.readouterr().err
+    # The names of the columns are known from the run.
+    assert main(["eval", str(run.folder), *table[:4], "--skip-broken", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["num_images"] == 1
     assert main(["eval", str(run.folder), *table, "--skip-broken", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["num_images"] == 1
     whole = ["--data", str(flat.parent / "train.csv"), *table[2:]]

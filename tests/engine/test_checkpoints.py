@@ -49,6 +49,23 @@ def run(image_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return twofold.train(recipe, out=tmp_path_factory.mktemp("kept"), name="run", options=options).folder
 
 
+def test_the_weights_of_any_kept_epoch_are_evaluated(run: Path, image_folder: Path) -> None:
+    before = (run / "evaluation.json").read_bytes(), (run / "report.html").stat().st_mtime_ns
+    own = json.loads(before[0])
+    name = f"best-{best_of(run, 1)[0]:04d}"
+    for epoch, stem in ((name, f"evaluation-{name}-clothes-val"), ("epoch-0002", "evaluation-epoch-0002-clothes-val")):
+        weights = run / "checkpoints" / f"{epoch}.safetensors"
+        metrics = twofold.evaluate(weights, options=QUIET)
+        assert json.loads((run / f"{stem}.json").read_text()) == metrics
+        assert (metrics["weights"], metrics["split"]) == (epoch, "val")
+        if epoch == name:
+            assert metrics["loss"] == own["loss"]
+        other = twofold.evaluate(weights, data=str(image_folder), options=QUIET)
+        assert other["num_images"] == 120
+        assert (run / f"evaluation-{epoch}-clothes-all.json").is_file()
+    assert ((run / "evaluation.json").read_bytes(), (run / "report.html").stat().st_mtime_ns) == before
+
+
 def test_every_second_epoch_and_the_two_best_are_kept(run: Path) -> None:
     best = [f"best-{epoch:04d}.safetensors" for epoch in best_of(run, 2)]
     assert sorted(kept(run)) == sorted(["epoch-0002.safetensors", "epoch-0004.safetensors", *best])

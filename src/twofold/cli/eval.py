@@ -45,6 +45,7 @@ class EvalArguments:
     """Measure the best weights of a run over every image once."""
 
     run: tyro.conf.Positional[Path]
+    """A run folder, or the weights of an epoch that it kept, such as RUN/checkpoints/best-0003.safetensors."""
     data: str | None = None
     """Other images with the same classes, a named data set, a folder or a table; the run's own if left out."""
     images: str | None = None

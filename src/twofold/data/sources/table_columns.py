@@ -159,6 +159,20 @@ def count_training_rows(path: Path, columns: Mapping[str, str] | None = None) ->
     return sum(split in ("all", "train") for split in splits)
 
 
+def columns_there(path: Path, columns: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the columns of another table that a table has too.
+
+    Raises:
+        TwofoldError: the table cannot be read.
+    """
+    names = read_table(path).columns
+    return {
+        role: column
+        for role, column in columns.items()
+        if column == UNUSED or all(name in names for name in ([column] if column in names else column.split(",")))
+    }
+
+
 def has_validation_rows(path: Path, columns: Mapping[str, str] | None = None) -> bool:
     """Return whether a table has rows of its own for validation.
 
