@@ -239,3 +239,8 @@ def test_evaluate_a_named_set_uses_the_pixels_of_training():
     assert torch.equal(result.images.load(indices), data.test.load(indices))
     assert torch.equal(result.images.targets.labels, 9 - data.test.targets.labels)
     assert result.fingerprint == data.fingerprint
+
+
+def test_the_note_on_memory_has_numbers_that_differ(photos: Path):
+    (note,) = load(photos, image_size=32, memory_limit=0).notes
+    assert "would take 0.049 MB, over the limit of 0 MB" in note

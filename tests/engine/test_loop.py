@@ -413,3 +413,8 @@ def test_balanced_sampling_resumes_in_the_middle_of_an_epoch_bit_for_bit(
     resumed = weights(twofold.resume(run.folder, options=QUIET))
     assert metrics_but_speed(run.folder) == metrics
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+
+
+def test_one_epoch_is_one(image_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    twofold.train(small(image_folder, epochs=1, batch_size=None), out=tmp_path)
+    assert " training images in 1 epoch, in batches of " in capsys.readouterr().err

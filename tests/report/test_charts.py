@@ -156,3 +156,11 @@ def test_wilson_bounds_are_where_the_score_test_turns(num_trials: int, data: st.
     for bound in (low, high):
         squared_error = 1.959963984540054**2 * bound * (1 - bound) / num_trials
         assert (share - bound) ** 2 == pytest.approx(squared_error, abs=1e-12)
+
+
+def test_thresholds_stand_beside_the_names_of_their_labels() -> None:
+    spec = {"class_names": ["bag", "boot"], "label_thresholds": [0.25, 0.5], "channels": 1}
+    facts = {fact.label: fact.value for fact in twofold.report.facts.preprocessing_facts(spec)}
+    assert facts == {"Label thresholds": "bag 0.25, boot 0.5", "Channels": "1"}
+    none = twofold.report.facts.preprocessing_facts(spec | {"label_thresholds": None})
+    assert none[0].value == "none"

@@ -353,7 +353,8 @@ def _open(
     num_bytes = sum(map(len, streamed.values())) * spec.channels * spec.image_size[0] * spec.image_size[1]
     limit = available_memory() // _SHARE_OF_MEMORY if memory_limit is None else memory_limit
     if num_bytes > limit:
-        size = f"{num_bytes / 2**30:.1f} GiB over the limit of {limit / 2**30:.1f} GiB"
+        needed = num_bytes / 1e6
+        size = f"{f'{needed:,.0f}' if needed >= 10 else f'{needed:.2g}'} MB, over the limit of {limit / 1e6:,.0f} MB"
         return images, (f"images are prepared as they are needed, because in memory they would take {size}",)
     for split, each in streamed.items():
         images[split] = each.to_memory(label=f"preparing {split} images", show_progress=show_progress)

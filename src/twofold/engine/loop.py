@@ -55,7 +55,11 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         training = build_training(recipe, shared, log=log)
         if training.recipe != recipe:
             run.write_recipe(training.recipe)
-            passes = "" if recipe.minutes else f" in {training.recipe.epochs} epochs"
+            passes = (
+                ""
+                if recipe.minutes
+                else f" in {training.recipe.epochs} epoch{'s' if training.recipe.epochs != 1 else ''}"
+            )
             log(f"{len(shared.images):,} training images{passes}, in batches of {training.recipe.batch_size}")
         log(describe_cost(shared.spec))
         # 5. training: forward, backward, update, again and again

@@ -162,6 +162,9 @@ def preprocessing_facts(spec: Mapping[str, Any] | None) -> tuple[Fact, ...]:
         if key not in {"format", "class_names"}:
             is_size = key == "image_size" and isinstance(value, list)
             words = " × ".join(map(_words, value)) if is_size else _words(value)
+            names = spec.get("class_names") if spec else None
+            if key == "label_thresholds" and isinstance(value, list) and isinstance(names, list):
+                words = ", ".join(f"{name} {_words(each)}" for name, each in zip(names, value, strict=False)) or "none"
             facts.append(Fact(key.replace("_", " ").capitalize(), words))
     return tuple(facts)
 

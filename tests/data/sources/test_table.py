@@ -298,6 +298,10 @@ def test_numbered_folds_have_a_remedy(flat: Path):
     with pytest.raises(TwofoldError, match=r"'fold' has 0, 1, 2, 3, none of them a split; add a column"):
         scan(table, flat)
     assert len(scan(table, flat, {"split": "none"}).splits["all"]) == 8
+    rows = [(*row[:2], ["", "arm"][row[2] % 2]) for row in rows]
+    write(table, *rows, header=("image", "label", "fold"))
+    with pytest.raises(TwofoldError, match=r"'fold' has an empty cell, arm, none of them a split"):
+        scan(table, flat)
 
 
 def test_several_labels_an_image(flat: Path):

@@ -136,6 +136,8 @@ def test_settings_of_tables_need_a_table():
         check_table_settings("mnist", None, {"label": "x"})
     with pytest.raises(SettingError, match="columns are image, label, split, group; did you mean label"):
         check_table_settings("labels.csv", None, {"labels": "x"})
+    with pytest.raises(SettingError, match="columns are image, label, split, group$"):
+        check_table_settings("labels.csv", None, {"dx": "x"})
 
 
 def test_rows_are_counted_without_their_images(tmp_path: Path):

@@ -240,7 +240,9 @@ def _split_names(table: Table, chosen: Columns) -> list[str]:
     splits = [SPLIT_WORDS.get(cell.lower(), cell) for cell in cells]
     if not set(splits) & {"train", "val", "test"}:
         values = sorted(set(cells))
-        listed = ", ".join(map(shown_short, values[:5])) + (", …" if len(values) > 5 else "")
+        listed = ", ".join(shown_short(value) or "an empty cell" for value in values[:5]) + (
+            ", …" if len(values) > 5 else ""
+        )
         message = (
             f"{table.path}: the column {shown(chosen.split)!r} has {listed}, none of them a split; add a column with "
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twofold.data.names import box_format, has_table_name
 from twofold.data.sources.table_file import MARKS, Table, first_columns, read_table
-from twofold.errors import Setting, SettingError, TwofoldError, nearest
+from twofold.errors import Setting, SettingError, TwofoldError, near_names, nearest
 from twofold.names import shown
 
 ROLES = ("image", "label", "split", "group")
@@ -54,9 +54,8 @@ def check_table_settings(data: str, images: object, columns: Mapping[str, str] |
             )
     for role, column in (columns or {}).items():
         if role not in ROLES:
-            raise SettingError(
-                f"{{}}: columns are {', '.join(ROLES)}; {nearest(role, ROLES)}", {"columns": {role: column}}
-            )
+            meant = f"; {nearest(role, ROLES)}" if near_names(role, ROLES) else ""
+            raise SettingError(f"{{}}: columns are {', '.join(ROLES)}{meant}", {"columns": {role: column}})
 
 
 @dataclass(frozen=True)
