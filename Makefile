@@ -2,7 +2,7 @@
 # make test     install what the tests need and run them all
 # make fuzz     ten thousand hostile files, two thousand evaluations against COCO's own code (an hour)
 # make lint     style, types, import directions
-# make figures  the figures of the chapter on optimisation, into docs/pictures/optimisation
+# make figures  the figures of the chapters on optimisation and detection, into docs/pictures (ten minutes)
 # make bench    every benchmark, one after the other (hours; see benchmarks/README.md for single ones)
 
 PYTHON ?= python3

@@ -23,7 +23,7 @@ DOCUMENTS = [
     "CHANGELOG.md",
     *(
         f"docs/{page}.md"
-        for page in ("data", "ideas", "log", "measurements", "networks", "fine-tuning", "optimisation")
+        for page in ("data", "detection", "ideas", "log", "measurements", "networks", "fine-tuning", "optimisation")
     ),
     "benchmarks/README.md",
     "src/twofold/scratch/README.md",
@@ -85,7 +85,10 @@ def commands(document: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", "README.zh.md", "docs/data.md", "docs/networks.md", "docs/fine-tuning.md", "docs/optimisation.md"],
+    [
+        *("README.md", "README.zh.md"),
+        *(f"docs/{page}.md" for page in ("data", "detection", "networks", "fine-tuning", "optimisation")),
+    ],
 )
 def test_commands_are_what_the_command_line_takes(document: str) -> None:
     """Each command with `--help` added must be understood up to the help: unknown verbs and options are not."""

@@ -14,6 +14,7 @@
 | `schedule.py` | learning-rate schedules |
 | `trace.py` | paths of update rules over a surface, still or moving |
 | `chapter.py` | the figures of D2L's chapter on optimisation |
+| `detection_chapter.py` | the figures of D2L's chapters on boxes and anchors |
 | `curvature.py` | eigenvalues of the Hessian over training; gradient noise, stability and memory as measured |
 | `studies.py` | the learning-rate range test, and the batch sizes |
 | `cost.py` | what the two forms of each idea cost |

@@ -60,7 +60,7 @@ def draw_detector(explanation: DetectorExplanation, *, title: str) -> Figure:
 
 def _draw_steps(page: Page, explanation: DetectorExplanation, top: float, size: tuple[float, float]) -> None:
     candidates, objects = len(explanation.scores), explanation.objects
-    some = f"; the best {_MOST_BOXES} are drawn" if candidates > _MOST_BOXES else ""
+    some = f", {_MOST_BOXES} drawn" if candidates > _MOST_BOXES else ""
     few = min(candidates, _MOST_BOXES)
     colours = colours_of(explanation.class_names)
     names = [f"{name} {100 * share:.0f}%" for name, share, _ in objects]
@@ -78,7 +78,7 @@ def _draw_steps(page: Page, explanation: DetectorExplanation, top: float, size: 
         ("moved and stretched", "each to where it sees an object", _boxes(explanation.moved[:few]), [], colours[:few]),
         (
             f"{len(objects):,} after suppression",
-            f"of a class, the best of each overlap above {explanation.overlap:g}",
+            f"of overlaps above {explanation.overlap:g}, the best",
             [box for _, _, box in objects],
             names,
             kept,
