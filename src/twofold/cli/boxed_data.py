@@ -26,7 +26,7 @@ class ConvertArguments:
     """Write images with boxes in another format: COCO, Pascal VOC, YOLO, or a table."""
 
     data: tyro.conf.Positional[str]
-    """Boxes in a folder, a file or a table, or fashion-scenes; coco:, voc:, yolo:, labelme: or boxes: say the format."""
+    """Boxes in a folder, a file or a table, or fashion-scenes; coco:, voc:, yolo:, labelme:, boxes: say which."""
     out: tyro.conf.Positional[Path]
     """The folder to write, which must not be there."""
     to: Literal["coco", "voc", "yolo", "csv"]
