@@ -131,7 +131,7 @@ def test_a_network_for_colour_has_no_use_for_it_and_takes_grey_images(
 def test_fine_tuning_a_grey_network_says_what_becomes_of_colours(
     run: Path, colours: Path, colour_run: Path, images: Path, tmp_path: Path
 ) -> None:
-    line = "colour images are turned to grey, as channels is 1; channels 3 keeps their colours"
+    line = "colour images are turned to grey, for the network takes 1 channel; 3 would keep their colours"
     grey = twofold.finetune(run, data=str(colours), epochs=1, out=tmp_path, name="grey", options=QUIET)
     log = (grey.folder / "log.txt").read_text()
     assert log.count(line) == 1
