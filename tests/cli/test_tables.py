@@ -155,9 +155,10 @@ def runs(tmp_path: Path) -> Path:
     return folder
 
 
-def test_runs_take_two_lines_each_and_speak_the_command_line_s_language(
-    runs: Path, capsys: pytest.CaptureFixture[str]
+def test_runs_are_as_wide_as_the_terminal_and_speak_the_command_line_s_language(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     assert main(["runs", str(runs)]) == 0
     first, *lines = capsys.readouterr().out.splitlines()
     assert first.split() == ["accuracy", "on", "val", "epochs", "seconds", "run"]
@@ -170,9 +171,13 @@ def test_runs_take_two_lines_each_and_speak_the_command_line_s_language(
     assert settings["last"] == "lenet --optimizer adam --lr 0.001 --epochs 3 --no-winograd"
     assert settings["20260102-000000-lenet-fashion-mini"].startswith("lenet --optimizer sgd --lr 0.05")
     assert settings["20260101-000000-lenet-bn-fashion-mini"].startswith("lenet-bn --model-options width 2 ")
-    shown = on_a_terminal("runs", runs)
-    assert max(map(len, shown)) <= 80
-    assert len(shown) == 1 + 2 * 3
+    monkeypatch.delenv("COLUMNS")
+    assert main(["runs", str(runs)]) == 0
+    piped = capsys.readouterr().out.splitlines()
+    assert on_a_terminal("runs", runs) == piped
+    assert max(map(len, piped)) <= 80
+    assert " ".join(" ".join(piped).split()) == " ".join(" ".join([first, *lines]).split())
+    assert any(line.startswith("      --") for line in piped), "no setting is broken"
 
 
 @pytest.mark.parametrize(

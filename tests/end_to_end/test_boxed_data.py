@@ -16,7 +16,19 @@ from twofold.engine.finetune import finetune_epochs
 from twofold.engine.recipe import Recipe
 from twofold.errors import SettingError
 
-FEW = ("--epochs", "1", "--image-size", "64", "--batch-size", "4", "--model-options", "width", "0.25", "--precision", "float32")
+FEW = (
+    "--epochs",
+    "1",
+    "--image-size",
+    "64",
+    "--batch-size",
+    "4",
+    "--model-options",
+    "width",
+    "0.25",
+    "--precision",
+    "float32",
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +70,7 @@ def test_folder_pack_and_conversion_train_the_same(scenes: Path, tmp_path: Path)
 
 def test_a_network_for_classes_is_refused_boxes(scenes: Path, fails) -> None:
     line = fails(["train", "lenet-bn", "--data", scenes, "--epochs", "1"])
-    assert "the images of set have boxes, and --resize crop would cut objects off: choose a detector" in line
+    assert "the images of set have boxes, and --model lenet-bn classifies; choose ssd-mini, ssd, ssd300" in line
 
 
 def test_what_a_recipe_knows_of_boxes_before_it_starts(scenes: Path, tmp_path: Path) -> None:

@@ -174,6 +174,27 @@ def test_predict_takes_paths_from_a_file_or_from_standard_input(
     assert answers[0]["predictions"][0]["class"] == "Ankle boot"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_of_paths_is_read_as_windows_saves_it(demo, image_folder: Path, tmp_path: Path, capsys, encoding: str):
+    bag = sorted((image_folder / "bag").iterdir())[0]
+    (tmp_path / "paths.txt").write_text(f"{bag}\r\n", encoding=encoding)
+    assert main(["predict", str(demo.folder), "--paths-from", str(tmp_path / "paths.txt")]) == 0
+    assert capsys.readouterr().out.startswith(f"{bag}\t")
+
+
+def test_a_path_that_cannot_be_one_ends_no_other(
+    demo, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    """A name that is too long; one that begins with ~ and no user's name, as a spreadsheet calls its locks."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(sorted((image_folder / "bag").iterdir())[0], "~$bag.png")
+    assert main(["predict", str(demo.folder), "x" * 5000, "~$bag.png", "~nobody/a.png"]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("~$bag.png\t")
+    assert "xxx: cannot be read: File name too long\n" in err
+    assert "~nobody/a.png: cannot be read: No such file or directory\n" in err
+
+
 def test_paths_in_place_of_an_image_on_standard_input_are_noticed(
     demo, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails
 ) -> None:
@@ -184,6 +205,8 @@ def test_paths_in_place_of_an_image_on_standard_input_are_noticed(
     (tmp_path / "empty.txt").write_text("\n")
     assert "has no paths in it" in fails(["predict", demo.folder, "--paths-from", tmp_path / "empty.txt"])
     assert "cannot be read" in fails(["predict", demo.folder, "--paths-from", tmp_path / "none.txt"])
+    (tmp_path / "odd.txt").write_bytes(b"\xff\xfea\0\0\xd8b\0")
+    assert "begins as UTF-16, but is not" in fails(["predict", demo.folder, "--paths-from", tmp_path / "odd.txt"])
     assert "not both" in fails(["predict", demo.folder, "-", "--paths-from", "-"])
 
 

@@ -11,14 +11,14 @@ from hypothesis import given, strategies as st
 from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
 from twofold.engine.recipes import RECIPES, find_recipe, named_recipe
 from twofold.errors import TwofoldError
-from twofold.models import MODELS
+from twofold.models import CLASSIFIERS, DETECTORS
 from twofold.optim.schedule import SCHEDULES
 
 SETTINGS = st.fixed_dictionaries(
     {
         "optimizer": st.sampled_from(["sgd", "adam", "adamw"]),
         "schedule": st.sampled_from(["constant", "step", "one-cycle", "warmup-cosine"]),
-        "model": st.sampled_from(sorted(MODELS)),
+        "model": st.sampled_from(sorted(CLASSIFIERS)),
         "augment": st.sampled_from(["none", "flip", "crop", "flip-crop"]),
         "mix": st.sampled_from(["none", "mixup", "cutmix"]),
         "lr": st.floats(1e-9, 1e3),
@@ -35,6 +35,35 @@ SETTINGS = st.fixed_dictionaries(
 def test_written_and_read_back_it_is_the_same(settings: dict[str, Any]) -> None:
     recipe = Recipe(**settings)
     assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+@pytest.mark.parametrize("model", DETECTORS)
+def test_a_detector_has_settings_of_its_own_where_nothing_is_said(model: str) -> None:
+    recipe = Recipe(model=model, data="fashion-scenes")
+    assert (recipe.augment, recipe.resize, recipe.box_loss, recipe.matching) == ("ssd", "stretch", "smooth-l1", "d2l")
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    classifier = recipe.override(model="lenet-bn")
+    assert (classifier.augment, classifier.resize, classifier.box_loss) == ("crop", "crop", None)
+    assert classifier.override(model=model) == recipe
+    assert Recipe(model=model, augment="flip", box_loss="giou").override(seed=1).augment == "flip"
+    assert recipe.settled(4000).batch_size == 32
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model": "lenet", "box_loss": "giou"}, "is for detectors, and lenet is none"),
+        ({"model": "resnet18", "matching": "d2l"}, "is for detectors, and resnet18 is none"),
+        ({"model": "ssd", "mix": "mixup"}, "mix='mixup' is for classifiers"),
+        ({"model": "ssd", "flip_average": True}, "flip_average=True is for classifiers"),
+        ({"model": "ssd", "resize": "crop"}, "resize='crop' would cut objects off"),
+        ({"model": "ssd-mini", "model_options": {"anchors": "1x"}}, "must be shapes in parts of the image"),
+        ({"model": "ssd300", "model_options": {"width": 0.5}}, "has no option 'width'"),
+    ],
+)
+def test_what_a_detector_or_a_classifier_cannot_have_is_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(TwofoldError, match=words):
+        Recipe(**settings)
 
 
 @pytest.mark.parametrize("name", RECIPES)

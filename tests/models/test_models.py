@@ -11,12 +11,13 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from twofold.errors import TwofoldError
-from twofold.models import MODELS, check_model_options, create_model, resolve_options
+from twofold.models import CLASSIFIERS, MODELS, check_model_options, create_model, resolve_options
 from twofold.models.network import Network, smallest_image
-from twofold.models.registry import Between, ModelEntry, Option
+from twofold.models.registry import Between, ModelEntry, Option, Spelled
 from twofold.models.summary import count_parameters, measure
 
-entries = pytest.mark.parametrize("entry", MODELS.values(), ids=MODELS)
+all_entries = pytest.mark.parametrize("entry", MODELS.values(), ids=MODELS)
+entries = pytest.mark.parametrize("entry", CLASSIFIERS.values(), ids=CLASSIFIERS)
 
 
 FAMILIES = (
@@ -32,7 +33,7 @@ FAMILIES = (
     "sprint",
 )
 families = pytest.mark.parametrize("name", FAMILIES)
-IN_TORCHVISION = [name for name in MODELS if hasattr(torchvision.models, name.replace("-", "_"))]
+IN_TORCHVISION = [name for name in CLASSIFIERS if hasattr(torchvision.models, name.replace("-", "_"))]
 
 
 def narrow(name: str, size: int = 28, *, num_classes: int = 10, **options: Option) -> Network:
@@ -51,7 +52,7 @@ def torchvision_model(name: str, *, auxiliary: bool = False) -> nn.Module:
 
 def test_every_network_of_d2l_is_there() -> None:
     assert len(IN_TORCHVISION) == 19
-    assert set(MODELS) - set(IN_TORCHVISION) == {"lenet", "lenet-bn", "nin", "densenet21", "sprint"}
+    assert set(CLASSIFIERS) - set(IN_TORCHVISION) == {"lenet", "lenet-bn", "nin", "densenet21", "sprint"}
 
 
 def test_the_densenet_of_d2l_has_its_layers_without_biases() -> None:
@@ -229,21 +230,28 @@ def test_lenet_is_that_of_d2l() -> None:
     assert kinds.count("MaxPool2d") == 2
 
 
-@entries
+@all_entries
 def test_options_of_the_registry_are_the_class_s(entry: ModelEntry) -> None:
     module, name = entry.factory.split(":")
     signature = inspect.signature(getattr(__import__(module, fromlist=[name]), name))
     assert set(signature.parameters) >= {"in_channels", "num_classes", "image_size", *entry.options, *entry.settings}
     for option, choices in entry.options.items():
         default = signature.parameters[option].default
-        assert default == 1.0 if isinstance(choices, Between) else default in choices
+        names = choices.names if isinstance(choices, Spelled) else choices
+        assert default == 1.0 if isinstance(names, Between) else default in names
     # Nothing that decides the network is left without a value.
     needed = {key for key, parameter in signature.parameters.items() if parameter.default is parameter.empty}
     assert needed <= set(entry.settings)
 
 
 @settings(max_examples=12)
-@given(st.sampled_from(sorted(MODELS)), st.integers(1, 5), st.integers(1, 12), st.integers(16, 48), st.integers(16, 48))
+@given(
+    st.sampled_from(sorted(CLASSIFIERS)),
+    st.integers(1, 5),
+    st.integers(1, 12),
+    st.integers(16, 48),
+    st.integers(16, 48),
+)
 def test_any_channels_classes_and_size(name: str, channels: int, classes: int, height: int, width: int) -> None:
     options = resolve_options(name, {"width": 0.125}, (height, width))
     model = create_model(
@@ -294,7 +302,7 @@ def test_work_does_not_fall_as_images_grow(name: str) -> None:
 def test_the_adaptive_stem_leaves_a_fixed_size_and_takes_the_small_stems_weights(name: str) -> None:
     small, adaptive = (narrow(name, 64, stem=stem) for stem in ("small", "adaptive"))
     adaptive.load_state_dict(small.state_dict())
-    entry = MODELS[name]
+    entry = CLASSIFIERS[name]
     first_pool = next(module for module in adaptive.modules() if isinstance(module, nn.AdaptiveAvgPool2d))
     assert first_pool.output_size == (entry.stem_side, entry.stem_side)
     wide = create_model(name, image_size=(64, 128), options={"stem": "adaptive", "width": 0.125})

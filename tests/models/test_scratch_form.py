@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from twofold.data import load_data
 from twofold.errors import TwofoldError
-from twofold.models import MODELS, create_model, resolve_options
+from twofold.models import CLASSIFIERS, create_model, resolve_options
 from twofold.models.scratch_form import SCRATCH_FORMS, ScratchCrossEntropyLoss, to_scratch, without_scratch_form
 from twofold.optim.scratch_form import ScratchOptimizer
 
@@ -22,7 +22,7 @@ KEEP: dict[str, list[str]] = {}
 def small(name: str, dtype: torch.dtype, *, seed: int = 0) -> nn.Module:
     """The network for 28 px images; the large ones at an eighth of their width."""
     torch.manual_seed(seed)
-    narrow = {} if max(MODELS[name].input_shape) <= 28 else {"width": 0.125}
+    narrow = {} if max(CLASSIFIERS[name].input_shape) <= 28 else {"width": 0.125}
     options = resolve_options(name, narrow, (28, 28))
     return create_model(name, in_channels=1, num_classes=10, image_size=(28, 28), options=options).to(dtype)
 
@@ -38,7 +38,7 @@ def relative(mine: Tensor, other: Tensor) -> float:
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["training", "prediction"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_every_network_gives_the_same_outputs_and_gradients(name: str, training: bool) -> None:
     # Rounding adds up through a hundred and more layers.
     deep = 1e-9 if re.search(r"\d{3}", name) else 1e-10
@@ -68,7 +68,7 @@ def test_every_network_gives_the_same_outputs_and_gradients(name: str, training:
             assert relative(mine.double(), theirs.double()) < allowed, key
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_every_layer_has_a_scratch_form_but_those_listed(name: str) -> None:
     assert without_scratch_form(small(name, torch.float32)) == KEEP.get(name, [])
 

@@ -65,9 +65,7 @@ def run(arguments: Sequence[str]) -> int:
 
     predictor = api.load(parsed.run, device=parsed.device, to_grey=parsed.to_grey)
     if parsed.threshold is not None and predictor.spec.task != "detect":
-        raise TwofoldError(
-            f"--threshold {parsed.threshold:g} is for detectors; this network is none; leave it out"
-        )
+        raise TwofoldError(f"--threshold {parsed.threshold:g} is for detectors; this network is none; leave it out")
     own = None if parsed.image is None else (parsed.image.name, _pixels(parsed.image, predictor))
     if parsed.channel is None:
         assert own is not None

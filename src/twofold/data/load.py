@@ -138,8 +138,7 @@ def load_data(
     )
     has_boxes = any(part.targets.task == BoxTargets.task for part in found.splits.values())
     if has_boxes and resize == "crop":
-        message = f"the images of {found.name} have boxes, and {{}} would cut objects off: choose a detector, such as "
-        raise SettingError(message + "ssd-mini, with {} or {}", {"resize": "crop"}, *_WHOLE)
+        raise SettingError("{} would cut objects off; choose {} or {}", {"resize": "crop"}, *_WHOLE)
     options["resize"] = resize or ("stretch" if has_boxes else "crop")
     spec = _pixel_spec(options, channels=found.channels, image_size=found.image_size)
     parts, fingerprint, split_notes = _split(found, val_fraction, test_fraction, seed, show_progress)

@@ -42,10 +42,10 @@ def _layer(in_channels: int, channels: int, stride: int = 1) -> nn.Sequential:
 
 
 class SSDMini(Detector):
-    """Residual blocks and four feature maps, 1/8 to 1/64 of the image's side, which coarser ones are added to.
+    """Residual blocks, and four feature maps that are 1/8 to 1/64 of the image's side.
 
-    A coarse map knows what is there and a fine one where; added up from the coarsest on, each knows both (Lin et al.,
-    "Feature pyramid networks for object detection", 2017).
+    Adding coarser maps to finer ones (Lin et al., "Feature pyramid networks for object detection", 2017) was tried, and
+    is no better after as many images and slower: see docs/log.md.
 
     Args:
         in_channels: channels of the images.
@@ -58,6 +58,8 @@ class SSDMini(Detector):
     Raises:
         TwofoldError: an image side below 64 px, or anchors for another number of maps.
     """
+
+    stages = ("stem", "layer1", "layer2", "layer3", "layer4", "layer5")
 
     def __init__(
         self,
@@ -73,31 +75,26 @@ class SSDMini(Detector):
         if min(image_size) < 64:
             raise TwofoldError(f"ssd-mini needs images of at least 64x64 px, got {image_size[0]}x{image_size[1]}")
         self.scores = scores
-        c32, c64, c128, side = (scaled(full, width) for full in (32, 64, 128, 96))
+        c32, c64, c128 = (scaled(full, width) for full in (32, 64, 128))
         self.stem = _layer(in_channels, c32, stride=2)
         self.layer1 = BasicBlock(c32, c64, 2)
         self.layer2 = BasicBlock(c64, c128, 2)
         self.layer3 = BasicBlock(c128, c128, 2)
         self.layer4 = BasicBlock(c128, c128, 2)
         self.layer5 = _layer(c128, c128, stride=2)
-        self.lateral = nn.ModuleList(nn.Conv2d(c128, side, 1) for _ in range(4))
-        self.smooth = nn.ModuleList(_layer(side, side) for _ in range(4))
-        self.stages = ("stem", "layer1", *(f"smooth.{k}" for k in range(4)))
         self.shapes = map_shapes(anchors, 4, image_size)
-        self.head = Head([side] * 4, [len(own) for own in self.shapes], num_classes)
+        self.head = Head([c128] * 4, [len(own) for own in self.shapes], num_classes)
         kaiming(self)
         start_head(self.head, scores)
 
     def features(self, images: Float[Tensor, "batch channels height width"]) -> list[Tensor]:
         """Return the feature maps, the finest first."""
-        maps = []
         x = self.layer1(self.stem(images))
-        for layer, lateral in zip((self.layer2, self.layer3, self.layer4, self.layer5), self.lateral, strict=True):
+        maps = []
+        for layer in (self.layer2, self.layer3, self.layer4, self.layer5):
             x = layer(x)
-            maps.append(lateral(x))
-        for k in (2, 1, 0):
-            maps[k] = maps[k] + functional.interpolate(maps[k + 1], size=maps[k].shape[2:], mode="nearest")
-        return [smooth(x) for smooth, x in zip(self.smooth, maps, strict=True)]
+            maps.append(x)
+        return maps
 
 
 class SSD(Detector):

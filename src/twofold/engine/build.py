@@ -187,7 +187,8 @@ def load_recipe_data(recipe: Recipe, options: Options, *, splits: tuple[str, ...
         columns=recipe.columns,
         image_size=recipe.image_size,
         channels=recipe.channels,
-        resize=recipe.resize,
+        # Cropping is what classifiers do where nothing is said; of images with boxes, the network is at fault.
+        resize=None if recipe.resize == "crop" else recipe.resize,
         val_fraction=recipe.val_fraction,
         test_fraction=recipe.test_fraction,
         seed=recipe.seed,

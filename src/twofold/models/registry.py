@@ -183,7 +183,7 @@ DETECTORS: dict[str, ModelEntry] = {
             "ssd-mini",
             "twofold.detect.ssd:SSDMini",
             f"Twofold, after {_SSD}",
-            "residual blocks and four feature maps added up: images of 64 to 160 px on a CPU",
+            "residual blocks and four feature maps: images of 64 to 160 px on a CPU",
             (3, 128, 128),
             {**_WIDTH, **_OF_DETECTORS},
             task="detect",

@@ -30,6 +30,7 @@ from twofold.data.sources.table_index import ImageIndex
 from twofold.data.sources.table_labels import in_words, read_labels
 from twofold.data.targets import ClassTargets, LabelSetTargets, Targets
 from twofold.errors import SettingError
+from twofold.files import expanded
 from twofold.names import name_bytes, shown, shown_short
 from twofold.terminal import quoted
 
@@ -75,7 +76,7 @@ class TableListing:
 
 def images_folder(table: Path, images: Path | str | None) -> Path:
     """Return where the images of a table are: in the folder that was given, or where the table is."""
-    return table.parent if images is None else Path(images).expanduser()
+    return table.parent if images is None else expanded(images)
 
 
 def list_table(
