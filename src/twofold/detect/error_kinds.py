@@ -30,6 +30,23 @@ def find_error_kinds(found: Detections, truth: BoxTargets, num_classes: int) -> 
         truth: what is there, of the same images in the same order.
         num_classes: the number of classes, those that never occur included.
     """
+    kind, which = judge(found, truth, num_classes)
+    missed = ~truth.crowd
+    missed[which[which >= 0]] = False
+    now, gains = _gains(found, truth, kind, which, missed, num_classes)
+    return ErrorKinds(kind, which, missed, now, gains)
+
+
+def judge(found: Detections, truth: BoxTargets, num_classes: int) -> tuple[Which, Which]:
+    """Return the kind of each detection of n images, and the true box that it finds or is mistaken about, −1 for none.
+
+    A kind is an index into `KINDS` of `twofold.scratch.detection_errors`, or its `RIGHT` or `NEITHER`.
+
+    Args:
+        found: what was detected.
+        truth: what is there, of the same images in the same order.
+        num_classes: the number of classes.
+    """
     if len(found) != len(truth):
         raise ValueError(f"each image needs its truth, got {len(found)} and {len(truth)}")
     kinds, of_truth = [found.labels[:0]], [found.labels[:0]]
@@ -40,11 +57,7 @@ def find_error_kinds(found: Detections, truth: BoxTargets, num_classes: int) -> 
         kinds.append(kind)
         of_truth.append(torch.where(which >= 0, which + num_truths, -1))
         num_detections, num_truths = num_detections + len(own.labels), num_truths + len(own_truth.labels)
-    kind, which = torch.cat(kinds), torch.cat(of_truth)
-    missed = ~truth.crowd
-    missed[which[which >= 0]] = False
-    now, gains = _gains(found, truth, kind, which, missed, num_classes)
-    return ErrorKinds(kind, which, missed, now, gains)
+    return torch.cat(kinds), torch.cat(of_truth)
 
 
 def _chunks(num_detections: Tensor, num_truths: Tensor) -> list[Tensor]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from twofold.data.targets import BoxTargets
 from twofold.detect.detections import Detections
+from twofold.detect.error_kinds import judge
+from twofold.scratch.detection_errors import NEITHER, RIGHT
 
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """What came of each detection and of each true box, at one threshold of the overlap.
+    """What came of each detection and of each true box.
 
     Attributes:
         right: whether a detection found a true box of its class.
@@ -29,43 +29,21 @@ class Hits:
     found: Bool[Tensor, " truths"]
 
 
-def find_hits(found: Detections, truth: BoxTargets, threshold: float = 0.5) -> Hits:
-    """Return which detections are right, in each image by falling score, each taking the free box it overlaps most.
+def find_hits(found: Detections, truth: BoxTargets, num_classes: int) -> Hits:
+    """Return which detections are right: in each image by falling score, each takes the free box it overlaps most.
+
+    A right one overlaps its box by 0.5 or more.
 
     Args:
-        found: of n images, in each by falling score.
+        found: of n images.
         truth: of the same images.
-        threshold: the least intersection over union of a right detection.
+        num_classes: the number of classes.
     """
-    right, counted = np.zeros(len(found.scores), dtype=bool), np.ones(len(found.scores), dtype=bool)
-    taken = np.zeros(len(truth.labels), dtype=bool)
-    crowd, labels = truth.crowd.numpy(), truth.labels.numpy()
-    start, first = 0, 0
-    for num_found, num_true in zip(found.counts.tolist(), truth.counts.tolist(), strict=True):
-        end, last = start + num_found, first + num_true
-        if num_found and num_true:
-            overlaps = box_iou(found.boxes[start:end], truth.boxes[first:last]).nan_to_num(0.0).numpy()
-            same = found.labels[start:end].numpy()[:, None] == labels[first:last]
-            overlaps = np.where(same & ~crowd[first:last], overlaps, 0.0)
-            # Detections that overlap nothing enough are wrong whatever the others find.
-            for row in np.flatnonzero(overlaps.max(axis=1) >= threshold):
-                free = np.where(taken[first:last], 0.0, overlaps[row])
-                best = int(free.argmax())
-                if free[best] >= threshold:
-                    right[start + row] = taken[first + best] = True
-            if crowd[first:last].any():
-                inside = _share_inside(found.boxes[start:end], truth.boxes[first:last])
-                in_crowd = (same & crowd[first:last] & (inside >= threshold)).any(axis=1)
-                counted[start:end] = right[start:end] | ~in_crowd
-        start, first = end, last
-    return Hits(torch.from_numpy(right), torch.from_numpy(counted), torch.from_numpy(taken))
-
-
-def _share_inside(boxes: Tensor, regions: Tensor) -> np.ndarray:
-    low = torch.maximum(boxes[:, None, :2], regions[:, :2])
-    high = torch.minimum(boxes[:, None, 2:], regions[:, 2:])
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1, keepdim=True).clamp(min=1e-9)
-    return ((high - low).clamp(min=0).prod(dim=2) / areas).numpy()
+    kind, which = judge(found, truth, num_classes)
+    right = kind == RIGHT
+    taken = torch.zeros_like(truth.crowd)
+    taken[which[right]] = True
+    return Hits(right, kind != NEITHER, taken)
 
 
 def best_f1(found: Detections, hits: Hits, num_true: int) -> tuple[float, float]:

@@ -82,12 +82,14 @@ class Judged:
         truth: every true box.
         indices: of the images among those that were evaluated.
         threshold: the score from which on detections are shown.
+        num_classes: how many classes there are.
     """
 
     found: Detections
     truth: BoxTargets
     indices: Int64[Tensor, " n"]
     threshold: float
+    num_classes: int
 
     @cached_property
     def shown(self) -> Detections:
@@ -97,7 +99,12 @@ class Judged:
     @cached_property
     def hits(self) -> Hits:
         """Which of these are right, and which true boxes they find."""
-        return find_hits(self.shown, self.truth)
+        return find_hits(self.shown, self.truth, self.num_classes)
+
+    @cached_property
+    def all_hits(self) -> Hits:
+        """Which of all detections are right."""
+        return find_hits(self.found, self.truth, self.num_classes)
 
     @property
     def num_true(self) -> int:
@@ -155,8 +162,7 @@ class DetectionMeter:
     def best_threshold(self) -> float:
         """Return the score from which on detections have the best F1."""
         judged = self._judged()
-        every = find_hits(judged.found, judged.truth)
-        return round(best_f1(judged.found, every, judged.num_true)[0], 4)
+        return round(best_f1(judged.found, judged.all_hits, judged.num_true)[0], 4)
 
     def examples(self) -> list[int]:
         """Return the indices of the images with the most errors, if the meter is a detailed one."""
@@ -176,7 +182,7 @@ class DetectionMeter:
         if not self._detailed:
             return DetectionEvaluation(num_images=len(images), loss=loss, metrics=metrics)
         num_right, num_shown = int(judged.hits.right.sum()), int(judged.hits.counted.sum())
-        every = find_hits(judged.found, judged.truth)
+        every = judged.all_hits
         best_threshold, best = best_f1(judged.found, every, judged.num_true)
         sizes = judged.truth.areas[~judged.truth.crowd]
         return DetectionEvaluation(
@@ -217,6 +223,7 @@ class DetectionMeter:
             BoxTargets.joined(self._truth).take(order),
             indices[order],
             USUAL_THRESHOLD if threshold is None else threshold,
+            len(self._spec.class_names),
         )
 
     def _mean_loss(self, judged: Judged) -> float:
