@@ -46,7 +46,8 @@ def test_a_detector_has_settings_of_its_own_where_nothing_is_said(model: str) ->
     assert (classifier.augment, classifier.resize, classifier.box_loss) == ("crop", "crop", None)
     assert classifier.override(model=model) == recipe
     assert Recipe(model=model, augment="flip", box_loss="giou").override(seed=1).augment == "flip"
-    assert recipe.settled(4000).batch_size == 32
+    assert (recipe.settled(4000).batch_size, recipe.settled(4000).epochs) == (32, 30)
+    assert (recipe.settled(50).batch_size, recipe.settled(50).epochs) == (8, 100)
 
 
 @pytest.mark.parametrize(

@@ -195,11 +195,11 @@ class Recipe(BaseModel, metaclass=OwnNames):
     )
     # 5. training
     epochs: int | None = Field(
-        None, ge=1, le=100_000, description="passes over the training images; 10, more of few images, if left out"
+        None, ge=1, le=100_000, description="passes over the training images; 10, or 30 of a detector, more of few images, if left out"
     )
     minutes: float | None = Field(None, gt=0.0, description="budget of training time in place of epochs")
     batch_size: int | None = Field(
-        None, ge=1, le=1_000_000, description="images in a batch; 128, fewer of few images, if left out"
+        None, ge=1, le=1_000_000, description="images in a batch; 128, or 32 of a detector, fewer of few images, if left out"
     )
     accumulate: int = Field(1, ge=1, le=10_000, description="batches whose gradients make one step")
     grad_clip: float | None = Field(
@@ -403,7 +403,8 @@ class Recipe(BaseModel, metaclass=OwnNames):
 
         Of few images, batches of 128 make too few steps: the schedule has hardly begun when it ends, and batch
         normalisation's statistics are those of weights long gone. So a batch is about a sixteenth of them, and there
-        are as many epochs as make 300 steps, at most 30 (`benchmarks/small_data.py`).
+        are as many epochs as make 300 steps, at most 30 (`benchmarks/small_data.py`). Detectors take batches of 32 at most
+        and 30 to 100 epochs.
         """
         changes: dict[str, Any] = {}
         if self.measure_norm is None:
@@ -416,7 +417,9 @@ class Recipe(BaseModel, metaclass=OwnNames):
             )
         if self.epochs is None and self.minutes is None:
             steps = max(1, num_images // (batch_size * self.accumulate))
-            changes["epochs"] = min(30, max(10, math.ceil(300 / steps)))
+            # Detectors learn longer: where things are, not only what they are.
+            fewest, most, wanted = (30, 100, 600) if detects else (10, 30, 300)
+            changes["epochs"] = min(most, max(fewest, math.ceil(wanted / steps)))
         return self.model_copy(update=changes)
 
     def learning_rate(self) -> Schedule:
