@@ -195,11 +195,17 @@ class Recipe(BaseModel, metaclass=OwnNames):
     )
     # 5. training
     epochs: int | None = Field(
-        None, ge=1, le=100_000, description="passes over the training images; 10, or 30 of a detector, more of few images, if left out"
+        None,
+        ge=1,
+        le=100_000,
+        description="passes over the images; 10, or 30 of a detector, more of few images, if left out",
     )
     minutes: float | None = Field(None, gt=0.0, description="budget of training time in place of epochs")
     batch_size: int | None = Field(
-        None, ge=1, le=1_000_000, description="images in a batch; 128, or 32 of a detector, fewer of few images, if left out"
+        None,
+        ge=1,
+        le=1_000_000,
+        description="images in a batch; 128, or 32 of a detector, fewer of few images, if left out",
     )
     accumulate: int = Field(1, ge=1, le=10_000, description="batches whose gradients make one step")
     grad_clip: float | None = Field(
@@ -403,8 +409,8 @@ class Recipe(BaseModel, metaclass=OwnNames):
 
         Of few images, batches of 128 make too few steps: the schedule has hardly begun when it ends, and batch
         normalisation's statistics are those of weights long gone. So a batch is about a sixteenth of them, and there
-        are as many epochs as make 300 steps, at most 30 (`benchmarks/small_data.py`). Detectors take batches of 32 at most
-        and 30 to 100 epochs.
+        are as many epochs as make 300 steps, at most 30 (`benchmarks/small_data.py`). Detectors take batches of at most
+        32, and 30 to 100 epochs.
         """
         changes: dict[str, Any] = {}
         if self.measure_norm is None:
