@@ -87,7 +87,7 @@ def test_the_recipe_s_settings_stand_in_its_five_sections(page: Callable[..., st
     assert headings == ["data", "model", "loss", "optimiser", "training", "this run"]
     members = [name for section in RECIPE_SECTIONS.values() for name in section]
     assert sorted(members) == sorted(set(Recipe.model_fields) - {"model"})
-    for lines in ("--batch-size N", "128, fewer of few images", "--[no-]winograd"):
+    for lines in ("--batch-size N", "images in a batch; 128", "--[no-]winograd"):
         assert lines in text
     flat = " ".join(text.split())
     for name, (chooser, defaults) in DEPENDENT_SETTINGS.items():
