@@ -138,10 +138,10 @@ def test_what_excites_a_channel_of_a_detector(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["explain", str(detector_run), "--data", "fashion-scenes?train=1&test=12&side=64"]
-    assert main([*words, "--channel", "smooth.0:1"]) == 0
-    assert (tmp_path / "explain-smooth.0-1.png").is_file()
+    assert main([*words, "--channel", "layer2:1"]) == 0
+    assert (tmp_path / "explain-layer2-1.png").is_file()
     assert "unknown stage 'head'" in fails([*words, "--channel", "head:0"])
-    assert "--threshold goes with an IMAGE" in fails([*words, "--channel", "smooth.0:1", "--threshold", "0.5"])
+    assert "--threshold goes with an IMAGE" in fails([*words, "--channel", "layer2:1", "--threshold", "0.5"])
 
 
 def test_a_classifier_has_no_threshold(run: Path, boot: Path, fails: Fails) -> None:

@@ -101,7 +101,7 @@ def test_our_words_are_there() -> None:
         (["train", "lenet", "--batch-size", "0"], "error: --batch-size must be greater than or equal to 1, got 0"),
         (
             ["train", "lenet", "--epochs", "2", "--minutes", "1"],
-            "error: --epochs 2 and --minutes 1.0 exclude each other",
+            "error: --epochs 2 and --minutes 1 exclude each other",
         ),
         (
             ["train", "lenet", "--form", "scratch", "--compile"],

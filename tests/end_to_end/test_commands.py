@@ -188,11 +188,11 @@ def test_a_path_that_cannot_be_one_ends_no_other(
     """A name that is too long; one that begins with ~ and no user's name, as a spreadsheet calls its locks."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(sorted((image_folder / "bag").iterdir())[0], "~$bag.png")
-    assert main(["predict", str(demo.folder), "x" * 5000, "~$bag.png", "~nobody/a.png"]) == 1
+    assert main(["predict", str(demo.folder), "x" * 5000, "~$bag.png", "~nosuchuser/a.png"]) == 1
     out, err = capsys.readouterr()
     assert out.startswith("~$bag.png\t")
     assert "xxx: cannot be read: File name too long\n" in err
-    assert "~nobody/a.png: cannot be read: No such file or directory\n" in err
+    assert "~nosuchuser/a.png: cannot be read: No such file or directory\n" in err
 
 
 def test_paths_in_place_of_an_image_on_standard_input_are_noticed(
@@ -445,7 +445,7 @@ def test_wrong_use_of_the_other_commands(fails, demo, image_folder: Path, tmp_pa
     assert "is not a run folder" in fails(["eval", image_folder])
     assert "there is no folder" in fails(["predict", tmp_path / "none", bag])
     assert "missing RUN" in fails(["eval"])
-    assert "say what to classify" in fails(["predict", demo.folder])
+    assert "say what to look at" in fails(["predict", demo.folder])
     assert "--top must be 1 or more" in fails(["predict", demo.folder, bag, "--top", "0"])
     (tmp_path / "empty").mkdir()
     assert "holds no images" in fails(["predict", demo.folder, tmp_path / "empty"])

@@ -118,7 +118,7 @@ class Predictor:
             raise
         except TwofoldError as error:
             if isinstance(image, str | Path) and str(image) not in str(error):
-                raise type(error)(f"{image}: {error}") from error
+                raise TwofoldError(f"{image}: {error}") from error
             raise
 
     def remark_notes(self) -> list[str]:

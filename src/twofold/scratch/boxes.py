@@ -92,8 +92,9 @@ def iou(boxes1: Float[Tensor, "n 4"], boxes2: Float[Tensor, "m 4"]) -> Float[Ten
     >>> iou(a, torch.tensor([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0], [2.0, 0.0, 4.0, 2.0]]))  # 1, 1/7, side by side
     tensor([[1.0000, 0.1429, 0.0000]])
     """
+    areas = area(boxes1)[:, None] + area(boxes2)
     shared = intersection(boxes1, boxes2)
-    union = area(boxes1)[:, None] + area(boxes2) - shared
+    union = areas - shared
     return torch.where(union > 0, shared / union, 0)
 
 
