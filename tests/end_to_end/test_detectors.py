@@ -72,7 +72,7 @@ def test_fine_tuned_it_has_other_classes_on_the_same_features(detector_run: Path
         options=QUIET,
     )
     recipe = read(run.folder, "recipe.json")
-    assert (recipe["model"], recipe["augment"]) == ("ssd-mini", "ssd")
+    assert (recipe["model"], recipe["augment"]) == ("ssd-mini", "ssd-light")
     assert recipe["lr_scale"] == {"head.classification_head.*": 10.0}
     assert [score["name"] for score in read(run.folder, "evaluation.json")["classes"]] == ["Sandal", "Bag"]
     assert "new, with random weights: head.classification_head" in (run.folder / "log.txt").read_text()

@@ -70,7 +70,7 @@ _FEW_IMAGES = 2048
 
 
 # What detectors take where nothing is said, in place of the fields' own defaults.
-_OF_TASK: dict[str, Any] = {"augment": "ssd", "resize": "stretch", "box_loss": "smooth-l1", "matching": "d2l"}
+_OF_TASK: dict[str, Any] = {"augment": "ssd-light", "resize": "stretch", "box_loss": "smooth-l1", "matching": "d2l"}
 
 
 def _task(model: Any) -> str | None:
