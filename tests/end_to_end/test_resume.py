@@ -102,6 +102,33 @@ def test_killed_at_random_steps_it_ends_with_the_same_bits(
     assert_same_run(run, reference)
 
 
+def test_a_detector_killed_twice_ends_with_the_same_bits(twofold_command: CommandLine, tmp_path: Path) -> None:
+    recipe = Recipe(
+        model="ssd-mini",
+        model_options={"width": 0.25},
+        data="fashion-scenes?train=256&test=16&side=64",
+        epochs=2,
+        batch_size=8,
+        precision="float32",
+        device="cpu",
+    )
+    (tmp_path / "recipe.json").write_text(recipe.to_json())
+    start = ("train", "--recipe", tmp_path / "recipe.json", "--out", tmp_path, "--checkpoint-seconds", "0", "--name")
+    done = twofold_command(*start, "whole")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "killed"
+    for above, arguments in ((5, (*start, "killed")), (35, ("train", "--resume", run, "--checkpoint-seconds", "0"))):
+        process = twofold_command.start(*arguments)
+        wait_for_step(process, run, above=above)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert state(run)[1]["counters"]["step"] < 58, "the kill came after the end"
+    done = twofold_command("train", "--resume", run)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(run, tmp_path / "whole")
+
+
 # A real SIGKILL, at the first call of a function: before any step, in the first epoch, before its weights are written.
 _KILLED_IN = """
 import os, signal, sys

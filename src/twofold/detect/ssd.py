@@ -44,8 +44,8 @@ def _layer(in_channels: int, channels: int, stride: int = 1) -> nn.Sequential:
 class SSDMini(Detector):
     """Residual blocks, and four feature maps that are 1/8 to 1/64 of the image's side.
 
-    Adding coarser maps to finer ones (Lin et al., "Feature pyramid networks for object detection", 2017) was tried, and
-    is no better after as many images and slower: see docs/log.md.
+    A second block on each of the two finest maps that are looked at gives more than the scenes that it costs; a coarser
+    stem, which would be faster, loses more than it saves (docs/log.md).
 
     Args:
         in_channels: channels of the images.
@@ -78,8 +78,8 @@ class SSDMini(Detector):
         c32, c64, c128 = (scaled(full, width) for full in (32, 64, 128))
         self.stem = _layer(in_channels, c32, stride=2)
         self.layer1 = BasicBlock(c32, c64, 2)
-        self.layer2 = BasicBlock(c64, c128, 2)
-        self.layer3 = BasicBlock(c128, c128, 2)
+        self.layer2 = nn.Sequential(BasicBlock(c64, c128, 2), BasicBlock(c128, c128))
+        self.layer3 = nn.Sequential(BasicBlock(c128, c128, 2), BasicBlock(c128, c128))
         self.layer4 = BasicBlock(c128, c128, 2)
         self.layer5 = _layer(c128, c128, stride=2)
         self.shapes = map_shapes(anchors, 4, image_size)

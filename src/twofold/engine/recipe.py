@@ -71,6 +71,8 @@ _FEW_IMAGES = 2048
 
 # What detectors take where nothing is said, in place of the fields' own defaults.
 _OF_TASK: dict[str, Any] = {"augment": "ssd-light", "resize": "stretch", "box_loss": "smooth-l1", "matching": "d2l"}
+# What suits a network better than its optimiser's usual values (docs/log.md): model -> (optimiser, settings).
+_OF_MODEL: dict[str, tuple[str, dict[str, Any]]] = {"ssd-mini": ("adamw", {"lr": 0.008, "weight_decay": 0.1})}
 
 
 def _task(model: Any) -> str | None:
@@ -303,6 +305,9 @@ class Recipe(BaseModel, metaclass=OwnNames):
         for name, value in defaults_of(filled.get("model", cls.model_fields["model"].default)).items():
             if filled.get(name) is None:
                 filled[name] = value
+        optimizer, suited = _OF_MODEL.get(str(filled.get("model")), ("", {}))
+        if filled.get("optimizer", cls.model_fields["optimizer"].default) == optimizer:
+            filled = suited | {name: value for name, value in filled.items() if value is not None or name not in suited}
         weights = filled.get("class_weights")
         if isinstance(weights, str) and weights not in ("none", "balanced"):
             filled["class_weights"] = read_class_weights(weights)

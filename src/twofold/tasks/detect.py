@@ -236,11 +236,11 @@ def _check_scratch(recipe: Settings, scores: str) -> None:
 
 
 def box_targets(targets: Targets) -> BoxTargets:
-    """Return the targets as boxes.
+    """Return the targets as boxes, on the CPU, where a batch's are looked up also when the pixels are on a GPU.
 
     Raises:
         TwofoldError: they are of another kind.
     """
     if not isinstance(targets, BoxTargets):
         raise TwofoldError(f"a detector needs boxes; these images are for the task {targets.task!r}")
-    return targets
+    return targets.to("cpu")

@@ -137,6 +137,7 @@ class DetectionMeter:
 
     def update(self, outputs: Tensor, targets: BoxTargets, indices: Int64[Tensor, " batch"]) -> None:
         """Count a batch of outputs on the CPU."""
+        targets, indices = targets.to("cpu"), indices.cpu()
         boxes, labels = padded(targets, self._spec)
         height, width = self._spec.image_size
         truth = PaddedBoxes(boxes / boxes.new_tensor([width, height, width, height]), labels)
