@@ -201,10 +201,12 @@ def test_asked_to_stop_it_saves_says_how_to_go_on_and_goes_on(
         "0.05",
     )
     wait_for_step(process, run, above=3)
+    process.send_signal(signal.SIGSTOP)  # held, for the second process takes longer to start than the run to end
     second = twofold_command("train", "--resume", run)  # the lock: the run is still going
+    process.send_signal(signal.SIGCONT)
+    process.send_signal(number)
     assert second.returncode == 2
     assert "the run is still going" in second.stderr
-    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     assert f"twofold train --resume {run}" in errors
