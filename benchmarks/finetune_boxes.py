@@ -11,6 +11,7 @@ garments in them and the test scenes are drawn anew for each seed; the seven cla
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 from pathlib import Path
@@ -26,10 +27,9 @@ KNOWN = ("T-shirt/top", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Ankle b
 QUIET = Options(show=False)
 
 
-def average_precision(recipe: Recipe, out: Path) -> float:
-    """Train and return AP over the test scenes."""
-    run = twofold.train(recipe, out=out, options=QUIET)
-    return float(twofold.evaluate(run.folder, options=QUIET)["AP"])
+def average_precision(run: twofold.Run) -> float:
+    """Return AP over the test scenes, which training measures at its end."""
+    return json.loads((run.folder / "evaluation.json").read_text())["AP"]
 
 
 def main() -> None:
@@ -43,14 +43,14 @@ def main() -> None:
         out = Path(temporary)
         before = Recipe(model="ssd-mini", data=f"fashion-scenes?classes={'|'.join(KNOWN)}", minutes=arguments.minutes)
         run = twofold.train(before, out=out, options=QUIET)
-        print(f"seven classes: AP {float(twofold.evaluate(run.folder, options=QUIET)['AP']):.3f}\n")
+        print(f"seven classes: AP {average_precision(run):.3f}\n")
         print("| seed | fine-tuned | from scratch |\n| --- | --: | --: |", flush=True)
         for seed in range(arguments.seeds):
             data = f"fashion-scenes?train=50&test=500&classes={'|'.join(NEW)}&seed={seed}"
             tuned = finetune_recipe(str(run.folder), data=data).override(seed=seed)
             scratch = Recipe(model="ssd-mini", data=data, seed=seed)
-            found["fine-tuned"].append(average_precision(tuned, out))
-            found["from scratch"].append(average_precision(scratch, out))
+            for way, recipe in (("fine-tuned", tuned), ("from scratch", scratch)):
+                found[way].append(average_precision(twofold.train(recipe, out=out, options=QUIET)))
             print(f"| {seed} | {found['fine-tuned'][-1]:.3f} | {found['from scratch'][-1]:.3f} |", flush=True)
     for way, values in found.items():
         print(f"{way}: median {statistics.median(values):.3f}, {min(values):.3f} to {max(values):.3f}")

@@ -45,10 +45,8 @@ def test_keyed_bits_are_the_same_on_every_device() -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_detector_of_the_gpu_is_measured_alike_on_the_processor(precision: str, tmp_path: Path) -> None:
-    recipe = Recipe.model_validate(
-        {"model": "ssd-mini", "data": "fashion-scenes?train=800&test=100", "epochs": 8, "device": "cuda"}
-        | {"precision": precision}
-    )
+    data = "fashion-scenes?train=800&test=100"
+    recipe = Recipe(model="ssd-mini", data=data, epochs=8, device="cuda", precision=precision)
     run = twofold.train(recipe, out=tmp_path, options=QUIET)
     on_gpu, on_cpu = (twofold.evaluate(run.folder, device=device, options=QUIET)["AP"] for device in ("cuda", "cpu"))
     assert on_cpu > 0.05

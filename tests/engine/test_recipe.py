@@ -51,6 +51,19 @@ def test_a_detector_has_settings_of_its_own_where_nothing_is_said(model: str) ->
     assert (recipe.settled(50).batch_size, recipe.settled(50).epochs) == (8, 100)
 
 
+def test_what_suits_a_network_is_taken_where_nothing_is_said_and_does_not_follow_to_another() -> None:
+    recipe = Recipe(model="ssd-mini", data="fashion-scenes")
+    assert (recipe.lr, recipe.weight_decay) == (0.008, 0.1)
+    sgd = recipe.override(optimizer="sgd")
+    assert (sgd.lr, sgd.weight_decay) == (0.1, 0.0005)
+    for model in ("ssd300", "lenet-bn"):
+        other = recipe.override(model=model)
+        assert (other.lr, other.weight_decay) == (0.002, 0.02)
+        assert other.override(model="ssd-mini") == recipe
+    assert recipe.override(lr=0.001).override(model="ssd300").lr == 0.001
+    assert sgd.override(model="ssd300").lr == 0.1
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -71,12 +71,18 @@ _FEW_IMAGES = 2048
 
 # What detectors take where nothing is said, in place of the fields' own defaults.
 _OF_TASK: dict[str, Any] = {"augment": "ssd-light", "resize": "stretch", "box_loss": "smooth-l1", "matching": "d2l"}
-# What suits a network better than its optimiser's usual values (docs/log.md): model -> (optimiser, settings).
-_OF_MODEL: dict[str, tuple[str, dict[str, Any]]] = {"ssd-mini": ("adamw", {"lr": 0.008, "weight_decay": 0.1})}
+# What suits a network better than these defaults (docs/log.md): model -> {setting: {choice: value}}.
+_OF_MODEL: dict[str, dict[str, dict[str, Any]]] = {"ssd-mini": {"lr": {"adamw": 0.008}, "weight_decay": {"adamw": 0.1}}}
 
 
 def _task(model: Any) -> str | None:
     return MODELS[model].task if isinstance(model, str) and model in MODELS else None
+
+
+def _dependent_default(name: str, choice: str, model: Any) -> Any:
+    """Return what a dependent setting is for a choice where nothing is said, None where it has no effect."""
+    own = _OF_MODEL.get(model, {}).get(name, {}) if isinstance(model, str) else {}
+    return (DEPENDENT_SETTINGS[name][1] | own).get(choice)
 
 
 def defaults_of(model: Any) -> dict[str, Any]:
@@ -305,16 +311,15 @@ class Recipe(BaseModel, metaclass=OwnNames):
         for name, value in defaults_of(filled.get("model", cls.model_fields["model"].default)).items():
             if filled.get(name) is None:
                 filled[name] = value
-        optimizer, suited = _OF_MODEL.get(str(filled.get("model")), ("", {}))
-        if filled.get("optimizer", cls.model_fields["optimizer"].default) == optimizer:
-            filled = suited | {name: value for name, value in filled.items() if value is not None or name not in suited}
         weights = filled.get("class_weights")
         if isinstance(weights, str) and weights not in ("none", "balanced"):
             filled["class_weights"] = read_class_weights(weights)
         for name, (chooser, defaults) in DEPENDENT_SETTINGS.items():
             choice = filled.get(chooser, cls.model_fields[chooser].default)
             if filled.get(name) is None:
-                filled[name] = defaults.get(choice) if isinstance(choice, str) else None
+                filled[name] = (
+                    _dependent_default(name, choice, filled.get("model")) if isinstance(choice, str) else None
+                )
             elif choice in get_args(cls.model_fields[chooser].annotation) and choice not in defaults:
                 ways = [{chooser: other} for other in defaults]
                 others = " or ".join(["{}"] * len(ways))
@@ -395,7 +400,8 @@ class Recipe(BaseModel, metaclass=OwnNames):
         """Return a copy with `changes`.
 
         Another optimiser or schedule starts from its own defaults, not from settings tuned for the one it replaces;
-        another model starts without options; `minutes` replaces `epochs` and the other way round.
+        another model starts without options, and with its own defaults where the old one had its; `minutes` replaces
+        `epochs` and the other way round.
         """
         settings = self.model_dump()
         for name, (chooser, _) in DEPENDENT_SETTINGS.items():
@@ -403,6 +409,9 @@ class Recipe(BaseModel, metaclass=OwnNames):
                 settings[name] = None
         if "model" in changes and changes["model"] != self.model:
             settings["model_options"] = {}
+            for name, (chooser, _) in DEPENDENT_SETTINGS.items():
+                if settings[name] == _dependent_default(name, settings[chooser], self.model):
+                    settings[name] = None
             settings |= dict.fromkeys(_OF_TASK, None) if _task(changes["model"]) != _task(self.model) else {}
         for name, other in (("epochs", "minutes"), ("minutes", "epochs")):
             if changes.get(name) is not None:
