@@ -11,7 +11,7 @@ POLICIES: dict[str, str] = {
     "flip-shift": "mirrored, and shifted by up to a 28th of the side",
     "light": "mirrored, a part of 60 to 100 % of the area, colours a little changed",
     "d2l": "mirrored, a part of 10 to 100 % of the area and of any shape, colours much changed",
-    "ssd-light": "for boxes: mirrored, zoomed out up to 1.5 times, a part of 60 to 100 % of each side",
+    "ssd-light": "for boxes: mirrored, zoomed out up to 1.2 times, a part of 85 to 100 % of each side",
     "ssd": "for boxes: mirrored, zoomed out up to 4 times, a part that overlaps some box enough, colours changed",
     "strong": "mirrored, a part of 25 to 100 %, one change out of fourteen (TrivialAugment), a rectangle erased",
 }

@@ -52,7 +52,7 @@ _COMPOSED = {
     # For long trainings and large networks: one change of any strength, and now and then something hidden.
     "strong": "resized_crop(scale=(0.25, 1)) + flip() + trivial_augment() + random_erasing(probability=0.1)",
     # For images with boxes and short trainings.
-    "ssd-light": "flip() + zoom_out(sides=(1, 1.5)) + iou_crop(scale=(0.6, 1))",
+    "ssd-light": "flip() + zoom_out(sides=(1, 1.2)) + iou_crop(scale=(0.85, 1))",
     # For images with boxes: the augmentation of the SSD paper, its colours as torchvision's reference has them.
     "ssd": "flip() + zoom_out() + iou_crop() + colour_jitter(brightness=0.125, contrast=0.5, saturation=0.5, hue=0.05)",
 }

@@ -29,12 +29,14 @@ _TEMPORARY_TROUBLE = (408, 425, 429)
 class Resource:
     """A file to download: its name, the addresses of its mirrors, its checksum and the most bytes it may have.
 
-    The one checksum is what its publishers give: an MD5, or the first digits of a SHA-256.
+    The one checksum is what its publishers give: an MD5, a SHA-1, or the first digits of a SHA-256. Without any, what
+    arrives is taken as it is.
     """
 
     filename: str
     urls: tuple[str, ...]
     md5: str | None = None
+    sha1: str | None = None
     sha256_starts: str | None = None
     max_bytes: int = 512 * _MEBIBYTE
 
@@ -66,6 +68,12 @@ def file_md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+def file_sha1(path: Path) -> str:
+    """Return the SHA-1 of a file; a check against accidents, as its publishers give it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()
+
+
 def download(resource: Resource, target: Path, *, patience: Patience | None = None, show_progress: bool = True) -> None:
     """Download `resource` to `target`.
 
@@ -95,9 +103,10 @@ def download(resource: Resource, target: Path, *, patience: Patience | None = No
 def _receive(url: str, resource: Resource, temporary: Path, timeout: float, show_progress: bool) -> None:
     if resource.md5 is not None:
         kind, checksum, digest = "MD5", resource.md5, hashlib.md5(usedforsecurity=False)
+    elif resource.sha1 is not None:
+        kind, checksum, digest = "SHA-1", resource.sha1, hashlib.sha1(usedforsecurity=False)
     else:
-        assert resource.sha256_starts is not None
-        kind, checksum, digest = "SHA-256", resource.sha256_starts, hashlib.sha256()
+        kind, checksum, digest = "SHA-256", resource.sha256_starts or "", hashlib.sha256()
     received = 0
     request = urllib.request.Request(url, headers={"User-Agent": "twofold"})
     try:

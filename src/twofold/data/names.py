@@ -49,6 +49,7 @@ BOX_PREFIXES = {
 """What says the format of images with boxes, before a colon, and what stands behind it."""
 SCENES = "fashion-scenes"
 SCENE_SIDES = (64, 320)
+MOST_GARMENTS = 6
 # What a file that is given as data is taken for, by its ending.
 _BOX_FILES = {".json": "coco", ".yaml": "yolo", ".yml": "yolo"}
 _HUB_SETTINGS = ("config", "revision", "image", "label")
@@ -196,7 +197,8 @@ def _read_settings(text: str, query: str, known: Sequence[str]) -> dict[str, str
 class ScenesName:
     """What is chosen of fashion-scenes.
 
-    `train` and `test` are numbers of scenes, `side` is that of a scene in pixels, and only garments of `classes` occur.
+    `train` and `test` are numbers of scenes, `side` is that of a scene in pixels, `most` how many garments it has at
+    most, and only garments of `classes` occur.
     """
 
     train: int = NAMED_DATA[SCENES].num_train
@@ -204,6 +206,7 @@ class ScenesName:
     side: int = NAMED_DATA[SCENES].size[0]
     classes: tuple[str, ...] = _CLOTHES
     seed: int = 0
+    most: int = MOST_GARMENTS
 
 
 def is_scenes_name(text: str) -> bool:
@@ -228,7 +231,13 @@ def parse_scenes_name(text: str) -> ScenesName:
     Raises:
         TwofoldError: an unknown setting or class, or a value outside its range.
     """
-    limits = {"train": (1, _MOST_SCENES), "test": (1, _MOST_SCENES), "side": SCENE_SIDES, "seed": (0, 2**31 - 1)}
+    limits = {
+        "train": (1, _MOST_SCENES),
+        "test": (1, _MOST_SCENES),
+        "side": SCENE_SIDES,
+        "seed": (0, 2**31 - 1),
+        "most": (1, MOST_GARMENTS),
+    }
     chosen: dict[str, Any] = {}
     for key, value in _read_settings(text, text.partition("?")[2], (*limits, "classes")).items():
         if key == "classes":

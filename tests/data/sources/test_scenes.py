@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from twofold.data import check_data_name, looks_like_path
-from twofold.data.names import folder_subject, parse_scenes_name
+from twofold.data.names import MOST_GARMENTS, folder_subject, parse_scenes_name
 from twofold.data.sources import scenes
 from twofold.data.sources.embedded import load_fashion_mini
 from twofold.data.sources.find import find_data
-from twofold.data.sources.scenes import LONGER_SIDES, MOST_GARMENTS, MOST_SHARED
+from twofold.data.sources.scenes import LONGER_SIDES, MOST_SHARED
 from twofold.errors import TwofoldError
 
 SMALL = "fashion-scenes?train=40&test=12"
@@ -78,7 +78,7 @@ def test_boxes_are_those_of_the_pixels_that_a_garment_changes():
         # One garment, on dark ground of one level, on which each of its pixels shows.
         draw |= {"count": 0.0, "background": 0.0, "level": 0.0}
         background = scenes._background(128, draw)
-        scene, (box,), _ = scenes._scene(garments, 128, draw)
+        scene, (box,), _ = scenes._scene(garments, parse_scenes_name("fashion-scenes"), draw)
         changed = scene != background
         rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
         assert box == (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
@@ -89,9 +89,11 @@ def test_a_covered_garment_keeps_the_box_of_its_whole_mask():
     garments = scenes._cut_out(arrays.test_images, arrays.test_labels, list(range(10)))
     num_covered = 0
     for draw in scenes._draw(4, "test", 0, 60):
-        _, boxes, labels = scenes._scene(garments, 128, draw | {"count": 0.99})
-        for count in range(scenes.MOST_GARMENTS):
-            _, fewer, some = scenes._scene(garments, 128, draw | {"count": (count + 0.5) / scenes.MOST_GARMENTS})
+        _, boxes, labels = scenes._scene(garments, parse_scenes_name("fashion-scenes"), draw | {"count": 0.99})
+        for count in range(MOST_GARMENTS):
+            _, fewer, some = scenes._scene(
+                garments, parse_scenes_name("fashion-scenes"), draw | {"count": (count + 0.5) / MOST_GARMENTS}
+            )
             assert (fewer, some) == (boxes[: len(fewer)], labels[: len(fewer)])
         num_covered += any(scenes._shared(a, b) for a, b in itertools.combinations(boxes, 2))
     assert num_covered > 20
@@ -137,3 +139,16 @@ def test_names_with_settings_are_names_and_no_paths():
 def test_other_settings_are_refused_with_what_is_meant(text, message):
     with pytest.raises(TwofoldError, match=message):
         check_data_name(text)
+
+
+def test_most_garments_limits_a_scene_and_leaves_those_without_it_as_they_were():
+    one = open_small(SMALL + "&most=1").splits["train"]
+    assert one.targets.counts.tolist() == [1] * 40
+    two = open_small(SMALL + "&most=2").splits["train"]
+    assert set(two.targets.counts.tolist()) == {1, 2}
+    # The first garment of a scene is drawn alike, whatever their number.
+    firsts = [two.targets.take(torch.tensor([index])).boxes[0].tolist() for index in range(40)]
+    assert firsts == one.targets.boxes.tolist()
+    with pytest.raises(TwofoldError, match="most must be a whole number from 1 to 6, got '7'"):
+        open_small(SMALL + "&most=7")
+    assert open_small(SMALL + "&most=6").fingerprint == open_small().fingerprint

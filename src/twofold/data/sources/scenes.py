@@ -1,20 +1,20 @@
 """fashion-scenes: garments of fashion-mini on backgrounds, with boxes that are exact to the pixel.
 
     found = open_scenes("fashion-scenes")                                   # 4,000 training and 500 test scenes, 128 px
-    found = open_scenes("fashion-scenes?train=200&side=96&classes=Bag|Sandal&seed=1")
+    found = open_scenes("fashion-scenes?train=200&side=96&classes=Bag|Sandal&most=1&seed=1")
 
 The garments are real photographs, those of training and of test scenes from disjoint images; the scenes are composed
 at load. They are for learning and measuring detection offline, and no stand-in for photographs of rooms and streets.
 
-- A scene has 1 to 6 garments, their class uniform. The longer side of a garment is 14 to 56 % of the scene's (18 to
-  72 px of 128), its logarithm uniform. Half of them are mirrored, and each has its own brightness, such that it
-  stands out from what lies behind it where that is possible.
+- A scene has 1 to 6 garments (`most` sets another limit), their class uniform. The longer side of a garment is 14 to
+  56 % of the scene's (18 to 72 px of 128), its logarithm uniform. Half of them are mirrored, and each has its own
+  brightness, such that it stands out from what lies behind it where that is possible.
 - A garment's box is that of the pixels of its mask, inside the image, also where a later garment covers it.
 - The boxes of two garments share at most 40 % of the smaller one; of each box, later ones cover at most 40 % in
   all. A garment that finds no place in 30 tries is left out.
 - Backgrounds are flat, a gradient, stripes, checks or soft noise.
 
-A scene is a pure function of (seed, split, index) and of the side and the classes: it is the same whatever number of
+A scene is a pure function of (seed, split, index) and of side, classes and `most`: it is the same whatever number of
 scenes is asked for.
 """
 
@@ -30,14 +30,13 @@ from PIL import Image
 from torch import Tensor
 
 from twofold.data.images import MemoryImages
-from twofold.data.names import NAMED_DATA, SCENES, ScenesName, parse_scenes_name
+from twofold.data.names import MOST_GARMENTS, NAMED_DATA, SCENES, ScenesName, parse_scenes_name
 from twofold.data.sources.embedded import SIDE, load_fashion_mini
 from twofold.data.sources.found import Found
 from twofold.data.targets import BoxTargets, to_box_targets
 from twofold.keyed import bits_of_several, derive_key, to_uniform
 from twofold.terminal import track
 
-MOST_GARMENTS = 6
 MOST_SHARED = 0.4
 """Most of the smaller of two boxes that both share, and most of a box that later ones cover in all."""
 LONGER_SIDES = (0.14, 0.56)
@@ -166,7 +165,7 @@ def _compose(
     for index in track(range(count), total=count, label=f"composing {split} scenes", enabled=show_progress):
         if index % _CHUNK == 0:
             draws = _draw(chosen.seed, split, index, min(count, index + _CHUNK))
-        pixels[index, 0], own_boxes, own_labels = _scene(garments, chosen.side, draws[index % _CHUNK])
+        pixels[index, 0], own_boxes, own_labels = _scene(garments, chosen, draws[index % _CHUNK])
         boxes.append(own_boxes)
         labels.append(own_labels)
     return torch.from_numpy(pixels), to_box_targets(boxes, labels, [(chosen.side, chosen.side)] * count)
@@ -183,14 +182,15 @@ def _draw(seed: int, split: str, first: int, end: int) -> list[dict[str, float]]
 
 
 def _scene(
-    garments: _Garments, side: int, draw: dict[str, float]
+    garments: _Garments, chosen: ScenesName, draw: dict[str, float]
 ) -> tuple[UInt8[np.ndarray, "side side"], list[_Box], list[int]]:
     """Return one scene with the box and the class of each of its garments, the lowest one first."""
+    side = chosen.side
     scene = _background(side, draw)
     boxes: list[_Box] = []
     labels: list[int] = []
     covered: list[int] = []
-    for slot in range(1 + int(draw["count"] * MOST_GARMENTS)):
+    for slot in range(1 + int(draw["count"] * chosen.most)):
         label = int(draw[f"class {slot}"] * len(garments.of_class))
         candidates = garments.of_class[label]
         index = int(candidates[int(draw[f"image {slot}"] * len(candidates))])
