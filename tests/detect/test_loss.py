@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models.detection._utils import BoxCoder, SSDMatcher
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou, generalized_box_iou_loss, sigmoid_focal_loss
@@ -107,3 +109,26 @@ def test_offsets_there_and_back(seed: int) -> None:
     torch.testing.assert_close(offsets[0], readable.offsets(ANCHORS[:50], boxes[0]))
     torch.testing.assert_close(to_boxes(own, offsets), boxes)
     torch.testing.assert_close(to_boxes(own, offsets)[1], readable.apply_offsets(ANCHORS[:50], offsets[1]))
+
+
+class _Operators(TorchDispatchMode):
+    """Keeps the names of the operators that are called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_offsets_bring_no_value_of_the_cpu_to_the_device() -> None:
+    """A tensor that is made of Python's values has to be copied to a GPU, which waits for it."""
+    with _Operators() as called:
+        to_boxes(ANCHORS, to_offsets(ANCHORS, ANCHORS.flip(0)))
+    assert {"aten.log.default", "aten.exp.default"} <= called.names
+    assert called.names.isdisjoint({"aten.lift_fresh.default", "aten.copy_.default", "aten._to_copy.default"})
+    with _Operators() as called:
+        ANCHORS * ANCHORS.new_tensor([0.1, 0.1, 0.2, 0.2])
+    assert "aten.lift_fresh.default" in called.names
