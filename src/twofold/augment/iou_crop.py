@@ -16,6 +16,8 @@ the image, the two shares tell how much it is distorted; their quotient is limit
 
 In an image without boxes every part keeps the constraints, so that one in seven images stays whole. That is also what
 `draw` returns, for images of which no boxes are known.
+
+`twofold.scratch.box_augment` spells this out for one image.
 """
 
 from __future__ import annotations
@@ -87,14 +89,20 @@ class IouCrop(Augmentation):
         low, high = self.scale
         sides = ((low + (high - low) * drawn[:2]) * full).long().clamp_(min=1)
         starts = (drawn[2:] * (full - sides + 1)).long()
-        ratio = sides[1] * (self.image_size[0] / self.image_size[1]) / sides[0]
-        fits = (ratio >= self.ratio[0]) & (ratio <= self.ratio[1])
         numbers = indices.cpu()[:, None] * (_WHOLE + 1) + torch.arange(_WHOLE + 1)
         key = derive_key(seed, epoch, "iou-crop", "constraint")
         order = bits_of_several([key], numbers.flatten()).view(numbers.shape).argsort(dim=1)
         tried = torch.cat([starts, sides]).permute(1, 2, 0)
+        fits = self.has_allowed_shape(tried)
         tried, fits, order = (values.to(indices.device) for values in (tried, fits, order))
         return IouCropParams(self._first(tried, fits[:, :, None].expand(-1, -1, _WHOLE), order), tried, fits, order)
+
+    def has_allowed_shape(self, parts: Int64[Tensor, "batch tries 4"]) -> Bool[Tensor, "batch tries"]:
+        """Return for each part, as top, left, height and width, whether its ratio is allowed."""
+        height, width = self.image_size
+        # (part's width / width) / (part's height / height) against the limits, without a division that rounds.
+        down, across = parts[..., 2].double() * width, parts[..., 3].double() * height
+        return (self.ratio[0] * down <= across) & (across <= self.ratio[1] * down)
 
     def choose(
         self, params: IouCropParams, boxes: Float[Tensor, "batch boxes 4"], image_size: tuple[int, int]
@@ -157,7 +165,7 @@ class IouCrop(Augmentation):
         crop = params.crop
         start = torch.stack([crop.left, crop.top], dim=1)[:, None]
         sides = torch.stack([crop.width, crop.height], dim=1)[:, None]
-        middle = (boxes[..., :2] + boxes[..., 2:]) / 2
+        middle = (wide(boxes[..., :2]) + wide(boxes[..., 2:])) / 2  # rounded as in `choose`, or a box could be lost
         kept = ((middle > start) & (middle < start + sides)).all(dim=2, keepdim=True)
         new = torch.tensor([width, height] * 2, dtype=boxes.dtype, device=boxes.device)
         moved = clip_boxes((boxes - start.repeat(1, 1, 2)) * (new / sides.repeat(1, 1, 2)), self.image_size)

@@ -4,7 +4,7 @@ Liu et al., "SSD: single shot multibox detector", 2016, section 3.6: the image l
 times its sides, of its mean colour, which is then brought back to the image's size. There it gives 2 to 3 % of mAP.
 
 The canvas is never made: the image is shrunk, bilinear with antialiasing as in `resized_crop`, straight into its place
-in the result, whose edges are whole pixels.
+in the result, whose edges are whole pixels. `twofold.scratch.box_augment` spells this out for one image.
 """
 
 from __future__ import annotations

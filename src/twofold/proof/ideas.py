@@ -521,6 +521,24 @@ _VISION = {
         read=_scratch("boxes", "match"),
         run=("torchvision.models.detection._utils:SSDMatcher", "twofold.detect.matching:match"),
     ),
+    "iou-crop": Idea(
+        title="a random part of an image that overlaps some box enough; the boxes move along",
+        also=("random iou crop", "ssd crop", "crop", "boxes", "augmentation", "ssd"),
+        formula="the first of 50 parts with max IoU(part, box) ≥ τ over boxes with their middle in it,  "
+        "τ in {0, 0.1, 0.3, 0.5, 0.7, 0.9}, or the whole;  x' = (x − s) W/w",
+        source="Liu et al., SSD, 2016",
+        read=_scratch("box_augment", "iou_crop", "choose_part", "largest_overlap", "has_middle")
+        + _scratch("box_augment", "has_allowed_shape", "draw_parts", "draw_constraints"),
+        run=("twofold.augment.iou_crop:IouCrop", "torchvision.transforms.v2:RandomIoUCrop"),
+    ),
+    "zoom-out": Idea(
+        title="an image shrunk onto a canvas of its mean colour, for small objects; the boxes move along",
+        also=("random zoom out", "expand", "boxes", "augmentation", "ssd"),
+        formula="x' = s + x w/W,  w = W/f,  f uniform in 1..4,  s uniform in 0..W − w",
+        source="Liu et al., SSD, 2016",
+        read=_scratch("box_augment", "zoom_out", "draw_zoom_out"),
+        run=("twofold.augment.zoom_out:ZoomOut", "torchvision.transforms.v2:RandomZoomOut"),
+    ),
     "box-offsets": Idea(
         title="how an anchor must move and grow to become the object's box, and back",
         also=("offsets", "box regression", "encode", "decode", "ssd"),

@@ -16,13 +16,14 @@ _DRAWN_SECONDS, _SLOW_DRAWN = (
     {
         **{"mlp": 0.01, "five-steps": 0.07, "lenet": 0.05, "resnet": 0.01},
         **{"detection-average-precision": 0.1, "detection-errors": 0.02, "multibox-loss": 0.02},
+        **{"iou-crop": 0.015},
     },
 )
 _EDGE_SECONDS, _SLOW_EDGES = (
     0.01,
     {
         **{"linear": 0.4, "conv2d-pieces": 0.7, "resnet": 3.6, "match-anchors": 0.2},
-        **{"detection-average-precision": 0.5, "detection-errors": 0.1},
+        **{"detection-average-precision": 0.5, "detection-errors": 0.1, "iou-crop": 0.15},
     },
 )
 

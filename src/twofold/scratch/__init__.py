@@ -22,6 +22,7 @@ computes is proved equal to torch's by `twofold.proof`.
 | `augment.py` | flips, crops, resizing, colours, normalisation of one image |
 | `ranking.py` | precision, recall, average precision and its mean over labels |
 | `boxes.py` | bounding boxes, anchors, matching, offsets, non-maximum suppression |
+| `box_augment.py` | crops that keep their overlap with a box, zooming out; boxes move along |
 | `generalised_iou.py` | generalised intersection over union, and the loss from it |
 | `multibox.py` | hard negative mining, and the loss that SSD is trained with |
 | `detection.py` | precision, recall and average precision of detections, as COCO counts them |

@@ -9,6 +9,7 @@
 | `optim.py` | update rules, parameter groups, schedules |
 | `augment.py` | augmentation, pixel by pixel |
 | `ranking.py` | precision, recall, average precision |
+| `box_augment.py` | crops that keep an object in view, zooming out |
 | `boxes.py` | boxes, anchors, matching, suppression |
 | `detector.py` | the losses of detectors, hard negatives, generalised intersection over union |
 | `detection.py` | average precision of detections, kinds of error |

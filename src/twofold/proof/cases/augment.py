@@ -21,10 +21,13 @@ from twofold.proof.parity import Case, Choose, Parity, Refusal, refusals
 from twofold.scratch import augment
 
 _EXACT = 0.0
-_ONE_STEP = 1 / 255
+ONE_STEP = 1 / 255
+"""The tolerance of one level of pixels that have white among them."""
 
 
-def _pixels(choose: Choose, channels: int, height: int, width: int, colours: tuple[int, ...] | None = None) -> Tensor:
+def random_pixels(
+    choose: Choose, channels: int, height: int, width: int, colours: tuple[int, ...] | None = None
+) -> Tensor:
     """Return an image of random pixels, all values as likely or only those in `colours`."""
     if colours is None:
         return torch.randint(0, 256, (channels, height, width), generator=choose.generator(), dtype=torch.uint8)
@@ -32,10 +35,10 @@ def _pixels(choose: Choose, channels: int, height: int, width: int, colours: tup
     return torch.tensor(colours, dtype=torch.uint8)[which]
 
 
-def _draw_image(choose: Choose) -> Tensor:
-    """Return a small image: of one pixel and more, grey or coloured, with all values or with the outermost alone."""
+def draw_image(choose: Choose, most: int = 12) -> Tensor:
+    """Return an image of 1 to `most` px a side, grey or coloured, with all values or with the outermost alone."""
     colours = choose.pick((None, None, (0, 255), (0, 1, 254, 255), (128,)))
-    return _pixels(choose, choose.pick((3, 3, 1)), choose.integer(1, 12), choose.integer(1, 12), colours)
+    return random_pixels(choose, choose.pick((3, 3, 1)), choose.integer(1, most), choose.integer(1, most), colours)
 
 
 def _colour_cube(step: int) -> Tensor:
@@ -44,18 +47,19 @@ def _colour_cube(step: int) -> Tensor:
     return torch.cartesian_prod(levels, levels, levels).T.reshape(3, -1, len(levels))
 
 
-def _over_white(image: Tensor) -> Tensor:
+def over_white(image: Tensor) -> Tensor:
+    """Return the image with a row of white below it."""
     return torch.cat([image, torch.full_like(image[:, :1], 255)], dim=1)
 
 
 def _case(
-    image: Tensor, name: str, *options: Any, tolerance: float = _ONE_STEP, covers: str = "", also: tuple[str, ...] = ()
+    image: Tensor, name: str, *options: Any, tolerance: float = ONE_STEP, covers: str = "", also: tuple[str, ...] = ()
 ) -> Case:
     """Return the function `name` of scratch and of torchvision on one image, and those in `also` without options."""
 
     def form(module: Any, image: Tensor) -> dict[str, Tensor]:
-        results = {f"value {name}": _over_white(getattr(module, name)(image, *options))}
-        return results | {f"value {other}": _over_white(getattr(module, other)(image)) for other in also}
+        results = {f"value {name}": over_white(getattr(module, name)(image, *options))}
+        return results | {f"value {other}": over_white(getattr(module, other)(image)) for other in also}
 
     return Case(
         {"image": image},
@@ -86,14 +90,14 @@ def _flip_case(image: Tensor, covers: str = "") -> Case:
 
 
 flip = Parity(
-    draw=lambda choose: _flip_case(_draw_image(choose)),
+    draw=lambda choose: _flip_case(draw_image(choose)),
     edges=lambda choose: [
-        _flip_case(_pixels(choose, 3, 1, 1), "one pixel"),
-        _flip_case(_pixels(choose, 1, 1, 5), "one row"),
-        _flip_case(_pixels(choose, 3, 5, 1), "one column"),
+        _flip_case(random_pixels(choose, 3, 1, 1), "one pixel"),
+        _flip_case(random_pixels(choose, 1, 1, 5), "one row"),
+        _flip_case(random_pixels(choose, 3, 5, 1), "one column"),
     ],
     refusals=lambda: _refusals(("a row of pixels", "vertical_flip", (_ROW,))),
-    typical=lambda choose: _flip_case(_pixels(choose, 3, 224, 224)),
+    typical=lambda choose: _flip_case(random_pixels(choose, 3, 224, 224)),
 )
 
 
@@ -112,7 +116,7 @@ def _weights_case(size: int, out_size: int) -> Case:
 
 
 def _draw_resized_crop(choose: Choose) -> Case:
-    image = _draw_image(choose)
+    image = draw_image(choose)
     _, height, width = image.shape
     inside = choose.integer(0, 3) > 0
     if inside:
@@ -137,18 +141,18 @@ def _draw_resized_crop(choose: Choose) -> Case:
 
 
 def _edges_resized_crop(choose: Choose) -> Iterator[Case]:
-    yield _case(_pixels(choose, 3, 1, 1), "resize", (5, 3), covers="one pixel, grown")
-    yield _case(_pixels(choose, 1, 9, 7), "resize", (1, 1), covers="shrunk to one pixel")
-    yield _case(_pixels(choose, 3, 6, 5), "resize", (6, 5), tolerance=_EXACT, covers="already that size")
-    yield _case(_pixels(choose, 1, 6, 5), "resize", (6, 9), covers="one side already that size")
-    yield _case(_pixels(choose, 3, 40, 90), "resize", 16, covers="the shorter side named")
-    yield _case(_pixels(choose, 3, 90, 40), "resize", 16, covers="the shorter side named")
-    yield _case(_pixels(choose, 3, 64, 48, (0, 255)), "resize", (32, 24), covers="half the size, black and white")
-    yield _case(_pixels(choose, 3, 3, 900), "resize", (3, 7), covers="129 pixels in one")
-    yield _case(_pixels(choose, 3, 4, 4, (255,)), "resize", (11, 3), tolerance=_EXACT, covers="white stays white")
+    yield _case(random_pixels(choose, 3, 1, 1), "resize", (5, 3), covers="one pixel, grown")
+    yield _case(random_pixels(choose, 1, 9, 7), "resize", (1, 1), covers="shrunk to one pixel")
+    yield _case(random_pixels(choose, 3, 6, 5), "resize", (6, 5), tolerance=_EXACT, covers="already that size")
+    yield _case(random_pixels(choose, 1, 6, 5), "resize", (6, 9), covers="one side already that size")
+    yield _case(random_pixels(choose, 3, 40, 90), "resize", 16, covers="the shorter side named")
+    yield _case(random_pixels(choose, 3, 90, 40), "resize", 16, covers="the shorter side named")
+    yield _case(random_pixels(choose, 3, 64, 48, (0, 255)), "resize", (32, 24), covers="half the size, black and white")
+    yield _case(random_pixels(choose, 3, 3, 900), "resize", (3, 7), covers="129 pixels in one")
+    yield _case(random_pixels(choose, 3, 4, 4, (255,)), "resize", (11, 3), tolerance=_EXACT, covers="white stays white")
     yield _weights_case(224, 32)
     yield _weights_case(32, 224)
-    whole = _pixels(choose, 3, 8, 6)
+    whole = random_pixels(choose, 3, 8, 6)
     yield _case(whole, "crop", 0, 0, 8, 6, tolerance=_EXACT, covers="the whole image")
     yield _case(whole, "crop", 7, 5, 1, 1, tolerance=_EXACT, covers="the last pixel")
     yield _case(whole, "crop", -2, -3, 13, 12, tolerance=_EXACT, covers="more than the image on every side")
@@ -165,7 +169,7 @@ resized_crop = Parity(
         ("a shorter side of 0", "resize", (_IMAGE, 0)),
         ("a negative size", "resized_crop", (_IMAGE, 0, 0, 2, 2, (2, -2))),
     ),
-    typical=lambda choose: _case(_pixels(choose, 3, 375, 500), "resized_crop", 30, 70, 310, 280, (224, 224)),
+    typical=lambda choose: _case(random_pixels(choose, 3, 375, 500), "resized_crop", 30, 70, 310, 280, (224, 224)),
 )
 
 
@@ -176,13 +180,13 @@ def _factor_parity(name: str, tolerance: float, also: tuple[str, ...] = ()) -> P
     """Return the parity of an adjustment by a factor of 0 or more."""
 
     def draw(choose: Choose) -> Case:
-        image, anything = _draw_image(choose), [choose.integer(0, 3000) / 1000] * 6
+        image, anything = draw_image(choose), [choose.integer(0, 3000) / 1000] * 6
         return _case(image, name, choose.pick((0.0, 1.0, *anything)), tolerance=tolerance, also=also)
 
     def edges(choose: Choose) -> Iterator[Case]:
-        several, cube = _pixels(choose, 3, 5, 4), _colour_cube(15)
-        yield _case(_pixels(choose, 3, 1, 1), name, 1.7, tolerance=tolerance, covers="one pixel")
-        yield _case(_pixels(choose, 1, 5, 4), name, 1.7, tolerance=tolerance, covers="a grey image")
+        several, cube = random_pixels(choose, 3, 5, 4), _colour_cube(15)
+        yield _case(random_pixels(choose, 3, 1, 1), name, 1.7, tolerance=tolerance, covers="one pixel")
+        yield _case(random_pixels(choose, 1, 5, 4), name, 1.7, tolerance=tolerance, covers="a grey image")
         yield _case(several, name, 1.0, tolerance=_EXACT, covers="nothing changes")
         for factor in (0.0, 0.3, 2.5, 1000.0):
             yield _case(cube, name, factor, tolerance=tolerance, covers="the whole colour cube")
@@ -192,29 +196,31 @@ def _factor_parity(name: str, tolerance: float, also: tuple[str, ...] = ()) -> P
         draw,
         edges,
         refusals=lambda: _refusals(*((what, name, tuple(arguments)) for what, *arguments in wrong)),
-        typical=lambda choose: _case(_pixels(choose, 3, 224, 224), name, 1.4, tolerance=tolerance),
+        typical=lambda choose: _case(random_pixels(choose, 3, 224, 224), name, 1.4, tolerance=tolerance),
     )
 
 
 brightness = _factor_parity("adjust_brightness", _EXACT)
-contrast = _factor_parity("adjust_contrast", _ONE_STEP)
-saturation = _factor_parity("adjust_saturation", _ONE_STEP, also=("rgb_to_grayscale",))
+contrast = _factor_parity("adjust_contrast", ONE_STEP)
+saturation = _factor_parity("adjust_saturation", ONE_STEP, also=("rgb_to_grayscale",))
 
 
 def _edges_hue(choose: Choose) -> Iterator[Case]:
-    yield _case(_pixels(choose, 3, 1, 1), "adjust_hue", 0.2, covers="one pixel")
-    yield _case(_pixels(choose, 1, 5, 4), "adjust_hue", 0.2, tolerance=_EXACT, covers="a grey image")
-    gray = _pixels(choose, 1, 8, 8).repeat(3, 1, 1)
+    yield _case(random_pixels(choose, 3, 1, 1), "adjust_hue", 0.2, covers="one pixel")
+    yield _case(random_pixels(choose, 1, 5, 4), "adjust_hue", 0.2, tolerance=_EXACT, covers="a grey image")
+    gray = random_pixels(choose, 1, 8, 8).repeat(3, 1, 1)
     yield _case(gray, "adjust_hue", 0.3, tolerance=_EXACT, covers="grey pixels in three channels")
     cube = _colour_cube(15)
     yield _case(cube, "adjust_hue", 0.0, tolerance=_EXACT, covers="nothing changes")
     for factor in (0.5, -0.5, 1 / 6, -1 / 3, 0.07):
         yield _case(cube, "adjust_hue", factor, covers="the whole colour cube")
-    yield _case(_pixels(choose, 3, 16, 16, (0, 255)), "adjust_hue", 1 / 6, covers="the corners of the colour cube")
+    yield _case(
+        random_pixels(choose, 3, 16, 16, (0, 255)), "adjust_hue", 1 / 6, covers="the corners of the colour cube"
+    )
 
 
 hue = Parity(
-    draw=lambda choose: _case(_draw_image(choose), "adjust_hue", choose.integer(-500, 500) / 1000),
+    draw=lambda choose: _case(draw_image(choose), "adjust_hue", choose.integer(-500, 500) / 1000),
     edges=_edges_hue,
     refusals=lambda: _refusals(
         ("a factor above 0.5", "adjust_hue", (_IMAGE, 0.51)),
@@ -222,7 +228,7 @@ hue = Parity(
         ("two channels", "adjust_hue", (_TWO_CHANNELS, 0.1)),
         ("a row of pixels", "adjust_hue", (_ROW, 0.1)),
     ),
-    typical=lambda choose: _case(_pixels(choose, 3, 224, 224), "adjust_hue", 0.1),
+    typical=lambda choose: _case(random_pixels(choose, 3, 224, 224), "adjust_hue", 0.1),
 )
 
 
@@ -261,7 +267,7 @@ def _prepare_case(choose: Choose, image: Tensor, covers: str = "") -> Case:
 
 
 def _draw_normalize(choose: Choose) -> Case:
-    image = _draw_image(choose)
+    image = draw_image(choose)
     if choose.integer(0, 1):
         return _prepare_case(choose, image)
     return _normalize_case(choose, choose.normal(*image.shape))
@@ -270,7 +276,7 @@ def _draw_normalize(choose: Choose) -> Case:
 def _edges_normalize(choose: Choose) -> Iterator[Case]:
     every_value = torch.arange(256, dtype=torch.uint8).view(1, 16, 16)
     yield _prepare_case(choose, every_value, "every value of a pixel")
-    yield _prepare_case(choose, _pixels(choose, 3, 1, 1), "one pixel")
+    yield _prepare_case(choose, random_pixels(choose, 3, 1, 1), "one pixel")
     yield _normalize_case(choose, choose.normal(5, 2, 3), "five channels")
     special = torch.tensor([math.inf, -math.inf, math.nan, 0.0]).double().view(1, 2, 2)
     yield _normalize_case(choose, special, "infinite and undefined elements")
@@ -291,5 +297,5 @@ normalize = Parity(
     draw=_draw_normalize,
     edges=_edges_normalize,
     refusals=_refused_normalize,
-    typical=lambda choose: _prepare_case(choose, _pixels(choose, 3, 224, 224)),
+    typical=lambda choose: _prepare_case(choose, random_pixels(choose, 3, 224, 224)),
 )
