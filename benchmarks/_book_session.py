@@ -67,6 +67,36 @@ class Session:
                 print(repr(value))
 
 
+class Few:
+    """An iterator that ends after `count` items; what else it is asked for, the one inside answers."""
+
+    def __init__(self, inner: Iterator[Any], count: int) -> None:
+        self._inner, self._left = inner, count
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if self._left == 0:
+            raise StopIteration
+        self._left -= 1
+        return next(self._inner)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def cut_loaders(count: int) -> None:
+    """Let each epoch of torch's DataLoader, and of d2l's, end after `count` batches."""
+    from torch.utils.data import DataLoader
+
+    from twofold.d2l.loaders import Loader
+
+    kinds: tuple[Any, ...] = (DataLoader, Loader)
+    for kind in kinds:
+        kind.__iter__ = lambda self, whole=kind.__iter__: Few(whole(self), count)
+
+
 def parse(cells: list[Cell], quick: bool) -> dict[int, ast.Module | SyntaxError]:
     """Return the syntax tree of each cell by its number, with one epoch each if `quick`."""
     trees: dict[int, ast.Module | SyntaxError] = {}
@@ -123,11 +153,14 @@ def _outcome_of_one(error: BaseException, cells: list[Cell]) -> str:
     asks_for_cuda = any(file.endswith("torch/cuda/__init__.py") for file in files)
     if asks_for_cuda or "torch.AcceleratorError" in _full_names(error) or _has_no_devices(error, frames):
         return GPU
-    if files and files[-1].startswith("<cell") and _lost_name(error):
+    # d2l gives and takes nothing of pandas': what goes wrong there is between the chapter and pandas.
+    in_pandas = any("/pandas/" in file for file in files) and not any("/twofold/" in file for file in files)
+    if in_pandas or (files and files[-1].startswith("<cell") and _lost_name(error)):
         return OLDER
     # A file that is missing after a download is a mistake of the downloader.
     downloads = any("download" in cell.source for cell in cells)
-    if isinstance(error, FileNotFoundError) and not downloads and not any("/twofold/" in file for file in files):
+    missing = isinstance(error, FileNotFoundError) or _asserts_a_file(error)
+    if missing and not downloads and not any("/twofold/" in file for file in files):
         return DATA
     return FAILED
 
@@ -153,6 +186,14 @@ def _lost_name(error: BaseException) -> bool:
     if isinstance(error, AttributeError) and isinstance(error.obj, types.ModuleType):
         return not _is_ours(error.obj.__name__)
     return type(error) is ImportError and not _is_ours(error.name)
+
+
+def _asserts_a_file(error: BaseException) -> bool:
+    """Tell whether a cell's own `assert` found that a file is not there."""
+    if not isinstance(error, AssertionError) or error.__traceback__ is None:
+        return False
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return last.filename.startswith("<cell") and "os.path." in (last.line or "")
 
 
 def _is_ours(module: str | None) -> bool:
@@ -247,6 +288,8 @@ def main() -> None:
     sys.argv = [""]
     with Path(job["report"]).open("a", encoding="utf-8") as report, Path(job["stack"]).open("w") as stack:
         faulthandler.dump_traceback_later(job["seconds"], exit=True, file=stack)
+        if job["batches"]:
+            cut_loaders(job["batches"])
         (run_chapter if job["kind"] == "chapter" else run_blocks)(job, cells, report)
         faulthandler.cancel_dump_traceback_later()
         # Threads and workers of a chapter are not waited for; figures that wait to be written at exit are.

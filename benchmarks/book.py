@@ -6,14 +6,15 @@ python benchmarks/book.py --notes FILE.md             every ```python block of a
 
 The book's text is not part of this repository: DIR is your own copy, and is only read. Each chapter runs in its own
 process and temporary folder, its cells one after the other. `--quick` sets its numbers of epochs to 1; the data stay
-whole. Where there is no network, `d2l.offline()` is called after the import. A chapter ends in one of these ways:
+whole, unless `--batches N` ends each epoch early, to see whether every line runs. Where there is no network,
+`d2l.offline()` is called after the import. A chapter ends in one of these ways:
 
 ok                every cell ran
 slow              no error up to the time limit
 needs a network   a download failed, or was waited for at the time limit
 needs a GPU       its code asks for one
 needs a package   of somebody else, that is not installed: `pip install pandas ipython requests scipy` has all but one
-needs an older package   its own code asks another package for a name that this no longer has
+needs an older package   its own code and another package do not fit: a name that is gone, an error inside pandas
 needs data        it reads a file that it does not fetch and that is not in the copy
 failed            any other error
 
@@ -189,6 +190,7 @@ def run_chapters(book: Book, arguments: argparse.Namespace, offline: bool, share
             "package_folder": str(book.package_folder.resolve()),
             "offline": offline,
             "quick": arguments.quick,
+            "batches": arguments.batches,
             "seconds": arguments.seconds,
         }
         start = time.perf_counter()
@@ -222,6 +224,7 @@ def run_notes(blocks: list[Cell], arguments: argparse.Namespace, offline: bool, 
         "package_folder": "",
         "offline": offline,
         "quick": arguments.quick,
+        "batches": arguments.batches,
         "seconds": arguments.seconds,
     }
     lines = run_job(job, shared, None)
@@ -269,6 +272,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--edition", choices=("1.0", "zh"), default="zh", help="the edition that the notes follow (zh)")
     parser.add_argument("--quick", action="store_true", help="one epoch each")
+    parser.add_argument("--batches", type=int, default=0, metavar="N", help="end each epoch after N batches (0: whole)")
     parser.add_argument("--only", metavar="PATTERN", help="chapters with this in their name; * and ? as in file names")
     parser.add_argument("--chapters", choices=("covered", "all"), default="covered")
     parser.add_argument(
@@ -305,6 +309,7 @@ def main() -> int:
             on = "the book's own package" if arguments.baseline else "twofold.d2l"
             print_conditions(f"The chapters of the book, edition {book.edition}, on {on}")
             epochs = "one epoch each" if arguments.quick else "all epochs"
+            epochs += f" of {arguments.batches} batches" if arguments.batches else ""
             line = "offline stand-ins" if offline and not arguments.baseline else "no stand-ins"
             print(f"limit    {arguments.seconds:g} s a chapter, {epochs}, {line}\n", flush=True)
             results = run_chapters(book, arguments, offline, shared)
@@ -317,4 +322,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the chapter that runs as well
     sys.exit(main())
