@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -23,7 +24,10 @@ DOCUMENTS = [
     "CHANGELOG.md",
     *(
         f"docs/{page}.md"
-        for page in ("data", "detection", "ideas", "log", "measurements", "networks", "fine-tuning", "optimisation")
+        for page in (
+            *("book", "book.zh", "data", "detection", "ideas", "log", "measurements", "networks", "fine-tuning"),
+            "optimisation",
+        )
     ),
     "benchmarks/README.md",
     "src/twofold/scratch/README.md",
@@ -144,3 +148,24 @@ def test_makefile_has_the_promised_targets() -> None:
     for target in ("demo", "test", "lint", "figures", "bench"):
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("document", ["docs/book.md", "docs/book.zh.md"])
+def test_the_table_of_the_book_names_what_there_is(document: str) -> None:
+    """Every name of a chapter is one of `twofold.d2l`, every idea one of the table; every function is in a chapter."""
+    from twofold import d2l
+    from twofold.proof.ideas import IDEAS
+
+    table = (ROOT / document).read_text().split("| --- | --- | --- | --- |\n")[1].split("\n\n")[0]
+    rows = [[re.findall(r"`([^`]+)`", cell) for cell in row.split(" | ")] for row in table.splitlines()]
+    assert len(rows) == 12
+    names = {name for row in rows for name in row[1]}
+    assert names <= set(dir(d2l))
+    assert {idea for row in rows for idea in row[2]} <= set(IDEAS)
+    commands_of_table = [command.split() for row in rows for command in row[3]]
+    assert len(commands_of_table) > 12
+    assert all(command[0] == "twofold" and command[1] in VERBS for command in commands_of_table)
+    # What is not of a chapter: the rest of the short names, and what steers the package itself.
+    beside = {"edition", "figures", "offline", "nn_Module"}
+    modules = {name for name in d2l.__all__ if isinstance(getattr(d2l, name), ModuleType)}
+    assert set(d2l.__all__) - names - modules == beside
