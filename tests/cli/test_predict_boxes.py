@@ -198,3 +198,9 @@ def test_a_classifier_refuses_what_is_about_boxes(
     monkeypatch.chdir(tmp_path)
     assert said in fails(["predict", run, boot, *words])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_images_is_asked_for_image_files(detector_run: Path, fails: Fails, tmp_path: Path) -> None:
+    line = fails(["predict", detector_run, tmp_path])
+    assert f"{tmp_path} holds no images that can be read; put PNG, JPEG," in line
+    assert line.endswith("files into it")

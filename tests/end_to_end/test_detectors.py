@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import twofold
 import twofold.engine.loop
@@ -94,12 +95,16 @@ def test_a_detector_begins_on_a_classifier_s_features() -> None:
             assert torch.equal(ours[name], classifier.state_dict()[name.removeprefix("backbone.")])
 
 
-def test_a_run_of_a_classifier_is_fine_tuned_to_a_detector(tmp_path: Path) -> None:
-    classifier = Recipe(
+@pytest.fixture(scope="module")
+def small_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    recipe = Recipe(
         model="lenet-bn", model_options={"width": 0.5}, data="fashion-mini", epochs=1, batch_size=512, augment="none"
     )
-    trained = twofold.train(classifier, out=tmp_path, name="classifier", options=QUIET)
-    arguments = ["finetune", str(trained.folder), "ssd", "--data", SCENES, "--epochs", "1", "--quiet"]
+    return twofold.train(recipe, out=tmp_path_factory.mktemp("runs"), name="classifier", options=QUIET).folder
+
+
+def test_a_run_of_a_classifier_is_fine_tuned_to_a_detector(small_classifier: Path, tmp_path: Path) -> None:
+    arguments = ["finetune", str(small_classifier), "ssd", "--data", SCENES, "--epochs", "1", "--quiet"]
     assert main([*arguments, "--out", str(tmp_path), "--name", "detector"]) == 0
     recipe = read(tmp_path / "detector", "recipe.json")
     assert (recipe["model"], recipe["lr_scale"]) == ("ssd", {"backbone.*": 0.1})
@@ -120,3 +125,53 @@ def test_a_run_of_a_classifier_is_fine_tuned_to_a_detector(tmp_path: Path) -> No
 def test_what_does_not_go_together_is_refused_by_name(arguments: list[str], words: str, fails, tmp_path: Path) -> None:
     out = ["--out", tmp_path / "runs"] if arguments[0] == "train" else []
     assert words in fails([*arguments, *out])
+
+
+@pytest.mark.parametrize("layout", ["", "flat", "cat/", "train/cat/", "test/cat/", "images/", "images/ labels/"])
+def test_a_folder_without_boxes_is_asked_for_boxes_and_not_for_classes(
+    layout: str, detector_run: Path, fails, tmp_path: Path
+) -> None:
+    root = tmp_path / "photos"
+    root.mkdir()
+    for folder in layout.split():
+        (root / folder.removesuffix("flat")).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (40, 40)).save(root / folder.removesuffix("flat") / "a.png")
+    wanted = (
+        f"{root} holds no images with boxes, which a detector needs; put images there with boxes of COCO, Pascal VOC, "
+        "YOLO or labelme, or give a table of boxes: --data boxes.csv"
+    )
+    for arguments in (
+        ["train", "ssd-mini", "--data", root, "--out", tmp_path / "runs"],
+        ["finetune", detector_run, "--data", root, "--out", tmp_path / "runs"],
+        ["data", "convert", root, tmp_path / "out", "--to", "coco"],
+    ):
+        line = fails(arguments)
+        # A folder of one class is no data for training, but a detector that is evaluated looks at what is there.
+        assert wanted in line or (arguments[0] == "data" and "has no boxes" in line)
+    line = fails(["eval", detector_run, "--data", root])
+    assert wanted in line or f"the images of {root} have no boxes, and the network looks for objects" in line
+    assert "class" not in line.partition(str(root))[2]
+
+
+def test_a_table_beside_images_is_shown_to_a_detector(fails, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("L", (40, 40)).save(folder / "a.png")
+    (folder / "boxes.csv").write_text("image,xmin,ymin,xmax,ymax,label\na.png,1,2,3,4,cat\n")
+    line = fails(["train", "ssd-mini", "--data", folder, "--out", tmp_path / "runs"])
+    assert f"which a detector needs; if boxes.csv says the boxes: --data {folder / 'boxes.csv'}" in line
+
+
+def test_a_folder_that_cannot_be_opened_or_is_a_run_is_said_to_be_so(detector_run: Path, fails, tmp_path: Path) -> None:
+    out = ["--out", tmp_path / "runs"]
+    assert "no such folder" in fails(["train", "ssd-mini", "--data", tmp_path / "missing", *out])
+    assert "is a run, which twofold train wrote" in fails(["train", "ssd-mini", "--data", detector_run, *out])
+
+
+def test_images_with_boxes_and_without_are_refused_where_the_other_is_needed(
+    detector_run: Path, small_classifier: Path, fails
+) -> None:
+    assert "fashion-mini have no boxes, and the network looks for" in fails(
+        ["eval", detector_run, "--data", "fashion-mini"]
+    )
+    assert "have boxes, and the network classifies" in fails(["eval", small_classifier, "--data", SCENES])

@@ -87,6 +87,30 @@ def test_what_a_recipe_knows_of_boxes_before_it_starts(scenes: Path, tmp_path: P
     assert finetune_epochs("coco") == 5
 
 
+def test_the_epochs_of_fine_tuning_follow_the_training_images_in_every_format(tmp_path: Path) -> None:
+    stem = next(iter(SCENES))
+    draw(tmp_path / "a.png", SCENES[stem])
+    for split, count in (("train", 300), ("val", 20)):
+        for kind in ("images", "labels"):
+            (tmp_path / "yolo" / kind / split).mkdir(parents=True)
+        for number in range(count):
+            (tmp_path / "yolo" / "images" / split / f"{number}.png").hardlink_to(tmp_path / "a.png")
+            (tmp_path / "yolo" / "labels" / split / f"{number}.txt").write_text(yolo_text(SCENES[stem]))
+    (tmp_path / "yolo" / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [cat, dog]\n")
+    found = find_data(str(tmp_path / "yolo"), show_progress=False)
+    for form in ("coco", "voc", "csv"):
+        convert_boxes(found, tmp_path / form, form, show_progress=False)
+    pack_folder(tmp_path / "yolo", tmp_path / "packed", PackOptions(), show_progress=False)
+    files = {"yolo": "yolo/data.yaml", "coco": "coco/annotations/instances_train.json", "boxes": "csv/boxes.csv"}
+    found_by_looking = ("yolo", "coco", "voc", "packed", *files.values())
+    said = [("yolo", "yolo"), ("coco", "coco"), ("voc", "voc"), *files.items()]
+    for data in (
+        *(tmp_path / name for name in found_by_looking),
+        *(f"{form}:{tmp_path / name}" for form, name in said),
+    ):
+        assert finetune_epochs(str(data)) == 80, data  # 1,500 steps of 16 images
+
+
 def test_strata_hold_out_the_same_part_of_each_class(tmp_path: Path) -> None:
     for number in range(20):
         stem = "ab"[number % 2]

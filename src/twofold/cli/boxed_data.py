@@ -55,6 +55,7 @@ def convert(arguments: Sequence[str]) -> int:
         columns=column_names(parsed.columns),
         skip_broken=parsed.skip_broken,
         for_training=False,
+        for_detector=True,
         show_progress=not parsed.quiet,
     )
     for line in found.notes:

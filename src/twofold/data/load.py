@@ -105,6 +105,7 @@ def load_data(
     skip_broken: bool = False,
     memory_limit: int | None = None,
     splits: tuple[str, ...] = _SPLITS,
+    for_detector: bool = False,
     show_progress: bool = True,
 ) -> Data:
     """Return the images of a named data set, a folder, a packed folder, a table or hf:NAME, split for training.
@@ -119,7 +120,7 @@ def load_data(
     class is held out for testing before that, where the data bring no test images; copies of an image, and images of
     one group of a table, are never on two sides. Images lie in memory where all splits together need at most
     `memory_limit` bytes (a quarter of what is available, by default), else are decoded as they are asked for; the
-    pixels are the same.
+    pixels are the same. `for_detector` says what to ask for where a folder cannot be used: boxes or classes.
 
     Raises:
         TwofoldError: an unknown name, a value out of range, data that cannot be had; DataError for a folder with
@@ -134,7 +135,12 @@ def load_data(
     # A mistake is found before all images are checked.
     _pixel_spec(options | {"resize": resize or "crop"}, channels=3, image_size=(224, 224))
     found = find_data(
-        name_or_path, images=images, columns=columns, skip_broken=skip_broken, show_progress=show_progress
+        name_or_path,
+        images=images,
+        columns=columns,
+        skip_broken=skip_broken,
+        for_detector=for_detector,
+        show_progress=show_progress,
     )
     has_boxes = any(part.targets.task == BoxTargets.task for part in found.splits.values())
     if has_boxes and resize == "crop":
@@ -187,9 +193,14 @@ def load_eval_images(
         skip_broken=skip_broken,
         for_training=False,
         several_labels=spec.task == LabelSetTargets.task,
+        for_detector=spec.task == BoxTargets.task,
         show_progress=show_progress,
     )
     split = _eval_split(found, split)
+    has_boxes = found.splits[split].targets.task == BoxTargets.task
+    if has_boxes != (spec.task == BoxTargets.task):
+        what = "boxes, and the network classifies" if has_boxes else "no boxes, and the network looks for objects"
+        raise TwofoldError(f"the images of {found.source} have {what}")
     if found.channels == 3 and pixels.channels == 1 and not pixels.convert_colour:
         raise ChannelMismatchError(found.source, several=True)
     part = found.splits[split]
@@ -204,10 +215,8 @@ def load_eval_images(
     targets = part.targets.renumber(numbers, len(spec.class_names))
     if spec.task == LabelSetTargets.task:
         targets = LabelSetTargets(label_sets(targets, len(spec.class_names)))  # a folder gives each image one label
-    elif targets.task != spec.task:
-        raise TwofoldError(
-            f"{found.source} has images for the task {targets.task!r}, but the network was trained for {spec.task!r}"
-        )
+    elif targets.task == LabelSetTargets.task:
+        raise TwofoldError(f"{found.source} has several labels an image, and the network was trained for one")
     part = part.with_targets(targets)
     opened, notes = _open({split: part}, pixels, memory_limit, show_progress)
     return EvalData(

@@ -195,6 +195,7 @@ def load_recipe_data(recipe: Recipe, options: Options, *, splits: tuple[str, ...
         skip_broken=options.skip_broken,
         memory_limit=options.memory_limit,
         splits=splits,
+        for_detector=MODELS[recipe.model].task == "detect",
         show_progress=options.show,
     )
 

@@ -38,13 +38,15 @@ FIXED_SETTINGS: dict[str, Any] = {
 def finetune_epochs(data: str, columns: Mapping[str, str] | None = None, images: str | Path | None = None) -> int:
     """Return how many epochs suit the number of training images in `data`; a named set counts as large.
 
+    So does a folder that cannot be used: what is wrong with it depends on the network, and is said when it is opened.
+
     Args:
         data: what names the images.
         columns: what the columns of a table are, where it is one.
         images: the folder of the images, where they do not lie with the data.
 
     Raises:
-        TwofoldError: `data` is a folder or a table that cannot be used.
+        TwofoldError: `data` is a table, a pack or a file of boxes that cannot be used.
     """
     folder = expanded(plain_name(data))
     if is_scenes_name(data):
@@ -54,6 +56,7 @@ def finetune_epochs(data: str, columns: Mapping[str, str] | None = None, images:
     from twofold.data.sources.boxes_find import count_by_split
     from twofold.data.sources.listing import list_folder
     from twofold.data.sources.packed import is_packed, read_index
+    from twofold.data.sources.problems import DataError
     from twofold.data.sources.table_columns import count_training_rows
 
     if (counts := count_by_split(data, images, columns)) is not None:
@@ -64,7 +67,10 @@ def finetune_epochs(data: str, columns: Mapping[str, str] | None = None, images:
         splits = read_index(folder).splits
         num_images = sum(entry.records for entry in splits.get("train", splits.get("all", ())))
     else:
-        splits = list_folder(folder).splits
+        try:
+            splits = list_folder(folder).splits
+        except DataError:
+            return _EPOCHS[0]
         num_images = sum(map(len, splits.get("train", splits.get("all", {})).values()))
     return _epochs(num_images)
 

@@ -21,9 +21,11 @@ from twofold.data.sources.boxes_find import list_boxes
 from twofold.data.sources.folder import open_folder
 from twofold.data.sources.found import Found
 from twofold.data.sources.hub import open_hub
+from twofold.data.sources.layout import UNUSABLE_KINDS, boxes_message
 from twofold.data.sources.named import open_named
 from twofold.data.sources.named_boxes import open_named_boxes
 from twofold.data.sources.packed import is_packed, open_packed
+from twofold.data.sources.problems import DataError, single_error
 from twofold.data.sources.scenes import open_scenes
 from twofold.data.sources.table import open_table
 from twofold.data.sources.table_columns import check_table_settings
@@ -40,6 +42,7 @@ def find_data(
     skip_broken: bool = False,
     for_training: bool = True,
     several_labels: bool = False,
+    for_detector: bool = False,
     show_progress: bool = True,
 ) -> Found:
     """Return what `name_or_path` means: a named data set, hf:NAME, a packed folder, a folder of images or a table.
@@ -50,7 +53,8 @@ def find_data(
     With `several_labels`, or where multilabel: stands before the name, an image of a folder may be in several classes.
 
     With `skip_broken`, images that cannot be read are left out, with a note for each. Without `for_training`, a folder
-    may have one class alone, and classes that its train/ does not have.
+    may have one class alone, and classes that its train/ does not have. With `for_detector`, the error about a folder
+    without boxes asks for boxes, and not for folders of classes.
 
     Raises:
         TwofoldError: an unknown name, or data that cannot be had; DataError for a folder with problems.
@@ -83,13 +87,18 @@ def find_data(
         if asked and found.splits[next(iter(found.splits))].targets.task != LabelSetTargets.task:
             raise TwofoldError(f"{root} is packed, with one class an image; pack {MULTILABEL_PREFIX}FOLDER again")
         return found
-    return open_folder(
-        root,
-        skip_broken=skip_broken,
-        for_training=for_training,
-        several_labels=several_labels or asked,
-        show_progress=show_progress,
-    )
+    try:
+        return open_folder(
+            root,
+            skip_broken=skip_broken,
+            for_training=for_training,
+            several_labels=several_labels or asked,
+            show_progress=show_progress,
+        )
+    except DataError as error:
+        if not for_detector or any(problem.kind in UNUSABLE_KINDS for problem in error.problems):
+            raise
+        raise single_error("no boxes", str(root), boxes_message(root)) from error
 
 
 def _open_named(name: str, *, skip_broken: bool, show_progress: bool) -> Found:

@@ -22,6 +22,12 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".csv.gz", ".tsv.gz", ".j
 LAYOUT_KINDS = ("detection layout", "splits inside classes")
 """Problems of a folder that is another thing than it was taken for: its images need not be looked at."""
 
+UNUSABLE_KINDS = ("missing folder", "not a folder", "unreadable folder", "not images")
+"""Problems of a folder that is no folder of images of any kind, or that cannot be opened."""
+
+BOX_FORMATS = "COCO, Pascal VOC, YOLO or labelme"
+"""Formats of boxes that are found in a folder by looking."""
+
 _ARCHIVES = {
     ".zip": ("a ZIP archive", "zipfile"),
     **dict.fromkeys((".tar", ".tgz", ".tbz2", ".txz", ".gz", ".bz2", ".xz"), ("a tar archive", "tarfile")),
@@ -78,6 +84,15 @@ def flat_message(folder: Path, num_images: int) -> str:
     return f"{held}; {remedy}"
 
 
+def boxes_message(folder: Path) -> str:
+    """Return what to say of a folder for a detector where no boxes are found: of a table beside it, how to use it."""
+    table = _table_beside(folder)
+    remedy = f"put images there with boxes of {BOX_FORMATS}, or give a table of boxes: --data boxes.csv"
+    if table is not None:
+        remedy = f"if {table.name} says the boxes: --data {quoted(table)}"
+    return f"{folder} holds no images with boxes, which a detector needs; {remedy}"
+
+
 def table_hint(folder: Path) -> str:
     """Return how to use the table that lies in or beside a folder of images; "" if there is none."""
     if (table := _table_beside(folder)) is None:
@@ -111,7 +126,7 @@ def detection_message(names: Sequence[str]) -> str | None:
     which = " and ".join(f"{name}/" for name in sorted(names) if name.lower() in images | annotations)
     return (
         f"{which} are the layout of a data set for detection or segmentation, not classes, and hold no boxes that are "
-        "read (COCO's, Pascal VOC's, YOLO's, labelme's); put the images of each class in a folder that has its name"
+        f"read (of {BOX_FORMATS}); put the images of each class in a folder that has its name"
     )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from twofold.data.formats import KNOWN_FORMATS, is_image_name, unread_notes, unread_suffix
 from twofold.data.sources.layout import (
+    BOX_FORMATS,
     LAYOUT_KINDS,
     SPLIT_NAMES,
     detection_message,
@@ -115,17 +116,18 @@ def list_images(folder: Path) -> tuple[list[ImageFile], Listing]:
     listing = Listing(folder)
     files = _walk(folder, listing, set())
     if not files:
-        raise no_images_error(listing)
+        raise no_images_error(listing, f"put {KNOWN_FORMATS} files into it")
     listing.notes += listing.unread_notes()
     return files, listing
 
 
-def no_images_error(listing: Listing) -> DataError:
-    """Return the error for a folder without a single image that can be read."""
+def no_images_error(listing: Listing, remedy: str = "") -> DataError:
+    """Return the error for a folder without a single image that can be read; it says what is unread, else `remedy`."""
     root = listing.root
     names = sorted({name for classes in listing.splits.values() for name in classes})
     where = f"its folders ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})" if names else "a folder a class"
-    remedy = "; ".join(listing.unread_notes()) or f"put {KNOWN_FORMATS} files into {where}"
+    usual = f"put {KNOWN_FORMATS} files into {where}" + ("" if names else f", or images with boxes of {BOX_FORMATS}")
+    remedy = "; ".join(listing.unread_notes()) or remedy or usual
     return single_error("no images", str(root), f"{root} holds no images that can be read; {remedy}")
 
 
