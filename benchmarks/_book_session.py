@@ -288,7 +288,7 @@ def main() -> None:
     sys.argv = [""]
     with Path(job["report"]).open("a", encoding="utf-8") as report, Path(job["stack"]).open("w") as stack:
         faulthandler.dump_traceback_later(job["seconds"], exit=True, file=stack)
-        if job["batches"]:
+        if job["batches"] and any("torch" in cell.source or "d2l" in cell.source for cell in cells):
             cut_loaders(job["batches"])
         (run_chapter if job["kind"] == "chapter" else run_blocks)(job, cells, report)
         faulthandler.cancel_dump_traceback_later()

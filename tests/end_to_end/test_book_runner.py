@@ -36,6 +36,8 @@ CHAPTERS = {
     "linear-regression/package": ["import a_package_that_nobody_has"],
     "linear-regression/older": ["import string\nstring.maketrans"],
     "linear-regression/data": ["open('../data/of-a-competition.csv')"],
+    "linear-regression/data-asserted": ["import os\nassert os.path.exists('../data/of-a-competition.csv')"],
+    "linear-regression/pandas": ["import pandas", "pandas.Series(['a', 'b']).std()"],
     "linear-regression/image": ["assert open('../img/cat.txt').read() == 'cat'"],
     "linear-regression/prose": [],
     "recurrent/not-covered": ["1 / 0"],
@@ -86,6 +88,8 @@ def chinese(tmp_path: Path) -> Path:
         "3.2_first": [
             "import torch\nimport sys\nsys.path.append('..')\nimport d2lzh_pytorch as d2l",
             "%matplotlib inline\nassert d2l.edition() == 'zh'",
+            "assert len(list(d2l.load_array((torch.arange(10),), 2))) == 3",
+            "whole = torch.utils.data.DataLoader(torch.arange(10), 2)\nassert len(list(whole)) == 3",
             "from d2lzh_pytorch import *\nassert linreg(torch.ones(1, 2), torch.ones(2, 1), torch.zeros(1)) == 2",
         ],
         "6.1_not-covered": ["1 / 0"],
@@ -113,12 +117,14 @@ def test_a_chapter_ends_in_one_of_the_outcomes(
     assert {name.partition("/")[2]: row["outcome"] for name, row in rows.items()} == {
         "one-epoch": "ok",  # first, by the table of contents
         "data": "needs data",
+        "data-asserted": "needs data",
         "gpu": "needs a GPU",
         "image": "ok",
         "network": "needs a network",
         "older": "needs an older package",
         "own-names": "ok",
         "package": "needs a package",
+        "pandas": "needs an older package",
         "theirs": "failed",
     }
     assert next(iter(rows)) == "linear-regression/one-epoch"
@@ -128,7 +134,7 @@ def test_a_chapter_ends_in_one_of_the_outcomes(
     out = capsys.readouterr().out
     assert "| linear-regression/theirs | **failed** |" in out
     assert "2 of 2: AttributeError: twofold.d2l has no 'only_in_the_book'" in out
-    assert "9: 3 ok, " in out
+    assert "11: 3 ok, " in out
 
 
 def test_the_books_own_package_is_the_baseline_and_stands_beside(
@@ -165,7 +171,7 @@ def test_a_chapter_outside_the_covered_parts_is_run_when_asked_and_does_not_deci
 
 
 def test_notebooks_run_on_the_chinese_edition(book: ModuleType, monkeypatch: pytest.MonkeyPatch, chinese: Path) -> None:
-    code, rows = run(book, monkeypatch, chinese, "--checkout", chinese)
+    code, rows = run(book, monkeypatch, chinese, "--checkout", chinese, "--batches", 3)
     assert {name: (row["outcome"], row["error"]) for name, row in rows.items()} == {
         "3.2_first": ("ok", ""),
         "3.10_second": ("ok", ""),
