@@ -265,3 +265,16 @@ def test_the_pikachu_stand_in_has_the_layout_of_the_chinese_edition():
     assert (batch["label"][:, 0, 3:] > batch["label"][:, 0, 1:3]).all()
     as_torch = next(iter(DataLoader(val.dataset, 8)))
     assert all(torch.equal(as_torch[part], batch[part]) for part in batch)
+
+
+@pytest.mark.parametrize("name", ["1.0", "zh"])
+def test_the_blocks_of_a_resnet_are_residual_blocks_in_both_editions(name):
+    d2l.edition(name)
+    blocks = [module for module in d2l.resnet18(10).modules() if isinstance(module, d2l.Residual)]
+    assert len(blocks) == 8
+
+
+def test_accuracy_of_a_network_without_parameters():
+    batches = [(torch.eye(3), torch.tensor([0, 1, 1]))]
+    assert d2l.evaluate_accuracy(batches, torch.nn.Identity()) == pytest.approx(2 / 3)
+    assert d2l.evaluate_accuracy_gpu(torch.nn.Identity(), batches) == pytest.approx(2 / 3)

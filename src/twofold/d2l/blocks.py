@@ -61,17 +61,21 @@ class GlobalAvgPool2d(nn.Module):
 # Residual blocks (He et al., 2016)
 
 
-class _Residual(nn.Module):
-    """Two 3x3 convolutions, and a way around them: by a 1x1 convolution where shapes differ.
+class Residual(nn.Module):
+    """Two 3x3 convolutions and a way around them, by a 1x1 convolution where shapes differ; takes any channels.
 
     Idea: `twofold show resnet`.
     """
 
-    conv1: nn.Module
-    conv2: nn.Module
-    conv3: nn.Module | None
-    bn1: nn.Module
-    bn2: nn.Module
+    def __init__(self, num_channels: int, use_1x1conv: bool = False, strides: int = 1) -> None:
+        super().__init__()
+        self.conv1: nn.Module = nn.LazyConv2d(num_channels, kernel_size=3, padding=1, stride=strides)
+        self.conv2: nn.Module = nn.LazyConv2d(num_channels, kernel_size=3, padding=1)
+        self.conv3: nn.Module | None = None
+        if use_1x1conv:
+            self.conv3 = nn.LazyConv2d(num_channels, kernel_size=1, stride=strides)
+        self.bn1: nn.Module = nn.LazyBatchNorm2d()
+        self.bn2: nn.Module = nn.LazyBatchNorm2d()
 
     def forward(self, X: Tensor) -> Tensor:
         """Return relu(F(X) + X)."""
@@ -80,28 +84,14 @@ class _Residual(nn.Module):
         return functional.relu(y + (X if self.conv3 is None else self.conv3(X)))
 
 
-class Residual(_Residual):
-    """A residual block that takes any number of channels.
-
-    Idea: `twofold show resnet`.
-    """
-
-    def __init__(self, num_channels: int, use_1x1conv: bool = False, strides: int = 1) -> None:
-        super().__init__()
-        self.conv1 = nn.LazyConv2d(num_channels, kernel_size=3, padding=1, stride=strides)
-        self.conv2 = nn.LazyConv2d(num_channels, kernel_size=3, padding=1)
-        self.conv3 = nn.LazyConv2d(num_channels, kernel_size=1, stride=strides) if use_1x1conv else None
-        self.bn1, self.bn2 = nn.LazyBatchNorm2d(), nn.LazyBatchNorm2d()
-
-
-class ResidualZh(_Residual):
-    """A residual block from `in_channels` to `out_channels`.
+class ResidualZh(Residual):
+    """The same block from `in_channels` to `out_channels`.
 
     Idea: `twofold show resnet`.
     """
 
     def __init__(self, in_channels: int, out_channels: int, use_1x1conv: bool = False, stride: int = 1) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.conv1 = nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, stride=stride)
         self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1)
         self.conv3 = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride) if use_1x1conv else None

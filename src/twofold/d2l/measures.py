@@ -74,7 +74,7 @@ def evaluate_accuracy_gpu(net: Any, data_iter: Iterable[Any], device: torch.devi
     """
     if isinstance(net, nn.Module):
         net.eval()
-        device = device or next(net.parameters()).device
+        device = device or next((each.device for each in net.parameters()), None)
     right = Accumulator(2)
     for X, y in data_iter:
         inputs = [each.to(device) for each in X] if isinstance(X, list) else X.to(device)
@@ -91,7 +91,7 @@ def evaluate_accuracy(data_iter: Iterable[Any], net: Any, device: torch.device |
     """
     is_module = isinstance(net, nn.Module)
     if is_module:
-        device = device or next(net.parameters()).device
+        device = device or next((each.device for each in net.parameters()), None)
         net.eval()
     options = {} if is_module or "is_training" not in inspect.signature(net).parameters else {"is_training": False}
     right = Accumulator(2)
