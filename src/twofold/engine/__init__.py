@@ -24,5 +24,6 @@ Read `loop.py` first: the five steps of training on one page. Then `step.py`, th
 | `checkpoints.py` | the newest, the one before and the best, so that one good file is always left |
 | `run.py` | the run folder and its files |
 | `progress.py` | what a run shows while it goes |
+| `curves.py` | the same for TensorBoard, as an event file |
 | `stopping.py` | Ctrl-C and SIGTERM as a request |
 """

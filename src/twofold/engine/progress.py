@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from twofold.engine.curves import Curves
 from twofold.engine.run import RunFolder
 from twofold.records import EpochRecord, StepRecord
 from twofold.terminal import PLAIN_EVERY_SECONDS, console
@@ -14,7 +15,6 @@ _WIDTH = 80
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-    from torch.utils.tensorboard.writer import SummaryWriter
 
 
 def brief(line: EpochRecord, chosen: str) -> str:
@@ -53,18 +53,11 @@ class Reporter:
     def __init__(
         self, run: RunFolder, *, total: float, show: bool, chosen: str = "", purge_step: int | None = None
     ) -> None:
-        # The writer reaches for TensorFlow's compatibility layer: slow to import, so only when a run starts.
-        from torch.utils.tensorboard.writer import SummaryWriter
-
         self._run = run
         self._show = show
         self._chosen = chosen
         self._total = total
-        self._writer: SummaryWriter | None = None
-        try:
-            self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=purge_step)
-        except UnicodeEncodeError:
-            run.log("TensorBoard takes no folder whose name is not UTF-8; metrics.jsonl has the same curves", show=show)
+        self._curves = Curves(run.path / "tensorboard", purge_step=purge_step)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._last_line = time.monotonic()
@@ -90,8 +83,7 @@ class Reporter:
     def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
             self._bar.stop()
-        if self._writer is not None:
-            self._writer.close()
+        self._curves.close()
 
     def advance(self, done: float, *, epoch: float, loss: float, images_per_second: float) -> None:
         """Show that `done` of the total is done."""
@@ -105,12 +97,12 @@ class Reporter:
     def step(self, line: StepRecord) -> None:
         """Record what was measured up to a step."""
         self._run.append_metrics(line)
-        self._curves(line)
+        self._draw(line)
 
     def epoch(self, line: EpochRecord) -> None:
         """Record and show what was measured in an epoch."""
         self._run.append_metrics(line)
-        self._curves(line)
+        self._draw(line)
         measured = [f"{name} {value:.4f}" for name, value in line.train.items()]
         measured += [f"val {name} {value:.4f}" for name, value in line.val.items()]
         text = "  ".join([f"epoch {line.epoch:>3}", *measured, f"{line.images_per_second:,.0f} images/s"])
@@ -121,9 +113,7 @@ class Reporter:
             print(brief(line, self._chosen), file=sys.stderr, flush=True)
             self._last_line = time.monotonic()
 
-    def _curves(self, line: StepRecord | EpochRecord) -> None:
-        if self._writer is None:
-            return
-        for name, value in line.to_json().items():
-            if name not in {"kind", "step", "epoch", "seconds"}:
-                self._writer.add_scalar(f"{line.kind}/{name}", value, line.step)
+    def _draw(self, line: StepRecord | EpochRecord) -> None:
+        hidden = {"kind", "step", "epoch", "seconds"}
+        values = {f"{line.kind}/{name}": value for name, value in line.to_json().items() if name not in hidden}
+        self._curves.add(values, line.step)
