@@ -157,7 +157,8 @@ def test_the_table_of_the_book_names_what_there_is(document: str) -> None:
     from twofold.proof.ideas import IDEAS
 
     table = (ROOT / document).read_text().split("| --- | --- | --- | --- |\n")[1].split("\n\n")[0]
-    rows = [[re.findall(r"`([^`]+)`", cell) for cell in row.split(" | ")] for row in table.splitlines()]
+    rows = [[re.findall(r"`([^`]+)`", cell) for cell in row.strip("| ").split("|")] for row in table.splitlines()]
+    rows = [row + [[]] * (4 - len(row)) for row in rows]
     assert len(rows) == 12
     names = {name for row in rows for name in row[1]}
     assert names <= set(dir(d2l))

@@ -94,7 +94,7 @@ def test_a_network_for_labels_is_evaluated_on_links_unasked(outfits: Path, image
     assert isinstance(one, LabelSetTargets)
     assert one.has.sum(dim=1).tolist() == [1] * 120
     classes = spec.model_copy(update={"task": "classify"})
-    with pytest.raises(TwofoldError, match="task 'multilabel', but the network was trained for 'classify'"):
+    with pytest.raises(TwofoldError, match="has several labels an image, and the network was trained for one"):
         load_eval_images(f"multilabel:{outfits}", classes, show_progress=False)
 
 
