@@ -87,14 +87,22 @@ class Few:
 
 
 def cut_loaders(count: int) -> None:
-    """Let each epoch of torch's DataLoader, and of d2l's, end after `count` batches."""
+    """Let each epoch of images, from torch's DataLoader or from d2l's, end after `count` batches.
+
+    Rows of a table stay whole: they take no time, and the chapters that have them plot a point each 200 rows.
+    """
     from torch.utils.data import DataLoader
 
     from twofold.d2l.loaders import Loader
 
+    def cut(loader: Any, whole: Any) -> Iterator[Any]:
+        example = loader.dataset[0] if hasattr(loader.dataset, "__len__") else None
+        first = example[0] if isinstance(example, tuple | list) else example
+        return whole(loader) if getattr(first, "ndim", 3) < 3 else Few(whole(loader), count)
+
     kinds: tuple[Any, ...] = (DataLoader, Loader)
     for kind in kinds:
-        kind.__iter__ = lambda self, whole=kind.__iter__: Few(whole(self), count)
+        kind.__iter__ = lambda self, whole=kind.__iter__: cut(self, whole)
 
 
 def parse(cells: list[Cell], quick: bool) -> dict[int, ast.Module | SyntaxError]:

@@ -6,7 +6,7 @@ python benchmarks/book.py --notes FILE.md             every ```python block of a
 
 The book's text is not part of this repository: DIR is your own copy, and is only read. Each chapter runs in its own
 process and temporary folder, its cells one after the other. `--quick` sets its numbers of epochs to 1; the data stay
-whole, unless `--batches N` ends each epoch early, to see whether every line runs. Where there is no network,
+whole, unless `--batches N` ends each epoch of images early, to see whether every line runs. Where there is no network,
 `d2l.offline()` is called after the import. A chapter ends in one of these ways:
 
 ok                every cell ran
@@ -272,7 +272,9 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--edition", choices=("1.0", "zh"), default="zh", help="the edition that the notes follow (zh)")
     parser.add_argument("--quick", action="store_true", help="one epoch each")
-    parser.add_argument("--batches", type=int, default=0, metavar="N", help="end each epoch after N batches (0: whole)")
+    parser.add_argument(
+        "--batches", type=int, default=0, metavar="N", help="end each epoch of images after N batches (0: whole)"
+    )
     parser.add_argument("--only", metavar="PATTERN", help="chapters with this in their name; * and ? as in file names")
     parser.add_argument("--chapters", choices=("covered", "all"), default="covered")
     parser.add_argument(

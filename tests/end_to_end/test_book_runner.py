@@ -88,8 +88,9 @@ def chinese(tmp_path: Path) -> Path:
         "3.2_first": [
             "import torch\nimport sys\nsys.path.append('..')\nimport d2lzh_pytorch as d2l",
             "%matplotlib inline\nassert d2l.edition() == 'zh'",
-            "assert len(list(d2l.load_array((torch.arange(10),), 2))) == 3",
-            "whole = torch.utils.data.DataLoader(torch.arange(10), 2)\nassert len(list(whole)) == 3",
+            "images, rows = torch.zeros(10, 1, 2, 2), torch.zeros(10, 4)",
+            "assert [len(list(d2l.load_array((data,), 2))) for data in (images, rows)] == [3, 5]",
+            "assert [len(list(torch.utils.data.DataLoader(data, 2))) for data in (images, rows)] == [3, 5]",
             "from d2lzh_pytorch import *\nassert linreg(torch.ones(1, 2), torch.ones(2, 1), torch.zeros(1)) == 2",
         ],
         "6.1_not-covered": ["1 / 0"],
