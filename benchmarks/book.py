@@ -47,10 +47,10 @@ from typing import Any
 from _book_chapters import Book, Cell, read_blocks, read_book
 from _book_session import FAILED, NETWORK, OK, SLOW
 from common import print_conditions
+from twofold.d2l.downloads import DATA_HUB
 from twofold.data.sources.named import MNIST_FILES, SYSTEM_FOLDER
 from twofold.files import cache_folder
 
-_BOOK_DATA = "http://d2l-data.s3-accelerate.amazonaws.com/airfoil_self_noise.dat"
 _SESSION = Path(__file__).with_name("_book_session.py")
 # Where a process waits for the network, in Python's own library.
 _NETWORK_FILES = ("/socket.py", "/ssl.py", "/http/client.py")
@@ -256,7 +256,7 @@ def _row_end(first: str, result: Result) -> str:
 def has_network() -> bool:
     """Tell whether the book's data can be reached."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(_BOOK_DATA, method="HEAD"), timeout=5):
+        with urllib.request.urlopen(urllib.request.Request(DATA_HUB["airfoil"][0], method="HEAD"), timeout=5):
             return True
     except (urllib.error.URLError, OSError):
         return False

@@ -50,10 +50,10 @@ def expanded(path: Path | str) -> Path:
     return Path(os.path.expanduser(path))
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
+def file_digest(path: Path, kind: str = "sha256") -> str:
+    """Return the digest of a file, in hexadecimal digits; "md5" and "sha1" guard against accidents alone."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import csv
-import functools
 import hashlib
-import http.server
 import io
 import tarfile
-import threading
 import zipfile
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import datasets, transforms
 
+from processes import Server
 from twofold import d2l
 from twofold.data.download import DownloadError
 from twofold.errors import RunError, TwofoldError
@@ -107,7 +105,6 @@ def test_without_network_nor_files_fashion_mini_is_taken_when_asked_for(monkeypa
     monkeypatch.setattr(named, "SYSTEM_FOLDER", tmp_path)
     monkeypatch.setattr(named, "official_resources", lambda name: (_resource("http://127.0.0.1:9/", name),))
     ours._fashion_mnist.cache_clear()
-    ours._has_fashion_mnist.cache_clear()
     try:
         with pytest.raises(DownloadError, match=r"d2l.offline\(\) takes fashion-mini"):
             d2l.load_data_fashion_mnist(8)
@@ -117,7 +114,30 @@ def test_without_network_nor_files_fashion_mini_is_taken_when_asked_for(monkeypa
         assert "fashion-mini, 12,000 images" in capfd.readouterr().err
     finally:
         ours._fashion_mnist.cache_clear()
-        ours._has_fashion_mnist.cache_clear()
+
+
+def test_offline_asks_no_network(server: Server, monkeypatch, tmp_path):
+    from twofold.d2l import datasets as ours
+    from twofold.data.sources import named
+
+    monkeypatch.setenv("TWOFOLD_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(named, "SYSTEM_FOLDER", tmp_path)
+    monkeypatch.setattr(named, "official_resources", lambda name: (_resource(f"{server.address}/", name),))
+    ours._fashion_mnist.cache_clear()
+    try:
+        d2l.offline()
+        assert len(d2l.load_data_fashion_mnist(8)[0].dataset) == 10_000
+        assert server.requests == []
+    finally:
+        ours._fashion_mnist.cache_clear()
+
+
+def test_a_stand_in_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "data").write_text("a file where the folder should be")
+    d2l.offline()
+    with pytest.raises(RunError, match=r"^cannot write \.\./data/stand-in-airfoil\.dat: ") as raised:
+        d2l.download("airfoil")
+    assert "\n" not in str(raised.value)
 
 
 def _resource(address: str, name: str):
@@ -129,56 +149,40 @@ def _resource(address: str, name: str):
 # Files from a network
 
 
-@pytest.fixture
-def server(tmp_path: Path):
-    folder = tmp_path / "served"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{running.server_port}/"
-        running.shutdown()
-
-
 def sha1(content: bytes) -> str:
     return hashlib.sha1(content, usedforsecurity=False).hexdigest()
 
 
-def test_a_file_is_downloaded_once_and_only_with_the_right_checksum(server, monkeypatch):
-    folder, address = server
-    (folder / "table.dat").write_bytes(b"1\t2\n")
-    monkeypatch.setitem(d2l.DATA_HUB, "table", (address + "table.dat", sha1(b"1\t2\n")))
+def test_a_file_is_downloaded_once_and_only_with_the_right_checksum(server: Server, monkeypatch):
+    address = server.address + "/table.dat"
+    server.replies["/table.dat"] = [b"1\t2\n", b"changed"]
+    monkeypatch.setitem(d2l.DATA_HUB, "table", (address, sha1(b"1\t2\n")))
     path = Path(d2l.download("table"))
     assert path == Path("../data/table.dat")
     assert path.read_bytes() == b"1\t2\n"
-    (folder / "table.dat").write_bytes(b"changed")
     assert Path(d2l.download("table")).read_bytes() == b"1\t2\n"
+    assert server.requests == ["/table.dat"]
     path.write_bytes(b"damaged")
     with pytest.raises(DownloadError, match="wrong checksum: SHA-1"):
         d2l.download("table")
-    assert Path(d2l.download(address + "table.dat", folder="elsewhere")).read_bytes() == b"changed"
+    assert Path(d2l.download(address, folder="elsewhere")).read_bytes() == b"changed"
     assert Path("elsewhere/table.dat").exists()
     with pytest.raises(TwofoldError, match="did you mean airfoil"):
         d2l.download("airfoli")
 
 
-def test_an_archive_is_unpacked_beside_itself_and_never_outside(server, monkeypatch, tmp_path):
-    folder, address = server
-    with zipfile.ZipFile(folder / "set.zip", "w") as archive:
+def test_an_archive_is_unpacked_beside_itself_and_never_outside(server: Server, monkeypatch, tmp_path):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("set/label.csv", "a,b\n")
         archive.writestr("../../escaped", "no")
-    monkeypatch.setitem(d2l.DATA_HUB, "set", (address + "set.zip", sha1((folder / "set.zip").read_bytes())))
+    server.replies["/set.zip"] = [content.getvalue()]
+    monkeypatch.setitem(d2l.DATA_HUB, "set", (server.address + "/set.zip", sha1(content.getvalue())))
     unpacked = Path(d2l.download_extract("set"))
     assert unpacked == Path("../data/set")
     assert (unpacked / "label.csv").read_text() == "a,b\n"
     assert d2l.download_extract("set", "inside") == "../data/inside"
-    assert not list(tmp_path.parent.glob("**/escaped")) or all(
-        "data" in str(found) for found in tmp_path.glob("**/escaped")
-    )
+    assert list(tmp_path.rglob("escaped")) == [tmp_path / "data" / "escaped"]
 
     with tarfile.open("hostile.tar", "w") as archive:
         member = tarfile.TarInfo("../outside")

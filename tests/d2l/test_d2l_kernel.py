@@ -193,3 +193,10 @@ def test_a_script_writes_figures_where_it_says_or_nowhere(tmp_path):
     ran = run_script(tmp_path, quiet, MPLBACKEND="Agg")
     assert (ran.stdout, ran.stderr) == ("[[2.0], [2.0]]\n", "")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["chapter.py", "drawn"]
+
+
+def test_figures_that_cannot_be_written_cost_a_line_and_no_more(tmp_path):
+    ran = run_script(tmp_path, "d2l.figures('chapter.py/x')\nd2l.plot([1.0, 2.0])\nprint('done')\n", MPLBACKEND="Agg")
+    assert ran.stdout == "done\n"
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("cannot write figures into chapter.py/x: ")

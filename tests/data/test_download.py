@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from processes import Server
-from twofold.data.download import DownloadError, Patience, Resource, download, file_md5
+from twofold.data.download import DownloadError, Patience, Resource, download
 from twofold.errors import RunError
+from twofold.files import file_digest
 
 CONTENT = os.urandom(700_000)
 QUICK = Patience(timeout=10.0, attempts=3, pause=0.01)
@@ -35,7 +36,7 @@ def test_success(server: Server, tmp_path: Path):
     server.replies["/a"] = [CONTENT]
     fetch(resource(f"{server.address}/a"), tmp_path / "data.bin")
     assert (tmp_path / "data.bin").read_bytes() == CONTENT
-    assert file_md5(tmp_path / "data.bin") == hashlib.md5(CONTENT).hexdigest()
+    assert file_digest(tmp_path / "data.bin", "md5") == hashlib.md5(CONTENT).hexdigest()
     assert left_in(tmp_path) == ["data.bin"]
 
 

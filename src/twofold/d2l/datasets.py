@@ -22,7 +22,7 @@ from twofold.d2l.downloads import download, download_extract, is_offline, stand_
 from twofold.d2l.loaders import Loader
 from twofold.d2l.modules import DataModule
 from twofold.d2l.plots import show_images
-from twofold.data.download import DownloadError
+from twofold.data.download import DownloadError, Patience
 from twofold.data.sources.named import open_named
 from twofold.errors import TwofoldError
 from twofold.files import read_json
@@ -66,29 +66,24 @@ class ImageData(torch.utils.data.Dataset):
 
 
 @functools.cache
-def _fashion_mnist(name: str) -> Any:
-    return open_named(name).splits
+def _fashion_mnist(offline: bool) -> Any:
+    """Return the images to train on and to test on; `offline`, what there is without asking a network."""
+    if not offline:
+        try:
+            return open_named("fashion-mnist").splits
+        except DownloadError as error:
+            raise DownloadError(f"{error}; d2l.offline() takes fashion-mini, 12,000 of its images") from error
+    try:
+        return open_named("fashion-mnist", patience=Patience(attempts=0)).splits
+    except TwofoldError:
+        note("offline: fashion-mini, 12,000 images of Fashion-MNIST, in place of all 70,000")
+        return open_named("fashion-mini").splits
 
 
 def _fashion_images(train: bool, resize: Any) -> ImageData:
-    try:
-        splits = _fashion_mnist("fashion-mini" if is_offline() and not _has_fashion_mnist() else "fashion-mnist")
-    except DownloadError as error:
-        raise DownloadError(f"{error}; d2l.offline() takes fashion-mini, 12,000 of its images") from error
-    images = splits["train" if train else "test"]
+    images = _fashion_mnist(is_offline())["train" if train else "test"]
     size = (28, 28) if not resize else (resize, resize) if isinstance(resize, int) else (int(resize[0]), int(resize[1]))
     return ImageData(images.images[:, 0], images.targets.labels, size)
-
-
-@functools.cache
-def _has_fashion_mnist() -> bool:
-    """Tell whether Fashion-MNIST can be had without a network."""
-    try:
-        open_named("fashion-mnist", resources=(), show_progress=False)
-    except (DownloadError, ValueError):
-        note("offline: fashion-mini, 12,000 images of Fashion-MNIST, in place of all 70,000")
-        return False
-    return True
 
 
 class FashionMNIST(DataModule):

@@ -64,7 +64,9 @@ def get_data_ch11(batch_size: int = 10, n: int = 1500) -> tuple[Loader, int]:
     return load_array((features[:n], labels[:n]), batch_size), features.shape[1]
 
 
-def _watch(data_iter: Any, num_epochs: int, step: Callable[..., None], loss: Callable[[], float]) -> Any:
+def _watch(
+    data_iter: Any, num_epochs: int, step: Callable[..., None], loss: Callable[[], float]
+) -> tuple[Timer, list[float]]:
     """Call `step(X, y)` for each batch, and draw `loss()` every 200 examples; return the stopwatch and the curve."""
     animator = Animator(xlabel="epoch", ylabel="loss", xlim=[0, num_epochs], ylim=[0.22, 0.35])
     num_examples, timer = 0, Timer()

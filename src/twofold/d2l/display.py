@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from twofold.terminal import note
+from twofold.terminal import note, track
 
 SECONDS_BETWEEN = 0.33
 
@@ -68,6 +69,13 @@ def fresh_axes() -> Axes:
     return plt.gca()
 
 
+def with_progress(batches: Any, epoch: int, num_epochs: int) -> Iterator[Any]:
+    """Yield the batches of an epoch, and show in a script how far it is; a generator's length is not known."""
+    if in_notebook() or not hasattr(batches, "__len__"):
+        return iter(batches)
+    return track(batches, total=len(batches), label=f"epoch {epoch + 1} of {num_epochs}")
+
+
 class LiveFigure:
     """A figure that is shown while it grows: `update` it after each change."""
 
@@ -108,11 +116,15 @@ def _end_cell() -> None:
 def _write_figures() -> None:
     if _SCRIPT is None or _folder is None or in_notebook() or not plt.get_fignums():
         return
-    _folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for count, number in enumerate(plt.get_fignums(), 1):
-        written.append(_folder / f"{Path(_SCRIPT).stem}-{count}.png")
-        plt.figure(number).savefig(written[-1], dpi=150, bbox_inches="tight")
+    try:
+        _folder.mkdir(parents=True, exist_ok=True)
+        for count, number in enumerate(plt.get_fignums(), 1):
+            written.append(_folder / f"{Path(_SCRIPT).stem}-{count}.png")
+            plt.figure(number).savefig(written[-1], dpi=150, bbox_inches="tight")
+    except OSError as error:
+        note(f"cannot write figures into {_folder}: {error.strerror or error}; d2l.figures(...) names another folder")
+        return
     note(f"figures: {written[0]}" + (f" to {written[-1].name}" if len(written) > 1 else ""))
 
 

@@ -11,8 +11,9 @@ import zipfile
 from pathlib import Path
 
 from twofold.d2l.stand_ins import STAND_INS, write_stand_in
-from twofold.data.download import DownloadError, Resource, download as fetch, file_sha1
+from twofold.data.download import DownloadError, Resource, download as fetch
 from twofold.errors import RunError, TwofoldError, check_known
+from twofold.files import file_digest
 from twofold.terminal import note
 
 DATA_URL = "http://d2l-data.s3-accelerate.amazonaws.com/"
@@ -53,7 +54,7 @@ def download(url: str, folder: str = "../data", sha1_hash: str | None = None) ->
     if name:
         url, sha1_hash = DATA_HUB[name]
     target = Path(folder) / url.rpartition("/")[2]
-    if target.is_file() and (sha1_hash is None or file_sha1(target) == sha1_hash):
+    if target.is_file() and (sha1_hash is None or file_digest(target, "sha1") == sha1_hash):
         return str(target)
     if _is_offline and name in STAND_INS:
         return str(stand_in(name, Path(folder)))

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import pyplot as plt
-from torch import Tensor
 
 from twofold.d2l.display import LiveFigure, in_notebook, use_svg_display
+from twofold.d2l.measures import as_float
 from twofold.d2l.objects import HyperParameters
 from twofold.d2l.plots import set_axes
 from twofold.terminal import note
@@ -56,8 +56,8 @@ class Animator:
             self._set_axes()
         for index, (a, b) in enumerate(zip(xs, ys, strict=True)):
             if a is not None and b is not None:
-                self.X[index].append(float(a))
-                self.Y[index].append(float(b))
+                self.X[index].append(as_float(a))
+                self.Y[index].append(as_float(b))
         for line, *points in zip(self._lines, self.X, self.Y, strict=False):
             line.set_data(*points)
         self.axes[0].relim()
@@ -114,7 +114,9 @@ class ProgressBoard(HyperParameters):
         waiting.append(Point(x, y))
         if len(waiting) < every_n:
             return
-        curve.append(Point(*(float(np.mean([_value(part) for part in parts])) for parts in zip(*waiting, strict=True))))
+        curve.append(
+            Point(*(float(np.mean([as_float(part) for part in parts])) for parts in zip(*waiting, strict=True)))
+        )
         waiting.clear()
         if self.display:
             self._show(label)
@@ -142,7 +144,3 @@ class ProgressBoard(HyperParameters):
         if self.ylim:
             axes.set_ylim(self.ylim)
         self._live.update()
-
-
-def _value(part: Any) -> float:
-    return float(part.detach()) if isinstance(part, Tensor) else float(part)

@@ -12,6 +12,11 @@ import torch
 from torch import Tensor, nn
 
 
+def as_float(value: Any) -> float:
+    """Return the value of a number or of a tensor of one element, which may need gradients."""
+    return float(value.detach() if isinstance(value, Tensor) else value)
+
+
 class Accumulator:
     """Sums of `n` values: `add(1.5, 3)`, read as `sums[0]`."""
 
@@ -20,8 +25,7 @@ class Accumulator:
 
     def add(self, *args: Any) -> None:
         """Add one value to each sum."""
-        values = (value.detach() if isinstance(value, Tensor) else value for value in args)
-        self.data = [total + float(value) for total, value in zip(self.data, values, strict=False)]
+        self.data = [total + as_float(value) for total, value in zip(self.data, args, strict=False)]
 
     def reset(self) -> None:
         """Set all sums to zero."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from twofold.d2l.devices import cpu, gpu, num_gpus
-from twofold.d2l.display import in_notebook
+from twofold.d2l.display import in_notebook, with_progress
 from twofold.d2l.growing import ProgressBoard
 from twofold.d2l.loaders import ArrayData, Loader
 from twofold.d2l.objects import HyperParameters
@@ -22,7 +22,7 @@ from twofold.scratch.data import synthetic_regression
 from twofold.scratch.linear import linear
 from twofold.scratch.loss import squared_loss
 from twofold.scratch.optim import sgd
-from twofold.terminal import note, track
+from twofold.terminal import note
 
 
 class Module(nn.Module, HyperParameters):
@@ -157,9 +157,7 @@ class Trainer(HyperParameters):
     def fit_epoch(self) -> None:
         """Train on each batch once, then measure."""
         self.model.train()
-        label = f"epoch {self.epoch + 1} of {self.max_epochs}"
-        batches = track(self.train_dataloader, total=self.num_train_batches, label=label, enabled=not in_notebook())
-        for batch in batches:
+        for batch in with_progress(self.train_dataloader, self.epoch, self.max_epochs):
             loss = self.model.training_step(self.prepare_batch(batch))
             self.optim.zero_grad()
             with torch.no_grad():

@@ -21,6 +21,7 @@ from torch import Tensor
 from twofold.data.sources.embedded import load_fashion_mini
 from twofold.data.sources.scenes import open_scenes
 from twofold.data.targets import BoxTargets
+from twofold.errors import RunError
 
 
 class StandIn(NamedTuple):
@@ -90,11 +91,18 @@ def _write_hotdogs(target: Path) -> None:
 
 
 def write_stand_in(name: str, target: Path) -> None:
-    """Write the stand-in for the book's data set `name` to `target`, whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        STAND_INS[name].write(Path(folder) / target.name)
-        os.replace(Path(folder) / target.name, target)
+    """Write the stand-in for the book's data set `name` to `target`, whole or not at all.
+
+    Raises:
+        RunError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            STAND_INS[name].write(Path(folder) / target.name)
+            os.replace(Path(folder) / target.name, target)
+    except OSError as error:
+        raise RunError(f"cannot write {target}: {error.strerror or error}") from error
 
 
 def _write_image(path: Path, pixels: Tensor, side: int | None = None) -> None:

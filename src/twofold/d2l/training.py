@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from twofold.d2l.blocks import init_cnn
 from twofold.d2l.devices import try_all_gpus
-from twofold.d2l.display import in_notebook
+from twofold.d2l.display import with_progress
 from twofold.d2l.growing import Animator
 from twofold.d2l.measures import Accumulator, Timer, accuracy, evaluate_accuracy, evaluate_accuracy_gpu
 from twofold.scratch import loss as readable, optim
-from twofold.terminal import track
 
 
 def squared_loss(y_hat: Tensor, y: Tensor) -> Tensor:
@@ -48,23 +47,6 @@ def sgd_zh(params: Sequence[Tensor], lr: float, batch_size: int) -> None:
         optim.sgd(parameter.data, parameter.grad / batch_size, lr=lr)
 
 
-def _batches(data_iter: Any, epoch: int, num_epochs: int) -> Iterator[Any]:
-    label = f"epoch {epoch + 1} of {num_epochs}"
-    if in_notebook() or not hasattr(data_iter, "__len__"):  # a generator's length is not known
-        return iter(data_iter)
-    return track(data_iter, total=len(data_iter), label=label)
-
-
-def _animator(num_epochs: int, ylim: Any = None) -> Animator:
-    xlim = [1, num_epochs] if num_epochs > 1 else None  # the book's; one epoch has no width
-    return Animator(xlabel="epoch", xlim=xlim, ylim=ylim, legend=["train loss", "train acc", "test acc"])
-
-
-def _draws(step: int, num_batches: int) -> bool:
-    """Tell whether curves get a point after this step: five times an epoch, and at its end."""
-    return (step + 1) % max(1, num_batches // 5) == 0 or step == num_batches - 1
-
-
 # Classifiers
 
 
@@ -85,7 +67,7 @@ def train_ch3(
     """
     for epoch in range(num_epochs):
         sums = Accumulator(3)
-        for X, y in _batches(train_iter, epoch, num_epochs):
+        for X, y in with_progress(train_iter, epoch, num_epochs):
             y_hat = net(X)
             value = loss(y_hat, y).sum()
             for parameter in params or ():
@@ -138,7 +120,7 @@ def train(
     print("training on ", device)
     for epoch in range(num_epochs):
         sums, start = Accumulator(4), time.time()
-        for X, y in _batches(train_iter, epoch, num_epochs):
+        for X, y in with_progress(train_iter, epoch, num_epochs):
             labels = y.to(device)
             y_hat = net(X.to(device))
             value = loss(y_hat, labels)
@@ -165,28 +147,12 @@ def train_ch6(
     net.to(device)
     optimizer = torch.optim.SGD(net.parameters(), lr=lr)
     loss = nn.CrossEntropyLoss()
-    animator = _animator(num_epochs)
-    timer, num_batches = Timer(), len(train_iter)
-    sums, test_acc = Accumulator(3), float("nan")
-    for epoch in range(num_epochs):
-        sums.reset()
-        net.train()
-        for step, (X, y) in enumerate(_batches(train_iter, epoch, num_epochs)):
-            timer.start()
-            optimizer.zero_grad()
-            labels = y.to(device)
-            y_hat = net(X.to(device))
-            value = loss(y_hat, labels)
-            value.backward()
-            optimizer.step()
-            sums.add(value * len(X), accuracy(y_hat, labels), len(X))
-            timer.stop()
-            if _draws(step, num_batches):
-                animator.add(epoch + (step + 1) / num_batches, (sums[0] / sums[2], sums[1] / sums[2], None))
-        test_acc = evaluate_accuracy_gpu(net, test_iter)
-        animator.add(epoch + 1, (None, None, test_acc))
-    print(f"loss {sums[0] / sums[2]:.3f}, train acc {sums[1] / sums[2]:.3f}, test acc {test_acc:.3f}")
-    print(f"{sums[2] * num_epochs / timer.sum():.1f} examples/sec on {device}")
+
+    def step(X: Tensor, y: Tensor) -> tuple[Tensor, float]:
+        value, right = train_batch_ch13(net, X, y, loss, optimizer, [device])
+        return value * len(X), right
+
+    _train_and_draw(net, train_iter, test_iter, num_epochs, step, where=str(device))
 
 
 def train_batch_ch13(
@@ -223,22 +189,45 @@ def train_ch13(
     Idea: `twofold show five-steps`.
     """
     devices = devices or try_all_gpus()
-    timer, num_batches = Timer(), len(train_iter)
-    animator = _animator(num_epochs, ylim=[0, 1])
     on_gpus = [device for device in devices if device.type != "cpu"]
     whole: nn.Module = nn.DataParallel(net, device_ids=on_gpus) if on_gpus else net
     whole.to(devices[0])
+
+    def step(X: Any, y: Tensor) -> tuple[Tensor, float]:
+        return train_batch_ch13(whole, X, y, loss, trainer, devices)
+
+    where = str(list(map(str, devices)))
+    _train_and_draw(whole, train_iter, test_iter, num_epochs, step, where=where, ylim=[0, 1])
+
+
+def _train_and_draw(
+    net: nn.Module,
+    train_iter: Any,
+    test_iter: Any,
+    num_epochs: int,
+    step: Callable[[Any, Tensor], tuple[Tensor, float]],
+    *,
+    where: str,
+    ylim: Any = None,
+) -> None:
+    """Train by `step(X, y)`, which returns the sum of the losses and how many labels were right; draw and print both.
+
+    Curves get a point five times an epoch, and at its end.
+    """
+    xlim = [1, num_epochs] if num_epochs > 1 else None  # the book's; one epoch has no width
+    animator = Animator(xlabel="epoch", xlim=xlim, ylim=ylim, legend=["train loss", "train acc", "test acc"])
+    timer, num_batches = Timer(), len(train_iter)
     sums, test_acc = Accumulator(4), float("nan")
     for epoch in range(num_epochs):
         sums.reset()
-        for step, (features, labels) in enumerate(_batches(train_iter, epoch, num_epochs)):
+        for index, (X, y) in enumerate(with_progress(train_iter, epoch, num_epochs), 1):
             timer.start()
-            value, right = train_batch_ch13(whole, features, labels, loss, trainer, devices)
-            sums.add(value, right, labels.shape[0], labels.numel())
+            value, right = step(X, y)
+            sums.add(value, right, len(y), y.numel())
             timer.stop()
-            if _draws(step, num_batches):
-                animator.add(epoch + (step + 1) / num_batches, (sums[0] / sums[2], sums[1] / sums[3], None))
-        test_acc = evaluate_accuracy_gpu(whole, test_iter)
+            if index % max(1, num_batches // 5) == 0 or index == num_batches:
+                animator.add(epoch + index / num_batches, (sums[0] / sums[2], sums[1] / sums[3], None))
+        test_acc = evaluate_accuracy_gpu(net, test_iter)
         animator.add(epoch + 1, (None, None, test_acc))
     print(f"loss {sums[0] / sums[2]:.3f}, train acc {sums[1] / sums[3]:.3f}, test acc {test_acc:.3f}")
-    print(f"{sums[2] * num_epochs / timer.sum():.1f} examples/sec on {list(map(str, devices))}")
+    print(f"{sums[2] * num_epochs / timer.sum():.1f} examples/sec on {where}")

@@ -62,18 +62,6 @@ class _FailedError(Exception):
         self.again = again
 
 
-def file_md5(path: Path) -> str:
-    """Return the MD5 of a file; a check against accidents, as its publishers give it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def file_sha1(path: Path) -> str:
-    """Return the SHA-1 of a file; a check against accidents, as its publishers give it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()
-
-
 def download(resource: Resource, target: Path, *, patience: Patience | None = None, show_progress: bool = True) -> None:
     """Download `resource` to `target`.
 
@@ -101,12 +89,9 @@ def download(resource: Resource, target: Path, *, patience: Patience | None = No
 
 
 def _receive(url: str, resource: Resource, temporary: Path, timeout: float, show_progress: bool) -> None:
-    if resource.md5 is not None:
-        kind, checksum, digest = "MD5", resource.md5, hashlib.md5(usedforsecurity=False)
-    elif resource.sha1 is not None:
-        kind, checksum, digest = "SHA-1", resource.sha1, hashlib.sha1(usedforsecurity=False)
-    else:
-        kind, checksum, digest = "SHA-256", resource.sha256_starts or "", hashlib.sha256()
+    given = {"md5": resource.md5, "sha1": resource.sha1, "sha256": resource.sha256_starts}
+    kind, checksum = next(((kind, value) for kind, value in given.items() if value is not None), ("sha256", ""))
+    digest = hashlib.new(kind, usedforsecurity=False)
     received = 0
     request = urllib.request.Request(url, headers={"User-Agent": "twofold"})
     try:
@@ -133,7 +118,8 @@ def _receive(url: str, resource: Resource, temporary: Path, timeout: float, show
     if expected is not None and received != expected:
         raise _FailedError(f"the connection ended after {received:,} of {expected:,} bytes", again=True)
     if not digest.hexdigest().startswith(checksum):
-        raise _FailedError(f"wrong checksum: {kind} {digest.hexdigest()}, expected {checksum}", again=False)
+        name = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256"}[kind]
+        raise _FailedError(f"wrong checksum: {name} {digest.hexdigest()}, expected {checksum}", again=False)
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from twofold.data.download import DownloadError, Patience, Resource, download, file_md5
+from twofold.data.download import DownloadError, Patience, Resource, download
 from twofold.data.images import MemoryImages
 from twofold.data.names import NAMED_DATA
 from twofold.data.sources.archives import MNIST_FILES, read_archives
@@ -23,7 +23,7 @@ from twofold.data.sources.found import Found
 from twofold.data.sources.store import Arrays, DamagedStoreError, read_store, write_store
 from twofold.data.targets import ClassTargets
 from twofold.errors import TwofoldError
-from twofold.files import cache_folder
+from twofold.files import cache_folder, file_digest
 from twofold.terminal import note
 
 SYSTEM_FOLDER = Path("/usr/share/datasets")
@@ -132,7 +132,7 @@ def _obtain(name: str, resources: Sequence[Resource] | None, patience: Patience 
         for left_over in folder.glob(f".{resource.filename}.*.tmp"):
             left_over.unlink()  # of a process that was killed; the lock says that no other is at work
         if path.exists():
-            if file_md5(path) == resource.md5:
+            if file_digest(path, "md5") == resource.md5:
                 continue
             note(f"{path} has the wrong checksum; it is downloaded again")
         try:

@@ -23,7 +23,7 @@ from typing import IO
 
 from filelock import FileLock
 
-from twofold.data.download import DownloadError, Patience, Resource, download, file_md5
+from twofold.data.download import DownloadError, Patience, Resource, download
 from twofold.data.sources.boxes import open_boxes
 from twofold.data.sources.coco import coco_files, list_coco
 from twofold.data.sources.found import FilePart, Found
@@ -31,7 +31,7 @@ from twofold.data.sources.named import SYSTEM_FOLDER
 from twofold.data.sources.problems import stop_for_problems
 from twofold.data.sources.voc import list_voc, voc_roots
 from twofold.errors import RunError, TwofoldError
-from twofold.files import cache_folder
+from twofold.files import cache_folder, file_digest
 from twofold.terminal import note, quoted, track
 
 _COCO = "http://images.cocodataset.org/"
@@ -126,7 +126,7 @@ def _obtain(
         note(f"{name}: downloading {size / 1e9:.1f} GB into {downloads}; {instead}")
     for resource in resources:
         path = downloads / resource.filename
-        if path.exists() and file_md5(path) == resource.md5:
+        if path.exists() and file_digest(path, "md5") == resource.md5:
             continue
         try:
             download(resource, path, patience=patience, show_progress=show_progress)
