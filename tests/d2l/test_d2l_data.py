@@ -97,39 +97,45 @@ def test_fashion_mnist_is_all_of_it_where_it_is_there():
     assert datasets.FashionMNIST.classes[int(test.dataset.targets[0])] == "Ankle boot"
 
 
-def test_without_network_nor_files_fashion_mini_is_taken_when_asked_for(monkeypatch, tmp_path, capfd):
+@pytest.fixture
+def no_images_here(monkeypatch, tmp_path):
+    """Have no Fashion-MNIST on this machine, neither of the system nor downloaded before."""
     from twofold.d2l import datasets as ours
     from twofold.data.sources import named
 
     monkeypatch.setenv("TWOFOLD_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(named, "SYSTEM_FOLDER", tmp_path)
-    monkeypatch.setattr(named, "official_resources", lambda name: (_resource("http://127.0.0.1:9/", name),))
     ours._fashion_mnist.cache_clear()
-    try:
-        with pytest.raises(DownloadError, match=r"d2l.offline\(\) takes fashion-mini"):
-            d2l.load_data_fashion_mnist(8)
-        d2l.offline()
-        train, test = d2l.load_data_fashion_mnist(8)
-        assert (len(train.dataset), len(test.dataset)) == (10_000, 2_000)
-        assert "fashion-mini, 12,000 images" in capfd.readouterr().err
-    finally:
-        ours._fashion_mnist.cache_clear()
+    yield
+    ours._fashion_mnist.cache_clear()
 
 
-def test_offline_asks_no_network(server: Server, monkeypatch, tmp_path):
-    from twofold.d2l import datasets as ours
+def _download_from(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have named data downloaded from `address`."""
+    from twofold.data.download import Resource
     from twofold.data.sources import named
 
-    monkeypatch.setenv("TWOFOLD_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(named, "SYSTEM_FOLDER", tmp_path)
-    monkeypatch.setattr(named, "official_resources", lambda name: (_resource(f"{server.address}/", name),))
-    ours._fashion_mnist.cache_clear()
-    try:
-        d2l.offline()
-        assert len(d2l.load_data_fashion_mnist(8)[0].dataset) == 10_000
-        assert server.requests == []
-    finally:
-        ours._fashion_mnist.cache_clear()
+    def official_resources(name: str) -> tuple[Resource, ...]:
+        return (Resource(filename=name, urls=(address + name,), md5="0" * 32),)
+
+    monkeypatch.setattr(named, "official_resources", official_resources)
+
+
+def test_without_network_nor_files_fashion_mini_is_taken_when_asked_for(no_images_here, monkeypatch, capfd):
+    _download_from("http://127.0.0.1:9/", monkeypatch)
+    with pytest.raises(DownloadError, match=r"d2l.offline\(\) takes fashion-mini"):
+        d2l.load_data_fashion_mnist(8)
+    d2l.offline()
+    train, test = d2l.load_data_fashion_mnist(8)
+    assert (len(train.dataset), len(test.dataset)) == (10_000, 2_000)
+    assert "fashion-mini, 12,000 images" in capfd.readouterr().err
+
+
+def test_offline_asks_no_network(no_images_here, server: Server, monkeypatch):
+    _download_from(f"{server.address}/", monkeypatch)
+    d2l.offline()
+    assert len(d2l.load_data_fashion_mnist(8)[0].dataset) == 10_000
+    assert server.requests == []
 
 
 def test_a_stand_in_that_cannot_be_written_is_one_line(tmp_path):
@@ -138,12 +144,6 @@ def test_a_stand_in_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(RunError, match=r"^cannot write \.\./data/stand-in-airfoil\.dat: ") as raised:
         d2l.download("airfoil")
     assert "\n" not in str(raised.value)
-
-
-def _resource(address: str, name: str):
-    from twofold.data.download import Resource
-
-    return Resource(filename=name, urls=(address + name,), md5="0" * 32)
 
 
 # Files from a network

@@ -114,9 +114,8 @@ class ProgressBoard(HyperParameters):
         waiting.append(Point(x, y))
         if len(waiting) < every_n:
             return
-        curve.append(
-            Point(*(float(np.mean([as_float(part) for part in parts])) for parts in zip(*waiting, strict=True)))
-        )
+        xs, ys = ([as_float(part) for part in parts] for parts in zip(*waiting, strict=True))
+        curve.append(Point(float(np.mean(xs)), float(np.mean(ys))))
         waiting.clear()
         if self.display:
             self._show(label)

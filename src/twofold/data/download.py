@@ -89,9 +89,9 @@ def download(resource: Resource, target: Path, *, patience: Patience | None = No
 
 
 def _receive(url: str, resource: Resource, temporary: Path, timeout: float, show_progress: bool) -> None:
-    given = {"md5": resource.md5, "sha1": resource.sha1, "sha256": resource.sha256_starts}
-    kind, checksum = next(((kind, value) for kind, value in given.items() if value is not None), ("sha256", ""))
-    digest = hashlib.new(kind, usedforsecurity=False)
+    given = {"MD5": resource.md5, "SHA-1": resource.sha1, "SHA-256": resource.sha256_starts}
+    kind, checksum = next(((kind, value) for kind, value in given.items() if value is not None), ("SHA-256", ""))
+    digest = hashlib.new(kind.replace("-", "").lower(), usedforsecurity=False)
     received = 0
     request = urllib.request.Request(url, headers={"User-Agent": "twofold"})
     try:
@@ -118,8 +118,7 @@ def _receive(url: str, resource: Resource, temporary: Path, timeout: float, show
     if expected is not None and received != expected:
         raise _FailedError(f"the connection ended after {received:,} of {expected:,} bytes", again=True)
     if not digest.hexdigest().startswith(checksum):
-        name = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256"}[kind]
-        raise _FailedError(f"wrong checksum: {name} {digest.hexdigest()}, expected {checksum}", again=False)
+        raise _FailedError(f"wrong checksum: {kind} {digest.hexdigest()}, expected {checksum}", again=False)
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
