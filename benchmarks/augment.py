@@ -46,7 +46,7 @@ from twofold.augment import Augmentation, ColourJitter, Compose, Flip, FlipCrop,
 from twofold.augment.jitter import PROPERTIES
 from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import normalise
-from twofold.data.spec import channels_last
+from twofold.data.normalising import channels_last
 
 SMALL_MEAN, SMALL_STD = (0.2860,), (0.3530,)
 PHOTO_MEAN, PHOTO_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -16,7 +16,7 @@ from twofold.data import normalise
 from twofold.data.spec import ModelSpec
 from twofold.engine.options import Options
 from twofold.inference.hardware import Hardware
-from twofold.inference.predictor import Predictor
+from twofold.inference.torch_predictor import TorchPredictor
 from twofold.models import create_model
 from twofold.models.network import Network
 
@@ -34,7 +34,7 @@ def make(
     classes: tuple[str, ...] = ("bag", "boot", "shirt"),
     flip_average: bool = False,
     **options: Any,
-) -> Predictor:
+) -> TorchPredictor:
     """A network with random weights, made small, ready to predict."""
     if name not in {"lenet", "lenet-bn"}:
         options = {"width": 0.125, **options}
@@ -54,21 +54,21 @@ def make(
         std=(0.3,) * channels,
         flip_average=flip_average,
     )
-    return Predictor(model, spec, _CPU)
+    return TorchPredictor(model, spec, _CPU)
 
 
-def image_of(predictor: Predictor, seed: int = 0) -> Tensor:
+def image_of(predictor: TorchPredictor, seed: int = 0) -> Tensor:
     spec = predictor.spec
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (spec.channels, *spec.image_size), dtype=torch.uint8, generator=generator)
 
 
-def network_of(predictor: Predictor) -> Network:
+def network_of(predictor: TorchPredictor) -> Network:
     assert isinstance(predictor.model, Network)
     return predictor.model
 
 
-def inputs_of(predictor: Predictor, pixels: Tensor) -> Tensor:
+def inputs_of(predictor: TorchPredictor, pixels: Tensor) -> Tensor:
     return normalise(pixels[None], predictor.spec.mean, predictor.spec.std)
 
 

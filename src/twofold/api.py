@@ -15,7 +15,7 @@ from twofold.data.names import is_table, plain_name
 from twofold.data.sources.problems import first_notes
 from twofold.data.sources.table_columns import columns_there
 from twofold.engine.build import load_recipe_data
-from twofold.engine.calls import as_path, takes
+from twofold.engine.calls import takes
 from twofold.engine.finetune import finetune_recipe
 from twofold.engine.loop import fit
 from twofold.engine.options import Options
@@ -23,9 +23,11 @@ from twofold.engine.recipe import Recipe
 from twofold.engine.run import RunFolder
 from twofold.engine.stopping import Interrupted
 from twofold.errors import RunError, SettingError, TwofoldError
-from twofold.files import expanded, read_json, write_json
+from twofold.files import as_path, expanded, read_json, write_json
 from twofold.inference.evaluate import evaluate as evaluate_images
-from twofold.inference.predictor import ImageLike, Predictor
+from twofold.inference.places import exported_file
+from twofold.inference.predictor import ImageLike, Predictor, load
+from twofold.inference.torch_predictor import TorchPredictor
 from twofold.names import shown
 from twofold.records import can_resume
 from twofold.report import write_report
@@ -35,7 +37,7 @@ from twofold.terminal import command, note
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from twofold.tasks.task import Prediction
+    from twofold.tasks.predictions import Prediction
 
 
 class Metrics(dict[str, Any]):
@@ -197,7 +199,7 @@ def _complete(recipe: Recipe, run: RunFolder, options: Options) -> Run:
     if not evaluation.is_file() and {"test", "val"} & record.num_images.keys():
         run.log("the training is finished, its evaluation is not", show=options.show)
         with _stopped_before_the_end(run):
-            return Run(run.path, _evaluate_own(run, Predictor.load(run.path, device=recipe.device), None, options))
+            return Run(run.path, _evaluate_own(run, TorchPredictor.load(run.path, device=recipe.device), None, options))
     if not (run.path / "report.html").is_file():
         write_report(run.path)
         return Run(run.path, Metrics(read_json(evaluation)) if evaluation.is_file() else None)
@@ -208,21 +210,6 @@ def _complete(recipe: Recipe, run: RunFolder, options: Options) -> Run:
         f"{again}, or from Python with twofold.train(twofold.Recipe.load({str(run.path / 'recipe.json')!r})"
         f".override({longer[2:]}=N))"
     )
-
-
-def load(path: Run | Path | str, *, device: str = "auto", to_grey: bool = False) -> Predictor:
-    """Return a trained network, ready to predict.
-
-    Args:
-        path: a run folder (its best weights are taken), or a file of weights that a run left. Nothing else of the run
-            is needed, nor its images.
-        device: where to compute: auto, cpu, cuda or mps.
-        to_grey: turn colour images to grey, by luma, for a network that was trained on grey ones.
-
-    Raises:
-        TwofoldError: there are no such weights, they are broken, or the network takes colour images.
-    """
-    return Predictor.load(as_path(path, "load"), device=device, to_grey=to_grey)
 
 
 def evaluate(
@@ -257,7 +244,14 @@ def evaluate(
         raise SettingError("{} is for other images than the run's own: give them with {}", {"to_grey": True}, "data")
     predictor = Predictor.load(folder, device=device, to_grey=to_grey)
     path, weights = expanded(folder), "best"
-    if path.is_file():
+    exported = exported_file(path)
+    if exported is not None:
+        path, weights = exported.parent, exported.name
+        if data is None:
+            raise SettingError(
+                "what is in {} has no images of its own: give some with {}", {"run": str(folder)}, "data"
+            )
+    elif path.is_file():
         path, weights = path.parent.parent, path.stem
         if not (path / "recipe.json").is_file():
             raise TwofoldError(
@@ -307,7 +301,7 @@ def draw(prediction: Prediction, image: ImageLike | None = None) -> Figure:
     """
     from twofold.data.pixels import image_to_pil
     from twofold.figures.detections import draw_detections
-    from twofold.tasks.detect import DetectionPrediction
+    from twofold.tasks.predictions import DetectionPrediction
 
     if not isinstance(prediction, DetectionPrediction):
         raise TwofoldError(f"draw takes what a detector says of an image, got {prediction!r}")
@@ -351,7 +345,7 @@ def explain(
     from twofold.figures.explain_detector import draw_detector
     from twofold.interpret import explain_detections, explain_image
 
-    predictor = Predictor.load(as_path(folder, "explain"), device=device, to_grey=to_grey)
+    predictor = TorchPredictor.load(as_path(folder, "explain"), device=device, to_grey=to_grey)
     pixels = predictor.pixels(image)
     title = title or (Path(image).name if isinstance(image, str | Path) else "")
     if predictor.spec.task == "detect":
@@ -436,7 +430,7 @@ def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) ->
     metrics = None
     with _stopped_before_the_end(run):
         if images is not None:
-            predictor = Predictor.load(run.path, device=recipe.device)
+            predictor = TorchPredictor.load(run.path, device=recipe.device)
             metrics = _measure(run, predictor, images, data=data.name, split=split, options=options, stem="evaluation")
         write_report(run.path)
     return Run(run.path, metrics)
@@ -465,18 +459,19 @@ def _measure(
 ) -> Metrics:
     """Measure, write the result to `stem`.json in the run folder, and return it."""
     evaluation = evaluate_images(
-        predictor.model,
+        predictor.outputs,
         images,
         predictor.spec,
-        predictor.hardware,
         show=options.show,
         examples_folder=run.path / stem.replace("evaluation", "mistakes", 1),
     )
-    evaluation = replace(evaluation, data=data, split=split, weights=weights, precision=predictor.hardware.precision)
+    evaluation = replace(evaluation, data=data, split=split, weights=weights, precision=predictor.precision)
     write_json(run.path / f"{stem}.json", evaluation.to_json())
     best = run.record().best_metric
     chosen = () if best is None else (best.name.removeprefix("val_"),)
-    names = dict.fromkeys(name for name in (*chosen, predictor.task.selects_by.name) if name in evaluation.metrics)
+    names = dict.fromkeys(
+        name for name in (*chosen, TASKS[predictor.spec.task].selects_by.name) if name in evaluation.metrics
+    )
     values = ", ".join(f"{name} {evaluation.metrics[name]:.4f}" for name in names)
     run.log(
         f"{data} {split} {values} over {len(images):,} images; {stem}.json",

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -112,6 +113,29 @@ def atomic_path(target: Path, *, keep: Path | None = None) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a new, empty folder beside `target`; on a clean exit it takes the name `target`.
+
+    A folder that had the name before is removed then; on an error it is as it was, and the new one is removed.
+
+    Raises:
+        RunError: for an `OSError`, such as a full disk or a read-only folder; it names the target.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as around:
+            temporary = Path(around) / target.name
+            temporary.mkdir()
+            yield temporary
+            if target.is_dir() and not target.is_symlink():
+                os.rename(target, Path(around) / "before")
+            os.rename(temporary, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise RunError(f"cannot write {target}: {error.strerror or error}") from error
+
+
 def write_bytes(target: Path, content: bytes) -> None:
     """Write `content` to `target`, atomically and durably."""
     with atomic_path(target) as temporary:
@@ -209,3 +233,14 @@ def new_folder(out: Path, name: str | None, *, kind: str, about: str) -> Path:
             raise TwofoldError(f"cannot make a run folder in {out}: {error.strerror or error}") from error
         else:
             return path
+
+
+def as_path(value: Any, function: str) -> Path:
+    """Return the path that the first argument of `function` means: a run's is its folder.
+
+    Raises:
+        TwofoldError: it is none.
+    """
+    if isinstance(value, str | os.PathLike) and isinstance(path := os.fspath(value), str):
+        return Path(path)
+    raise TwofoldError(f"{function} takes a run, or the path of its folder, got {type(value).__name__}")

@@ -13,7 +13,7 @@ import torch
 from twofold.augment.flip import Flip
 from twofold.augment.jitter import ColourJitter
 from twofold.augment.operation import Compose, Sometimes, take
-from twofold.data.spec import channels_last, normalise
+from twofold.data.normalising import channels_last, normalise
 
 generator = torch.Generator().manual_seed(0)
 jitter = ColourJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.5)

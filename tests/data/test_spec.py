@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 from pydantic import ValidationError
 
 from twofold.data import ModelSpec, PixelSpec, normalise
-from twofold.data.spec import channels_last
+from twofold.data.normalising import channels_last
 from twofold.errors import TwofoldError
 
 

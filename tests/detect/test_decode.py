@@ -9,11 +9,11 @@ import torch
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.ssd import SSD
 
-from twofold.data.pixels import placement
 from twofold.data.spec import PixelSpec
 from twofold.detect.anchors import AnchorMap, grid_anchors
 from twofold.detect.decode import Suppression, decode
 from twofold.detect.offsets import to_offsets
+from twofold.detect.placement import placement
 
 ANCHORS = grid_anchors([AnchorMap((6, 6), ((0.2, 0.2), (0.3, 0.15))), AnchorMap((2, 2), ((0.6, 0.6),))])
 CLASSES, SIDE = 4, 96

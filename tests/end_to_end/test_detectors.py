@@ -20,7 +20,8 @@ from twofold import Recipe
 from twofold.cli.main import main
 from twofold.engine.options import Options
 from twofold.engine.weights import Weights, fit_weights
-from twofold.inference.weights_file import load_checkpoint, weights_path
+from twofold.inference.places import weights_path
+from twofold.inference.weights_file import load_checkpoint
 from twofold.models import create_model
 
 __all__ = ["detector_run"]

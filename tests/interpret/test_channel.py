@@ -13,7 +13,7 @@ import twofold.figures.explain
 from small_predictors import image_of, make, network_of
 from twofold import TwofoldError
 from twofold.data import ClassTargets, MemoryImages, load_eval_images
-from twofold.inference.predictor import Predictor
+from twofold.inference.torch_predictor import TorchPredictor
 from twofold.interpret import (
     Channel,
     explain_channel,
@@ -24,7 +24,7 @@ from twofold.interpret import (
 )
 
 
-def brute_force(predictor: Predictor, images: MemoryImages, channel: Channel) -> list[tuple[int, float, int, int]]:
+def brute_force(predictor: TorchPredictor, images: MemoryImages, channel: Channel) -> list[tuple[int, float, int, int]]:
     """(index, activation, row, column) of each image, most active first, one image at a time."""
     found = []
     for index in range(len(images)):

@@ -14,14 +14,14 @@ from twofold.errors import TwofoldError
 from twofold.figures.explain_detector import draw_detector
 from twofold.inference.build import build_model
 from twofold.inference.hardware import Hardware
-from twofold.inference.predictor import Predictor
+from twofold.inference.torch_predictor import TorchPredictor
 from twofold.interpret import explain_detections
-from twofold.tasks.detect import DetectionPrediction
+from twofold.tasks.predictions import DetectionPrediction
 
 CPU = Hardware(torch.device("cpu"), "cpu", "float32", "as asked for")
 
 
-def detector(**changes: Any) -> Predictor:
+def detector(**changes: Any) -> TorchPredictor:
     """A detector with random weights, whose scores differ enough to be told apart."""
     spec = detector_spec(**changes)
     torch.manual_seed(0)
@@ -30,7 +30,7 @@ def detector(**changes: Any) -> Predictor:
         for name, weights in model.head.named_parameters():
             if name.endswith("weight"):
                 weights.mul_(20)
-    return Predictor(model, spec, CPU)
+    return TorchPredictor(model, spec, CPU)
 
 
 DETECTORS = {

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from small_predictors import image_of, inputs_of, make, network_of
-from twofold.inference.predictor import Predictor
+from twofold.inference.torch_predictor import TorchPredictor
 from twofold.interpret import (
     explain_image,
     grad_cam,
@@ -30,7 +30,7 @@ def test_most_active_is_by_the_mean_and_of_equal_ones_the_first() -> None:
     assert most_active(maps[:2]) == [0, 1]
 
 
-def cam_by_hand(predictor: Predictor, pixels: Tensor, class_index: int) -> Tensor:
+def cam_by_hand(predictor: TorchPredictor, pixels: Tensor, class_index: int) -> Tensor:
     """Σ_k w_k A_k, w_k the mean gradient, for networks whose last stage is all that the head sees."""
     net: Any = network_of(predictor)
     maps = net.features(inputs_of(predictor, pixels)).detach().requires_grad_()

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
 from detectors import detector_spec
 from twofold.data.images import MemoryImages
-from twofold.data.pixels import placement
 from twofold.data.targets import BoxTargets, ClassTargets, to_box_targets
 from twofold.detect.network import anchors_of
 from twofold.detect.offsets import to_offsets
+from twofold.detect.placement import placement
 from twofold.engine.recipe import Recipe
 from twofold.errors import TwofoldError
 from twofold.records import DetectionEvaluation
-from twofold.tasks.detect import Detection, DetectionPrediction
+from twofold.tasks.detect import Detection
 from twofold.tasks.detect_meter import padded
+from twofold.tasks.predictions import DetectionPrediction
 
 TASK, SPEC, CPU = Detection(), detector_spec(), torch.device("cpu")
 RECIPE = Recipe(model="ssd-mini", data="fashion-scenes", augment="none")
@@ -83,7 +85,7 @@ def test_predictions_are_in_pixels_of_the_image_and_cut_at_the_threshold() -> No
     assert isinstance(prediction, DetectionPrediction)
     assert prediction.class_names == ("dog", "cat")
     assert prediction.probabilities[0] > prediction.probabilities[1] > 0.9
-    torch.testing.assert_close(prediction.boxes, torch.tensor(boxes[0], dtype=torch.float64), atol=1e-3, rtol=0)
+    np.testing.assert_allclose(prediction.boxes, boxes[0], atol=1e-3)
     high = SPEC.model_copy(update={"score_threshold": 0.99})
     (prediction,) = TASK.decode(outputs, high, sizes)
     assert isinstance(prediction, DetectionPrediction)

@@ -13,7 +13,7 @@ from PIL import Image
 import twofold
 from detectors import detector_run, scenes  # noqa: F401
 from twofold import TwofoldError
-from twofold.tasks.detect import DetectionPrediction
+from twofold.tasks.predictions import DetectionPrediction
 
 FOUND = (
     ("cat", 0.9, (10.0, 5.0, 40.0, 25.0)),
@@ -81,7 +81,7 @@ def test_the_boxes_follow_an_image_of_another_size() -> None:
 
 
 def test_a_class_cannot_be_drawn() -> None:
-    from twofold.tasks.classify import ClassPrediction
+    from twofold.tasks.predictions import ClassPrediction
 
     with pytest.raises(TwofoldError, match="draw takes what a detector says of an image"):
         twofold.draw(ClassPrediction((("cat", 0.9),)))

@@ -27,7 +27,8 @@ from twofold.inference.weights_file import load_checkpoint
 from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.report.read import read_run
 from twofold.scratch.ranking import mean_average_precision
-from twofold.tasks.multilabel import LabelMeter, LabelPrediction, MultiLabel, best_thresholds
+from twofold.tasks.multilabel import LabelMeter, MultiLabel, best_thresholds
+from twofold.tasks.predictions import LabelPrediction
 
 TASK = MultiLabel()
 NAMES = ("bag", "boot", "shirt")

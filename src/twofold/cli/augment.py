@@ -62,7 +62,8 @@ def run(arguments: Sequence[str]) -> int:
 
     image = open_image(parsed.image)
     side = parsed.image_size or min(_USUAL_SIZE, *image.size)
-    original = to_pixels(image, PixelSpec(channels=1 if image.mode == "L" else 3, image_size=(side, side)))
+    pixels = to_pixels(image, PixelSpec(channels=1 if image.mode == "L" else 3, image_size=(side, side)))
+    original = torch.from_numpy(pixels)
     policy = create_policy(parsed.augment, (side, side))
     assert policy is not None
     changed, captions = [], []

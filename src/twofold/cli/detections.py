@@ -16,7 +16,7 @@ from twofold.terminal import note, print_csv, print_json, say
 if TYPE_CHECKING:
     from twofold.data.spec import ModelSpec
     from twofold.inference.predictor import ImageLike
-    from twofold.tasks.detect import DetectionPrediction
+    from twofold.tasks.predictions import DetectionPrediction
 
 CSV_NAMES = ("path", "class", "probability", "x1", "y1", "x2", "y2")
 

@@ -19,7 +19,7 @@ from twofold.terminal import loading, note
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from twofold.inference.predictor import Predictor
+    from twofold.inference.torch_predictor import TorchPredictor
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -56,14 +56,14 @@ def run(arguments: Sequence[str]) -> int:
     check_run_first(parsed.run, [parsed.image], verb="explain")
     _check(parsed)
     with loading("torch"):
-        from twofold import api
         from twofold.data import load_eval_images
         from twofold.data.sources.problems import first_notes
         from twofold.figures.explain import draw_channel, draw_explanation
         from twofold.figures.explain_detector import draw_detector
+        from twofold.inference.torch_predictor import TorchPredictor
         from twofold.interpret import check_channel, explain_channel, explain_detections, explain_image, parse_channel
 
-    predictor = api.load(parsed.run, device=parsed.device, to_grey=parsed.to_grey)
+    predictor = TorchPredictor.load(parsed.run, device=parsed.device, to_grey=parsed.to_grey)
     if parsed.threshold is not None and predictor.spec.task != "detect":
         raise TwofoldError(f"--threshold {parsed.threshold:g} is for detectors; this network is none; leave it out")
     own = None if parsed.image is None else (parsed.image.name, _pixels(parsed.image, predictor))
@@ -117,7 +117,7 @@ def _check(parsed: ExplainArguments) -> None:
         check_image(parsed.image)
 
 
-def _pixels(image: Path, predictor: Predictor) -> Tensor:
+def _pixels(image: Path, predictor: TorchPredictor) -> Tensor:
     try:
         return predictor.pixels(image)
     except TwofoldError as error:

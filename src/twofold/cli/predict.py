@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -23,7 +24,7 @@ from twofold.terminal import command, loading, note, print_csv, print_json, say,
 
 if TYPE_CHECKING:
     from twofold.inference.predictor import Predictor
-    from twofold.tasks.task import Prediction
+    from twofold.tasks.predictions import Prediction
 
 _STDIN = "-"
 _MANY_DRAWINGS = 4  # more take longer than a person waits without a word
@@ -36,7 +37,7 @@ class PredictArguments:
     FIGURES: ClassVar = ()
 
     run: tyro.conf.Positional[Path]
-    """A run folder, or one of its .safetensors files."""
+    """A run folder, one of its .safetensors files, or what `twofold export` made of it."""
     paths: Annotated[list[str], tyro.conf.Positional, tyro.conf.arg(metavar="PATH")]
     """Image files, folders of them, or - for an image on standard input."""
     paths_from: str | None = None
@@ -70,13 +71,14 @@ def run(arguments: Sequence[str]) -> int:
     sources, num_lost = _expand(_paths(parsed))
     objects = ObjectOutput(parsed, sources)
 
-    with loading("torch"):
-        from twofold import api
-        from twofold.data import ChannelMismatchError
-        from twofold.inference.predictor import BATCH_SIZE
-        from twofold.tasks.detect import DetectionPrediction
+    from twofold.inference.places import exported_file
+    from twofold.inference.predictor import BATCH_SIZE, Predictor
 
-    predictor = api.load(parsed.run, device=parsed.device, to_grey=parsed.to_grey)
+    with contextlib.nullcontext() if exported_file(parsed.run) else loading("torch"):
+        from twofold.data.pixels import ChannelMismatchError
+        from twofold.tasks.predictions import DetectionPrediction
+
+        predictor = Predictor.load(parsed.run, device=parsed.device, to_grey=parsed.to_grey)
     objects.check_network(predictor.spec)
     if parsed.csv:
         print_csv(_csv_names(predictor, parsed.top or 1))

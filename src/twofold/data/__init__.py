@@ -15,10 +15,11 @@ comes without torch.
 | `sources/` | one file a source: folders, tables, named data sets, packed folders, the Hugging Face hub |
 | `images.py` | `Images`: in memory or decoded as they are needed; `prefetch` |
 | `targets.py` | what is known of each image: `ClassTargets` (one class), `LabelSetTargets` (any labels), `BoxTargets` |
-| `spec.py` | `PixelSpec` and `ModelSpec`: what turns an image into a network's input; `normalise` |
+| `spec.py` | `PixelSpec` and `ModelSpec`: what turns an image into a network's input |
+| `normalising.py` | `normalise`: uint8 pixels to float32 of mean 0 and standard deviation 1 |
 | `formats.py` | which image files are read, by the endings of their names, and which are known and are not |
 | `decode.py` | `open_image`: a file of any supported kind to an upright 8-bit grey or colour image |
-| `pixels.py` | `to_pixels`: that image to the uint8 tensor of a spec; `image_to_pil`: arrays and tensors to images |
+| `pixels.py` | `to_pixels`: that image to the uint8 pixels of a spec; `image_to_pil`: arrays and tensors to images |
 | `statistics.py` | `channel_statistics`: mean and standard deviation of each channel |
 | `check.py` | `check_images`: every image decoded once before training, the good ones remembered |
 | `inspection.py` | `inspect_folder`: what is odd about a folder: broken files, copies, imbalance |
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
         check_data_name as check_data_name,
         looks_like_path as looks_like_path,
     )
+    from twofold.data.normalising import normalise as normalise
     from twofold.data.pixels import (
         ChannelMismatchError as ChannelMismatchError,
         image_to_pil as image_to_pil,
@@ -71,7 +73,7 @@ if TYPE_CHECKING:
     from twofold.data.sources.found import FilePart as FilePart, Found as Found
     from twofold.data.sources.pack import PackOptions as PackOptions, pack_folder as pack_folder
     from twofold.data.sources.problems import DataError as DataError, Problem as Problem
-    from twofold.data.spec import ModelSpec as ModelSpec, PixelSpec as PixelSpec, normalise as normalise
+    from twofold.data.spec import ModelSpec as ModelSpec, PixelSpec as PixelSpec
     from twofold.data.statistics import channel_statistics as channel_statistics
     from twofold.data.targets import (
         BoxTargets as BoxTargets,
@@ -89,12 +91,13 @@ __getattr__, __dir__, __all__ = lazy_names(
         "inspection": "inspect_folder",
         "load": "Data EvalData load_data load_eval_images",
         "names": "NAMED_DATA NamedData check_data_name looks_like_path",
+        "normalising": "normalise",
         "pixels": "ChannelMismatchError image_to_pil to_pixels",
         "sources.find": "find_data",
         "sources.found": "FilePart Found",
         "sources.pack": "PackOptions pack_folder",
         "sources.problems": "DataError Problem",
-        "spec": "ModelSpec PixelSpec normalise",
+        "spec": "ModelSpec PixelSpec",
         "statistics": "channel_statistics",
         "targets": "BoxTargets ClassTargets LabelSetTargets Targets class_labels",
     },

@@ -27,7 +27,8 @@ from twofold.data.images import MemoryImages, Part
 from twofold.data.pixels import image_to_pil
 from twofold.data.sources.found import FilePart, Found
 from twofold.data.targets import BoxTargets
-from twofold.errors import RunError, TwofoldError
+from twofold.errors import TwofoldError
+from twofold.files import atomic_folder
 from twofold.names import json_text, shown
 from twofold.terminal import track
 
@@ -102,9 +103,7 @@ def convert_boxes(
     _check_words(found.class_names, to)
     names = _names(found.splits, flat=to in ("voc", "csv"))
     items: list[_Item] = []
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with atomic_folder(out) as temporary:
         for split, part in found.splits.items():
             folder = temporary / _FOLDERS[to](split)
             label = f"writing {split} images"
@@ -115,11 +114,6 @@ def convert_boxes(
                 size = (sizes[index][0], sizes[index][1])
                 items.append(_Item(split, names[split][index], size, objects[index]))
         notes = _WRITERS[to](temporary, items, found.class_names)
-        os.rename(temporary, out)
-    except OSError as error:
-        raise RunError(f"cannot write {out}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     num_boxes = sum(len(item.objects) for item in items)
     data = str(out / "boxes.csv") if to == "csv" else str(out)
     has_links = not copy and any(isinstance(part, FilePart) for part in found.splits.values())

@@ -166,7 +166,7 @@ class MemoryImages(Part):
 
     def pixels(self, index: int, spec: PixelSpec) -> UInt8[np.ndarray, "channels height width"]:
         """Return one image at the size and channels of `spec`."""
-        return to_pixels(image_to_pil(self.images[index]), spec).numpy()
+        return to_pixels(image_to_pil(self.images[index]), spec)
 
     def open(self, spec: PixelSpec) -> Images:
         """Return these images where they are as `spec` says, else resized whenever they are asked for."""

@@ -1,4 +1,8 @@
-"""An upright image to the uint8 tensor of a `PixelSpec`: one function, so that every verb sees the same pixels."""
+"""An upright image to the uint8 pixels of a `PixelSpec`: one function, so that every verb sees the same pixels.
+
+Without torch, since what was exported runs without it; and because in each of the threads that decode, torch would
+start threads of its own to copy an image.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor
 
 from twofold.data.decode import open_image
 from twofold.data.spec import PixelSpec
@@ -41,7 +43,7 @@ def is_grey(image: Image.Image) -> bool:
     return np.array_equal(red, values[..., 1]) and np.array_equal(red, values[..., 2])
 
 
-def to_pixels(image: Image.Image, spec: PixelSpec) -> UInt8[Tensor, "channels height width"]:
+def to_pixels(image: Image.Image, spec: PixelSpec) -> UInt8[np.ndarray, "channels height width"]:
     """Return the pixels of an "L" or "RGB" image (as from `open_image`) in the size and channels of `spec`.
 
     Resizing is Pillow's bilinear filter, which averages over the area that a pixel covers, so a small version has
@@ -58,33 +60,7 @@ def to_pixels(image: Image.Image, spec: PixelSpec) -> UInt8[Tensor, "channels he
     # Band by band out of Pillow's memory: a third of the time of an array of pixels whose axes are then exchanged.
     for plane, band in zip(planes, resized.mode, strict=True):
         plane[:] = np.frombuffer(resized.tobytes("raw", band), dtype=np.uint8).reshape(plane.shape)
-    # numpy and not torch, here and below: this runs in threads that decode, and in each of them torch would start
-    # threads of its own to copy an image.
-    return torch.from_numpy(planes if len(planes) == spec.channels else np.repeat(planes, spec.channels, axis=0))
-
-
-def placement(sizes: Int64[Tensor, "n 2"], spec: PixelSpec) -> Float64[Tensor, "n 4"]:
-    """Return where `to_pixels` puts images: scale_x, scale_y, shift_x and shift_y, with x' = x · scale_x + shift_x.
-
-    Coordinates are in pixels from the left and upper edges, before in the images and after in the result.
-
-    Args:
-        sizes: (height, width) of each image as it is stored, upright.
-        spec: the size, and how an image of another shape is made to fit.
-    """
-    wanted = torch.tensor(spec.image_size, dtype=torch.float64)
-    given = sizes.double()
-    if spec.resize == "stretch":
-        scale, shift = wanted / given, torch.zeros_like(given)
-    elif spec.resize == "crop":
-        scale = (wanted / given).amax(dim=1, keepdim=True).expand(-1, 2)
-        shift = (wanted - given * scale) / 2
-        # Where nothing is scaled, whole pixels are cut off.
-        shift = torch.where(scale == 1, -((given - wanted) / 2).floor(), shift)
-    else:
-        inner = (given * (wanted / given).amin(dim=1, keepdim=True)).round().clamp(min=1)
-        scale, shift = inner / given, ((wanted - inner) / 2).floor()
-    return torch.cat([scale.flip(1), shift.flip(1)], dim=1)
+    return planes if len(planes) == spec.channels else np.repeat(planes, spec.channels, axis=0)
 
 
 def whole_pixels(pixels: np.ndarray, spec: PixelSpec) -> np.ndarray | None:
@@ -146,14 +122,14 @@ def image_to_pil(value: Any) -> Image.Image:
         value = bytes(value)
     if isinstance(value, Image.Image | bytes) or hasattr(value, "read"):
         return open_image(value)
-    if isinstance(value, Tensor):
+    if callable(getattr(value, "detach", None)):  # a tensor, told without importing torch
         if value.ndim not in (2, 3) or (value.ndim == 3 and value.shape[0] not in (1, 3, 4)):
             raise TwofoldError(
                 f"an image tensor is (height, width) or (1, 3 or 4, height, width), got shape {tuple(value.shape)}"
             )
         planes = value.detach().cpu()
         if planes.is_floating_point():
-            planes = planes.to(torch.float32)  # numpy has no bfloat16
+            planes = planes.float()  # numpy has no bfloat16
         return _from_array((planes if planes.ndim == 2 else planes.permute(1, 2, 0)).numpy())
     if isinstance(value, np.ndarray):
         if value.ndim not in (2, 3) or (value.ndim == 3 and value.shape[2] not in (1, 3, 4)):

@@ -9,6 +9,7 @@
 | `loss.py` | what training minimises: classes and places, with hard negatives or the focal loss |
 | `scratch_form.py` | the same on the readable operations of `twofold.scratch` |
 | `suggest.py` | how well anchors fit the boxes of a data set, and which would fit better |
+| `placement.py` | where an image lies in a network's input |
 | `decode.py` | from what a network says to boxes: scores, suppression, the best of each image |
 | `network.py` | what all detectors share: heads, anchors, and the anchors of a spec |
 | `ssd.py` | SSD: the paper's, one on any network of the registry, and a small one for a CPU |

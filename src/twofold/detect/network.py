@@ -44,7 +44,7 @@ class HeadPart(nn.Module):
     def forward(self, maps: list[Tensor]) -> Float[Tensor, "batch anchors values"]:
         """Return the values of all anchors, map by map, row by row, pixel by pixel."""
         parts = (conv(x).permute(0, 2, 3, 1) for conv, x in zip(self.module_list, maps, strict=True))
-        return torch.cat([part.reshape(len(part), -1, self.num_values) for part in parts], dim=1)
+        return torch.cat([part.reshape(part.shape[0], -1, self.num_values) for part in parts], dim=1)
 
 
 class Head(nn.Module):

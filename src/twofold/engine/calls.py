@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from twofold.engine.recipe import Recipe
@@ -68,14 +66,3 @@ def _call(function: Callable[..., Any], argument: str) -> str:
 
 def _words(settings: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in settings.items())
-
-
-def as_path(value: Any, function: str) -> Path:
-    """Return the path that the first argument of `function` means: a run's is its folder.
-
-    Raises:
-        TwofoldError: it is none.
-    """
-    if isinstance(value, str | os.PathLike) and isinstance(path := os.fspath(value), str):
-        return Path(path)
-    raise TwofoldError(f"{function} takes a run, or the path of its folder, got {type(value).__name__}")

@@ -104,7 +104,8 @@ def finetune_recipe(
 
     from twofold.data.spec import ModelSpec
     from twofold.engine.weights import check_source, split_part
-    from twofold.inference.weights_file import has_record, load_checkpoint, weights_path
+    from twofold.inference.places import weights_path
+    from twofold.inference.weights_file import has_record, load_checkpoint
     from twofold.models import create_model
 
     path, _ = split_part(weights)

@@ -31,7 +31,8 @@ from twofold.engine.weight_names import Weights, own_tensors
 from twofold.errors import RunError, Setting, SettingError, TwofoldError, check_known, nearest
 from twofold.files import cache_folder, expanded, file_digest
 from twofold.inference.other_files import read_other_file
-from twofold.inference.weights_file import load_checkpoint, weights_path
+from twofold.inference.places import weights_path
+from twofold.inference.weights_file import load_checkpoint
 from twofold.models import create_model
 from twofold.models.registry import MODELS
 from twofold.records import missing_run

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor
 
 from twofold.data import Images
 from twofold.data.spec import ModelSpec
-from twofold.inference.forward import BATCH_SIZE, measure, predict_batches
-from twofold.inference.hardware import Hardware
+from twofold.inference.forward import BATCH_SIZE, measure, outputs_of
 from twofold.records import Evaluation
 from twofold.tasks.registry import task_named
 from twofold.terminal import track
 
 
 def evaluate(
-    model: nn.Module,
+    outputs: Callable[[Tensor], Tensor],
     images: Images,
     spec: ModelSpec,
-    hardware: Hardware,
     *,
     show: bool = True,
     examples_folder: Path | None = None,
@@ -29,16 +28,15 @@ def evaluate(
     """Return all that the network's task measures over `images`.
 
     Args:
-        model: the network.
+        outputs: what computes the outputs of the network for a batch of uint8 pixels, such as `TorchPredictor.outputs`.
         images: the images and their targets.
         spec: the task, how images are preprocessed and what the classes are called.
-        hardware: where to compute.
         show: report progress.
         examples_folder: where to save the images that a report shows, such as the most confident mistakes, in place of
             any PNG files there; none are saved if left out.
     """
     batches = track(
-        predict_batches(model, images, spec, hardware),
+        outputs_of(images, outputs),
         total=-(-len(images) // BATCH_SIZE),
         label="evaluating",
         enabled=show,
@@ -55,3 +53,19 @@ def evaluate(
             Image.fromarray(values[:, :, 0] if values.shape[2] == 1 else values).save(path)
             files.append(f"{examples_folder.name}/{path.name}")
     return meter.compute(images, files)
+
+
+def summarise(
+    outputs: Callable[[Tensor], Tensor], images: Images, spec: ModelSpec, *, label: str, show: bool = True
+) -> dict[str, float]:
+    """Return the loss and the metrics by which epochs are compared, over `images`.
+
+    Args:
+        outputs: what computes the outputs of the network for a batch of uint8 pixels.
+        images: the images and their targets.
+        spec: the task, and the names of the classes.
+        label: what to call the work while it is shown.
+        show: report progress.
+    """
+    batches = track(outputs_of(images, outputs), total=-(-len(images) // BATCH_SIZE), label=label, enabled=show)
+    return measure(task_named(spec.task).meter(spec), batches, images).summary()

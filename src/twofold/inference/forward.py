@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor, nn
 
 from twofold.data import Images, normalise, prefetch
-from twofold.data.spec import ModelSpec, channels_last
+from twofold.data.normalising import channels_last
+from twofold.data.spec import ModelSpec
 from twofold.inference.hardware import Hardware
 from twofold.tasks.task import Meter
 
@@ -33,10 +34,15 @@ def predict_batches(
     model: nn.Module, images: Images, spec: ModelSpec, hardware: Hardware
 ) -> Iterator[tuple[Int64[Tensor, " batch"], Tensor]]:
     """Yield (indices, outputs) for every image once, in order; files are read ahead of their use."""
-    batches = list(torch.arange(len(images)).split(BATCH_SIZE))
     model.eval()
+    return outputs_of(images, lambda pixels: forward(model, pixels, spec, hardware))
+
+
+def outputs_of(images: Images, outputs: Callable[[Tensor], Tensor]) -> Iterator[tuple[Int64[Tensor, " batch"], Tensor]]:
+    """Yield (indices, outputs) for every image once, in order; `outputs` computes those of a batch of pixels."""
+    batches = list(torch.arange(len(images)).split(BATCH_SIZE))
     for indices, pixels in zip(batches, prefetch(batches, images), strict=True):
-        yield indices, forward(model, pixels, spec, hardware)
+        yield indices, outputs(pixels)
 
 
 def measure(meter: Meter, batches: Iterator[tuple[Int64[Tensor, " batch"], Tensor]], images: Images) -> Meter:

@@ -1,61 +1,57 @@
-"""A trained network ready for use: it reads the weights and the spec that travels with them, and nothing else."""
+"""A trained network ready for use, whatever computes it: images of any kind to predictions. It imports no torch."""
 
 from __future__ import annotations
 
+import abc
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor, nn
 
-from twofold.data import ChannelMismatchError, image_to_pil, to_pixels
 from twofold.data.decode import ByteStream, remark_line, remarks_of
+from twofold.data.pixels import ChannelMismatchError, image_to_pil, to_pixels
 from twofold.data.spec import ModelSpec
-from twofold.data.targets import BoxTargets, LabelSetTargets
 from twofold.errors import SettingError, TwofoldError
-from twofold.inference.build import build_model
-from twofold.inference.forward import forward
-from twofold.inference.hardware import Hardware, pick_hardware
-from twofold.inference.weights_file import load_weights, read_weights
-from twofold.models.winograd import with_winograd
-from twofold.tasks.multilabel import thresholds_of
-from twofold.tasks.registry import task_named
-from twofold.tasks.task import Prediction
+from twofold.files import as_path
+from twofold.inference.places import exported_file
+from twofold.tasks.predictions import Prediction, thresholds_of
 
-# A path, an encoded image, or pixels: see `twofold.data.image_to_pil`.
-ImageLike = str | Path | bytes | bytearray | memoryview | ByteStream | Image.Image | np.ndarray | Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    # A path, an encoded image, or pixels: see `twofold.data.image_to_pil`.
+    ImageLike = str | Path | bytes | bytearray | memoryview | ByteStream | Image.Image | np.ndarray | Tensor
+else:
+    ImageLike = Any
 
 BATCH_SIZE = 64
 _SEVERAL = "give a list of images, such as sorted(pathlib.Path({!r}).glob('*.png')), to predict_many or predict_stream"
 
 
-class Predictor:
-    """A trained network, its spec and the device it runs on.
+class Predictor(abc.ABC):
+    """A trained network ready for use: `TorchPredictor` has its weights, `OnnxPredictor` an exported file.
 
     Args:
-        model: the network; it is put in eval mode.
         spec: how pixels become inputs, what the outputs mean, and the names of the classes.
-        hardware: where to compute.
     """
 
-    def __init__(self, model: nn.Module, spec: ModelSpec, hardware: Hardware) -> None:
-        self.model = model.eval()
+    spec: ModelSpec
+
+    def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
-        self.hardware = hardware
-        self.task = task_named(spec.task)
         self._remarks: dict[str, tuple[int, str]] = {}
 
-    @classmethod
-    def load(cls, path: Path | str, *, device: str = "auto", to_grey: bool = False) -> Predictor:
-        """Return the network in a run folder (its best weights) or in a file of weights.
+    @staticmethod
+    def load(path: Path | str, *, device: str = "auto", to_grey: bool = False) -> Predictor:
+        """Return the network in a run folder (its best weights), a file of weights, or an exported file.
 
         Args:
-            path: the folder or the file.
+            path: the folder or the file; an exported one is called .onnx, or is in a folder as model.onnx.
             device: where to compute: auto, cpu, cuda or mps.
             to_grey: turn colour images to grey, by luma, for a network that was trained on grey ones.
 
@@ -63,19 +59,25 @@ class Predictor:
             TwofoldError: neither is there, the weights are broken or of another architecture, or the network takes
                 colour images.
         """
-        weights, spec, file = read_weights(path)
-        if to_grey and spec.channels != 1:
-            raise SettingError("{} has no effect: the network takes colour images; leave it out", {"to_grey": True})
-        if to_grey:
-            spec = spec.model_copy(update={"convert_colour": True})
-        hardware = pick_hardware(device, spec.compute.precision, reason="as in training")
-        # The random weights are overwritten at once; drawing them should not disturb the caller's generator.
-        with torch.random.fork_rng(devices=[]):
-            model = build_model(spec, hardware)
-        if spec.compute.winograd:
-            model = with_winograd(model)
-        load_weights(model, weights, source=str(file))
-        return cls(model, spec, hardware)
+        exported = exported_file(path)
+        if exported is not None:
+            from twofold.inference.onnx_predictor import OnnxPredictor
+
+            return OnnxPredictor.load(exported, device=device, to_grey=to_grey)
+        from twofold.inference.torch_predictor import TorchPredictor
+
+        return TorchPredictor.load(path, device=device, to_grey=to_grey)
+
+    @abc.abstractmethod
+    def answer(
+        self, pixels: UInt8[np.ndarray, "batch channels height width"], sizes: Sequence[tuple[int, int]]
+    ) -> Sequence[Prediction]:
+        """Return what the network says of a batch of preprocessed images.
+
+        Args:
+            pixels: as `prepare` returns them.
+            sizes: (height, width) of each image as it was given.
+        """
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -85,12 +87,12 @@ class Predictor:
     @property
     def thresholds(self) -> dict[str, float]:
         """For several labels an image, the probability from which on each label is given; empty for other tasks."""
-        if self.spec.task != LabelSetTargets.task:
+        if self.spec.task != "multilabel":
             return {}
         return dict(zip(self.class_names, thresholds_of(self.spec).tolist(), strict=True))
 
-    def pixels(self, image: ImageLike) -> UInt8[Tensor, "channels height width"]:
-        """Return the uint8 pixels of `image` as the network's preprocessing makes them.
+    def prepare(self, image: ImageLike) -> tuple[UInt8[np.ndarray, "channels height width"], Image.Image]:
+        """Return the uint8 pixels of `image` as the network's preprocessing makes them, and the image as it was read.
 
         Args:
             image: a path, the bytes of an encoded image or an open file of them, a Pillow image, an array (height,
@@ -100,10 +102,6 @@ class Predictor:
         Raises:
             TwofoldError: the image cannot be read, or has other channels than the network takes.
         """
-        return self._prepared(image)[0]
-
-    def _prepared(self, image: ImageLike) -> tuple[UInt8[Tensor, "channels height width"], Image.Image]:
-        """Return the pixels of `image`, and the image as it was read."""
         if isinstance(image, str | Path) and os.path.isdir(image):
             raise TwofoldError(f"{image} is a folder, not an image; {_SEVERAL.format(str(image))}")
         try:
@@ -125,41 +123,13 @@ class Predictor:
         """Return a line for each thing that a person should know of how the images so far were read."""
         return [remark_line(key, count, first) for key, (count, first) in self._remarks.items()]
 
-    def outputs(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Tensor:
-        """Return the float32 outputs for a batch of preprocessed images, on the CPU.
-
-        Logits, for a classifier; offsets and logits of each anchor, for a detector.
-        """
-        return forward(self.model, pixels, self.spec, self.hardware)
-
-    def decode(self, outputs: Tensor, sizes: Sequence[tuple[int, int]] | None = None) -> list[Prediction]:
-        """Return what each row of outputs says.
-
-        Args:
-            outputs: of a batch, from `outputs`.
-            sizes: (height, width) of each image as it was given, in whose pixels a detector's boxes are; that of the
-                network's input, if left out.
-        """
-        return self.task.decode(outputs, self.spec, sizes)
-
-    def probabilities(self, pixels: UInt8[Tensor, "batch channels height width"]) -> Float32[Tensor, "batch classes"]:
-        """Return the probability of each class in a batch of preprocessed images; several may be near 1 for labels.
-
-        Raises:
-            TwofoldError: the network looks for objects: of a whole image it has no probabilities.
-        """
-        if self.spec.task == BoxTargets.task:
-            raise TwofoldError("a detector has probabilities of boxes, not of a whole image: see predict")
-        outputs = self.outputs(pixels)
-        return outputs.sigmoid() if self.spec.task == LabelSetTargets.task else outputs.softmax(dim=1)
-
     def predict(self, image: ImageLike) -> Prediction:
-        """Return what the network says of `image`; see `pixels` for what it may be.
+        """Return what the network says of `image`; see `prepare` for what it may be.
 
         Of a detector the prediction keeps a small copy of the image, so that a notebook can show it with its boxes.
         """
-        pixels, opened = self._prepared(image)
-        (prediction,) = self.decode(self.outputs(pixels[None]), [(opened.height, opened.width)])
+        pixels, opened = self.prepare(image)
+        (prediction,) = self.answer(pixels[None], [(opened.height, opened.width)])
         return prediction.beside(opened)
 
     def predict_many(self, images: Sequence[ImageLike] | np.ndarray | Tensor) -> list[Prediction]:
@@ -183,7 +153,7 @@ class Predictor:
         A batch is computed at once, and an image that cannot be used costs the others of its batch nothing.
 
         Args:
-            images: as for `pixels`; taken as they are needed.
+            images: as for `prepare`; taken as they are needed.
             batch_size: the most images to hold in memory and to compute together.
         """
         if isinstance(images, str | Path | bytes):
@@ -192,10 +162,10 @@ class Predictor:
             raise TwofoldError(f"several images are needed here, got {what}; {_SEVERAL.format(where)}")
         remaining = iter(images)
         while batch := list(itertools.islice(remaining, batch_size)):
-            prepared: list[tuple[Tensor, tuple[int, int]] | TwofoldError] = []
+            prepared: list[tuple[np.ndarray, tuple[int, int]] | TwofoldError] = []
             for image in batch:
                 try:
-                    pixels, opened = self._prepared(image)
+                    pixels, opened = self.prepare(image)
                     prepared.append((pixels, (opened.height, opened.width)))
                 except TwofoldError as error:
                     prepared.append(error)
@@ -203,13 +173,54 @@ class Predictor:
             predictions = iter(())
             if usable:
                 pixels, sizes = zip(*usable, strict=True)
-                predictions = iter(self.decode(self.outputs(torch.stack(pixels)), sizes))
+                predictions = iter(self.answer(np.stack(pixels), sizes))
             for image, outcome in zip(batch, prepared, strict=True):
                 yield image, outcome if isinstance(outcome, TwofoldError) else next(predictions)
 
     def __repr__(self) -> str:
         spec = self.spec
         size = "x".join(map(str, (spec.channels, *spec.image_size)))
-        return (
-            f"Predictor({spec.architecture} for {size}, {len(spec.class_names)} classes, {self.hardware.device.type})"
-        )
+        return f"Predictor({spec.architecture} for {size}, {len(spec.class_names)} classes, {self.where})"
+
+    @abc.abstractmethod
+    def outputs(self, pixels: Any) -> Any:
+        """Return the float32 outputs for a batch of preprocessed images, from which an evaluation is computed.
+
+        Tensors in and out: logits, for a classifier; offsets and logits of each anchor, for a detector.
+        """
+
+    @property
+    @abc.abstractmethod
+    def precision(self) -> str:
+        """The precision of its arithmetic."""
+
+    @property
+    @abc.abstractmethod
+    def where(self) -> str:
+        """Where it computes, in a word or two."""
+
+
+def turning_to_grey(spec: ModelSpec) -> ModelSpec:
+    """Return the spec of a network for grey images, changed such that colour images are turned to grey, by luma.
+
+    Raises:
+        SettingError: the network takes colour images.
+    """
+    if spec.channels != 1:
+        raise SettingError("{} has no effect: the network takes colour images; leave it out", {"to_grey": True})
+    return spec.model_copy(update={"convert_colour": True})
+
+
+def load(path: Any, *, device: str = "auto", to_grey: bool = False) -> Predictor:
+    """Return a trained network, ready to predict.
+
+    Args:
+        path: a run or its folder (its best weights are taken), a file of weights that a run left, or what
+            `twofold export` made of one. Nothing else of the run is needed, nor its images.
+        device: where to compute: auto, cpu, cuda or mps.
+        to_grey: turn colour images to grey, by luma, for a network that was trained on grey ones.
+
+    Raises:
+        TwofoldError: there are no such weights, they are broken, or the network takes colour images.
+    """
+    return Predictor.load(as_path(path, "load"), device=device, to_grey=to_grey)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,10 @@ from torch import Tensor
 
 from twofold.data.spec import Compute, ModelSpec
 from twofold.errors import RunError, TwofoldError
-from twofold.files import atomic_path, expanded, parse_json
+from twofold.files import atomic_path, parse_json
 from twofold.inference.other_files import AGAIN, kind_of
-from twofold.records import can_resume, load_object, missing_run
+from twofold.inference.places import weights_path
+from twofold.records import load_object
 from twofold.terminal import command
 
 
@@ -126,28 +126,6 @@ def load_weights(model: torch.nn.Module, weights: Mapping[str, Tensor], *, sourc
     if faults:
         raise TwofoldError(f"{source} holds the weights of another architecture: {'; '.join(faults)}")
     model.load_state_dict(dict(weights))
-
-
-def weights_path(path: Path | str) -> Path:
-    """Return the file of trained weights that `path` means: itself, or in a run folder the weights of the best epoch.
-
-    Raises:
-        TwofoldError: there is no such file or folder, or no weights in it.
-    """
-    path = expanded(path)
-    if path.is_file():
-        if (mimetypes.guess_type(path.name)[0] or "").startswith("image/"):
-            raise TwofoldError(f"{path} is an image; a run folder, or one of its .safetensors files, is needed here")
-        return path
-    if not path.exists():
-        raise missing_run(path)
-    for candidate in (path / "checkpoints" / "best.safetensors", path / "best.safetensors"):
-        if candidate.is_file():
-            return candidate
-    if (path / "recipe.json").is_file():
-        go_on = ("--resume", path) if can_resume(path) else ("--recipe", path / "recipe.json")
-        raise TwofoldError(f"{path} has no weights yet: no epoch was finished; go on with: {command('train', *go_on)}")
-    raise TwofoldError(f"{path} is not a run folder: it has no recipe.json, and no best.safetensors either")
 
 
 def read_weights(path: Path | str) -> tuple[dict[str, Tensor], ModelSpec, Path]:

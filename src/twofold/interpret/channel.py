@@ -16,7 +16,7 @@ from torch import Tensor
 from twofold.data import EvalData, Images, prefetch
 from twofold.data.targets import target_words
 from twofold.errors import TwofoldError
-from twofold.inference.predictor import Predictor
+from twofold.inference.torch_predictor import TorchPredictor
 from twofold.interpret.stages import Box, field_box, inputs_of, network_of, stage_fields, watching
 from twofold.terminal import track
 
@@ -92,7 +92,7 @@ def parse_channel(text: str) -> Channel:
     return Channel(match[1], int(match[2]))
 
 
-def check_channel(predictor: Predictor, channel: Channel) -> None:
+def check_channel(predictor: TorchPredictor, channel: Channel) -> None:
     """Check that the network has the channel.
 
     Raises:
@@ -110,7 +110,12 @@ def check_channel(predictor: Predictor, channel: Channel) -> None:
 
 
 def explain_channel(
-    predictor: Predictor, channel: Channel, data: EvalData, *, own: tuple[str, Tensor] | None = None, show: bool = True
+    predictor: TorchPredictor,
+    channel: Channel,
+    data: EvalData,
+    *,
+    own: tuple[str, Tensor] | None = None,
+    show: bool = True,
 ) -> ChannelView:
     """Return the images of `data` that excite a channel most, and what it does in another one.
 
@@ -141,7 +146,7 @@ def explain_channel(
 
 
 def most_activating(
-    predictor: Predictor, images: Images, channel: Channel, *, count: int = NUM_IMAGES, show: bool = True
+    predictor: TorchPredictor, images: Images, channel: Channel, *, count: int = NUM_IMAGES, show: bool = True
 ) -> list[Peak]:
     """Return the images in which a channel is most active anywhere in its map, most active first, at most `count`.
 
@@ -158,7 +163,7 @@ def most_activating(
     return _peaks(predictor, channel, activations, positions, count)
 
 
-def peak_of(predictor: Predictor, pixels: UInt8[Tensor, "channels height width"], channel: Channel) -> Peak:
+def peak_of(predictor: TorchPredictor, pixels: UInt8[Tensor, "channels height width"], channel: Channel) -> Peak:
     """Return where a channel is most active in one image.
 
     Raises:
@@ -170,7 +175,7 @@ def peak_of(predictor: Predictor, pixels: UInt8[Tensor, "channels height width"]
 
 @torch.inference_mode()
 def _largest(
-    predictor: Predictor, pixels: UInt8[Tensor, "batch channels height width"], channel: Channel
+    predictor: TorchPredictor, pixels: UInt8[Tensor, "batch channels height width"], channel: Channel
 ) -> tuple[Float32[Tensor, " batch"], Tensor]:
     """Return the largest activation of a channel in each image, and its (row, column) in the map."""
     network = network_of(predictor)
@@ -183,7 +188,7 @@ def _largest(
 
 
 def _peaks(
-    predictor: Predictor, channel: Channel, activations: Float32[Tensor, " images"], positions: Tensor, count: int
+    predictor: TorchPredictor, channel: Channel, activations: Float32[Tensor, " images"], positions: Tensor, count: int
 ) -> list[Peak]:
     field = stage_fields(network_of(predictor))[channel.stage]
     peaks = []

@@ -19,10 +19,10 @@ from twofold.detect.decode import USUAL, class_scores
 from twofold.detect.network import Detector, anchors_of
 from twofold.detect.offsets import to_boxes
 from twofold.errors import TwofoldError, check_known
-from twofold.inference.predictor import Predictor
+from twofold.inference.torch_predictor import TorchPredictor
 from twofold.interpret.image import most_active
 from twofold.interpret.stages import inputs_of, network_of
-from twofold.tasks.detect import DetectionPrediction
+from twofold.tasks.predictions import DetectionPrediction
 
 NUM_MAPS = 4
 
@@ -93,7 +93,7 @@ class DetectorExplanation:
 
 
 def explain_detections(
-    predictor: Predictor,
+    predictor: TorchPredictor,
     pixels: UInt8[Tensor, "channels height width"],
     *,
     classes: Sequence[str] = (),
@@ -167,7 +167,7 @@ def explain_detections(
 
 
 @torch.inference_mode()
-def _watch(predictor: Predictor, network: Detector, pixels: Tensor) -> tuple[list[Tensor], Tensor]:
+def _watch(predictor: TorchPredictor, network: Detector, pixels: Tensor) -> tuple[list[Tensor], Tensor]:
     """Return the feature maps that the head looks at, and what it says of its anchors, in float32."""
     maps: list[Tensor] = []
 

@@ -19,11 +19,10 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from twofold.errors import check_known
-from twofold.inference.predictor import Predictor
+from twofold.inference.torch_predictor import TorchPredictor
 from twofold.interpret.stages import inputs_of, map_grid, network_of, spread, stage_fields, stage_maps
 from twofold.models.summary import Field
-from twofold.tasks.classify import ClassPrediction
-from twofold.tasks.multilabel import LabelPrediction
+from twofold.tasks.predictions import ClassPrediction, LabelPrediction
 
 NUM_MAPS = 6
 
@@ -82,7 +81,7 @@ class Explanation:
 
 
 def explain_image(
-    predictor: Predictor, pixels: UInt8[Tensor, "channels height width"], *, classes: Sequence[str] = ()
+    predictor: TorchPredictor, pixels: UInt8[Tensor, "channels height width"], *, classes: Sequence[str] = ()
 ) -> Explanation:
     """Return what the network makes of an image, stage by stage, and where it sees its prediction and `classes`.
 
@@ -134,7 +133,7 @@ def default_heat_stage(stages: Sequence[StageView]) -> StageView:
 
 
 def grad_cam(
-    predictor: Predictor,
+    predictor: TorchPredictor,
     pixels: UInt8[Tensor, "channels height width"],
     class_index: int,
     *,

@@ -17,7 +17,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from twofold.data import normalise
-from twofold.inference.predictor import Predictor
+from twofold.inference.torch_predictor import TorchPredictor
 from twofold.models.network import Network
 from twofold.models.summary import Field, summarise
 
@@ -25,13 +25,13 @@ from twofold.models.summary import Field, summarise
 Box = tuple[int, int, int, int]
 
 
-def network_of(predictor: Predictor) -> Network:
+def network_of(predictor: TorchPredictor) -> Network:
     """Return the network of a predictor, which is one of the registry's."""
     assert isinstance(predictor.model, Network)
     return predictor.model
 
 
-def inputs_of(predictor: Predictor, pixels: UInt8[Tensor, "batch channels height width"]) -> Tensor:
+def inputs_of(predictor: TorchPredictor, pixels: UInt8[Tensor, "batch channels height width"]) -> Tensor:
     """Return a batch of uint8 pixels as the network takes it."""
     there = pixels.to(predictor.hardware.device, memory_format=torch.channels_last)
     return normalise(there, predictor.spec.mean, predictor.spec.std)
@@ -55,7 +55,7 @@ def watching(network: Network, stages: Sequence[str], on_output: Callable[[str, 
 
 @torch.inference_mode()
 def stage_maps(
-    predictor: Predictor, pixels: UInt8[Tensor, "channels height width"]
+    predictor: TorchPredictor, pixels: UInt8[Tensor, "channels height width"]
 ) -> dict[str, Float32[Tensor, "maps map_height map_width"]]:
     """Return the feature maps of an image after each stage of the network, from the image to the head."""
     network = network_of(predictor)

@@ -31,7 +31,7 @@ from twofold.engine.run import RunFolder
 from twofold.engine.step import train_step
 from twofold.errors import TwofoldError
 from twofold.inference.hardware import Hardware
-from twofold.inference.predictor import Predictor
+from twofold.inference.torch_predictor import TorchPredictor
 from twofold.keyed import derive_key, permutation, torch_generator_seed
 from twofold.landscape.hessian import Extremes, NotFiniteError, extreme_eigenvalues, frozen_copy
 from twofold.landscape.stability import stable_lr
@@ -199,7 +199,7 @@ def measure_run(
     if num_images < 1:
         raise TwofoldError(f"num_images must be 1 or more, got {num_images}")
     run = RunFolder.open(path)
-    predictor = Predictor.load(path, device=device)
+    predictor = TorchPredictor.load(path, device=device)
     options = Options(show=show, skip_broken=skip_broken or run.record().skip_broken)
     data = load_recipe_data(run.recipe(), options, splits=("train",))
     if show:

@@ -15,5 +15,6 @@
 | `class_section.py` | `class_section`: what it says of one class an image |
 | `multilabel_section.py` | `multilabel_section`: what it says of several labels an image |
 | `detect_section.py` | `detection_section`: what it says of a detector |
+| `predictions.py` | what a network says of an image, whichever form of it said so |
 | `registry.py` | `task_named`: a task by the name in a spec |
 """

@@ -10,7 +10,6 @@ import copy
 import heapq
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -23,11 +22,11 @@ from twofold.data.spec import ModelSpec
 from twofold.data.targets import ClassTargets, Targets, class_labels
 from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.scratch_form import to_scratch
-from twofold.names import shown
 from twofold.records import CalibrationBin, ClassEvaluation, ClassScore, Mistake
 from twofold.tasks.class_weights import balanced_weights, in_order, weights_in_words
+from twofold.tasks.predictions import Prediction, rank_classes
 from twofold.tasks.preparation import input_preparation
-from twofold.tasks.task import Batch, LossFunction, Prediction, Preparation, Settings, Task, image_indices
+from twofold.tasks.task import Batch, LossFunction, Preparation, Settings, Task, image_indices
 
 if TYPE_CHECKING:
     from torchmetrics import Metric as TorchMetric
@@ -35,52 +34,6 @@ if TYPE_CHECKING:
 NUM_MISTAKES = 24
 _CALIBRATION_BINS = 15
 _SCORES = ("top5_accuracy", "precision", "recall", "f1", "confusion", "calibration_error")
-
-
-@dataclass(frozen=True)
-class ClassPrediction(Prediction):
-    """Every class with its probability, most probable first."""
-
-    ranked: tuple[tuple[str, float], ...]
-
-    @property
-    def class_name(self) -> str:
-        """The most probable class."""
-        return self.ranked[0][0]
-
-    @property
-    def probability(self) -> float:
-        """Its probability, 0..1."""
-        return self.ranked[0][1]
-
-    @property
-    def answers(self) -> tuple[str, ...]:
-        """What an explanation looks for: the most probable class."""
-        return (self.class_name,)
-
-    def to_record(self, *, top: int = 1) -> dict[str, Any]:
-        """Return the `top` most probable classes with their probabilities, as JSON has them."""
-        return {"predictions": [{"class": name, "probability": value} for name, value in self.ranked[:top]]}
-
-    def to_line(self, *, top: int = 1) -> str:
-        """Return the `top` most probable classes with their probabilities, separated by tabs."""
-        return "\t".join(f"{shown(name)} {value:.4f}" for name, value in self.ranked[:top])
-
-    def __repr__(self) -> str:
-        others = "" if len(self.ranked) < 2 else f", then {self.ranked[1][0]} {self.ranked[1][1]:.3f}"
-        return f"Prediction({self.class_name} {self.probability:.3f}{others}; {len(self.ranked)} classes)"
-
-    def _repr_html_(self) -> str:
-        """Return the five most probable classes as a table with bars, for notebooks."""
-        from html import escape
-
-        rows = "".join(
-            f"<tr><td style='text-align:left'>{escape(shown(name))}</td><td>{value:.1%}</td>"
-            "<td style='text-align:left'>"
-            f"<div style='width:{120 * value:.0f}px;height:0.7em;background:#4a81e6'></div></td></tr>"
-            for name, value in self.ranked[:5]
-        )
-        return f"<table>{rows}</table>"
 
 
 class Classification(Task):
@@ -137,7 +90,7 @@ class Classification(Task):
         self, outputs: Tensor, spec: ModelSpec, sizes: Sequence[tuple[int, int]] | None = None
     ) -> list[Prediction]:
         """Return each row of logits as a ranking of the classes; equal ones in the order of the classes."""
-        return rank(outputs.softmax(dim=1), spec)
+        return list(rank_classes(outputs.softmax(dim=1).numpy(), spec))
 
     def meter(self, spec: ModelSpec, *, detailed: bool = False) -> ClassMeter:
         """Return a meter of cross-entropy and accuracy; a detailed one also has all that the report shows."""
@@ -158,15 +111,6 @@ def class_weights(recipe: Settings, spec: ModelSpec, targets: Targets) -> Float3
     if isinstance(recipe.class_weights, Mapping):
         return torch.tensor(in_order(recipe.class_weights, spec.class_names))
     return balanced_weights(class_labels(targets), len(spec.class_names))
-
-
-def rank(probabilities: Float32[Tensor, "batch classes"], spec: ModelSpec) -> list[Prediction]:
-    """Return each row of probabilities as a prediction."""
-    values, order = probabilities.sort(dim=1, descending=True, stable=True)
-    return [
-        ClassPrediction(tuple((spec.class_names[index], value) for index, value in zip(indices, row, strict=True)))
-        for indices, row in zip(order.tolist(), values.tolist(), strict=True)
-    ]
 
 
 class ClassMeter:

@@ -8,116 +8,30 @@ score: the one with the best F1 on the validation images of the best epoch, whic
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from html import escape
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float32, Float64
-from PIL import Image
+from jaxtyping import Float32
 from torch import Tensor
 
 from twofold.augment.policies import create_policy
-from twofold.data import normalise
-from twofold.data.spec import ModelSpec, channels_last
+from twofold.data.normalising import channels_last, normalise
+from twofold.data.spec import ModelSpec
 from twofold.data.targets import BoxTargets, Targets
 from twofold.detect.loss import MultiboxLoss, PaddedBoxes
 from twofold.detect.network import anchors_of, scores_of
 from twofold.detect.scratch_form import ScratchMultiboxLoss
 from twofold.detect.suggest import anchor_fit
 from twofold.errors import SettingError, TwofoldError
-from twofold.names import shown
 from twofold.tasks.class_weights import balanced_weights, in_order, weights_in_words
-from twofold.tasks.detect_html import boxes_in_html
-from twofold.tasks.detect_meter import USUAL_THRESHOLD, DetectionMeter, detections_of, padded
-from twofold.tasks.task import Batch, LossFunction, Prediction, Preparation, Settings, Task, image_indices
+from twofold.tasks.detect_meter import DetectionMeter, detections_of, padded
+from twofold.tasks.predictions import Prediction, list_objects
+from twofold.tasks.task import Batch, LossFunction, Preparation, Settings, Task, image_indices
 
 # Less of an object than this many pixels each way, after augmentation, is nothing to learn from.
 _LEAST_SIDE = 2.0
 # What a notebook shows, and what a prediction can keep of an image without filling the memory.
 _KEPT_SIDE = 800
-
-
-@dataclass(frozen=True)
-class DetectionPrediction(Prediction):
-    """The objects that a network finds in an image, most certain first.
-
-    Attributes:
-        size: (height, width) of the image in pixels.
-        found: every box with its class and score that suppression left, also those below the threshold.
-        threshold: the score from which on a detection is shown.
-        image: a copy of the image, made smaller where it is large; None where several images were predicted at once.
-    """
-
-    size: tuple[int, int]
-    found: tuple[tuple[str, float, tuple[float, float, float, float]], ...]
-    threshold: float
-    image: Image.Image | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def objects(self) -> tuple[tuple[str, float, tuple[float, float, float, float]], ...]:
-        """(class, probability, box) of each detection from the threshold on."""
-        return tuple(one for one in self.found if one[1] >= self.threshold)
-
-    @property
-    def boxes(self) -> Float64[Tensor, "objects 4"]:
-        """Corners (x1, y1, x2, y2) in pixels of the image, of the detections from the threshold on."""
-        return torch.tensor([box for _, _, box in self.objects], dtype=torch.float64).reshape(-1, 4)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The class of each of `boxes`."""
-        return tuple(name for name, _, _ in self.objects)
-
-    @property
-    def probabilities(self) -> tuple[float, ...]:
-        """The score of each of `boxes`, 0..1."""
-        return tuple(probability for _, probability, _ in self.objects)
-
-    def only(self, *, threshold: float | None = None, top: int | None = None) -> DetectionPrediction:
-        """Return the prediction with fewer or more of what was found.
-
-        Args:
-            threshold: the score from which on a detection is shown, in place of the network's own.
-            top: the most detections, the most certain ones.
-        """
-        least = self.threshold if threshold is None else threshold
-        return replace(self, threshold=least, found=self.found[:top])
-
-    def beside(self, image: Image.Image) -> DetectionPrediction:
-        """Return the prediction with a copy of its image, of at most 800 px each way."""
-        copy = image.copy()
-        copy.thumbnail((_KEPT_SIDE, _KEPT_SIDE))
-        return replace(self, image=copy)
-
-    def to_record(self, *, top: int = 1) -> dict[str, Any]:
-        """Return the objects as JSON has them; `top` is for classifiers."""
-        return {
-            "height": self.size[0],
-            "width": self.size[1],
-            "objects": [
-                {"class": name, "probability": probability, "box": [round(side, 2) for side in box]}
-                for name, probability, box in self.objects
-            ],
-        }
-
-    def to_line(self, *, top: int = 1) -> str:
-        """Return each object with its probability and its corners in whole pixels, separated by tabs."""
-        words = (
-            f"{shown(name)} {probability:.4f} {','.join(str(round(side)) for side in box)}"
-            for name, probability, box in self.objects
-        )
-        return "\t".join(words) or "no object"
-
-    def __repr__(self) -> str:
-        counts = {name: self.class_names.count(name) for name in dict.fromkeys(self.class_names)}
-        words = ", ".join(f"{count} {name}" for name, count in counts.items()) or "no object"
-        return f"Prediction({words}; {self.size[1]}x{self.size[0]} px)"
-
-    def _repr_html_(self) -> str:
-        """Return the image with its boxes, for notebooks; the line of `repr` where the image is not at hand."""
-        words = f"<code>{escape(shown(repr(self)))}</code>"
-        return words if self.image is None else f"{boxes_in_html(self.image, self.size, self.objects)}{words}"
 
 
 class Detection(Task):
@@ -190,13 +104,9 @@ class Detection(Task):
     ) -> list[Prediction]:
         """Return the objects in each image, in pixels of the image as it was given."""
         sizes = [spec.image_size] * len(outputs) if sizes is None else list(sizes)
-        threshold = USUAL_THRESHOLD if spec.score_threshold is None else spec.score_threshold
-        predictions: list[Prediction] = []
-        for size, own in zip(sizes, detections_of(outputs, spec, sizes).split(), strict=True):
-            found = zip(own.labels.tolist(), own.scores.tolist(), own.boxes.tolist(), strict=True)
-            named = tuple((spec.class_names[label], score, tuple(box)) for label, score, box in found)
-            predictions.append(DetectionPrediction(size, named, threshold))  # type: ignore[arg-type]
-        return predictions
+        found = detections_of(outputs, spec, sizes)
+        boxes, scores, labels, counts = found.boxes, found.scores, found.labels, found.counts
+        return list(list_objects(boxes.numpy(), scores.numpy(), labels.numpy(), counts.numpy(), spec, sizes))
 
     def meter(self, spec: ModelSpec, *, detailed: bool = False) -> DetectionMeter:
         """Return a meter of the loss, AP and AP50; a detailed one also has all that the report shows."""

@@ -13,7 +13,6 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from twofold.data import Images
-from twofold.data.pixels import placement
 from twofold.data.spec import ModelSpec
 from twofold.data.targets import BoxTargets
 from twofold.detect.average_precision import PrecisionRecall, evaluate_detections
@@ -23,6 +22,7 @@ from twofold.detect.error_kinds import find_error_kinds
 from twofold.detect.hits import Hits, best_f1, find_hits
 from twofold.detect.loss import MultiboxLoss, PaddedBoxes
 from twofold.detect.network import anchors_of, scores_of
+from twofold.detect.placement import placement
 from twofold.records import (
     BoxRecord,
     DetectionError,
@@ -33,9 +33,9 @@ from twofold.records import (
     ThresholdScore,
 )
 from twofold.scratch.detection import AREAS, THRESHOLDS
+from twofold.tasks.predictions import USUAL_THRESHOLD
 
 NUM_EXAMPLES = 24
-USUAL_THRESHOLD = 0.5
 _HEADLINES = ("AP", "AP50")
 # The overlaps whose curves are kept, and the scores whose precision and recall are.
 _CURVES = (0.5, 0.75, 0.9)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -24,66 +23,14 @@ from twofold.data.spec import ModelSpec
 from twofold.data.targets import LabelSetTargets, Targets, label_sets
 from twofold.models.googlenet import AUXILIARY_WEIGHT
 from twofold.models.scratch_form import to_scratch
-from twofold.names import shown
 from twofold.records import LabelEvaluation, LabelMistake, LabelPair, LabelScore
 from twofold.tasks.class_weights import in_order, weights_in_words
 from twofold.tasks.classify import NUM_MISTAKES, reliability_bins
+from twofold.tasks.predictions import USUAL_THRESHOLD, Prediction, rank_labels, thresholds_of
 from twofold.tasks.preparation import input_preparation
-from twofold.tasks.task import Batch, LossFunction, Meter, Prediction, Preparation, Settings, Task, image_indices
+from twofold.tasks.task import Batch, LossFunction, Meter, Preparation, Settings, Task, image_indices
 
 NUM_PAIRS = 20
-_THRESHOLD = 0.5
-
-
-@dataclass(frozen=True)
-class LabelPrediction(Prediction):
-    """Every label with its probability, most probable first, and the names of those that the image is said to have."""
-
-    ranked: tuple[tuple[str, float], ...]
-    chosen: frozenset[str]
-
-    @property
-    def labels(self) -> dict[str, float]:
-        """The labels whose probability is at least their threshold, with it; the most probable first. May be empty."""
-        return {name: value for name, value in self.ranked if name in self.chosen}
-
-    @property
-    def answers(self) -> tuple[str, ...]:
-        """The labels' names, or the most probable one where there are none."""
-        return tuple(self.labels) or (self.ranked[0][0],)
-
-    def to_record(self, *, top: int = 1) -> dict[str, Any]:
-        """Return the labels, and the `top` most probable ones whatever their threshold, as JSON has them."""
-        labels = [{"label": name, "probability": value} for name, value in self.labels.items()]
-        ranked = [{"class": name, "probability": value} for name, value in self.ranked[:top]]
-        return {"labels": labels, "predictions": ranked}
-
-    def to_line(self, *, top: int = 1) -> str:
-        """Return the labels with their probabilities, separated by tabs.
-
-        With a `top` of 2 or more, those of the `top` most probable labels that are below their threshold follow, in
-        brackets.
-        """
-        below = [pair for pair in self.ranked[: top if top > 1 else 0] if pair[0] not in self.chosen]
-        words = [f"{shown(name)} {value:.4f}" for name, value in self.labels.items()] or ["no label"]
-        return "\t".join([*words, *(f"({shown(name)} {value:.4f})" for name, value in below)])
-
-    def __repr__(self) -> str:
-        labels = ", ".join(f"{name} {value:.3f}" for name, value in self.labels.items()) or "no label"
-        return f"Prediction({labels}; of {len(self.ranked)} labels)"
-
-    def _repr_html_(self) -> str:
-        """Return the labels, and the most probable others in grey, as a table with bars, for notebooks."""
-        from html import escape
-
-        rows = "".join(
-            f"<tr style='opacity:{1 if name in self.chosen else 0.45}'><td style='text-align:left'>"
-            f"{escape(shown(name))}</td><td>{value:.1%}</td><td style='text-align:left'>"
-            f"<div style='width:{120 * value:.0f}px;height:0.7em;background:#4a81e6'></div></td></tr>"
-            for index, (name, value) in enumerate(self.ranked)
-            if index < 5 or name in self.chosen
-        )
-        return f"<table>{rows}</table>"
 
 
 class MultiLabel(Task):
@@ -141,16 +88,7 @@ class MultiLabel(Task):
         self, outputs: Tensor, spec: ModelSpec, sizes: Sequence[tuple[int, int]] | None = None
     ) -> list[Prediction]:
         """Return each row of logits as labels with their probabilities."""
-        probabilities = outputs.double().sigmoid()
-        above = probabilities >= thresholds_of(spec)
-        values, order = probabilities.sort(dim=1, descending=True, stable=True)
-        return [
-            LabelPrediction(
-                tuple((spec.class_names[index], value) for index, value in zip(indices, row, strict=True)),
-                frozenset(spec.class_names[index] for index in indices if is_above[index]),
-            )
-            for indices, row, is_above in zip(order.tolist(), values.tolist(), above.tolist(), strict=True)
-        ]
+        return list(rank_labels(outputs.double().sigmoid().numpy(), spec))
 
     def meter(self, spec: ModelSpec, *, detailed: bool = False) -> LabelMeter:
         """Return a meter of binary cross-entropy and mAP; a detailed one also has all that the report shows."""
@@ -180,11 +118,6 @@ def positive_weights(recipe: Settings, spec: ModelSpec, targets: Targets) -> Flo
     return torch.where((counts > 0) & (counts < len(targets)), (len(targets) - counts) / counts, 1.0).float()
 
 
-def thresholds_of(spec: ModelSpec) -> Float64[Tensor, " labels"]:
-    """Return the probability from which on an image is said to have each label."""
-    return torch.tensor(spec.label_thresholds or [_THRESHOLD] * len(spec.class_names), dtype=torch.float64)
-
-
 def best_thresholds(probabilities: Float64[Tensor, "n labels"], truth: Bool[Tensor, "n labels"]) -> tuple[float, ...]:
     """Return the threshold of each label with the highest F1, the highest such; 0.5 for a label that no image has.
 
@@ -193,7 +126,7 @@ def best_thresholds(probabilities: Float64[Tensor, "n labels"], truth: Bool[Tens
     thresholds = []
     for values, has in zip(probabilities.T, truth.T, strict=True):
         if not bool(has.any()):
-            thresholds.append(_THRESHOLD)
+            thresholds.append(USUAL_THRESHOLD)
             continue
         f1, cuts = _f1_curve(values, has)
         best = len(f1) - 1 - int(f1.flip(0).argmax())
@@ -216,7 +149,7 @@ class LabelMeter:
 
     def __init__(self, spec: ModelSpec, *, detailed: bool) -> None:
         self._names = spec.class_names
-        self._thresholds = thresholds_of(spec)
+        self._thresholds = torch.from_numpy(thresholds_of(spec))
         self._detailed = detailed
         self._parts: list[tuple[Tensor, Tensor, Tensor]] = []  # indices, logits, labels
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from twofold.augment.mix import CutMixParams, MixUpParams, create_mix
 from twofold.augment.policies import create_policy
-from twofold.data import normalise
-from twofold.data.spec import ModelSpec, channels_last
+from twofold.data.normalising import channels_last, normalise
+from twofold.data.spec import ModelSpec
 from twofold.tasks.task import Batch, Settings
 
 # The network's inputs, and how the images of the batch were mixed with one another, if they were.

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int64
-from PIL import Image
 from torch import Tensor
 
 from twofold.data import Images
@@ -24,6 +23,7 @@ from twofold.data.targets import Targets
 from twofold.errors import SettingError, nearest
 from twofold.records import Evaluation
 from twofold.tasks.metrics import IN_WORDS, METRICS, Metric
+from twofold.tasks.predictions import Prediction
 
 # Sample numbers (batch,), uint8 pixels (batch, channels, height, width). A sample's number is the index of its image,
 # plus the number of images for each time that the epoch has shown it before: repeats are augmented anew.
@@ -53,28 +53,6 @@ class Settings(Protocol):
     form: Literal["fast", "scratch"]
     box_loss: Literal["smooth-l1", "giou"] | None
     matching: Literal["d2l", "torchvision"] | None
-
-
-class Prediction(abc.ABC):
-    """What a network says of one image."""
-
-    def __getattr__(self, name: str) -> Any:
-        """Say what there is in place of what is not: predictions of other tasks have other names."""
-        has = [] if name.startswith("_") else [own for own in dir(self) if not own.startswith("_")]
-        known = f"; it has {', '.join(has)}" if has else ""
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{known}")
-
-    @abc.abstractmethod
-    def to_record(self, *, top: int = 1) -> dict[str, Any]:
-        """Return what JSON can hold of it, the `top` most probable answers."""
-
-    @abc.abstractmethod
-    def to_line(self, *, top: int = 1) -> str:
-        """Return it as one line for a person, the `top` most probable answers, with tabs in between."""
-
-    def beside(self, image: Image.Image) -> Prediction:
-        """Return the prediction with the image that it is of, if it has a use for that."""
-        return self
 
 
 @runtime_checkable

@@ -272,7 +272,7 @@ def test_bare_records_are_the_pixels_of_any_image(tmp_path: Path, mode: str, cha
         spec = PixelSpec(channels=channels, image_size=image_size, resize=resize, convert_colour=True)
         images = records.open(spec)
         wanted = [to_pixels(open_image(records.record(index), formats=RECORD_FORMATS), spec) for index in (2, 0, 3)]
-        assert torch.equal(images.load(torch.tensor([2, 0, 3])), torch.stack(wanted))
+        assert torch.equal(images.load(torch.tensor([2, 0, 3])), torch.from_numpy(np.stack(wanted)))
 
 
 def test_raw_packs_hold_the_folder_s_pixels_at_any_size(tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ def test_raw_packs_hold_the_folder_s_pixels_at_any_size(tmp_path: Path) -> None:
     for image_size in ((200, 200), (31, 31), (20, 33)):
         spec = PixelSpec(channels=3, image_size=image_size)
         wanted = [to_pixels(open_image(path), spec) for path in scan.paths]
-        assert torch.equal(records.open(spec).load(torch.arange(6)), torch.stack(wanted))
+        assert torch.equal(records.open(spec).load(torch.arange(6)), torch.from_numpy(np.stack(wanted)))
 
 
 def test_what_is_not_just_pixels_is_left_to_the_decoder() -> None:

@@ -83,7 +83,7 @@ class EncodedPart(Part):
 
     def pixels(self, index: int, spec: PixelSpec) -> UInt8[np.ndarray, "channels height width"]:
         """Return one image, decoded, at the size and channels of `spec`."""
-        return to_pixels(open_image(self.record(index), formats=self.formats), spec).numpy()
+        return to_pixels(open_image(self.record(index), formats=self.formats), spec)
 
     def decoded(self, index: int) -> Image.Image:
         """Return one image, decoded, at its own size."""

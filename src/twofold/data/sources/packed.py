@@ -258,9 +258,9 @@ class PackedPart(EncodedPart):
         content = self.record(index)
         bare = bare_pixels(content)
         if bare is None:
-            return to_pixels(open_image(content, formats=self.formats), spec).numpy()
+            return to_pixels(open_image(content, formats=self.formats), spec)
         whole = whole_pixels(bare, spec)
-        return to_pixels(image_to_pil(bare), spec).numpy() if whole is None else whole
+        return to_pixels(image_to_pil(bare), spec) if whole is None else whole
 
     def needs_no_decoding(self, index: int, spec: PixelSpec) -> bool:
         """Return, without reading it, whether an image seems to be stored as the pixels of `spec`."""
