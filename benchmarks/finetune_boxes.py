@@ -47,7 +47,7 @@ def main() -> None:
         print("| seed | fine-tuned | from scratch |\n| --- | --: | --: |", flush=True)
         for seed in range(arguments.seeds):
             data = f"fashion-scenes?train=50&test=500&classes={'|'.join(NEW)}&seed={seed}"
-            tuned = finetune_recipe(str(run.folder), data=data).override(seed=seed)
+            tuned = finetune_recipe(str(run.folder), data=data).override(data=data, seed=seed)
             scratch = Recipe(model="ssd-mini", data=data, seed=seed)
             for way, recipe in (("fine-tuned", tuned), ("from scratch", scratch)):
                 found[way].append(average_precision(twofold.train(recipe, out=out, options=QUIET)))
