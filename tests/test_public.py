@@ -21,8 +21,8 @@ from twofold.study.lr_find import range_test
 from twofold.study.race_run import Race
 
 BOOT = Path(__file__).parent / "pictures" / "boot.png"
-FUNCTIONS = ("train", "finetune", "resume", "load", "evaluate", "draw", "explain", "race", "lr_find")
-VALUES = ("Recipe", "Options", "Run", "RaceSettings", "Predictor", "Prediction")
+FUNCTIONS = ("train", "finetune", "resume", "load", "evaluate", "draw", "explain", "export", "race", "lr_find")
+VALUES = ("Recipe", "Options", "Run", "RaceSettings", "Predictor", "Prediction", "Exported")
 ERRORS = ("TwofoldError", "RunError")
 PUBLIC = (*FUNCTIONS, *VALUES, *ERRORS)
 
@@ -170,7 +170,7 @@ def test_values_show_themselves_in_two_lines(run: twofold.Run) -> None:
         assert json.loads(json.dumps(value)) == value == dict(value)
     assert f"suggestion={found.suggestion:.3g}" in repr(found)
     for value in (long, Options(), run, model, model.predict(BOOT), found, raced):
-        assert repr(value).startswith(f"{type(value).__name__.removeprefix('Class')}(")
+        assert repr(value).startswith(f"{type(value).__name__.removeprefix('Class').removeprefix('Torch')}(")
         assert "\n" not in repr(value)
         assert len(repr(value)) <= 2 * 100 + 100 * isinstance(value, twofold.Run), value
     assert repr(twofold.Recipe(lr=0.1)) == "Recipe(model='lenet-bn', data='fashion-mini', lr=0.1)"

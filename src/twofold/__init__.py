@@ -14,6 +14,7 @@ Functions, each explained by `help`, e.g. `help(twofold.train)`:
     load(run)                      the trained network: .predict(image)
     evaluate(run)                  its metrics over test images, or over others: data=...
     explain(run, image)            a figure of what the network sees
+    export(run)                    the network as files that need no Twofold, checked to answer as it does
     draw(prediction)               an image with the boxes that a detector finds in it
     lr_find(recipe)                a learning rate, by a range test
     race(settings)                 compare optimizers fairly
@@ -23,6 +24,7 @@ What they take and return:
     Recipe         all that decides a run: network, data, optimizer, ...; help(twofold.Recipe) lists its settings
     Options        what does not: progress, saving, memory
     Run            a finished run: .folder, .metrics, .report, .load(); it can be given in place of its folder
+    Exported       what was exported: .path, .file, .load(); it can be given in place of its path
     Predictor      a trained network: .predict(image)
     Prediction     the classes of an image, or its .boxes and their .class_names, with .probabilities
     RaceSettings   all that decides a race
@@ -46,18 +48,18 @@ if TYPE_CHECKING:
         evaluate as evaluate,
         explain as explain,
         finetune as finetune,
-        load as load,
         resume as resume,
         train as train,
     )
     from twofold.engine.options import Options as Options
     from twofold.engine.recipe import Recipe as Recipe
     from twofold.errors import RunError as RunError, TwofoldError as TwofoldError
-    from twofold.inference.predictor import Predictor as Predictor
+    from twofold.exporting.write import Exported as Exported, export as export
+    from twofold.inference.predictor import Predictor as Predictor, load as load
     from twofold.study.lr_find import lr_find as lr_find
     from twofold.study.race import RaceSettings as RaceSettings
     from twofold.study.race_run import race as race
-    from twofold.tasks.task import Prediction as Prediction
+    from twofold.tasks.predictions import Prediction as Prediction
 
 __version__ = "0.1.0"
 
@@ -72,21 +74,24 @@ _ELSEWHERE = {
     **dict.fromkeys(("load_model", "load_run", "from_pretrained"), "twofold.load(RUN) returns a trained network"),
     **dict.fromkeys(("create_model", "list_models", "model"), "from twofold.models import MODELS, create_model"),
     **dict.fromkeys(("load_data", "dataset", "datasets"), "from twofold.data import load_data"),
+    **dict.fromkeys(("to_onnx", "export_onnx", "save"), "twofold.export(RUN) writes a network for others to run"),
+    "serve": "the command twofold serve RUN answers over HTTP",
     "summary": "the command twofold summary MODEL prints a network's layers",
 }
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "api": "Run draw evaluate explain finetune load resume train",
+        "api": "Run draw evaluate explain finetune resume train",
         "engine.options": "Options",
         "engine.recipe": "Recipe",
         "errors": "RunError TwofoldError",
-        "inference.predictor": "Predictor",
+        "exporting.write": "Exported export",
+        "inference.predictor": "Predictor load",
         "study.lr_find": "lr_find",
         "study.race": "RaceSettings",
         "study.race_run": "race",
-        "tasks.task": "Prediction",
+        "tasks.predictions": "Prediction",
     },
     elsewhere=_ELSEWHERE,
 )

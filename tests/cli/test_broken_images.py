@@ -21,6 +21,8 @@ COMMANDS = {
     "train": "train lenet-bn --data {photos} --epochs 1 --batch-size 8 --image-size 28 --precision float32 --out {out}",
     "finetune": "finetune {run} --data {photos} --epochs 1 --batch-size 8 --precision float32 --out {out}",
     "eval": "eval {run} --data {photos}",
+    "export": "export {run} --data {photos} --out {out}/export",
+    "bench": "bench {run} --data {photos} --forms onnx --seconds 0.1 --batch-size 1",
     "explain": "explain {run} --data {photos} --channel features.7:2 --figure {out}/channel.svg",
     "lr-find": "lr-find lenet-bn --data {photos} --image-size 28 --batch-size 8 --optimizer sgd --steps 100 --min 1e-4",
     "race": f"race --data {{photos}} {' '.join((*SMALL, *ONCE))} --out {{out}}",

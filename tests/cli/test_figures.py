@@ -26,6 +26,7 @@ DRAWS = {
     "surface-parabola.png": ["surface", "parabola", "--lr", "0.1"],
 }
 DRAWS_IF_ASKED = {
+    "bench": ["bench", "RUN", "--forms", "torch", "onnx", "--seconds", "0.1", "--batch-size", "1", "4", "--quiet"],
     "batch-study": ["batch-study", "--batch-size", "1500", "--quiet"],
     "cost": ["cost", "relu", "--repeats", "1"],
     "curvature": ["curvature", "--images", "8", "--steps", "1", "--model-options", "width", "0.25"],

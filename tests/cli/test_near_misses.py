@@ -62,7 +62,7 @@ from twofold.engine.recipe import Recipe
         (["finetuning", "runs/r"], "twofold finetune"),
         (["lr_find", "lenet"], "twofold lr-find"),
         (["lrfind", "lenet"], "twofold lr-find"),
-        (["benchmark"], "twofold cost"),
+        (["benchmark"], "twofold bench"),
         (["verify", "convolutions"], "unknown idea 'convolutions': did you mean conv2d"),
         (["show", "convolution"], "unknown idea 'convolution': did you mean conv2d"),
         (["list"], "twofold models, twofold recipes or twofold runs"),

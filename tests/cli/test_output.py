@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,9 @@ import pytest
 from processes import CommandLine
 from twofold.cli import models
 from twofold.cli.main import VERBS, main
+from twofold.engine.stopping import StopRequest
 from twofold.models.registry import MODELS
+from twofold.serving.server import RunningServer
 
 Arguments = Callable[[str], list[str]]
 TRAINING = ("--epochs", "1", "--image-size", "28", "--batch-size", "64", "--precision", "float32")
@@ -33,6 +36,9 @@ LEAST = {
     "explain": ("RUN", "IMAGE"),
     "report": ("RUN",),
     "runs": ("RUN/..",),
+    "export": ("RUN",),
+    "serve": ("RUN", "--port", "0", "--drain", "0"),
+    "bench": ("RUN", "--forms", "onnx", "--seconds", "0.1", "--batch-size", "1", "--quiet"),
     "completion": ("bash",),
     "ideas": (),
     "show": ("relu",),
@@ -55,6 +61,14 @@ WRITERS = {"explain", "augment"}
 def arguments(run: Path, images: Path, boot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Arguments:
     """Return a function that gives a verb and the least arguments for it; what it writes is written elsewhere."""
     monkeypatch.chdir(tmp_path)
+    is_ready = RunningServer.is_ready
+
+    def ended_when_ready(server: RunningServer, *, within: float) -> bool:
+        if ready := is_ready(server, within=within):
+            monkeypatch.setattr(StopRequest, "received", signal.SIGTERM)
+        return ready
+
+    monkeypatch.setattr(RunningServer, "is_ready", ended_when_ready)
     monkeypatch.setattr(models, "MODELS", {name: MODELS[name] for name in ("lenet", "lenet-bn")})
     given = {"RUN": str(run), "RUN/..": str(run.parent), "DATA": str(images), "IMAGE": str(boot)}
 

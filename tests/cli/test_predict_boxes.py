@@ -14,7 +14,7 @@ from PIL import Image
 
 import twofold
 from twofold.cli.main import main
-from twofold.tasks.detect import DetectionPrediction
+from twofold.tasks.predictions import DetectionPrediction
 
 Fails = Callable[..., str]
 

@@ -16,7 +16,7 @@ CASES = {
     "lr-find": (["lr-find", "lenet-bn", "--steps", "30"], "twofold.study.lr_find.train_step", 3, "stopped"),
     "claims": (["claims", "memory"], "twofold.study.claims.measure_memory", 2, "stopped"),
     "curvature": (["curvature", "--steps", "4", "--images", "32"], "twofold.study.curvature.train_step", 2, "stopped"),
-    "predict": (["predict", "{run}", "{images}"], "twofold.inference.predictor.Predictor._prepared", 5, "stopped"),
+    "predict": (["predict", "{run}", "{images}"], "twofold.inference.predictor.Predictor.prepare", 5, "stopped"),
     "eval": (["eval", "{run}"], "twofold.inference.evaluate.measure", 1, "stopped"),
     "data check": (["data", "check", "{images}"], "twofold.data.inspection._look", 9, "stopped"),
     "data pack": (

@@ -20,6 +20,9 @@
 | `explain.py` | draw what a network sees in an image |
 | `report.py` | write the page of a run again |
 | `runs.py` | compare runs |
+| `export.py` | a trained network as files that others run |
+| `bench.py` | measure every form of a trained network |
+| `serve.py` | trained networks over HTTP |
 | `completion.py` | print a shell completion script |
 | `ideas.py` | list the ideas and their two forms |
 | `show.py` | print an idea: formula, code, source |

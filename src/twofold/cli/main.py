@@ -25,10 +25,11 @@ train: train      train a network            finetune     adapt a trained one
        models     list the networks          recipes      list training recipes
 use:   predict    classify images            eval         test a run's accuracy
        explain    show what a network sees   report       rewrite a run's report
-       runs       compare trained networks   completion   set up Tab completion
+       runs       compare trained networks   summary      list network layers
+ship:  export     write files for others     serve        answer over HTTP
+       bench      time all its forms         completion   set up Tab completion
 read:  ideas      list the ideas             show         print an idea's code
        verify     prove its two forms equal  cost         time its two forms
-       summary    list a network's layers
 watch: surface    watch optimizers descend   schedule     draw learning rates
        curvature  measure loss curvature     batch-study  compare batch sizes
        claims     check gradient theory
@@ -110,7 +111,7 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] == ["help"] and len(arguments) > 1:
         arguments = [*arguments[1:], "--help"]
     if not arguments or arguments[0] in {"-h", "--help", "help"}:
-        print(f"twofold {twofold.__version__}: deep learning for vision; every idea as code to read and to run\n")
+        print(f"twofold {twofold.__version__}: deep learning for vision; every idea as code to read and to run")
         print(f"usage: twofold COMMAND [OPTIONS]\n\n{_OVERVIEW}")
         return 0
     if arguments[0] in {"-V", "--version"}:

@@ -17,6 +17,7 @@
 | `detection_chapter.py` | the figures of D2L's chapters on boxes and anchors |
 | `curvature.py` | eigenvalues of the Hessian over training; gradient noise, stability and memory as measured |
 | `studies.py` | the learning-rate range test, and the batch sizes |
+| `forms.py` | latency and throughput of every form of a network |
 | `cost.py` | what the two forms of each idea cost |
 
 The curves of the run report are SVG and stand in `twofold.report`: their colours switch with the page's theme.

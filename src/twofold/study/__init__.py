@@ -12,6 +12,7 @@ All of them take the engine's own step, so that a recipe means in a study what i
 | `workers.py` | tasks spread over processes |
 | `lr_find.py` | the learning-rate range test |
 | `batch_sizes.py` | what a batch size costs: loss against time |
+| `forms.py` | what each form of a trained network gives on this machine |
 | `curvature.py` | how the loss bends while a network trains |
 | `claims.py`, `claim_names.py` | what is said of gradients and steps, measured |
 """
