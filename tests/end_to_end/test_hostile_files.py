@@ -7,21 +7,19 @@ thousand cases (the profile "long"); the suite a few of each.
 from __future__ import annotations
 
 import datetime
-import io
 import json
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
-from PIL import Image
 from safetensors.torch import save_file
 
 from data.sources.boxed import make_coco, make_csv, make_labelme, make_voc, make_yolo
+from encoded import encoded_images
 from small_predictors import boot, images, run  # noqa: F401 - fixtures
 from twofold.cli.main import main
 from twofold.data.decode import open_image
@@ -54,40 +52,6 @@ ENDINGS = (
     ".heic",
     "",
 )
-
-
-def encoded_images() -> list[bytes]:
-    """A photograph, small, in every format and mode that a folder may hold."""
-    dice = np.random.default_rng(0)
-    colour = Image.fromarray(dice.integers(0, 256, (24, 31, 3), dtype=np.uint8))
-    modes = {
-        "grey": colour.convert("L"),
-        "palette": colour.convert("P"),
-        "opacity": colour.convert("RGBA"),
-        "16 bits": Image.fromarray(dice.integers(0, 4096, (24, 31), dtype=np.uint16)),
-        "one bit": colour.convert("1"),
-        "ink": colour.convert("CMYK"),
-    }
-    kept = {
-        "PNG": ("grey", "palette", "opacity", "16 bits", "one bit"),
-        "JPEG": ("grey", "ink"),
-        "TIFF": ("grey", "16 bits", "ink"),
-        "GIF": ("palette",),
-        "BMP": ("one bit",),
-        "WEBP": ("opacity",),
-    }
-    found = []
-    for format in ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM", "TGA"):
-        for image in (colour, *(modes[mode] for mode in kept.get(format, ()))):
-            file = io.BytesIO()
-            frames = {"save_all": True, "append_images": [modes["palette"]]} if format == "GIF" else {}
-            exif = Image.Exif()
-            exif[0x0112] = 6
-            if format in {"JPEG", "PNG", "WEBP"}:
-                frames["exif"] = exif
-            image.save(file, format, **frames)
-            found.append(file.getvalue())
-    return found
 
 
 def mutated(contents: list[bytes]) -> st.SearchStrategy[bytes]:

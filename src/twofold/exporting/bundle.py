@@ -98,6 +98,7 @@ def bundle(root: str, replaced: Mapping[str, str]) -> str:
     own = ["\n".join(whole.source[slice(*_span(whole, node))]) for node in rest]
     head = "\n".join(whole.source[: docstring.end_lineno])
     future = "from __future__ import annotations"
+    imports = {line for line in imports if not line.startswith("from jaxtyping ")}
     text = "\n\n\n".join(["\n\n".join([head, future, "\n".join(_sorted(imports - {future}))]), *parts, *own])
     return _SHAPED.sub("np.ndarray", text) + "\n"
 

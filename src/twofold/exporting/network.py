@@ -86,7 +86,8 @@ class Whole(nn.Module):
     def _boxes(self, outputs: Tensor, sizes: Tensor) -> Tensor:
         """Return the box of each anchor, in pixels of its image and inside it."""
         height, width = self.spec.image_size
-        boxes = to_boxes(self.anchors, outputs[..., :4]) * outputs.new_tensor([width, height, width, height])
+        offsets = outputs[..., :4]
+        boxes = to_boxes(self.anchors.expand_as(offsets), offsets) * outputs.new_tensor([width, height, width, height])
         scale, shift = placement(sizes, self.spec).float()[:, None].split(2, dim=2)
         corners = ((boxes.unflatten(2, (2, 2)) - shift[:, :, None]) / scale[:, :, None]).clamp(min=0)
         return corners.minimum(sizes.flip(1).float()[:, None, None]).flatten(2)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SPEC_KEY, RECORD_KEY = "twofold_spec", "twofold_export"
 """Where the metadata of an exported file has the spec, and what is known of the export."""
 
+_NOWHERE = "/no/other/files"
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
 
 
@@ -80,18 +81,26 @@ class OnnxPredictor(Predictor):
         if not path.is_file():
             raise TwofoldError(f"there is no file {path}")
         options = runtime.SessionOptions()
+        providers = _providers(runtime, device)
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
         if not spin:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            session = runtime.InferenceSession(str(path), options, providers=_providers(runtime, device))
+            # From its bytes, and with no folder for anything else: a file that names others could read what it likes.
+            content = path.read_bytes()
+            session = runtime.InferenceSession(content, options, providers=providers)
             metadata = session.get_modelmeta().custom_metadata_map
         except Exception as error:
             reason = str(error).strip().split("\n")[0]
+            if "External data path" in reason:
+                reason = "it has its weights in other files, which are not read"
             raise TwofoldError(f"{path} cannot be loaded by onnxruntime: {reason}") from error
         if SPEC_KEY not in metadata:
             raise TwofoldError(f"{path} was not exported by Twofold: it does not say what its outputs mean")
         spec = ModelSpec.from_json(metadata[SPEC_KEY], origin=f"the spec in {path}")
+        if not _fits(session, spec):
+            raise TwofoldError(f"{path} is no export of ours: it does not take what its spec says")
         record = parse_json(metadata.get(RECORD_KEY, "{}"), source=f"the record in {path}")
         return OnnxPredictor(
             session, turning_to_grey(spec) if to_grey else spec, record if isinstance(record, dict) else {}
@@ -135,6 +144,17 @@ class OnnxPredictor(Predictor):
         import torch
 
         return torch.from_numpy(self.run(pixels.numpy(), [self.spec.image_size] * len(pixels))["outputs"])
+
+
+def _fits(session: onnxruntime.InferenceSession, spec: ModelSpec) -> bool:
+    """Return whether a graph takes the pixels that its spec says, and gives as many answers as it has classes."""
+    taken = {each.name: (each.type, each.shape[1:]) for each in session.get_inputs()}
+    given = {each.name: each.shape for each in session.get_outputs()}
+    wanted: dict[str, Any] = {"pixels": ("tensor(uint8)", [spec.channels, *spec.image_size])}
+    if spec.task == "detect":
+        wanted["sizes"] = ("tensor(int64)", [2])
+        return taken == wanted and {"boxes", "scores", "labels", "counts", "outputs"} <= given.keys()
+    return taken == wanted and given.get("probabilities", [])[1:] == [len(spec.class_names)] and "outputs" in given
 
 
 def _providers(runtime: Any, device: str) -> list[str]:
