@@ -7,6 +7,7 @@
 | `shelf.py` | the networks of a server: loaded, warmed up, and exchanged without a lost request |
 | `uploads.py` | what a request holds, to encoded images |
 | `guard.py` | who may ask: token, Host, Origin |
+| `connections.py` | limits to the head of a request |
 | `metrics.py` | what Prometheus reads |
 | `app.py` | the routes |
 | `api_words.py` | what OpenAPI says of them |

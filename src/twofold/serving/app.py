@@ -9,32 +9,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import itertools
 import json
+import math
 import time
-from collections.abc import AsyncIterator, Callable
+import traceback
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, Response
+from PIL import Image
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import twofold
-from twofold.data.decode import identify, quiet_pillow
+from twofold.data.decode import BrokenImageError, identify, quiet_pillow
 from twofold.data.pixels import ChannelMismatchError
 from twofold.errors import TwofoldError
 from twofold.inference.predictor import Predictor
 from twofold.serving import api_words
 from twofold.serving.batcher import ComputeError, FullError
-from twofold.serving.guard import Guard
+from twofold.serving.guard import Guard, answer_error
 from twofold.serving.metrics import Metrics
-from twofold.serving.settings import ServeSettings
+from twofold.serving.settings import MEGABYTE, ServeSettings
 from twofold.serving.shelf import Served, Shelf
-from twofold.serving.uploads import RefusedError, Upload, read_uploads
+from twofold.serving.uploads import RefusedError, Room, Upload, read_uploads
 from twofold.tasks.predictions import DetectionPrediction, Prediction
 
 _STATIC = Path(__file__).parent / "static"
@@ -49,9 +52,14 @@ _PAGE_HEADERS = {
 # An image of at most so many bytes and pixels is decoded faster than another thread can be asked to.
 _SMALL_BYTES, _SMALL_PIXELS = 16_384, 128 * 128
 _USUAL_TOP = 5
-_ROUTES = frozenset(
-    {"/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", "/v1/model", "/v1/models", "/v1/predict"}
-)
+_FILES = ("style.css", "page.js", "docs.js")
+# What a machine asks every few seconds: logged only where the answer is news.
+_PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+_ROUTES = _PROBES | {"/", "/docs", "/openapi.json", "/v1/model", "/v1/models", "/v1/predict"}
+# Requests whose bytes are held at once have at most so many times the bytes that one may have.
+_ROOM = 16
+# A client that is refused while it sends may not read the answer before it has sent all: for so long it can.
+_LINGER_SECONDS = 2.0
 
 
 class State:
@@ -66,6 +74,7 @@ class State:
         self.settings = settings
         self.metrics = Metrics()
         self.shelf = Shelf(settings, self.metrics, tell)
+        self.room = Room(int(_ROOM * settings.megabytes * MEGABYTE))
         self.decoders = ThreadPoolExecutor(settings.decoders or settings.cores, thread_name_prefix="decode")
         self.draining = False
 
@@ -109,12 +118,13 @@ def create_app(
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.twofold = state
     _add_routes(app, state)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RefusedError, _refused)
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.add_exception_handler(Exception, _failed)
     return _Recorder(Guard(app, settings), state, tell)
 
 
@@ -127,15 +137,21 @@ def _add_routes(app: FastAPI, state: State) -> None:
     async def docs() -> Response:
         return FileResponse(_STATIC / "docs.html", headers=_PAGE_HEADERS)
 
+    @app.get("/static/{name}", include_in_schema=False)
+    async def static(name: str) -> Response:
+        if name not in _FILES:
+            raise HTTPException(404)
+        return FileResponse(_STATIC / name, headers=_PAGE_HEADERS)
+
     @app.get("/healthz", summary="Is the process alive?", responses=api_words.HEALTH)
     async def healthz() -> Response:
-        return JSONResponse({"status": "ok"})
+        return _json({"status": "ok"})
 
     @app.get("/readyz", summary="Does it take requests?", responses=api_words.READY)
     async def readyz() -> Response:
         if state.draining or not state.shelf.is_ready:
             raise RefusedError(503, "ending" if state.draining else "loading")
-        return JSONResponse({"status": "ready"})
+        return _json({"status": "ready"})
 
     @app.get("/metrics", summary="Counters for Prometheus", responses=api_words.METRICS, response_class=Response)
     async def metrics() -> Response:
@@ -143,13 +159,13 @@ def _add_routes(app: FastAPI, state: State) -> None:
 
     @app.get("/v1/models", summary="The networks of this server", responses=api_words.MODELS)
     async def models() -> Response:
-        return JSONResponse({"models": [served.to_record() for served in state.shelf.served.values()]})
+        return _json({"models": [served.to_record() for served in state.shelf.served.values()]})
 
     @app.get(
         "/v1/model", summary="One network", responses=api_words.MODEL, openapi_extra={"parameters": [api_words.WHICH]}
     )
     async def model(request: Request) -> Response:
-        return JSONResponse(_find(state, request).to_record())
+        return _json(_find(state, request).to_record())
 
     @app.post(
         "/v1/predict",
@@ -201,8 +217,16 @@ class _Wish(NamedTuple):
 
 
 async def _predict(state: State, request: Request) -> Response:
-    served, wish = _find(state, request), _Wish.of(request)
-    uploads = await read_uploads(request, state.settings)
+    wish = _Wish.of(request)
+    _find(state, request)  # or it is refused, before it is read
+    with state.room.of_request() as take:
+        uploads = await read_uploads(request, state.settings, take)
+        # Only now, and without waiting before its places are held: while the request came, it may have been exchanged.
+        return await _answer(state, _find(state, request), uploads, wish)
+
+
+async def _answer(state: State, served: Served, uploads: list[Upload], wish: _Wish) -> Response:
+    """Return what a network says of one or more images."""
     try:
         with served.batcher.places(len(uploads)):
             async with asyncio.timeout(state.settings.deadline):
@@ -216,6 +240,8 @@ async def _predict(state: State, request: Request) -> Response:
     except TimeoutError as error:
         state.metrics.images.labels(served.name, "late").inc(len(uploads))
         raise RefusedError(504, f"there was no answer within {state.settings.deadline:g} s") from error
+    finally:
+        uploads.clear()
     failures = [(result["status"], result["error"]) for result in results if "error" in result]
     content: dict[str, Any] = {"model": served.name, "version": served.version}
     if len(failures) < len(results):
@@ -230,24 +256,31 @@ async def _result(state: State, served: Served, upload: Upload, wish: _Wish) -> 
     count = state.metrics.images
     try:
         pixels, size = await _decoded(state, served.predictor, upload.content)
-        prediction = await served.batcher.submit(pixels, size)
-    except _TooLargeError as error:
-        count.labels(served.name, "refused").inc()
-        return {**named, "error": str(error), "status": 413}
+        record = wish.record(await served.batcher.submit(pixels, size))
+        if not _is_finite(record):
+            raise ComputeError("a probability that is no number")
     except TwofoldError as error:
         count.labels(served.name, "refused").inc()
-        return {**named, "error": _words(error), "status": 422}
+        return {**named, "error": _words(error), "status": 413 if isinstance(error, _TooLargeError) else 422}
     except ComputeError:
         count.labels(served.name, "failed").inc()
         return {**named, "error": "the network could not compute this image", "status": 500}
     count.labels(served.name, "answered").inc()
-    return {**named, **wish.record(prediction)}
+    return {**named, **record}
+
+
+def _is_finite(record: dict[str, Any]) -> bool:
+    rows = (record.get(key, ()) for key in ("predictions", "labels", "objects"))
+    return all(math.isfinite(each["probability"]) for each in itertools.chain.from_iterable(rows))
 
 
 def _words(error: TwofoldError) -> str:
+    """Return why an image cannot be used, in one line."""
     if isinstance(error, ChannelMismatchError):
         return "the image is in colour, and the network takes grey ones"
-    return str(error).split("\n")[0][:300]
+    words = error.reason if isinstance(error, BrokenImageError) else str(error)
+    words = f"the image {words}" if words.startswith(("is ", "has ", "cannot ")) else words
+    return words.partition("\n")[0][:300]
 
 
 class _TooLargeError(TwofoldError):
@@ -256,48 +289,73 @@ class _TooLargeError(TwofoldError):
 
 async def _decoded(state: State, predictor: Predictor, content: bytes) -> tuple[np.ndarray, tuple[int, int]]:
     """Return the pixels of an encoded image as the network takes them, and its (height, width)."""
-    most = int(state.settings.megapixels * 1e6)
-    number = _count_pixels(content)
-    if number > most:
-        raise _TooLargeError(
-            f"the image has {number / 1e6:.1f} megapixels, and {state.settings.megapixels:g} are taken"
-        )
-    if len(content) <= _SMALL_BYTES and number <= _SMALL_PIXELS:
+    most = state.settings.megapixels
+    if len(content) <= _SMALL_BYTES and _count_pixels(content) <= _SMALL_PIXELS:
+        return _prepare(predictor, content, most)
+    return await asyncio.get_running_loop().run_in_executor(state.decoders, _prepare, predictor, content, most)
+
+
+def _prepare(predictor: Predictor, content: bytes, megapixels: float) -> tuple[np.ndarray, tuple[int, int]]:
+    if _count_pixels(content) > megapixels * 1e6:
+        raise _TooLargeError(f"the image has more than {megapixels:g} megapixels")
+    try:
         pixels, opened = predictor.prepare(content)
-    else:
-        loop = asyncio.get_running_loop()
-        pixels, opened = await loop.run_in_executor(state.decoders, predictor.prepare, content)
+    except TwofoldError:
+        raise
+    except Exception as error:  # whatever an image was made to cause, it is the image that is refused
+        raise TwofoldError("the image cannot be decoded") from error
     return pixels, (opened.height, opened.width)
 
 
-def _count_pixels(content: bytes) -> int:
+def _count_pixels(content: bytes) -> float:
     """Return how many pixels the header of an encoded image declares; 0 where it has none that can be read."""
     quiet_pillow()
     try:
         with identify(io.BytesIO(content), None) as image:
             return image.width * image.height
+    except Image.DecompressionBombError:
+        return math.inf
     except Exception:  # noqa: BLE001 - Pillow raises many kinds of error on damage
         return 0
 
 
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(json.dumps(value), status, media_type="application/json")
+def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(json.dumps(value, allow_nan=False), status, headers, media_type="application/json")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     words = {404: "there is nothing here; /docs lists what there is", 405: "this address takes another method"}
-    return JSONResponse(
-        {"error": words.get(error.status_code, str(error.detail))}, error.status_code, headers=error.headers
-    )
+    return _json({"error": words.get(error.status_code, str(error.detail))}, error.status_code, error.headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
     headers = {"Retry-After": "1"} if error.status == 503 else {}
-    if error.status in (408, 413):
-        headers["Connection"] = "close"  # the rest of the request is not read
-    return JSONResponse({"error": error.reason}, error.status, headers=headers)
+    if error.unread:
+        return _LastResponse(json.dumps({"error": error.reason}), error.status, headers, "application/json")
+    return _json({"error": error.reason}, error.status, headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return _json({"error": "the server failed at this request"}, 500)
+
+
+class _LastResponse(Response):
+    """An answer to a request that was not read to its end, after which the connection is closed.
+
+    Closed at once, with bytes in it that nobody read, it would be reset, and the answer lost on its way.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers["Connection"] = "close"
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while (await receive()).get("more_body"):
+                    pass
+        await send({"type": "http.response.body", "body": b""})
 
 
 class _Recorder:
@@ -310,7 +368,10 @@ class _Recorder:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        start, status, state = time.perf_counter(), 500, self.state
+        start, status, state = time.perf_counter(), 0, self.state
+        method, route = scope["method"], scope["path"] if scope["path"] in _ROUTES else "other"
+        if method == "HEAD":  # the same without its body, which uvicorn leaves out
+            scope = {**scope, "method": "GET"}
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -322,11 +383,14 @@ class _Recorder:
 
         try:
             await self._app(scope, receive, watched)
-        finally:
-            took = time.perf_counter() - start
-            route = scope["path"] if scope["path"] in _ROUTES else "other"
-            state.metrics.requests.labels(route, str(status)).inc()
-            state.metrics.seconds.labels(route).observe(took)
-            if state.settings.access_log:
-                client = scope["client"][0] if scope["client"] else "-"
-                self._tell(f"{client} {scope['method']} {route} {status} {1000 * took:.1f} ms")
+        except Exception as error:  # noqa: BLE001 - the server goes on, and a line says what happened
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            self._tell(f"failed at {route}: {error!r}, {where.filename}:{where.lineno}")
+            if status == 0:
+                await answer_error(watched, 500, "the server failed at this request")
+        took = time.perf_counter() - start
+        state.metrics.requests.labels(route, str(status)).inc()
+        state.metrics.seconds.labels(route).observe(took)
+        if state.settings.access_log and not (route in _PROBES and (status < 400 or not state.shelf.is_ready)):
+            client = scope["client"][0] if scope["client"] else "-"
+            self._tell(f"{client} {method} {route} {status} {1000 * took:.1f} ms")

@@ -82,14 +82,19 @@ class Batcher:
         """
         if self._held + count > self._most:
             raise FullError
-        self._held += count
+        self._hold(count)
         try:
             yield
         finally:
-            self._held -= count
+            self._hold(-count)
+
+    def _hold(self, count: int) -> None:
+        with self._changed:
+            self._held += count
+            self._changed.notify()
 
     def submit(self, pixels: UInt8[np.ndarray, "channels height width"], size: Size) -> asyncio.Future[Prediction]:
-        """Return a future of what the network says of an image; to be called in the event loop's thread.
+        """Return a future of what the network says of an image; for the event loop's thread, while a place is held.
 
         The future may raise `ComputeError`. One that is cancelled before its turn costs no computing.
 
@@ -104,7 +109,7 @@ class Batcher:
         return future
 
     def close(self) -> None:
-        """Compute what waits, and end the thread."""
+        """End the thread, once nobody holds a place: whoever does may still submit. Blocks until then."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -122,7 +127,7 @@ class Batcher:
     def _take(self) -> list[_Waiting]:
         """Return what to compute next; nothing when closed and done."""
         with self._changed:
-            while not self._waiting and not self._closed:
+            while not self._waiting and not (self._closed and self._held == 0):
                 self._changed.wait()
             if self._wait and self._waiting:
                 until = self._waiting[0].since + self._wait

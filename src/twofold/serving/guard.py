@@ -36,7 +36,8 @@ class Guard:
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], settings: ServeSettings) -> None:
         self._app, self._settings = app, settings
         self._token = None if settings.token is None else f"bearer {settings.token}".encode()
-        self._names = {socket.gethostname().lower(), settings.host.lower(), *map(str.lower, settings.allowed_hosts)}
+        self._allowed = frozenset(map(str.lower, settings.allowed_hosts))
+        self._names = {socket.gethostname().lower(), settings.host.lower(), *self._allowed}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or have it answered."""
@@ -74,8 +75,12 @@ class Guard:
         return not self._settings.is_local and _is_address(name)
 
     def _is_own(self, origin: str, host: str) -> bool:
-        parts = urlsplit(origin)
-        return parts.scheme in ("http", "https") and (parts.netloc == host or parts.hostname in self._names)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        # A proxy before the server may give it another Host than the browser has; what it was told of is its own.
+        return parts.scheme in ("http", "https") and (parts.netloc == host or parts.hostname in self._allowed)
 
 
 def _without_port(host: str) -> str:

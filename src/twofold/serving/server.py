@@ -20,6 +20,7 @@ import uvicorn
 from twofold.engine.stopping import StopRequest
 from twofold.errors import RunError
 from twofold.serving.app import create_app
+from twofold.serving.connections import Connection
 from twofold.serving.settings import ServeSettings
 
 _GRACE_SECONDS = 30
@@ -44,7 +45,14 @@ class RunningServer:
         app = create_app(settings, tell=tell, loaded=self._on_loaded)
         self._state = app.state
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_SECONDS
+            app,
+            http=Connection,
+            ws="none",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="server", daemon=True)
@@ -75,9 +83,9 @@ class RunningServer:
         try:
             address = socket.getaddrinfo(settings.host, settings.port, family, socket.SOCK_STREAM)[0][4]
             self._socket = socket.create_server(address, family=family, backlog=2048)  # type: ignore[arg-type]
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise RunError(
-                f"cannot listen on {settings.host} port {settings.port}: {error.strerror or error}; "
+                f"cannot listen on {settings.host} port {settings.port}: {getattr(error, 'strerror', None) or error}; "
                 "--port 0 takes one that is free"
             ) from error
         self._thread.start()
@@ -107,7 +115,8 @@ class RunningServer:
     def stop(self) -> None:
         """Take no request any more, end those that were begun, and return when all is done."""
         self._server.should_exit = True
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def __enter__(self) -> RunningServer:
         self.start()
@@ -163,8 +172,8 @@ def serve(settings: ServeSettings, *, tell: Callable[[str], None], ready: Callab
     again = threading.Event()
     with StopRequest("ending: requests that were begun are answered; Ctrl-C again stops at once") as stop:
         before = signal.signal(signal.SIGHUP, lambda number, frame: again.set()) if hasattr(signal, "SIGHUP") else None
-        server.start()
         try:
+            server.start()
             was_ready = False
             while stop.received is None:
                 if not was_ready and server.is_ready(within=0.1):

@@ -69,6 +69,11 @@ class ServeSettings:
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
 
     @property
+    def most_images(self) -> int:
+        """The most images of a request: more than may wait would never be taken."""
+        return min(self.images, self.waiting)
+
+    @property
     def is_local(self) -> bool:
         """Whether the server is reached from this machine alone."""
         return is_loopback(self.host)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from twofold.data.spec import ModelSpec
 from twofold.errors import TwofoldError
 from twofold.files import file_digest
 from twofold.inference.places import exported_file, weights_path
@@ -19,6 +20,7 @@ from twofold.inference.predictor import Predictor
 from twofold.serving.batcher import Batcher
 from twofold.serving.metrics import Metrics
 from twofold.serving.settings import ServeSettings
+from twofold.tasks.predictions import USUAL_THRESHOLD
 
 _WARM_UP_BATCHES = 3
 
@@ -57,7 +59,7 @@ class Served:
             "precision": predictor.precision,
             "version": self.version,
             **({"thresholds": predictor.thresholds} if spec.task == "multilabel" else {}),
-            **({"threshold": spec.score_threshold or 0.5} if spec.task == "detect" else {}),
+            **({"threshold": _threshold_of(spec)} if spec.task == "detect" else {}),
         }
 
 
@@ -104,15 +106,15 @@ class Shelf:
         async with self._exchange:
             for name, path in self._settings.models.items():
                 now = stamp(path)
-                if now is None or (only_changed and now == self._stamps.get(name)):
+                if only_changed and now in (None, self._stamps[name]):
                     continue
                 self._stamps[name] = now
                 old = self._served[name]
                 try:
                     new = await self._open(name, path)
-                except TwofoldError as error:
+                except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one answers
                     self._metrics.reloads.labels(name, "failed").inc()
-                    self._tell(f"{name} stays as it was: {error}")
+                    self._tell(f"{name} stays as it was: {error}".partition("\n")[0])
                     continue
                 self._served[name] = new
                 self._metrics.reloads.labels(name, "exchanged").inc()
@@ -121,11 +123,14 @@ class Shelf:
 
     async def watch(self, *, seconds: float = 1.0) -> None:
         """Exchange networks whose file changes, until cancelled."""
+        before = self._stamps
         while True:
             await asyncio.sleep(seconds)
-            if any(stamp(path) not in (None, self._stamps[name]) for name, path in self._settings.models.items()):
-                await asyncio.sleep(seconds)  # until who writes it has done
+            now = {name: stamp(path) for name, path in self._settings.models.items()}
+            # Twice the same: whoever writes it has done.
+            if now == before and any(one not in (None, self._stamps[name]) for name, one in now.items()):
                 await self.reload(only_changed=True)
+            before = now
 
     def close(self) -> None:
         """Compute what waits, and end."""
@@ -152,6 +157,10 @@ class Shelf:
             for _ in range(_WARM_UP_BATCHES if number == 1 else 1):
                 predictor.answer(pixels, [spec.image_size] * number)
         return predictor, version_of(path)
+
+
+def _threshold_of(spec: ModelSpec) -> float:
+    return USUAL_THRESHOLD if spec.score_threshold is None else spec.score_threshold
 
 
 _LOADING = threading.Lock()

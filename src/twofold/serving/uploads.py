@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import io
 import json
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
@@ -19,12 +22,51 @@ _BARE = ("image/", "application/octet-stream", "application/x-www-form-urlencode
 KINDS = "an image's bytes (image/*), multipart/form-data, or application/json"
 
 
-class RefusedError(Exception):
-    """A request that cannot be answered: the status and one line that says why."""
+# A larger body is taken apart in a thread of its own: it may take a second, in which others are answered.
+_LARGE_BYTES = 1_000_000
+_MOST_FIELDS = 100
 
-    def __init__(self, status: int, reason: str) -> None:
+
+class RefusedError(Exception):
+    """A request that cannot be answered: the status and one line that says why.
+
+    Args:
+        status: of HTTP.
+        reason: the line.
+        unread: whether the rest of the request was not read.
+    """
+
+    def __init__(self, status: int, reason: str, *, unread: bool = False) -> None:
         super().__init__(reason)
-        self.status, self.reason = status, reason
+        self.status, self.reason, self.unread = status, reason, unread
+
+
+class Room:
+    """Memory for the requests that are here at once.
+
+    Args:
+        most: bytes.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    @contextlib.contextmanager
+    def of_request(self) -> Iterator[Callable[[int], None]]:
+        """Yield what takes so many bytes more for a request, or raises a `RefusedError`; at the end all are free."""
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if size > self._left:
+                raise RefusedError(503, "too many large requests are here; try again in a second", unread=True)
+            self._left -= size
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self._left += taken
 
 
 class Upload(NamedTuple):
@@ -34,8 +76,13 @@ class Upload(NamedTuple):
     content: bytes
 
 
-async def read_uploads(request: Request, settings: ServeSettings) -> list[Upload]:
+async def read_uploads(request: Request, settings: ServeSettings, take: Callable[[int], None]) -> list[Upload]:
     """Return the images of a request, still encoded.
+
+    Args:
+        request: none of whose body was read yet.
+        settings: of the server.
+        take: called with the number of bytes before they are kept.
 
     Raises:
         RefusedError: the request is too large (413) or too slow (408), of another kind (415), or broken (400, 422).
@@ -45,37 +92,44 @@ async def read_uploads(request: Request, settings: ServeSettings) -> list[Upload
         raise RefusedError(415, f"{kind[:100]} is no content that is taken; send {KINDS}")
     try:
         async with asyncio.timeout(settings.upload):
-            body = await _read(request, settings)
+            body = await _read(request, settings, take)
     except TimeoutError as error:
-        raise RefusedError(408, f"the request did not arrive within {settings.upload:g} s") from error
+        raise RefusedError(408, f"the request did not arrive within {settings.upload:g} s", unread=True) from error
     except ClientDisconnect as error:
         raise RefusedError(400, "the request ended early") from error
-    if kind == "multipart/form-data":
-        uploads = _of_form(request.headers["content-type"], body, settings.images)
-    elif kind == "application/json":
-        uploads = _of_json(body, settings.images)
+    if kind not in ("multipart/form-data", "application/json"):
+        uploads = [Upload(None, body)] if body else []
+    elif len(body) > _LARGE_BYTES:
+        uploads = await asyncio.to_thread(_taken_apart, kind, request.headers["content-type"], body, settings)
     else:
-        uploads = [Upload(None, body)]
+        uploads = _taken_apart(kind, request.headers["content-type"], body, settings)
     if not uploads:
         raise RefusedError(422, f"there is no image in the request; send {KINDS}")
     return uploads
 
 
-async def _read(request: Request, settings: ServeSettings) -> bytes:
+async def _read(request: Request, settings: ServeSettings, take: Callable[[int], None]) -> bytes:
     most = int(settings.megabytes * MEGABYTE)
-    too_large = RefusedError(413, f"a request may have {settings.megabytes:g} MB")
+    too_large = RefusedError(413, f"a request may have {settings.megabytes:g} MB", unread=True)
     declared = request.headers.get("content-length", "0")
     if not declared.isdecimal():
         raise RefusedError(400, "Content-Length is no number")
-    if int(declared) > most:
+    if len(declared) > 18 or int(declared) > most:
         raise too_large
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > most:
             raise too_large
+        take(len(chunk))
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _taken_apart(kind: str, content_type: str, body: bytes, settings: ServeSettings) -> list[Upload]:
+    if kind == "application/json":
+        return _of_json(body, settings.most_images)
+    return _of_form(content_type, body, settings.most_images)
 
 
 def _too_many(most: int) -> RefusedError:
@@ -90,10 +144,14 @@ def _of_form(content_type: str, body: bytes, most: int) -> list[Upload]:
         raise RefusedError(400, "multipart/form-data needs a boundary")
     uploads: list[Upload] = []
     header: dict[bytes, bytes] = {}
-    name, value, content = bytearray(), bytearray(), io.BytesIO()
+    name, value, content, num_parts = bytearray(), bytearray(), io.BytesIO(), 0
+    is_whole = False
 
     def begin() -> None:
-        nonlocal content
+        nonlocal content, num_parts
+        num_parts += 1
+        if num_parts > most + _MOST_FIELDS:
+            raise _too_many(most)
         header.clear()
         content = io.BytesIO()
 
@@ -109,6 +167,10 @@ def _of_form(content_type: str, body: bytes, most: int) -> list[Upload]:
                 raise _too_many(most)
             uploads.append(Upload(disposition[b"filename"].decode("utf-8", "replace")[:200], content.getvalue()))
 
+    def end_of_form() -> None:
+        nonlocal is_whole
+        is_whole = True
+
     callbacks: Any = {
         "on_part_begin": begin,
         "on_header_field": lambda data, start, stop: name.extend(data[start:stop]),
@@ -116,21 +178,24 @@ def _of_form(content_type: str, body: bytes, most: int) -> list[Upload]:
         "on_header_end": end_of_header,
         "on_part_data": lambda data, start, stop: content.write(data[start:stop]),
         "on_part_end": end,
+        "on_end": end_of_form,
     }
-    parser = MultipartParser(boundary, callbacks)
     try:
+        parser = MultipartParser(boundary, callbacks)
         parser.write(body)
-        parser.finalize()
-    except RefusedError:
-        raise
-    except Exception as error:
-        raise RefusedError(400, f"the form is broken: {str(error).splitlines()[0][:200] or 'it ends early'}") from error
+    except FormParserError as error:
+        raise RefusedError(400, "the form is broken: its parts do not lie between its boundaries") from error
+    if not is_whole:
+        raise RefusedError(400, "the form is broken: it ends early")
     return uploads
 
 
 def _of_json(body: bytes, most: int) -> list[Upload]:
     """Return the images of {"images": ["BASE64", …]}, each also {"name": …, "data": "BASE64"}."""
     shape = 'send {"images": ["BASE64", …]}, each of them also {"name": "photo.png", "data": "BASE64"}'
+    # Values cost more memory than the bytes that spell them. What is ours has few, and each is behind a comma.
+    if body.count(b",") > 4 * most + _MOST_FIELDS:
+        raise _too_many(most)
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:
