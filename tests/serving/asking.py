@@ -80,7 +80,7 @@ def raw(url: str, *pieces: bytes, until_closed: bool = True) -> bytes:
 
 def post(body: bytes, **headers: str) -> bytes:
     """Return a request to predict, as bytes."""
-    given = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **headers}
+    given = {"Host": "127.0.0.1", "Content_Length": str(len(body)), **headers}
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in given.items()]
     return "\r\n".join(["POST /v1/predict HTTP/1.1", *lines, "", ""]).encode() + body
 
