@@ -16,7 +16,6 @@ for which none of 256 connections is free, counts as lost. The rate rises by a q
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import importlib.util
 import io
@@ -32,20 +31,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 import twofold
+from _open_loop import Probe
 from common import print_conditions, spread
 from twofold.data.sources.embedded import load_fashion_mini
 from twofold.engine.options import Options
 
-LIMIT = 0.1
-LOST_AFTER = 2.0
-CONNECTIONS = 256
 NETWORKS = {"lenet": ("lenet-bn", 28), "resnet18": ("resnet18", 96)}
 
 PLAIN = """
@@ -121,92 +116,7 @@ if __name__ == "__main__":
 """
 
 
-@dataclass(frozen=True)
-class Probe:
-    """What a rate of requests gave: how many were answered a second, the 99th percentile in s, the share lost."""
-
-    rate: float
-    answered: float
-    slow: float
-    lost: float
-
-    @property
-    def holds(self) -> bool:
-        return self.slow <= LIMIT and self.lost <= 0.001
-
-
-class Connection(asyncio.Protocol):
-    """One connection, one request at a time."""
-
-    def __init__(self, free: list[Connection], times: list[float]) -> None:
-        self.free, self.times = free, times
-        self.transport: asyncio.Transport | None = None
-        self.due = 0.0
-        self.buffer = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self.free.append(self)
-
-    def send(self, request: bytes, due: float) -> None:
-        self.due = due
-        assert self.transport is not None
-        self.transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
-        self.buffer += data
-        head, end, body = self.buffer.partition(b"\r\n\r\n")
-        if not end:
-            return
-        fields = head.lower()
-        at = fields.find(b"content-length:")
-        if at < 0 or len(body) < int(fields[at + 15 :].split(b"\r\n", 1)[0]):
-            return
-        self.buffer = b""
-        if head.startswith(b"HTTP/1.1 200"):
-            self.times.append(time.perf_counter() - self.due)
-        self.free.append(self)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self in self.free:
-            self.free.remove(self)
-
-
-async def drive(port: int, request: bytes, rate: float, seconds: float) -> Probe:
-    """Send requests at a rate, and return what came back."""
-    loop = asyncio.get_running_loop()
-    free: list[Connection] = []
-    times: list[float] = []
-    for _ in range(CONNECTIONS):
-        await loop.create_connection(lambda: Connection(free, times), "127.0.0.1", port)
-    number = max(20, int(rate * seconds))
-    refused = 0
-    start = time.perf_counter() + 0.05
-    sent = 0
-    while sent < number:
-        now = time.perf_counter()
-        while sent < number and start + sent / rate <= now:
-            if free:
-                free.pop(0).send(request, start + sent / rate)
-            else:
-                refused += 1
-            sent += 1
-        await asyncio.sleep(min(0.001, max(0.0, start + sent / rate - time.perf_counter())))
-    end = time.perf_counter() + LOST_AFTER
-    while len(times) + refused < number and time.perf_counter() < end:
-        await asyncio.sleep(0.01)
-    took = time.perf_counter() - start
-    slow = float(np.percentile(times, 99)) if times else float("inf")
-    return Probe(rate, len(times) / max(took, number / rate), slow, 1 - len(times) / number)
-
-
 def main() -> None:
-    if len(sys.argv) > 1 and sys.argv[1] == "--drive":
-        port, rate, seconds = int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
-        probe = asyncio.run(drive(port, sys.stdin.buffer.read(), rate, seconds))
-        print(json.dumps(probe.__dict__))
-        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--rounds", type=int, default=3)
@@ -320,7 +230,7 @@ def most(port: int, request: bytes, seconds: float) -> Probe:
 
 
 def probe_at(port: int, request: bytes, rate: float, seconds: float) -> Probe:
-    words = [sys.executable, __file__, "--drive", str(port), str(rate), str(seconds)]
+    words = [sys.executable, str(Path(__file__).with_name("_open_loop.py")), str(port), str(rate), str(seconds)]
     done = subprocess.run(words, input=request, capture_output=True, check=True)
     return Probe(**json.loads(done.stdout))
 

@@ -11,8 +11,9 @@ import torch
 from asking import Asking
 from served_networks import CLASSES, save, settings_for
 
+from browsers import browser
 from detectors import detector_spec
-from small_predictors import make
+from small_predictors import boot, images, make, run
 from twofold.data.spec import ModelSpec
 from twofold.inference.build import build_model
 from twofold.inference.hardware import pick_hardware
@@ -71,3 +72,6 @@ def start(networks: dict[str, Path]) -> Iterator[Callable[..., RunningServer]]:
     yield start_one
     for server in servers:
         server.stop()
+
+
+__all__ = ["boot", "browser", "images", "run"]
