@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from dataclasses import asdict, dataclass
+from typing import Any
 
 LIMIT = 0.1
 LOST_AFTER = 2.0
@@ -37,18 +38,16 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, free: list[Connection], times: list[float]) -> None:
         self.free, self.times = free, times
-        self.transport: asyncio.Transport | None = None
+        self.transport: Any = None
         self.due = 0.0
         self.buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         self.free.append(self)
 
     def send(self, request: bytes, due: float) -> None:
         self.due = due
-        assert self.transport is not None
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:

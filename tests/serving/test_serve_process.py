@@ -51,7 +51,8 @@ class Served:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, and return the exit code."""
-        self.process.send_signal(number)
+        if self.process.poll() is None:
+            self.process.send_signal(number)
         code = self.process.wait(60)
         self._reader.join()
         for stream in (self.process.stdout, self.process.stderr):
@@ -72,8 +73,7 @@ def serving(twofold_command: CommandLine) -> Iterator[Callable[..., Served]]:
 
     yield start_one
     for served in begun:
-        if served.process.poll() is None:
-            served.end(signal.SIGKILL)
+        served.end(signal.SIGKILL)
 
 
 class Load:
