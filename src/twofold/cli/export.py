@@ -23,8 +23,11 @@ class ExportArguments:
     """A run folder, or one of its .safetensors files."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE.onnx")] = None
     """Where to write: a folder, or the ONNX file alone. RUN/export if left out."""
-    to: Literal["onnx", "torch"] = "onnx"
-    """onnx runs anywhere with onnxruntime; torch is a program of torch.export, compiled too where that works."""
+    to: Literal["onnx", "torch", "web"] = "onnx"
+    """onnx runs anywhere with onnxruntime; torch is a program of torch.export, compiled too where that works; web is a
+    folder for any web server, in which the browser computes."""
+    runtime: Path | None = None
+    """For --to web, the npm package onnxruntime-web, unpacked: what the page needs of it is copied."""
     precision: Literal["float32", "float16", "int8"] = "float32"
     """float16 halves the file; int8 is kept only if it is faster on this machine. Both only if accuracy holds."""
     max_drop: float | None = None
@@ -56,9 +59,12 @@ def run(arguments: Sequence[str]) -> int:
         precision=parsed.precision,
         max_drop=0.5 if parsed.max_drop is None else parsed.max_drop,
         data=parsed.data,
+        runtime=parsed.runtime,
         options=Options(show=not parsed.quiet, skip_broken=parsed.skip_broken),
     )
     if not parsed.quiet:
+        if parsed.to == "web":
+            note(f"see it   python -m http.server --directory {quoted(exported.path)}")
         if parsed.to == "onnx":
             note(f"use it   {command('predict', exported.path, 'IMAGE')}")
         if (exported.path / "predict.py").is_file():

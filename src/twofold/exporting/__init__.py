@@ -7,6 +7,7 @@
 | `suppression.py` | the end of a detector, as ONNX's own operators |
 | `onnx_file.py` | `build_onnx`: the two as one ONNX model, with the spec inside |
 | `torch_file.py` | the same network as a torch.export program, compiled where that works |
+| `web.py` | a folder that any web server can serve: the network in the browser |
 | `check.py` | `compare`: the file and the network on the same images |
 | `samples.py` | real images to compare, calibrate and measure with |
 | `precision.py` | float16 and int8 |

@@ -94,7 +94,7 @@ class Whole(nn.Module):
 
 
 def _keep(found: dict[str, Tensor], name: str, module: nn.Module, given: object, output: Tensor) -> None:
-    found[name] = output
+    found[name] = output.clone()  # the layer that follows may work in place
 
 
 def _best(scores: Tensor) -> Tensor:

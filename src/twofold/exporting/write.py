@@ -31,6 +31,7 @@ from twofold.exporting.precision import Trade, latencies, to_float16, to_int8
 from twofold.exporting.readme import readme, torch_readme
 from twofold.exporting.samples import Samples, samples_of
 from twofold.exporting.torch_file import ProgramPredictor, build_program, compile_program, save_program
+from twofold.exporting.web import runtime_files, write_page
 from twofold.files import as_path, atomic_folder, atomic_path, expanded, file_digest, write_text
 from twofold.inference.build import build_model
 from twofold.inference.evaluate import summarise
@@ -131,6 +132,7 @@ def export(
     precision: Precision = "float32",
     max_drop: float = 0.5,
     data: str | None = None,
+    runtime: Path | str | None = None,
     options: Options | None = None,
 ) -> Exported:
     """Write the network of a run as files that answer as it does, and tell how near they are.
@@ -138,11 +140,13 @@ def export(
     Args:
         run: a run or its folder (its best weights are taken), or a file of weights.
         out: a folder to write, or for "onnx" a file that ends in .onnx; a folder in that of the run if left out.
-        to: "onnx", for onnxruntime; "torch", a program of torch.export, compiled too where that works.
+        to: "onnx", for onnxruntime; "torch", a program of torch.export, compiled too where that works; "web", a folder
+            that any web server can serve, in which the browser computes.
         precision: of an ONNX file; float16 and int8 are kept only where accuracy holds, int8 only where it is also
             faster on this machine.
         max_drop: by how many points of 100 accuracy may fall with fewer bits.
         data: images to check, calibrate and measure with, in place of the run's own.
+        runtime: for "web", the npm package onnxruntime-web, unpacked; what is needed of it is copied.
         options: progress and memory.
 
     Raises:
@@ -156,8 +160,11 @@ def export(
     if exported_file(path) is not None:
         raise TwofoldError(f"{path} is exported already; give the run that it is from")
     weights, spec, file = read_weights(path)
-    names = {"onnx": "export" if precision == "float32" else f"export-{precision}", "torch": "export-torch"}
-    target = _place(file, out, names[to], may_be_file=to == "onnx")
+    if runtime is not None and to != "web":
+        raise SettingError("{} goes with {}; leave it out", {"runtime": str(runtime)}, {"to": "web"})
+    files = [] if runtime is None else runtime_files(runtime)
+    name = f"export-{precision}" if precision != "float32" else "export" if to == "onnx" else f"export-{to}"
+    target = _place(file, out, name, may_be_file=to == "onnx")
     samples = samples_of(file, spec, data, options)
     if precision != "float32" and samples.measured is None:
         raise SettingError(
@@ -168,6 +175,8 @@ def export(
     source = _Source(file, spec, network_of(spec, weights, file), samples)
     if to == "torch":
         exported = _export_torch(source, target)
+    elif to == "web":
+        exported = _export_web(source, target, files)
     else:
         exported = _export_onnx(source, target, precision, max_drop, options)
     if options.show:
@@ -292,6 +301,18 @@ def _lowered(
     if reasons:
         raise RunError(f"{trade.in_words()}; {' and '.join(reasons)}, so nothing was written")
     return lowered, trade
+
+
+def _export_web(source: _Source, target: Path, runtime: list[Path]) -> Exported:
+    with atomic_folder(target) as folder:
+        file = folder / "model.onnx"
+        model, equality = checked_onnx(source, file, tuple(source.model.stages))
+        record = {"precision": "float32", "difference": equality.largest, "num_images": equality.num_images}
+        set_metadata(model, source.spec, {**source.record, **record})
+        save_onnx(model, file)
+        write_page(folder, source.spec, runtime)
+    remarks = () if runtime else (f"note     onnxruntime-web is not in it: {target / 'README.md'} says how to add it",)
+    return Exported(target, target / "model.onnx", equality, remarks=remarks)
 
 
 def _export_torch(source: _Source, target: Path) -> Exported:

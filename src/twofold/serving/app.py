@@ -41,6 +41,8 @@ from twofold.serving.uploads import RefusedError, Room, Upload, read_uploads
 from twofold.tasks.predictions import DetectionPrediction, Prediction
 
 _STATIC = Path(__file__).parent / "static"
+# What this page shares with the one that is exported.
+_SHARED = Path(__file__).parents[1] / "exporting" / "web_page"
 _PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' blob: data:; media-src blob:; frame-ancestors 'none'"
@@ -52,7 +54,7 @@ _PAGE_HEADERS = {
 # An image of at most so many bytes and pixels is decoded faster than another thread can be asked to.
 _SMALL_BYTES, _SMALL_PIXELS = 16_384, 128 * 128
 _USUAL_TOP = 5
-_FILES = ("style.css", "page.js", "docs.js")
+_FILES = {"page.js": _STATIC, "docs.js": _STATIC, "style.css": _SHARED, "show.js": _SHARED}
 # What a machine asks every few seconds: logged only where the answer is news.
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 _ROUTES = _PROBES | {"/", "/docs", "/openapi.json", "/v1/model", "/v1/models", "/v1/predict"}
@@ -141,7 +143,7 @@ def _add_routes(app: FastAPI, state: State) -> None:
     async def static(name: str) -> Response:
         if name not in _FILES:
             raise HTTPException(404)
-        return FileResponse(_STATIC / name, headers=_PAGE_HEADERS)
+        return FileResponse(_FILES[name] / name, headers=_PAGE_HEADERS)
 
     @app.get("/healthz", summary="Is the process alive?", responses=api_words.HEALTH)
     async def healthz() -> Response:
