@@ -84,7 +84,7 @@ async def drive(port: int, request: bytes, rate: float, seconds: float) -> Probe
         now = time.perf_counter()
         while sent < number and start + sent / rate <= now:
             if free:
-                free.pop(0).send(request, start + sent / rate)
+                free.pop().send(request, start + sent / rate)
             else:
                 refused += 1
             sent += 1

@@ -237,10 +237,12 @@ def test_wrong_use_is_one_line(
         (path, "--deadline", "0"): "--deadline must be more than 0",
         (path, "--port", "70000"): "--port is a number from 0 to 65535",
         (path, "--engine", "torch"): "leave --engine torch out",
-        (path, "--host", "no.such.host.invalid"): "cannot listen on no.such.host.invalid",
     }.items():
         assert error in fails(["serve", *words, "--quiet"]), words
+    unknown = fails(["serve", path, "--host", "no.such.host.invalid", "--quiet"], code=1)
+    assert "cannot listen on no.such.host.invalid" in unknown
     busy = serving(path)
     port = str(urlsplit(busy.url).port)
-    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in fails(["serve", path, "--port", port])
+    taken = fails(["serve", path, "--port", port], code=1)
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use" in taken
     assert busy.end() == 0

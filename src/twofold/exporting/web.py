@@ -3,7 +3,7 @@
 | file | what |
 | --- | --- |
 | `index.html`, `page.js`, `show.js`, `style.css` | the page: drop an image, draw, or use the camera |
-| `pixels.js` | an image to the pixels that the network takes, equal to what Python makes |
+| `pixels.js` | an image to the pixels that the network takes, in the arithmetic of Pillow |
 | `model.onnx`, `spec.json` | the network, which also gives the feature maps of its stages; and its classes |
 | `runtime/` | onnxruntime-web, copied from where it was unpacked |
 """

@@ -127,7 +127,7 @@ def create_app(
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(Exception, _failed)
-    return _Recorder(Guard(app, settings), state, tell)
+    return _Recorder(Guard(_Direct(app, state), settings), state, tell)
 
 
 def _add_routes(app: FastAPI, state: State) -> None:
@@ -292,14 +292,20 @@ class _TooLargeError(TwofoldError):
 async def _decoded(state: State, predictor: Predictor, content: bytes) -> tuple[np.ndarray, tuple[int, int]]:
     """Return the pixels of an encoded image as the network takes them, and its (height, width)."""
     most = state.settings.megapixels
-    if len(content) <= _SMALL_BYTES and _count_pixels(content) <= _SMALL_PIXELS:
-        return _prepare(predictor, content, most)
-    return await asyncio.get_running_loop().run_in_executor(state.decoders, _prepare, predictor, content, most)
+    if len(content) <= _SMALL_BYTES and _count_pixels(content) <= min(_SMALL_PIXELS, most * 1e6):
+        return _prepare(predictor, content)
+    return await asyncio.get_running_loop().run_in_executor(
+        state.decoders, _check_and_prepare, predictor, content, most
+    )
 
 
-def _prepare(predictor: Predictor, content: bytes, megapixels: float) -> tuple[np.ndarray, tuple[int, int]]:
+def _check_and_prepare(predictor: Predictor, content: bytes, megapixels: float) -> tuple[np.ndarray, tuple[int, int]]:
     if _count_pixels(content) > megapixels * 1e6:
         raise _TooLargeError(f"the image has more than {megapixels:g} megapixels")
+    return _prepare(predictor, content)
+
+
+def _prepare(predictor: Predictor, content: bytes) -> tuple[np.ndarray, tuple[int, int]]:
     try:
         pixels, opened = predictor.prepare(content)
     except TwofoldError:
@@ -321,8 +327,12 @@ def _count_pixels(content: bytes) -> float:
         return 0
 
 
+# Made once: json.dumps would make one for each answer.
+_encode = json.JSONEncoder(allow_nan=False).encode
+
+
 def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(json.dumps(value, allow_nan=False), status, headers, media_type="application/json")
+    return Response(_encode(value), status, headers, media_type="application/json")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -358,6 +368,27 @@ class _LastResponse(Response):
                 while (await receive()).get("more_body"):
                     pass
         await send({"type": "http.response.body", "body": b""})
+
+
+class _Direct:
+    """Hands images to the network without a router in between, which would take a quarter of the time of a small one.
+
+    What the application says of this route in its description holds here.
+    """
+
+    def __init__(self, app: ASGIApp, state: State) -> None:
+        self._app, self._state = app, state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != "/v1/predict" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        try:
+            response = await _predict(self._state, request)
+        except RefusedError as error:
+            response = await _refused(request, error)
+        await response(scope, receive, send)
 
 
 class _Recorder:

@@ -1,4 +1,6 @@
-"""Connections that send no end of a request's head, or none in time, are ended: uvicorn waits for ever for both."""
+"""How connections end: those that send no end of a request's head, for whom uvicorn would wait for ever, and at the end
+of the server those that have just begun.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _HEAD_BYTES = 65_536
 _HEAD_SECONDS = 20.0
+_FIRST_SECONDS = 0.5
 
 
 class Connection(HttpToolsProtocol):
@@ -57,6 +60,16 @@ class Connection(HttpToolsProtocol):
         head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
         self.transport.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         self.transport.close()
+
+    def shutdown(self) -> None:
+        """End with the server: after the request that is being answered, or the one that a new client is about to send.
+
+        uvicorn closes a connection on which no request came yet at once, and who has just connected loses its request.
+        """
+        if self.cycle is None and not self.transport.is_closing():
+            self.loop.call_later(_FIRST_SECONDS, super().shutdown)
+        else:
+            super().shutdown()
 
     def _begin_head(self) -> None:
         self._end_head()
