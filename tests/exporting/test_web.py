@@ -135,7 +135,7 @@ def test_pixels_are_those_of_python(classifier: Path, visit: Callable[..., Page]
                 num_equal += not apart.any()
                 num_tried += 1
     assert num_tried == 240
-    assert num_equal > 200
+    assert num_equal > 190
 
 
 def test_a_classifier_answers_as_in_python_and_shows_its_maps(
