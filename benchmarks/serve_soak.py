@@ -1,8 +1,8 @@
 """A server for minutes under clients of which some mean no good: no error that is not theirs, and memory stays flat.
 
 Claim: of requests with real images all are answered with 200, while 1 in 100 is broken, 1 is huge and 1 comes slowly;
-none is lost when the network is exchanged (twice) or the server is ended; memory grows by less than 50 MB after the first
-quarter; and of 10,000 images with changed bytes none is answered with 500.
+none is lost when the network is exchanged (twice) or the server is ended; memory grows by less than 50 MB after the
+first quarter; and of 10,000 images with changed bytes none is answered with 500.
 
     python benchmarks/serve_soak.py                          # five minutes
     python benchmarks/serve_soak.py --minutes 1

@@ -51,7 +51,11 @@ def run(arguments: Sequence[str]) -> int:
 
         load_runtime()
         from twofold.engine.options import Options
-        from twofold.study.forms import study_forms
+
+        try:
+            from twofold.study.forms import study_forms
+        except ImportError as error:
+            raise TwofoldError(f"bench needs more packages ({error.name}): pip install 'twofold[export]'") from error
 
     batches = tuple(dict.fromkeys(parsed.batch_size))
     study = study_forms(

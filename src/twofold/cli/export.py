@@ -50,7 +50,10 @@ def run(arguments: Sequence[str]) -> int:
         from twofold.inference.onnx_predictor import load_runtime
 
         load_runtime()
-        from twofold.exporting.write import export
+        try:
+            from twofold.exporting.write import export
+        except ImportError as error:
+            raise TwofoldError(f"export needs more packages ({error.name}): pip install 'twofold[export]'") from error
 
     exported = export(
         parsed.run,
