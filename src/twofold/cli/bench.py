@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from twofold.cli.parse import check_least, parse, say_written
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, note, output, print_json, print_table
+
+if TYPE_CHECKING:
+    from twofold.study.forms import FormStudy
 
 FormName = Literal["torch", "torch-bfloat16", "torch-compiled", "onnx", "onnx-float16", "onnx-int8"]
 _USUAL: tuple[FormName, ...] = ("torch", "torch-bfloat16", "onnx", "onnx-int8")
@@ -73,19 +76,7 @@ def run(arguments: Sequence[str]) -> int:
         for start in study.starts:
             print_json(dataclasses.asdict(start))
     else:
-        rows = []
-        for form in study.forms:
-            if form.milliseconds is None:
-                continue
-            accuracy = "" if form.accuracy is None else f"{form.accuracy:.4f}"
-            size = "" if form.megabytes is None else f"{form.megabytes:.1f}"
-            speeds = (f"{form.throughput[batch]:,.0f}" for batch in batches)
-            rows.append((form.form, *(f"{value:.2f}" for value in form.milliseconds), *speeds, accuracy, size))
-        columns = ("form", ">ms", ">95 %", *(f">{batch} at once" for batch in batches), f">{study.metric}", ">MB")
-        print_table(columns, rows, caption=f"ms: one image; at once: images a second. {study.conditions}")
-        output().print()
-        for start in study.starts:
-            note(f"one image from nothing, of {start.what}: {start.seconds:.1f} s, {start.megabytes:,.0f} MB of memory")
+        _print(study, batches)
     for form in study.forms:
         if form.not_here:
             note(f"{form.form} is left out: {form.not_here}")
@@ -95,3 +86,19 @@ def run(arguments: Sequence[str]) -> int:
         draw_forms(study, parsed.figure)
         say_written(parsed.figure)
     return 0
+
+
+def _print(study: FormStudy, batches: Sequence[int]) -> None:
+    rows = []
+    for form in study.forms:
+        if form.milliseconds is None:
+            continue
+        accuracy = "" if form.accuracy is None else f"{form.accuracy:.4f}"
+        size = "" if form.megabytes is None else f"{form.megabytes:.1f}"
+        speeds = (f"{form.throughput[batch]:,.0f}" for batch in batches)
+        rows.append((form.form, *(f"{value:.2f}" for value in form.milliseconds), *speeds, accuracy, size))
+    columns = ("form", ">ms", ">95 %", *(f">{batch} at once" for batch in batches), f">{study.metric}", ">MB")
+    print_table(columns, rows, caption=f"ms: one image; at once: images a second. {study.conditions}")
+    output().print()
+    for start in study.starts:
+        note(f"one image from nothing, of {start.what}: {start.seconds:.1f} s, {start.megabytes:,.0f} MB of memory")
