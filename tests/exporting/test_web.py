@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 import twofold
 from browsers import browser
+from twofold.data.decode import open_image
 from twofold.data.pixels import to_pixels
 from twofold.data.spec import PixelSpec
 from twofold.engine.options import Options
@@ -95,10 +97,10 @@ def upload(page: Page, content: bytes) -> None:
     page.set_input_files("#file", {"name": "photo.png", "mimeType": "image/png", "buffer": content})
 
 
-def test_pixels_are_those_of_python(classifier: Path, visit: Callable[..., Page]) -> None:
+def test_pixels_are_those_of_python_bit_by_bit(classifier: Path, visit: Callable[..., Page]) -> None:
     page = visit(classifier)
     dice = np.random.default_rng(0)
-    num_tried = num_equal = 0
+    num_tried = 0
     for height, width in [
         (28, 28),
         (29, 28),
@@ -110,6 +112,8 @@ def test_pixels_are_those_of_python(classifier: Path, visit: Callable[..., Page]
         (27, 55),
         (56, 56),
         (113, 300),
+        (300, 113),
+        (61, 27),
     ]:
         for is_grey in (True, False):
             values = dice.integers(0, 256, (height, width) if is_grey else (height, width, 3), dtype=np.uint8)
@@ -129,13 +133,35 @@ def test_pixels_are_those_of_python(classifier: Path, visit: Callable[..., Page]
             )
             for spec, got in zip(specs, found, strict=True):
                 wanted = to_pixels(Image.fromarray(values), PixelSpec(**spec))  # type: ignore[arg-type]
-                apart = np.abs(np.array(got) - wanted.reshape(-1).astype(int))
-                # Pillow goes along rows and columns in the order that is less work, the page always along rows first.
-                assert apart.max() <= 1, (height, width, is_grey, spec)
-                num_equal += not apart.any()
+                apart = int(np.abs(np.array(got) - wanted.reshape(-1).astype(int)).max())
+                # Before Pillow 13 it went along rows first for all shapes, which makes a difference of 1 for some.
+                assert apart <= (PIL.__version__ < "13"), (height, width, is_grey, spec)
                 num_tried += 1
-    assert num_tried == 240
-    assert num_equal > 190
+    assert num_tried == 288
+
+
+def test_turned_and_transparent_images(classifier: Path, visit: Callable[..., Page], tmp_path: Path) -> None:
+    """Upright as the camera's note says; on white, where the browser may round another way."""
+    page = visit(classifier)
+    values = np.random.default_rng(1).integers(0, 256, (40, 28, 4), dtype=np.uint8)
+    Image.fromarray(values).save(tmp_path / "clear.png")
+    turned = Image.new("RGB", (40, 24), (250, 250, 250))
+    turned.paste((10, 10, 10), (0, 0, 20, 24))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.jpg", quality=95, exif=exif)
+    for name, most in {"clear.png": 1, "turned.jpg": 3}.items():
+        image = open_image(tmp_path / name)
+        found = page.evaluate(
+            """async (bytes) => {
+                const image = await twofold.decode(new Blob([new Uint8Array(bytes)]));
+                return [image.width, image.height, ...image.bands.map((band) => [...band])];
+            }""",
+            list((tmp_path / name).read_bytes()),
+        )
+        assert tuple(found[:2]) == image.size
+        wanted = np.asarray(image).reshape(-1, 3).T.astype(int)
+        assert np.abs(np.array(found[2:]) - wanted).max() <= most, name
 
 
 def test_a_classifier_answers_as_in_python_and_shows_its_maps(
