@@ -322,8 +322,3 @@ def _conditions() -> str:
         f"{pick_hardware().device_name}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"onnxruntime {onnxruntime.__version__}, Python {platform.python_version()}"
     )
-
-
-def fastest(study: FormStudy, batch: int) -> FormSpeed:
-    """Return the form with the highest throughput at a number of images at once."""
-    return max((form for form in study.forms if form.throughput), key=lambda form: form.throughput[batch])
