@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import PIL
@@ -54,6 +54,14 @@ def classifier(run: Path, runtime: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 class Quiet(SimpleHTTPRequestHandler):
+    # A server that knows few types: not .mjs, and not .wasm.
+    extensions_map: ClassVar[dict[str, str]] = {
+        "": "application/octet-stream",
+        ".html": "text/html",
+        ".js": "text/javascript",
+        ".css": "text/css",
+    }
+
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
@@ -192,7 +200,10 @@ def test_a_classifier_answers_as_in_python_and_shows_its_maps(
         dims, data = found[f"maps/{name}"]
         assert dims == [1, *values.shape]
         np.testing.assert_allclose(np.array(data).reshape(values.shape), values, atol=1e-4)
-        assert page.locator(f'[data-stage="{name}"] canvas').count() == min(32, len(values))
+        row = page.locator(f'[data-stage="{name}"]')
+        sizes = row.locator("canvas").evaluate_all("all => all.map((each) => [each.height, each.width])")
+        assert sizes == [list(values.shape[1:])] * min(32, len(values))
+        expect(row.locator("h3")).to_contain_text(f"{name}: {' × '.join(map(str, values.shape))}")
 
 
 def test_a_detector_finds_the_boxes_of_python(
@@ -231,6 +242,19 @@ def test_drawing_predicts_while_one_draws(classifier: Path, visit: Callable[...,
     page.mouse.move(box["x"] + 220, box["y"] + 220, steps=10)
     page.mouse.up()
     expect(page.locator("#answers")).not_to_have_text(before)
+    expect(page.locator("#canvas")).to_be_hidden()
+    page.click("#clear")
+    expect(page.locator("#shown")).to_be_hidden()
+    expect(page.locator("#maps")).to_be_hidden()
+    page.mouse.move(box["x"] + 80, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator("#answers li")).to_have_count(3)
+    page.click("#invert")
+    assert page.evaluate("[...ink.getContext('2d').getImageData(5, 5, 1, 1).data]") == [255, 255, 255, 255]
+    upload(page, png(np.zeros((28, 28), dtype=np.uint8)))
+    expect(page.locator("#canvas")).to_be_visible()
+    expect(page.locator("#pad")).to_be_hidden()
 
 
 def test_in_chinese_on_a_phone_in_the_dark(classifier: Path, boot: Path, visit: Callable[..., Page]) -> None:
@@ -261,12 +285,22 @@ def test_without_the_runtime_page_and_command_say_what_to_do(
     # As the README says: the three files into the folder.
     for line in (done.path / "README.md").read_text().splitlines():
         if line.startswith("    cp package/"):
-            _, source, _ = line.split()
-            shutil.copy(runtime.parent / source, done.path / "runtime")
+            _, source, copy = line.split()
+            shutil.copy(runtime.parent / source, done.path / copy)
+    # Written anew, the page keeps them.
+    assert twofold.export(run, done.path, to="web", options=QUIET).remarks == ()
     page = visit(done.path)
     expect(page.locator("#error")).to_have_text("")
     upload(page, png(np.zeros((28, 28), dtype=np.uint8)))
     expect(page.locator("#answers li")).to_have_count(3)
+
+
+def test_opened_as_a_file_it_asks_for_a_server(classifier: Path, browser: Browser, visit: Callable[..., Page]) -> None:
+    page = browser.new_page()
+    page.goto((classifier / "index.html").as_uri())
+    expect(page.locator("#unserved")).to_be_visible()
+    page.close()
+    expect(visit(classifier).locator("#unserved")).to_be_hidden()
 
 
 def test_a_runtime_that_is_none_is_refused(run: Path, tmp_path: Path, fails: Callable[..., str]) -> None:

@@ -3,7 +3,8 @@
 | file | what |
 | --- | --- |
 | `index.html`, `page.js`, `show.js`, `style.css` | the page: drop an image, draw, or use the camera |
-| `pixels.js` | an image to the pixels that the network takes, in the arithmetic of Pillow |
+| `pixels.js` | an image to the pixels that the network takes, equal to Python's, in the arithmetic of Pillow 13 |
+| `maps.js` | the feature maps of each stage |
 | `model.onnx`, `spec.json` | the network, which also gives the feature maps of its stages; and its classes |
 | `runtime/` | onnxruntime-web, copied from where it was unpacked |
 """
@@ -19,12 +20,17 @@ from twofold.errors import TwofoldError
 from twofold.files import expanded, write_text
 
 _PAGE = Path(__file__).parent / "web_page"
-# The build for the processor alone, without the parts for graphics cards.
-_RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+# The build for the processor alone, without the parts for graphics cards: each file in the package, and its name here.
+# Servers that don't know the ending .mjs, as nginx, call such a file no script, and browsers then refuse it.
+_RUNTIME = {
+    "ort.wasm.min.mjs": "ort.wasm.min.js",
+    "ort-wasm-simd-threaded.mjs": "ort-wasm-simd-threaded.js",
+    "ort-wasm-simd-threaded.wasm": "ort-wasm-simd-threaded.wasm",
+}
 
 
-def runtime_files(folder: Path | str) -> list[Path]:
-    """Return the files of onnxruntime-web that the page needs.
+def runtime_files(folder: Path | str) -> dict[str, Path]:
+    """Return the files of onnxruntime-web that the page needs, each by the name that it has beside the page.
 
     Args:
         folder: the npm package, unpacked, or a folder into which npm installed it.
@@ -40,8 +46,8 @@ def runtime_files(folder: Path | str) -> list[Path]:
             continue
         if name != "onnxruntime-web":
             continue
-        files = [package / "dist" / file for file in _RUNTIME]
-        for file in files:
+        files = {name: package / "dist" / file for file, name in _RUNTIME.items()}
+        for file in files.values():
             if not file.is_file():
                 raise TwofoldError(f"{package} lacks {file.name}: it is another version, or not whole")
         return files
@@ -50,7 +56,13 @@ def runtime_files(folder: Path | str) -> list[Path]:
     )
 
 
-def write_page(folder: Path, spec: ModelSpec, runtime: list[Path]) -> None:
+def kept_runtime(folder: Path) -> dict[str, Path]:
+    """Return the files of the runtime that a page has which is written anew, as `runtime_files` does; else none."""
+    files = {name: folder / "runtime" / name for name in _RUNTIME.values()}
+    return files if all(file.is_file() for file in files.values()) else {}
+
+
+def write_page(folder: Path, spec: ModelSpec, runtime: dict[str, Path]) -> None:
     """Write all but the network into a new folder.
 
     Args:
@@ -62,14 +74,14 @@ def write_page(folder: Path, spec: ModelSpec, runtime: list[Path]) -> None:
         if file.is_file():
             shutil.copyfile(file, folder / file.name)
     (folder / "runtime").mkdir()
-    for file in runtime:
-        shutil.copyfile(file, folder / "runtime" / file.name)
+    for name, file in runtime.items():
+        shutil.copyfile(file, folder / "runtime" / name)
     write_text(folder / "spec.json", spec.to_json())
     write_text(folder / "README.md", _readme(spec, has_runtime=bool(runtime)))
 
 
 def _readme(spec: ModelSpec, *, has_runtime: bool) -> str:
-    names = "\n".join(f"    cp package/dist/{file} runtime/" for file in _RUNTIME)
+    names = "\n".join(f"    cp package/dist/{file} runtime/{name}" for file, name in _RUNTIME.items())
     missing = (
         ""
         if has_runtime

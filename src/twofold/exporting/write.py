@@ -31,7 +31,7 @@ from twofold.exporting.precision import Trade, latencies, to_float16, to_int8
 from twofold.exporting.readme import readme, torch_readme
 from twofold.exporting.samples import Samples, samples_of
 from twofold.exporting.torch_file import ProgramPredictor, build_program, compile_program, save_program
-from twofold.exporting.web import runtime_files, write_page
+from twofold.exporting.web import kept_runtime, runtime_files, write_page
 from twofold.files import as_path, atomic_folder, atomic_path, expanded, file_digest, write_text
 from twofold.inference.build import build_model
 from twofold.inference.evaluate import summarise
@@ -162,7 +162,7 @@ def export(
     weights, spec, file = read_weights(path)
     if runtime is not None and to != "web":
         raise SettingError("{} goes with {}; leave it out", {"runtime": str(runtime)}, {"to": "web"})
-    files = [] if runtime is None else runtime_files(runtime)
+    files = {} if runtime is None else runtime_files(runtime)
     name = f"export-{precision}" if precision != "float32" else "export" if to == "onnx" else f"export-{to}"
     target = _place(file, out, name, may_be_file=to == "onnx")
     samples = samples_of(file, spec, data, options)
@@ -303,7 +303,8 @@ def _lowered(
     return lowered, trade
 
 
-def _export_web(source: _Source, target: Path, runtime: list[Path]) -> Exported:
+def _export_web(source: _Source, target: Path, runtime: dict[str, Path]) -> Exported:
+    runtime = runtime or kept_runtime(target)
     with atomic_folder(target) as folder:
         file = folder / "model.onnx"
         model, equality = checked_onnx(source, file, tuple(source.model.stages))
@@ -311,7 +312,8 @@ def _export_web(source: _Source, target: Path, runtime: list[Path]) -> Exported:
         set_metadata(model, source.spec, {**source.record, **record})
         save_onnx(model, file)
         write_page(folder, source.spec, runtime)
-    remarks = () if runtime else (f"note     onnxruntime-web is not in it: {target / 'README.md'} says how to add it",)
+    how = f"npm pack onnxruntime-web gets it, {target / 'README.md'} says where it goes"
+    remarks = () if runtime else (f"note     onnxruntime-web is not in it: {how}",)
     return Exported(target, target / "model.onnx", equality, remarks=remarks)
 
 
