@@ -14,6 +14,7 @@ import hypothesis
 import pytest
 from PIL import Image
 
+from browsers import browser  # noqa: F401
 from processes import CommandLine, Server, handler
 from several_labels import outfits  # noqa: F401
 

@@ -20,7 +20,6 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 import twofold
-from browsers import browser
 from twofold.data.decode import open_image
 from twofold.data.pixels import to_pixels
 from twofold.data.spec import PixelSpec
@@ -28,7 +27,6 @@ from twofold.engine.options import Options
 from twofold.inference.onnx_predictor import OnnxPredictor
 from twofold.interpret.stages import stage_maps
 
-__all__ = ["browser"]
 QUIET = Options(show=False)
 VERSION = "1.30.0"
 

@@ -11,7 +11,6 @@ import torch
 from asking import Asking
 from served_networks import CLASSES, save, settings_for
 
-from browsers import browser
 from detectors import detector_spec
 from small_predictors import boot, images, make, run
 from twofold.data.spec import ModelSpec
@@ -74,4 +73,4 @@ def start(networks: dict[str, Path]) -> Iterator[Callable[..., RunningServer]]:
         server.stop()
 
 
-__all__ = ["boot", "browser", "images", "run"]
+__all__ = ["boot", "images", "run"]
