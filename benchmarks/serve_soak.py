@@ -133,7 +133,7 @@ def memory(pid: int) -> float:
 
 def start(path: Path) -> tuple[subprocess.Popen[str], str]:
     """Start a server, and return it with its address."""
-    words = [sys.executable, "-m", "twofold.cli.main", "serve", f"net={path}", "--quiet", "--port", "0"]
+    words = [sys.executable, "-m", "twofold.cli.main", "serve", f"net={path}", "--quiet", "--port", "0", "--drain", "5"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     return process, process.stdout.readline().strip()
@@ -182,10 +182,11 @@ def main() -> None:
                 shutil.copy((other, one)[quarter], fresh)
                 os.replace(fresh, served)
         process.send_signal(signal.SIGTERM)
-        code = process.wait(60)
-        over.set()
+        time.sleep(0.2)
+        over.set()  # as a balancer does when /readyz says no
         for client in clients:
             client.join()
+        code = process.wait(60)
         counts = sum((client.counts for client in clients), collections.Counter())
         lost = [each for client in clients for each in client.lost]
         print("| sent | status | requests |\n| --- | --: | --: |")

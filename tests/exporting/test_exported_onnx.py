@@ -138,7 +138,7 @@ def test_maps_of_stages_come_with_the_answers(tmp_path: Path) -> None:
     wanted: dict[str, torch.Tensor] = {}
     for name in stages:
         predictor.model.get_submodule(name).register_forward_hook(
-            lambda module, given, output, name=name: wanted.update({name: output})
+            lambda module, given, output, name=name: wanted.update({name: output.clone()})
         )
     predictor.outputs(torch.from_numpy(pixels))
     for name in stages:

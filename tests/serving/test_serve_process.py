@@ -156,16 +156,17 @@ def test_a_run_is_exported_once_and_then_served_without_torch(
 
 
 def test_ending_loses_no_request(networks: dict[str, Path], serving: Callable[..., Served]) -> None:
-    server = serving(networks["classes"], "--quiet", "--drain", "0.5")
+    """Clients behind a balancer, which sends none any more once /readyz says no; all before are answered."""
+    server = serving(networks["classes"], "--quiet", "--drain", "1.5")
     with Load(server.url) as load:
         time.sleep(1.5)
         server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.2)
+        time.sleep(0.5)
         with Asking(server.url) as ask:
             assert ask("GET", "/readyz").status == 503
             answer = ask.predict(photo())
             assert (answer.status, answer.headers["connection"]) == (200, "close")
-        assert server.process.wait(30) == 0
+    assert server.process.wait(30) == 0
     assert set(load.statuses) == {200}
     assert len(load.statuses) > 50
     assert load.lost == []

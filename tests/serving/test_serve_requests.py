@@ -192,7 +192,7 @@ JSON = {"Content-Type": "application/json"}
         (json.dumps({"images": [""] * 9}).encode(), JSON, 413, "a request may have 8 images"),
         (b'{"images": [' + b"[]," * 200_000 + b"[]]}", JSON, 413, "a request may have 8 images"),
         (b"", {"Content-Type": "multipart/form-data"}, 400, "multipart/form-data needs a boundary"),
-        (b"", {"Content-Type": "multipart/form-data; boundary=x"}, 400, "the form is broken: "),
+        (b"", {"Content-Type": "multipart/form-data; boundary=x"}, 400, "the form is broken: it ends early"),
         (b"junk", {"Content-Type": "multipart/form-data; boundary=x"}, 400, "the form is broken: "),
         (b"x", {"Content-Type": f"multipart/form-data; boundary={'x' * 5000}"}, 400, "the form is broken: "),
         (form(("a", b"1"))[0][:-12], form()[1], 400, "the form is broken: "),

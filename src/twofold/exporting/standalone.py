@@ -99,7 +99,7 @@ def main() -> int:
             continue
         shown = network.shown(found, arguments.top)
         if arguments.json:
-            print(json.dumps({"path": image, "predictions": shown}, ensure_ascii=False))
+            print(json.dumps({"path": image, "predictions": shown}))
         else:
             words = [" ".join([name, f"{value:.4f}", *(str(rest) for rest in more)]) for name, value, *more in shown]
             print(image, *(words or ["nothing"]), sep="\t")

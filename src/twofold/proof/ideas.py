@@ -485,7 +485,7 @@ _VISION = {
         formula="y = (x/255 − μ) / σ",
         source="LeCun et al., Efficient backprop, 1998",
         read=_scratch("augment", "to_float", "normalize", "compose"),
-        run=("torchvision.transforms.v2.functional:normalize", "twofold.data.spec:normalise"),
+        run=("torchvision.transforms.v2.functional:normalize", "twofold.data.normalising:normalise"),
     ),
     "box-forms": Idea(
         title="bounding boxes by their corners, or by centre and size",

@@ -24,6 +24,7 @@ from twofold.serving.connections import Connection
 from twofold.serving.settings import ServeSettings
 
 _GRACE_SECONDS = 30
+_ACCEPT_SECONDS = 0.1
 
 
 class RunningServer:
@@ -114,6 +115,12 @@ class RunningServer:
 
     def stop(self) -> None:
         """Take no request any more, end those that were begun, and return when all is done."""
+        if self._socket is not None and self.is_alive:
+            # Who has connected and was not accepted yet would be reset when the socket closes: with no room to wait,
+            # newcomers are refused, and those that wait are accepted first.
+            with contextlib.suppress(OSError):
+                self._socket.listen(0)
+                time.sleep(_ACCEPT_SECONDS)
         self._server.should_exit = True
         if self._thread.ident is not None:
             self._thread.join()
