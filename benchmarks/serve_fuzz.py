@@ -1,9 +1,9 @@
 """A server under requests that no client would send: none is answered with 500, and each answer is as described.
 
-Claim: of 10,000 requests (bare bytes, forms and JSON) with bytes of head or body changed, none is answered with 500, and
-every error is one line of JSON. Where schemathesis is installed (`pip install schemathesis`, here or anywhere on PATH),
-it makes requests of its own from the description at /openapi.json for a minute, and holds each answer against it; one
-of its checks is left out, which takes any bytes for an image. Images with bytes changed are in `serve_soak.py`.
+Claim: of 10,000 requests (bare bytes, forms and JSON) with bytes of head or body changed, none is answered with 500,
+and every error is one line of JSON. Where schemathesis is installed (`pip install schemathesis`, here or anywhere on
+PATH), it makes requests of its own from the description at /openapi.json for a minute, and holds each answer against
+it; one of its checks is left out, which takes any bytes for an image. Images with bytes changed: `serve_soak.py`.
 
     python benchmarks/serve_fuzz.py                          # three minutes
     python benchmarks/serve_fuzz.py --requests 1000 --seconds 10

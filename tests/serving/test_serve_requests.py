@@ -201,11 +201,15 @@ JSON = {"Content-Type": "application/json"}
         (form(**{f"n{number}": "" for number in range(200)})[0], form()[1], 413, "a request may have 8 images"),
         (photo(), {"Content-Type": "text/plain"}, 415, "text/plain is no content that is taken; send an image"),
         (photo(), {"Content-Type": "x" * 500}, 415, "xxxx"),
+        (photo(), {"Content-Type": "a\x95"}, 415, "a\\x95 is no content that is taken"),
     ],
 )
-def test_other_content(ask: Asking, body: bytes, headers: dict[str, str], status: int, words: str) -> None:
+def test_other_content(
+    ask: Asking, body: bytes, headers: dict[str, str], status: int, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
     answer = ask("POST", "/v1/predict", body, headers)
     assert (answer.status, answer.error.startswith(words)) == (status, True), answer.body[:300]
+    assert caplog.records == []  # or any client could fill the log
 
 
 @pytest.mark.parametrize(

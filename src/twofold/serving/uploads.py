@@ -8,6 +8,7 @@ import binascii
 import contextlib
 import io
 import json
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
+from twofold.names import shown
 from twofold.serving.settings import MEGABYTE, ServeSettings
 
 _BARE = ("image/", "application/octet-stream", "application/x-www-form-urlencoded", "binary/octet-stream")
@@ -25,6 +27,8 @@ KINDS = "an image's bytes (image/*), multipart/form-data, or application/json"
 # A larger body is taken apart in a thread of its own: it may take a second, in which others are answered.
 _LARGE_BYTES = 1_000_000
 _MOST_FIELDS = 100
+# It warns of each broken form on standard error, where any client could then write at will.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 class RefusedError(Exception):
@@ -89,7 +93,7 @@ async def read_uploads(request: Request, settings: ServeSettings, take: Callable
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind and kind not in ("multipart/form-data", "application/json") and not kind.startswith(_BARE):
-        raise RefusedError(415, f"{kind[:100]} is no content that is taken; send {KINDS}")
+        raise RefusedError(415, f"{shown(kind[:100])} is no content that is taken; send {KINDS}")
     try:
         async with asyncio.timeout(settings.upload):
             body = await _read(request, settings, take)
