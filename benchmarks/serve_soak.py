@@ -46,7 +46,9 @@ def images() -> list[bytes]:
     for format in FORMATS:
         for size in (28, 64, 300):
             file = io.BytesIO()
-            Image.fromarray(dice.integers(0, 256, (size, size), dtype=np.uint8)).save(file, format)
+            # WebP with loss would not stay grey, which the network takes.
+            options = {"lossless": True} if format == "WEBP" else {}
+            Image.fromarray(dice.integers(0, 256, (size, size), dtype=np.uint8)).save(file, format, **options)
             found.append(file.getvalue())
     return found
 

@@ -159,6 +159,7 @@ def measure(name: str, folder: Path, rounds: int, seconds: float) -> None:
             form = server.startswith("LitServe")
             with started(words) as port:
                 found[server].append(most(port, request_of(file.getvalue(), port, as_form=form), seconds))
+            print(f"{name}: {server}: {found[server][-1].answered:,.0f} requests/s", flush=True)
     print(f"\n{name}, {side} px\n\n| server | requests/s at p99 ≤ 100 ms | p99 there, ms |\n| --- | --: | --: |")
     for server, probes in found.items():
         print(
