@@ -20,6 +20,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 import twofold
+from browsers import Watched
 from twofold.data.decode import open_image
 from twofold.data.pixels import to_pixels
 from twofold.data.spec import PixelSpec
@@ -67,30 +68,24 @@ class Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Return a function that serves a folder and opens it; at the end the page was quiet and asked nobody else."""
-    opened: list[tuple[Any, Page, list[str], list[str]]] = []
+    opened: list[tuple[Any, Watched]] = []
 
     def open_page(folder: Path, *, width: int = 1000, **options: Any) -> Page:
         server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         context = browser.new_context(viewport={"width": width, "height": 900}, **{"locale": "en-GB", **options})
         page = context.new_page()
-        messages: list[str] = []
-        requests: list[str] = []
-        page.on("console", lambda message: messages.append(message.text))
-        page.on("pageerror", lambda error: messages.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        opened.append((server, page, messages, requests))
+        opened.append((server, Watched(page)))
         page.goto(f"http://127.0.0.1:{server.server_address[1]}/")
         page.evaluate("twofold.ready")
         return page
 
     yield open_page
-    for server, page, messages, requests in opened:
-        page.context.close()
+    for server, watched in opened:
+        watched.page.context.close()
         server.shutdown()
         server.server_close()
-        assert [text for text in messages if "404" not in text] == []
-        assert [each for each in requests if not each.startswith(("http://127.0.0.1:", "blob:", "data:"))] == []
+        watched.assert_quiet(but="404")
 
 
 def png(values: np.ndarray) -> bytes:

@@ -10,32 +10,27 @@ import pytest
 from asking import Asking, photo
 from playwright.sync_api import Browser, Page, expect
 
+from browsers import Watched
 from twofold.serving.server import RunningServer
 
 
 @pytest.fixture
 def visit(browser: Browser, running: RunningServer) -> Iterator[Callable[..., Page]]:
     """Return a function that opens a page of the server; at the end it was quiet and asked nobody else."""
-    pages: list[tuple[Page, list[str], list[str]]] = []
+    pages: list[Watched] = []
 
     def open_page(path: str = "/", *, url: str = running.url, width: int = 1000, **options: Any) -> Page:
         context = browser.new_context(viewport={"width": width, "height": 900}, **{"locale": "en-GB", **options})
         page = context.new_page()
-        messages: list[str] = []
-        requests: list[str] = []
-        page.on("console", lambda message: messages.append(message.text))
-        page.on("pageerror", lambda error: messages.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        pages.append((page, messages, requests))
+        pages.append(Watched(page))
         page.goto(url + path)
         return page
 
     yield open_page
-    for page, messages, requests in pages:
-        page.context.close()
+    for watched in pages:
+        watched.page.context.close()
         # A refused image is an answer of the server, which Chromium notes by itself.
-        assert [text for text in messages if "the server responded with a status of 4" not in text] == []
-        assert [each for each in requests if not each.startswith(("http://127.0.0.1:", "blob:", "data:"))] == []
+        watched.assert_quiet(but="the server responded with a status of 4")
 
 
 def upload(page: Page, content: bytes, name: str = "photo.png") -> None:

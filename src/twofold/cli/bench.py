@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from twofold.cli.parse import check_least, parse, say_written
+from twofold.cli.parse import check_least, needing, parse, say_written
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, note, output, print_json, print_table
 
@@ -55,10 +55,8 @@ def run(arguments: Sequence[str]) -> int:
         load_runtime()
         from twofold.engine.options import Options
 
-        try:
+        with needing("export", verb="bench"):
             from twofold.study.forms import study_forms
-        except ImportError as error:
-            raise TwofoldError(f"bench needs more packages ({error.name}): pip install 'twofold[export]'") from error
 
     batches = tuple(dict.fromkeys(parsed.batch_size))
     study = study_forms(

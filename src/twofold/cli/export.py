@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from twofold.cli.parse import parse
+from twofold.cli.parse import needing, parse
 from twofold.engine.options import Options
 from twofold.errors import TwofoldError
 from twofold.terminal import command, loading, note, quoted, say
@@ -50,10 +50,8 @@ def run(arguments: Sequence[str]) -> int:
         from twofold.inference.onnx_predictor import load_runtime
 
         load_runtime()
-        try:
+        with needing("export", verb="export"):
             from twofold.exporting.write import export
-        except ImportError as error:
-            raise TwofoldError(f"export needs more packages ({error.name}): pip install 'twofold[export]'") from error
 
     exported = export(
         parsed.run,

@@ -40,6 +40,19 @@ _TOO_MANY = re.compile(r"Unrecognized (?:options|arguments): (?P<words>.*)")
 _NUMBERS = {int: "a whole number", float: "a number"}
 
 
+@contextlib.contextmanager
+def needing(extra: str, *, verb: str) -> Iterator[None]:
+    """Say which packages `verb` needs where one cannot be imported inside.
+
+    Raises:
+        TwofoldError: it is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise TwofoldError(f"{verb} needs more packages ({error.name}): pip install 'twofold[{extra}]'") from error
+
+
 def parse(form: type[T], arguments: Sequence[str], *, verb: str) -> T:
     """Return the `arguments` as a `form`, with `~` in paths expanded; `--help` prints the options and leaves.
 

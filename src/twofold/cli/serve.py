@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from twofold.cli.parse import check_least, parse
+from twofold.cli.parse import check_least, needing, parse
 from twofold.errors import TwofoldError
 from twofold.terminal import loading, note, say
 
@@ -76,10 +76,8 @@ def run(arguments: Sequence[str]) -> int:
     if not 0 <= parsed.port <= 65535:
         raise TwofoldError(f"--port is a number from 0 to 65535, got {parsed.port}")
     with loading("onnxruntime"):
-        try:
+        with needing("serve", verb="serve"):
             from twofold.serving.server import serve
-        except ImportError as error:
-            raise TwofoldError(f"serve needs more packages ({error.name}): pip install 'twofold[serve]'") from error
         from twofold.inference.onnx_predictor import load_runtime
         from twofold.serving.settings import ServeSettings, is_loopback, named_models
         from twofold.serving.shelf import file_of

@@ -33,14 +33,14 @@ from twofold.exporting.samples import Samples, samples_of
 from twofold.exporting.torch_file import ProgramPredictor, build_program, compile_program, save_program
 from twofold.exporting.web import kept_runtime, runtime_files, write_page
 from twofold.files import as_path, atomic_folder, atomic_path, expanded, file_digest, write_text
-from twofold.inference.build import build_model
+from twofold.inference.build import trained_model
 from twofold.inference.evaluate import summarise
 from twofold.inference.hardware import pick_hardware
 from twofold.inference.onnx_predictor import OnnxPredictor
 from twofold.inference.places import exported_file
 from twofold.inference.predictor import Predictor
 from twofold.inference.torch_predictor import TorchPredictor
-from twofold.inference.weights_file import load_weights, read_weights
+from twofold.inference.weights_file import read_weights
 from twofold.models.network import Network
 from twofold.tasks.registry import task_named
 from twofold.terminal import note
@@ -114,10 +114,12 @@ class _Source:
         assert isinstance(self.network.model, Network)
         return self.network.model
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """What the file says of where it is from."""
+    def record(self, equality: Equality, precision: Precision = "float32") -> dict[str, Any]:
+        """Return what the file says of itself: where it is from, and how far from its network."""
         return {
+            "precision": precision,
+            "difference": equality.largest,
+            "num_images": equality.num_images,
             "weights_sha256": file_digest(self.file),
             "torch": torch.__version__,
             "onnxruntime": onnxruntime.__version__,
@@ -188,10 +190,7 @@ def export(
 def network_of(spec: ModelSpec, weights: dict[str, torch.Tensor], file: Path) -> TorchPredictor:
     """Return the network that exports are compared with: on the CPU, in float32, with torch's own convolutions."""
     hardware = pick_hardware("cpu", "float32", reason="for the export")
-    with torch.random.fork_rng(devices=[]):
-        model = build_model(spec, hardware)
-    load_weights(model, weights, source=str(file))
-    return TorchPredictor(model, spec, hardware)
+    return TorchPredictor(trained_model(spec, weights, hardware, source=file), spec, hardware)
 
 
 def _place(file: Path, out: Path | str | None, name: str, *, may_be_file: bool) -> Path:
@@ -230,8 +229,8 @@ def _export_onnx(source: _Source, target: Path, precision: Precision, max_drop: 
         trade = None
         if precision != "float32":
             model, trade = _lowered(model, written, precision, source, max_drop, options)
-        record = {"precision": precision, "difference": equality.largest, "num_images": equality.num_images}
-        set_metadata(model, source.spec, {**source.record, **record, "trade": trade and trade.in_words()})
+        record = source.record(equality, precision)
+        set_metadata(model, source.spec, {**record, "trade": trade and trade.in_words()})
         save_onnx(model, written)
         if target.suffix.lower() == ".onnx":
             with atomic_path(target) as path:
@@ -308,8 +307,7 @@ def _export_web(source: _Source, target: Path, runtime: dict[str, Path]) -> Expo
     with atomic_folder(target) as folder:
         file = folder / "model.onnx"
         model, equality = checked_onnx(source, file, tuple(source.model.stages))
-        record = {"precision": "float32", "difference": equality.largest, "num_images": equality.num_images}
-        set_metadata(model, source.spec, {**source.record, **record})
+        set_metadata(model, source.spec, source.record(equality))
         save_onnx(model, file)
         write_page(folder, source.spec, runtime)
     how = f"npm pack onnxruntime-web gets it, {target / 'README.md'} says where it goes"

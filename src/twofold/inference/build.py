@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import torch
+from torch import Tensor
 
 from twofold.data.spec import ModelSpec
 from twofold.inference.hardware import Hardware
+from twofold.inference.weights_file import load_weights
 from twofold.models.network import Network
 from twofold.models.registry import create_model
 from twofold.models.summary import measure
@@ -21,6 +26,19 @@ def build_model(spec: ModelSpec, hardware: Hardware) -> Network:
         options=spec.architecture_options,
     )
     return model.to(hardware.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def trained_model(spec: ModelSpec, weights: Mapping[str, Tensor], hardware: Hardware, *, source: Path) -> Network:
+    """Return the network that `spec` describes with its trained weights; the caller's generator stays as it is.
+
+    Raises:
+        TwofoldError: the weights are of another architecture; the message names `source`.
+    """
+    # Random weights are drawn, and overwritten at once.
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(spec, hardware)
+    load_weights(model, weights, source=str(source))
+    return model
 
 
 def describe_cost(spec: ModelSpec) -> str:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from twofold.data.spec import ModelSpec
 from twofold.data.targets import BoxTargets, LabelSetTargets
 from twofold.errors import TwofoldError
-from twofold.inference.build import build_model
+from twofold.inference.build import trained_model
 from twofold.inference.forward import forward
 from twofold.inference.hardware import Hardware, pick_hardware
 from twofold.inference.places import exported_file
 from twofold.inference.predictor import ImageLike, Predictor, turning_to_grey
-from twofold.inference.weights_file import load_weights, read_weights
+from twofold.inference.weights_file import read_weights
 from twofold.models.winograd import with_winograd
 from twofold.tasks.predictions import Prediction
 from twofold.tasks.registry import task_named
@@ -48,12 +48,9 @@ class TorchPredictor(Predictor):
         if to_grey:
             spec = turning_to_grey(spec)
         hardware = pick_hardware(device, spec.compute.precision, reason="as in training")
-        # The random weights are overwritten at once; drawing them should not disturb the caller's generator.
-        with torch.random.fork_rng(devices=[]):
-            model = build_model(spec, hardware)
+        model = trained_model(spec, weights, hardware, source=file)
         if spec.compute.winograd:
             model = with_winograd(model)
-        load_weights(model, weights, source=str(file))
         return TorchPredictor(model, spec, hardware)
 
     @property

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from twofold.data.spec import ModelSpec
 from twofold.errors import TwofoldError
 from twofold.files import file_digest
 from twofold.inference.places import exported_file, weights_path
@@ -20,7 +19,7 @@ from twofold.inference.predictor import Predictor
 from twofold.serving.batcher import Batcher
 from twofold.serving.metrics import Metrics
 from twofold.serving.settings import ServeSettings
-from twofold.tasks.predictions import USUAL_THRESHOLD
+from twofold.tasks.predictions import threshold_of
 
 _WARM_UP_BATCHES = 3
 
@@ -59,7 +58,7 @@ class Served:
             "precision": predictor.precision,
             "version": self.version,
             **({"thresholds": predictor.thresholds} if spec.task == "multilabel" else {}),
-            **({"threshold": _threshold_of(spec)} if spec.task == "detect" else {}),
+            **({"threshold": threshold_of(spec)} if spec.task == "detect" else {}),
         }
 
 
@@ -157,10 +156,6 @@ class Shelf:
             for _ in range(_WARM_UP_BATCHES if number == 1 else 1):
                 predictor.answer(pixels, [spec.image_size] * number)
         return predictor, version_of(path)
-
-
-def _threshold_of(spec: ModelSpec) -> float:
-    return USUAL_THRESHOLD if spec.score_threshold is None else spec.score_threshold
 
 
 _LOADING = threading.Lock()

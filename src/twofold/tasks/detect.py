@@ -30,8 +30,6 @@ from twofold.tasks.task import Batch, LossFunction, Preparation, Settings, Task,
 
 # Less of an object than this many pixels each way, after augmentation, is nothing to learn from.
 _LEAST_SIDE = 2.0
-# What a notebook shows, and what a prediction can keep of an image without filling the memory.
-_KEPT_SIDE = 800
 
 
 class Detection(Task):

@@ -167,6 +167,11 @@ def thresholds_of(spec: ModelSpec) -> Float64[np.ndarray, " labels"]:
     return np.array(spec.label_thresholds or [USUAL_THRESHOLD] * len(spec.class_names), dtype=np.float64)
 
 
+def threshold_of(spec: ModelSpec) -> float:
+    """Return the score from which on a detection is shown."""
+    return USUAL_THRESHOLD if spec.score_threshold is None else spec.score_threshold
+
+
 def _ranked(row: Float[np.ndarray, " classes"], names: Sequence[str]) -> tuple[tuple[str, float], ...]:
     order: list[int] = np.argsort(-row, kind="stable").tolist()
     return tuple((names[index], float(value)) for index, value in zip(order, row[order], strict=True))
@@ -272,7 +277,7 @@ def list_objects(
         spec: names the classes, and has the threshold.
         sizes: (height, width) of each image.
     """
-    threshold = USUAL_THRESHOLD if spec.score_threshold is None else spec.score_threshold
+    threshold = threshold_of(spec)
     names = [spec.class_names[label] for label in labels.tolist()]
     found = list(zip(names, scores.tolist(), map(tuple, boxes.tolist()), strict=True))
     ends = np.cumsum(counts).tolist()
