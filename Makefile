@@ -48,7 +48,7 @@ bench: .venv/installed
 	@touch $@
 
 .venv/installed-test: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[serve]' --group test
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[serve,labs]' --group test
 	@touch $@
 
 .venv/installed-lint: .venv/installed-test

@@ -32,7 +32,7 @@ read:  ideas      list the ideas             show         print an idea's code
        verify     prove its two forms equal  cost         time its two forms
 watch: surface    watch optimizers descend   schedule     draw learning rates
        curvature  measure loss curvature     batch-study  compare batch sizes
-       claims     check gradient theory
+       claims     check gradient theory      lab          touch it in a browser
 data:  data       check or pack images       augment      draw augmented images
 
 examples:

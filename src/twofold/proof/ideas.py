@@ -34,6 +34,7 @@ class Idea:
         read: the readable form: "module:function" in `twofold`, in reading order, forward before backward.
         parts: further functions that the readable form is built from.
         run: the fast form: "module:name" of what to call, first the one to use.
+        lab: the lab of `twofold lab` where it is seen at work; "" for none.
         proof: "module:name" of its `Parity` in `twofold.proof.cases`; left out, it follows from `read` and the name.
     """
 
@@ -46,6 +47,7 @@ class Idea:
     read: tuple[str, ...]
     parts: tuple[str, ...] = ()
     run: tuple[str, ...]
+    lab: str = ""
     proof: str = ""
 
     @property
@@ -197,6 +199,7 @@ _REGRESSION = {
         source="Bridle, 1990",
         read=_scratch("loss", "softmax", "softmax_backward", "log_softmax", "log_softmax_backward"),
         run=("torch.nn.functional:softmax", "torch.nn.functional:log_softmax"),
+        lab="network",
     ),
     "cross-entropy": Idea(
         title="minus the logarithm of the true class's probability, with label smoothing and class weights",
@@ -205,6 +208,7 @@ _REGRESSION = {
         source="Shannon, 1948; King and Zeng, 2001 (weights); Szegedy et al., 2016 (smoothing)",
         read=_scratch("loss", "cross_entropy", "cross_entropy_backward", "smooth_targets"),
         run=("torch.nn.functional:cross_entropy", "torch.nn:CrossEntropyLoss"),
+        lab="training",
     ),
     "binary-cross-entropy": Idea(
         title="the loss of labels that do not exclude one another: a yes or no for each, with a weight of the yes",
@@ -232,6 +236,7 @@ _REGRESSION = {
         read=_scratch("network", "mlp", "Sequential", "Layer"),
         parts=_scratch("network", "Linear", "ReLU", "BatchNorm", "Dropout"),
         run=("torch.nn:Sequential",),
+        lab="training",
     ),
     "five-steps": Idea(
         title="data, model, loss, optimiser, training: linear regression by hand",
@@ -240,6 +245,7 @@ _REGRESSION = {
         source="Robbins and Monro, 1951",
         read=_scratch("train", "linear_regression"),
         run=("twofold.engine.loop:fit", "torch.nn:Linear"),
+        lab="training",
     ),
     "parameter-groups": Idea(
         title="weights with their own learning rates, changed by hand while training",
@@ -258,6 +264,7 @@ _CONVOLUTION = {
         source="Fukushima, 1980; LeCun et al., 1998",
         read=_scratch("conv", "cross_correlation"),
         run=("torch.nn.functional:conv2d",),
+        lab="convolution",
     ),
     "conv2d": Idea(
         title="convolution: channels, stride, padding on each side, dilation, groups",
@@ -268,6 +275,7 @@ _CONVOLUTION = {
         parts=_scratch("conv", "check", "padding_sides", "pad", "unpad", "output_size", "windows", "by_group", "met")
         + _scratch("conv", "pair"),
         run=("torch.nn.functional:conv2d", "torch.nn:Conv2d"),
+        lab="convolution",
     ),
     "conv2d-pieces": Idea(
         title="the same convolution, in pieces that fit the cache",
@@ -277,6 +285,7 @@ _CONVOLUTION = {
         read=_scratch("conv_pieces", "conv2d", "conv2d_backward"),
         parts=_scratch("conv_pieces", "strips", "images_last"),
         run=("torch.nn.functional:conv2d", "torch.nn:Conv2d"),
+        lab="convolution",
     ),
     "conv1x1": Idea(
         title="the 1x1 convolution is a dense layer over channels",
@@ -285,6 +294,7 @@ _CONVOLUTION = {
         source="Lin, Chen and Yan, Network in network, 2014",
         read=_scratch("conv", "conv1x1"),
         run=("torch.nn.functional:linear", "torch.nn.functional:conv2d"),
+        lab="convolution",
     ),
     "receptive-field": Idea(
         title="how much of the image one output sees",
@@ -293,6 +303,7 @@ _CONVOLUTION = {
         source="Luo et al., 2016",
         read=_scratch("conv", "receptive_field"),
         run=("torch.autograd:grad",),
+        lab="receptive-field",
     ),
     "max-pool2d": Idea(
         title="the largest value of each window",
@@ -301,6 +312,7 @@ _CONVOLUTION = {
         source="Riesenhuber and Poggio, 1999",
         read=_scratch("pool", "max_pool2d", "max_pool2d_backward"),
         run=("torch.nn.functional:max_pool2d", "torch.nn:MaxPool2d"),
+        lab="pooling",
     ),
     "avg-pool2d": Idea(
         title="the mean of each window",
@@ -309,6 +321,7 @@ _CONVOLUTION = {
         source="LeCun et al., 1998",
         read=_scratch("pool", "avg_pool2d", "avg_pool2d_backward"),
         run=("torch.nn.functional:avg_pool2d", "torch.nn:AvgPool2d"),
+        lab="pooling",
     ),
     "adaptive-avg-pool2d": Idea(
         title="the means of so many parts of the image; global average pooling",
@@ -317,6 +330,7 @@ _CONVOLUTION = {
         source="Lin, Chen and Yan, 2014; He et al., 2014",
         read=_scratch("pool", "adaptive_avg_pool2d", "adaptive_avg_pool2d_backward", "averaging_matrix"),
         run=("torch.nn.functional:adaptive_avg_pool2d", "torch.nn:AdaptiveAvgPool2d"),
+        lab="pooling",
     ),
 }
 _NETWORKS = {
@@ -328,6 +342,7 @@ _NETWORKS = {
         read=_scratch("network", "lenet") + _scratch("train", "lenet_on_images", "train_steps"),
         parts=_scratch("network", "Conv2d", "MaxPool2d", "Sigmoid", "Flatten") + _scratch("train", "accuracy"),
         run=("twofold.models.lenet:LeNet", "twofold.engine.loop:fit"),
+        lab="training",
     ),
     "batch-norm": Idea(
         title="batch normalisation, dense and convolutional",
@@ -336,6 +351,7 @@ _NETWORKS = {
         source="Ioffe and Szegedy, 2015",
         read=_scratch("norm", "batch_norm", "batch_norm_backward"),
         run=("torch.nn.functional:batch_norm", "torch.nn:BatchNorm2d"),
+        lab="batch-norm",
     ),
     "local-response-norm": Idea(
         title="divide by the size of the neighbouring channels",
@@ -354,6 +370,7 @@ _NETWORKS = {
         parts=("models.scratch_form:to_scratch",),
         run=("twofold.models.resnet:ResNet",),
         proof="networks:residual",
+        lab="network",
     ),
 }
 _OPTIMISATION = {
@@ -364,6 +381,7 @@ _OPTIMISATION = {
         source="Cauchy, 1847; Robbins and Monro, 1951",
         read=_scratch("optim", "sgd"),
         run=("twofold.optim.rules:SGD", "torch.optim:SGD"),
+        lab="descent",
     ),
     "momentum": Idea(
         title="a ball that keeps part of its speed",
@@ -372,6 +390,7 @@ _OPTIMISATION = {
         source="Polyak, 1964",
         read=_scratch("optim", "momentum"),
         run=("twofold.optim.rules:Momentum", "torch.optim:SGD"),
+        lab="descent",
     ),
     "nesterov": Idea(
         title="momentum that looks ahead",
@@ -380,6 +399,7 @@ _OPTIMISATION = {
         source="Nesterov, 1983; Sutskever et al., 2013",
         read=_scratch("optim", "nesterov"),
         run=("twofold.optim.rules:Nesterov", "torch.optim:SGD"),
+        lab="descent",
     ),
     "adagrad": Idea(
         title="smaller steps where gradients have been large",
@@ -388,6 +408,7 @@ _OPTIMISATION = {
         source="Duchi, Hazan and Singer, 2011",
         read=_scratch("optim", "adagrad"),
         run=("twofold.optim.rules:AdaGrad", "torch.optim:Adagrad"),
+        lab="descent",
     ),
     "rmsprop": Idea(
         title="smaller steps where gradients have been large lately",
@@ -396,6 +417,7 @@ _OPTIMISATION = {
         source="Tieleman and Hinton, 2012",
         read=_scratch("optim", "rmsprop"),
         run=("twofold.optim.rules:RMSProp", "torch.optim:RMSprop"),
+        lab="descent",
     ),
     "adadelta": Idea(
         title="past steps stand in for the learning rate",
@@ -404,6 +426,7 @@ _OPTIMISATION = {
         source="Zeiler, 2012",
         read=_scratch("optim", "adadelta"),
         run=("twofold.optim.rules:AdaDelta", "torch.optim:Adadelta"),
+        lab="descent",
     ),
     "adam": Idea(
         title="momentum over RMSProp, both corrected for their start at zero",
@@ -412,6 +435,7 @@ _OPTIMISATION = {
         source="Kingma and Ba, 2015",
         read=_scratch("optim", "adam"),
         run=("twofold.optim.rules:Adam", "torch.optim:Adam"),
+        lab="descent",
     ),
     "adamw": Idea(
         title="Adam with weight decay beside it",
@@ -420,6 +444,7 @@ _OPTIMISATION = {
         source="Loshchilov and Hutter, 2019",
         read=_scratch("optim", "adamw"),
         run=("twofold.optim.rules:AdamW", "torch.optim:AdamW"),
+        lab="descent",
     ),
     "schedules": Idea(
         title="how the learning rate moves",
@@ -428,6 +453,7 @@ _OPTIMISATION = {
         source="Robbins and Monro, 1951; Smith and Topin, 2018; Loshchilov and Hutter, 2017",
         read=_scratch("schedule", "power", "exponential", "step", "one_cycle", "warmup_cosine"),
         run=("twofold.optim.schedule:Schedule", "twofold.optim.scheduler:ScheduleLR"),
+        lab="training",
     ),
 }
 _VISION = {
@@ -438,6 +464,7 @@ _VISION = {
         source="Krizhevsky, Sutskever and Hinton, 2012",
         read=_scratch("augment", "horizontal_flip", "vertical_flip", "draw_flip"),
         run=("torchvision.transforms.v2.functional:horizontal_flip", "torchvision.transforms.v2:RandomHorizontalFlip"),
+        lab="augmentation",
     ),
     "resized-crop": Idea(
         title="a random part of an image, brought to size",
@@ -446,6 +473,7 @@ _VISION = {
         source="Szegedy et al., Going deeper with convolutions, 2015; Turkowski, 1990",
         read=_scratch("augment", "resized_crop", "crop", "resize", "resize_matrix", "draw_resized_crop"),
         run=("torchvision.transforms.v2.functional:resized_crop", "torchvision.transforms.v2:RandomResizedCrop"),
+        lab="augmentation",
     ),
     "brightness": Idea(
         title="lighter or darker",
@@ -454,6 +482,7 @@ _VISION = {
         source="Haeberli and Voorhies, 1994; Howard, 2013",
         read=_scratch("augment", "adjust_brightness"),
         run=("torchvision.transforms.v2.functional:adjust_brightness",),
+        lab="augmentation",
     ),
     "contrast": Idea(
         title="nearer to the mean grey, or further from it",
@@ -462,6 +491,7 @@ _VISION = {
         source="Haeberli and Voorhies, 1994; Howard, 2013",
         read=_scratch("augment", "adjust_contrast"),
         run=("torchvision.transforms.v2.functional:adjust_contrast",),
+        lab="augmentation",
     ),
     "saturation": Idea(
         title="nearer to grey, or further from it",
@@ -470,6 +500,7 @@ _VISION = {
         source="Haeberli and Voorhies, 1994; ITU-R BT.601, 1982",
         read=_scratch("augment", "adjust_saturation", "rgb_to_grayscale"),
         run=("torchvision.transforms.v2.functional:adjust_saturation",),
+        lab="augmentation",
     ),
     "hue": Idea(
         title="rotate the colour wheel; all four colour changes in random order",
@@ -478,6 +509,7 @@ _VISION = {
         source="Smith, 1978; Howard, 2013",
         read=_scratch("augment", "adjust_hue", "rgb_to_hsv", "hsv_to_rgb", "draw_jitter", "Jitter", "color_jitter"),
         run=("torchvision.transforms.v2.functional:adjust_hue", "torchvision.transforms.v2:ColorJitter"),
+        lab="augmentation",
     ),
     "normalize": Idea(
         title="pixels to mean 0 and standard deviation 1",
@@ -494,6 +526,7 @@ _VISION = {
         source="Girshick et al., 2014",
         read=_scratch("boxes", "corner_to_center", "center_to_corner", "area"),
         run=("torchvision.ops:box_convert", "torchvision.ops:box_area"),
+        lab="boxes",
     ),
     "anchors": Idea(
         title="boxes of several sizes and shapes at every position",
@@ -502,6 +535,7 @@ _VISION = {
         source="Ren et al., Faster R-CNN, 2015; Liu et al., SSD, 2016",
         read=_scratch("boxes", "anchors", "multiscale_anchors"),
         run=("torchvision.models.detection.anchor_utils:DefaultBoxGenerator",),
+        lab="boxes",
     ),
     "iou": Idea(
         title="how much two boxes overlap",
@@ -511,6 +545,7 @@ _VISION = {
         read=_scratch("boxes", "iou"),
         parts=_scratch("boxes", "intersection"),
         run=("torchvision.ops:box_iou",),
+        lab="boxes",
     ),
     "match-anchors": Idea(
         title="which anchor answers for which object",
@@ -520,6 +555,7 @@ _VISION = {
         source="Erhan et al., MultiBox, 2014; Liu et al., SSD, 2016",
         read=_scratch("boxes", "match"),
         run=("torchvision.models.detection._utils:SSDMatcher", "twofold.detect.matching:match"),
+        lab="boxes",
     ),
     "iou-crop": Idea(
         title="a random part of an image that overlaps some box enough; the boxes move along",
@@ -530,6 +566,7 @@ _VISION = {
         read=_scratch("box_augment", "iou_crop", "choose_part", "largest_overlap", "has_middle")
         + _scratch("box_augment", "has_allowed_shape", "draw_parts", "draw_constraints"),
         run=("twofold.augment.iou_crop:IouCrop", "torchvision.transforms.v2:RandomIoUCrop"),
+        lab="augmentation",
     ),
     "zoom-out": Idea(
         title="an image shrunk onto a canvas of its mean colour, for small objects; the boxes move along",
@@ -538,6 +575,7 @@ _VISION = {
         source="Liu et al., SSD, 2016",
         read=_scratch("box_augment", "zoom_out", "draw_zoom_out"),
         run=("twofold.augment.zoom_out:ZoomOut", "torchvision.transforms.v2:RandomZoomOut"),
+        lab="augmentation",
     ),
     "box-offsets": Idea(
         title="how an anchor must move and grow to become the object's box, and back",
@@ -546,6 +584,7 @@ _VISION = {
         source="Girshick et al., 2014; Liu et al., SSD, 2016",
         read=_scratch("boxes", "offsets", "apply_offsets"),
         run=("torchvision.models.detection._utils:BoxCoder",),
+        lab="boxes",
     ),
     "average-precision": Idea(
         title="are the images that have a label at the top of the list? precision over recall, and mAP",
@@ -565,6 +604,7 @@ _VISION = {
         source="Felzenszwalb et al., 2010",
         read=_scratch("boxes", "nms"),
         run=("torchvision.ops:nms",),
+        lab="boxes",
     ),
     "nms-by-class": Idea(
         title="one box an object of each class: suppression class by class",
@@ -573,6 +613,7 @@ _VISION = {
         source="Felzenszwalb et al., 2010; Girshick et al., 2014",
         read=_scratch("boxes", "nms_by_class"),
         run=("torchvision.ops:batched_nms",),
+        lab="boxes",
     ),
     "generalised-iou": Idea(
         title="how far apart two boxes are, also where they do not meet; and the loss from it",

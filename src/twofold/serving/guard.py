@@ -69,7 +69,7 @@ class Guard:
 
         An address cannot be pointed elsewhere as a name can, so any is taken where the server is open to others.
         """
-        name = _without_port(host)
+        name = without_port(host)
         if is_loopback(name) or name in self._names:
             return True
         return not self._settings.is_local and _is_address(name)
@@ -83,7 +83,8 @@ class Guard:
         return parts.scheme in ("http", "https") and (parts.netloc == host or parts.hostname in self._allowed)
 
 
-def _without_port(host: str) -> str:
+def without_port(host: str) -> str:
+    """Return the name or address of a Host header."""
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]

@@ -1,0 +1,44 @@
+"""Labs: see an idea at work, in a browser (`twofold lab`) or as a widget in a notebook.
+
+| file | what |
+| --- | --- |
+| `table.py` | the labs |
+| `lab.py` | `Lab`, the base class: settings, values, exercises, command |
+| `images.py` | the images that a lab may use |
+| `convolution.py` | convolution |
+| `traced.py` | which lines of the code beside a lab have run |
+| `session.py` | `Session`: a lab and the page that it serves |
+| `arrays.py` | values as bytes |
+| `modules.py` | a lab's JavaScript as one module |
+| `host.py` | `Host`: the pages of `twofold lab` |
+| `widget.py` | labs as widgets |
+
+The JavaScript of each lab lies in the folder page, and in `kit.js` what all of them are made of.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twofold.labs.table import LABS, class_name
+from twofold.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from twofold.labs.images import SAMPLES as SAMPLES, drawn as drawn, pixels as pixels
+
+_get, _, __all__ = lazy_names(__name__, {"images": "SAMPLES drawn pixels"})
+_WIDGETS = {class_name(name): name for name in LABS}
+__all__ += _WIDGETS  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WIDGETS:
+        return _get(name)
+    from twofold.labs.widget import widget_class
+
+    globals()[name] = found = widget_class(_WIDGETS[name])
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
