@@ -15,12 +15,12 @@ import tyro
 from twofold.cli.parse import needing, parse
 from twofold.engine.stopping import StopRequest
 from twofold.errors import RunError, TwofoldError
+from twofold.labs.given import NOTHING, Given
 from twofold.labs.table import LABS, find_lab
 from twofold.terminal import loading, note, print_json, print_table, say
 
 if TYPE_CHECKING:
     from twofold.labs.host import Host
-    from twofold.labs.table import LabEntry
 
 _PORT = 8790
 
@@ -32,10 +32,14 @@ class LabArguments:
     twofold lab convolution stride=2 opens one of them, with settings that its page would put into the address.
     """
 
-    lab: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[LAB [SETTING=VALUE ...]]")] = ()
+    lab: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LAB [SETTING=VALUE]")] = ()
     """A lab (see --list), and settings of it; the gallery if left out."""
     image: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FILE")] = ()
     """An image that the labs may use; can be repeated. The lab begins with the first."""
+    run: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="RUN")] = ()
+    """A trained network that they may use; can be repeated."""
+    data: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME|FOLDER")] = ()
+    """A data set that they may use; can be repeated."""
     list: bool = False
     """List the labs."""
     print: bool = False
@@ -53,23 +57,43 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     if parsed.port is not None and not 0 <= parsed.port <= 65535:
         raise TwofoldError(f"--port is a number from 0 to 65535, got {parsed.port}")
-    entry = find_lab(parsed.lab[0]) if parsed.lab else None
-    if entry is None and parsed.print:
-        raise TwofoldError("--print needs a lab: twofold lab --list")
-    words = _settings(entry, parsed) if entry is not None and (parsed.lab[1:] or parsed.image or parsed.print) else []
-    if entry is not None and parsed.print:
-        _print(entry, words, parsed.image)
+    name, *words = parsed.lab or [""]
+    given = Given(images=tuple(map(str, parsed.image)), runs=tuple(map(str, parsed.run)), data=parsed.data)
+    if parsed.print:
+        if not name:
+            raise TwofoldError("--print needs a lab: twofold lab --list")
+        _print(name, words, given)
         return 0
+    return open_lab(name, words, given, port=parsed.port, browser=parsed.browser)
+
+
+def open_lab(name: str, words: Sequence[str], given: Given, *, port: int | None = None, browser: bool = True) -> int:
+    """Open a lab, or the gallery for "", until Ctrl-C ends it; return the exit code.
+
+    Args:
+        name: of the lab.
+        words: settings, NAME=VALUE.
+        given: what the labs may use.
+        port: of the pages; the usual one or one that is free if left out.
+        browser: whether to open the browser.
+
+    Raises:
+        TwofoldError: there is no such lab or setting, or a file cannot be read.
+        RunError: the port is taken.
+    """
+    if name:
+        find_lab(name)
     with needing("labs", verb="lab"):
         from twofold.labs.host import Host
-    images = [str(path) for path in parsed.image]
-    host = Host(images, port=parsed.port) if parsed.port is not None else _anywhere(Host, images)
-    fragment = "&".join(f"{name}={quote(value)}" for name, _, value in (word.partition("=") for word in words))
+    if words or given != NOTHING:
+        words = _checked(name, words, given)
+    host = Host(given, port=port, tell=note) if port is not None else _anywhere(Host, given)
+    fragment = "&".join(f"{key}={quote(value)}" for key, _, value in (word.partition("=") for word in words))
     with StopRequest("ending: the labs close") as stop, host:
         note("Ctrl-C ends the labs")
-        address = host.address(None if entry is None else entry.name, fragment)
+        address = host.address(name, fragment)
         say(address)
-        if parsed.browser:
+        if browser:
             webbrowser.open(address)
         while stop.received is None:
             if not host.is_alive:
@@ -78,28 +102,40 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _settings(entry: LabEntry, parsed: LabArguments) -> list[str]:
-    """Return the settings as words, each checked; with images, the lab begins with the first."""
+def _checked(name: str, words: Sequence[str], given: Given) -> list[str]:
+    """Return the settings as words, each checked; the lab begins with what was given first."""
     with loading("torch"):
-        from twofold.labs.images import OpenedImages
+        from twofold.labs.images import Opened
         from twofold.labs.lab import read_words, setting_words
 
-        kind = entry.load()
-        opened, given = OpenedImages(parsed.image), [*parsed.lab[1:]]
-    if parsed.image:
-        if "image" not in kind.Settings.model_fields:
-            raise TwofoldError(f"the lab {entry.name} has no images; leave --image out")
-        if not any(word.startswith("image=") for word in given):
-            given = [f"image={opened.names[len(parsed.image) - 1]}", *given]
-    return setting_words(read_words(kind.Settings, given))
+        opened = Opened(given)
+    if not name:
+        return []
+    kind = find_lab(name).load().Settings
+    firsts = {
+        "image": opened.names[len(given.images) - 1] if given.images else None,
+        "run": next(iter(opened.runs), None),
+        "data": next(iter(opened.data), None),
+    }
+    begin = []
+    for field, first in firsts.items():
+        if first is None:
+            continue
+        if field not in kind.model_fields:
+            raise TwofoldError(f"the lab {name} takes no --{field}; leave it out")
+        if not any(word.startswith(f"{field}=") for word in words):
+            begin.append(f"{field}={first}")
+    return setting_words(read_words(kind, [*begin, *words]))
 
 
-def _print(entry: LabEntry, words: Sequence[str], images: Sequence[Path]) -> None:
+def _print(name: str, words: Sequence[str], given: Given) -> None:
+    entry = find_lab(name)
+    words = _checked(name, words, given)
     from twofold.labs.arrays import as_json
-    from twofold.labs.images import OpenedImages
+    from twofold.labs.images import Opened
     from twofold.labs.lab import read_words
 
-    lab = entry.load()(OpenedImages(images))
+    lab = entry.load()(Opened(given))
     try:
         shown = lab.compute(read_words(lab.Settings, words))
     except TwofoldError:
@@ -111,9 +147,9 @@ def _print(entry: LabEntry, words: Sequence[str], images: Sequence[Path]) -> Non
     print_json(as_json(shown))
 
 
-def _anywhere(host: type[Host], images: Sequence[str]) -> Host:
+def _anywhere(host: type[Host], given: Given) -> Host:
     """Return the pages at the usual port, so that a link which was kept is found again, or where there is room."""
     try:
-        return host(images, port=_PORT)
+        return host(given, port=_PORT, tell=note)
     except RunError:
-        return host(images)
+        return host(given, tell=note)

@@ -4,7 +4,8 @@
 | --- | --- |
 | `table.py` | the labs |
 | `lab.py` | `Lab`, the base class: settings, values, exercises, command |
-| `images.py` | the images that a lab may use |
+| `given.py` | `Given`: the files that the labs were opened with |
+| `images.py` | `Opened`: what one lab may use, images above all |
 | `convolution.py` | convolution |
 | `traced.py` | which lines of the code beside a lab have run |
 | `session.py` | `Session`: a lab and the page that it serves |

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor
 
-from twofold.labs.images import OpenedImages, drawn
+from twofold.labs.images import Opened, drawn
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings, print_line
 from twofold.scratch.conv import conv2d, conv2d_backward, pad, padding_sides, windows
 
@@ -17,6 +17,8 @@ PRESETS = ("edges", "level edges", "blur", "sharpen", "outline", "identity", "sh
 _MOST_STEPS = 100
 
 Count = Annotated[int, Field(ge=1, le=8)]
+# A single value counts for rows and columns.
+Pair = Annotated[tuple[Count, Count], BeforeValidator(lambda both: (both, both) if isinstance(both, int) else both)]
 Zeros = Annotated[int, Field(ge=0, le=16)]
 
 
@@ -45,14 +47,14 @@ class ConvolutionSettings(LabSettings):
     drawing: str = ""
     size: Annotated[int, Field(ge=3, le=96)] = 28
     colour: bool = False
-    kernel: tuple[Count, Count] = (3, 3)
+    kernel: Pair = (3, 3)
     preset: Literal["edges", "level edges", "blur", "sharpen", "outline", "identity", "shift", "random"] = "edges"
     weights: list[list[list[list[float]]]] | None = None
     out_channels: Annotated[int, Field(ge=1, le=4)] = 1
     bias: Annotated[float, Field(ge=-100, le=100)] = 0.0
-    stride: tuple[Count, Count] = (1, 1)
+    stride: Pair = (1, 1)
     padding: Literal["same"] | tuple[Zeros, Zeros, Zeros, Zeros] = (0, 0, 0, 0)
-    dilation: tuple[Count, Count] = (1, 1)
+    dilation: Pair = (1, 1)
     groups: Annotated[int, Field(ge=1, le=4)] = 1
     view: Literal["forward", "backward", "learn"] = "forward"
     unit: tuple[int, int, int] | None = None
@@ -256,7 +258,7 @@ def _is_difference(row: Tensor) -> bool:
     return bool(row[0] > 0 and abs(float(row.sum())) < 1e-6)
 
 
-def _program(settings: ConvolutionSettings, opened: OpenedImages) -> str:
+def _program(settings: ConvolutionSettings, opened: Opened) -> str:
     options = ", ".join(f"{name}={value!r}" for name, value in _options(settings).items())
     lines = ["import torch", "", "from twofold.labs import drawn, pixels", "from twofold.scratch.conv import conv2d"]
     if settings.image == "drawing":

@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from twofold.errors import RunError
 from twofold.labs.arrays import from_bytes, to_bytes
+from twofold.labs.given import NOTHING, Given
 from twofold.labs.modules import PAGE, module_text
 from twofold.labs.table import LABS
 from twofold.serving.guard import without_port
@@ -117,16 +118,16 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
-def create_app(images: Sequence[str], token: str, cookie: str, tell: Callable[[str], None]) -> ASGIApp:
+def create_app(given: Given, token: str, cookie: str, tell: Callable[[str], None]) -> ASGIApp:
     """Return the application.
 
     Args:
-        images: files that every lab may use.
+        given: what every lab may use.
         token: whoever has it is let in.
         cookie: what keeps it is called so.
         tell: takes lines for the person who runs it.
     """
-    sockets = _Sockets(images, tell)
+    sockets = _Sockets(given, tell)
 
     async def gallery(request: Request) -> Response:
         return HTMLResponse((PAGE / "gallery.html").read_bytes())
@@ -167,9 +168,9 @@ def create_app(images: Sequence[str], token: str, cookie: str, tell: Callable[[s
 class _Sockets:
     """The labs in use, one a WebSocket; two threads compute for all of them, and what is sent to one stays in order."""
 
-    def __init__(self, images: Sequence[str], tell: Callable[[str], None]) -> None:
+    def __init__(self, given: Given, tell: Callable[[str], None]) -> None:
         self.workers = ThreadPoolExecutor(2, thread_name_prefix="lab")
-        self._images, self._tell = images, tell
+        self._given, self._tell = given, tell
         self._sessions: set[Session] = set()
 
     def close(self) -> None:
@@ -206,10 +207,10 @@ class _Sockets:
 
     def _make(self, name: str, answer: Callable[[Any, list[bytes]], None]) -> Session:
         # These import torch, which the gallery does without.
-        from twofold.labs.images import OpenedImages
+        from twofold.labs.images import Opened
         from twofold.labs.session import Session
 
-        return Session(LABS[name], OpenedImages(self._images), answer, tell=self._tell)
+        return Session(LABS[name], Opened(self._given), answer, tell=self._tell)
 
     async def _serve(self, websocket: WebSocket, make: Callable[[], Session]) -> None:
         loop = asyncio.get_running_loop()
@@ -245,7 +246,7 @@ class Host:
     """The pages, served by a thread of their own; as a context they are started and ended.
 
     Args:
-        images: files that every lab may use.
+        given: what every lab may use.
         port: 0 takes one that is free.
         tell: takes lines for the person who runs it.
         token: of who may come in; a new one if left out.
@@ -256,7 +257,7 @@ class Host:
 
     def __init__(
         self,
-        images: Sequence[str] = (),
+        given: Given = NOTHING,
         *,
         port: int = 0,
         tell: Callable[[str], None] = lambda line: None,
@@ -270,7 +271,7 @@ class Host:
                 f"cannot listen on port {port}: {error.strerror}; --port 0 takes one that is free"
             ) from error
         self.port = self._socket.getsockname()[1]
-        app = create_app(images, self.token, f"twofold-lab-{self.port}", tell)
+        app = create_app(given, self.token, f"twofold-lab-{self.port}", tell)
         config = uvicorn.Config(
             app,
             ws="websockets-sansio",
@@ -289,9 +290,9 @@ class Host:
         """Whether it answers."""
         return self._thread.is_alive()
 
-    def address(self, lab: str | None = None, settings: str = "") -> str:
+    def address(self, lab: str = "", settings: str = "") -> str:
         """Return the address of the gallery, or of a lab with settings, with the token in it."""
-        path = "/" if lab is None else f"/lab/{lab}"
+        path = f"/lab/{lab}" if lab else "/"
         return f"http://127.0.0.1:{self.port}{path}?token={self.token}{f'#{settings}' if settings else ''}"
 
     def start(self) -> None:

@@ -1,6 +1,6 @@
-"""The images that a lab may use: ten that come with it, and those that were opened with it or dropped into its page.
+"""What a lab may use: ten images that come with it, what was given when it was opened, and what its page was dropped.
 
-A page can ask for an image by its name alone: nothing that it says is taken for a path. What it sends is decoded as
+A page asks for all of it by name alone: nothing that it says is taken for a path. An image that it sends is decoded as
 every hostile image is, and made smaller before it is kept.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor
 from twofold.data.decode import open_image
 from twofold.data.load import load_data
 from twofold.data.targets import ClassTargets
+from twofold.labs.given import NOTHING, Given, by_name
 
 _MOST_PIXELS = 50_000_000
 _LONGEST_SIDE = 512
@@ -27,27 +27,32 @@ SAMPLES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt",
 """The images that come with every lab: one of each class of Fashion-MNIST, 28 px."""
 
 
-class OpenedImages:
-    """Images by name.
+class Opened:
+    """What one page or widget may use.
 
     Args:
-        paths: image files to begin with, called by their file names.
+        given: what it was opened with; images are called by their file names.
+
+    Attributes:
+        runs: trained networks: name -> path.
+        data: data sets: name -> path.
 
     Raises:
-        TwofoldError: a file cannot be read.
+        TwofoldError: an image cannot be read.
     """
 
-    def __init__(self, paths: Sequence[str | Path] = ()) -> None:
+    def __init__(self, given: Given = NOTHING) -> None:
+        self.runs, self.data = by_name(given.runs), by_name(given.data)
         self._images: dict[str, Image.Image] = {}
         self._paths: dict[str, str] = {}
         self._last: tuple[tuple[Image.Image, tuple[int, int] | None, bool], Tensor] | None = None
-        for path in paths:
+        for path in given.images:
             name = self._keep(Path(path).name, open_image(path, max_pixels=_MOST_PIXELS))
             self._paths[name] = str(path)
 
     @property
     def names(self) -> list[str]:
-        """What can be asked for, those that were opened first."""
+        """The images that can be asked for, the latest first."""
         return [*reversed(self._images), *SAMPLES]
 
     def add(self, name: str, content: bytes) -> str:
@@ -131,7 +136,8 @@ def pixels(image: str | Path | Image.Image, size: tuple[int, int] | None = None,
     if isinstance(image, str) and image in SAMPLES:
         image = _sample(image)
     elif not isinstance(image, Image.Image):
-        image = OpenedImages([image]).image(Path(image).name)
+        image = open_image(image, max_pixels=_MOST_PIXELS)
+        image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.BOX)
     image = image.convert("RGB" if colour else "L")
     if size is not None and (image.height, image.width) != size:
         scale = min(image.height / size[0], image.width / size[1])

@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from twofold.errors import TwofoldError
-from twofold.labs.images import OpenedImages
+from twofold.labs.given import Given
+from twofold.labs.images import Opened
 from twofold.terminal import command
 
 
@@ -66,7 +67,7 @@ class Lab(ABC):
     """Base class of labs. One instance serves one page or widget; its calls come one at a time.
 
     Args:
-        opened: the images that it may use.
+        opened: what it may use.
 
     Attributes:
         name: what it is called in addresses and on the command line.
@@ -82,7 +83,7 @@ class Lab(ABC):
     reads: ClassVar[tuple[str, ...]] = ()
     exercises: ClassVar[tuple[Exercise, ...]] = ()
 
-    def __init__(self, opened: OpenedImages) -> None:
+    def __init__(self, opened: Opened) -> None:
         self.opened = opened
         self.send: Callable[[Mapping[str, Any]], None] = lambda content: None
 
@@ -166,9 +167,18 @@ def _word(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def print_line(name: str, settings: LabSettings, opened: OpenedImages) -> str:
-    """Return the shell line that prints what a lab computes."""
-    image = getattr(settings, "image", None)
-    path = opened.path_of(image) if isinstance(image, str) else None
-    given = [] if path is None else ["--image", path]
-    return command("lab", name, *setting_words(settings), *given, "--print")
+def print_line(name: str, settings: LabSettings, opened: Opened) -> str:
+    """Return the shell line that prints what a lab computes.
+
+    The settings `image`, `run` and `data`, where a lab has them, name what was given; the line gives their paths.
+    """
+    used: dict[str, tuple[str, ...]] = {}
+    for field, kind, path_of in (
+        ("image", "images", opened.path_of),
+        ("run", "runs", opened.runs.get),
+        ("data", "data", opened.data.get),
+    ):
+        value = getattr(settings, field, None)
+        path = path_of(value) if isinstance(value, str) else None
+        used[kind] = () if path is None else (path,)
+    return command("lab", name, *setting_words(settings), *Given(**used).words(), "--print")

@@ -22,7 +22,7 @@ from typing import Any
 
 from twofold.errors import TwofoldError
 from twofold.labs.arrays import pack
-from twofold.labs.images import OpenedImages
+from twofold.labs.images import Opened
 from twofold.labs.lab import Lab, LabSettings, read_settings
 from twofold.labs.table import LABS, LabEntry
 from twofold.labs.traced import lines_that_run, source
@@ -36,7 +36,7 @@ class Session:
 
     Args:
         entry: the lab.
-        opened: the images that it may use.
+        opened: what the lab may use.
         answer: takes a message for the page and its arrays; called from whatever thread.
         tell: takes the traceback of a fault of ours, for the person who runs it.
     """
@@ -44,7 +44,7 @@ class Session:
     def __init__(
         self,
         entry: LabEntry,
-        opened: OpenedImages,
+        opened: Opened,
         answer: Answer,
         *,
         tell: Callable[[str], None] = lambda line: None,
@@ -69,6 +69,8 @@ class Session:
             "next": [LABS[name].words() for name in self.entry.next],
             "defaults": lab.Settings().model_dump(mode="json"),
             "images": lab.opened.names,
+            "runs": list(lab.opened.runs),
+            "data": list(lab.opened.data),
             **lab.about(),
         }
 

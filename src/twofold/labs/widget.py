@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import anywidget
 import traitlets
 
-from twofold.labs.images import OpenedImages
+from twofold.labs.given import Given
+from twofold.labs.images import Opened
 from twofold.labs.lab import read_settings
 from twofold.labs.modules import module_text, style_text
 from twofold.labs.session import Session
@@ -20,6 +22,7 @@ class LabWidget(anywidget.AnyWidget):
 
     Args:
         *images: image files that the lab may use; it begins with the first.
+        runs: trained networks that it may use, and `data` sets.
         lang: "en" or "zh"; the browser's own if left out.
         **settings: settings to begin with, those of the lab.
 
@@ -37,8 +40,15 @@ class LabWidget(anywidget.AnyWidget):
     settings = traitlets.Dict().tag(sync=True)
     language = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, *images: str | Path, lang: str = "", **settings: Any) -> None:
-        opened = OpenedImages(images)
+    def __init__(
+        self,
+        *images: str | Path,
+        runs: Sequence[str | Path] = (),
+        data: Sequence[str | Path] = (),
+        lang: str = "",
+        **settings: Any,
+    ) -> None:
+        opened = Opened(Given(images=_texts(images), runs=_texts(runs), data=_texts(data)))
         session = Session(self.entry, opened, self._answer)
         if images and "image" in session.lab.Settings.model_fields:
             settings.setdefault("image", opened.names[len(images) - 1])
@@ -54,6 +64,10 @@ class LabWidget(anywidget.AnyWidget):
         """End the lab and take it off the page."""
         self.session.close()
         super().close()
+
+
+def _texts(paths: Sequence[str | Path]) -> tuple[str, ...]:
+    return tuple(map(str, paths))
 
 
 def widget_class(name: str) -> type[LabWidget]:
