@@ -126,7 +126,7 @@ export default lab((page) => {
 
 // A slider for one place of a setting that is a list; "same" padding becomes the zeros that it stands for.
 function pairSlider(page, name, place, { label, into, min = 1, max, more = {} }) {
-  const out = make("output"), input = make("input", { type: "range", min, max, step: 1 });
+  const out = make("output"), input = make("input", { type: "range", min, max, step: 1, ariaLabel: label });
   const list = () => (page.settings[name] === "same" ? page.shown?.sides.flat() ?? [0, 0, 0, 0] : page.settings[name]);
   input.addEventListener("input", () => page.set({ ...more, [name]: list().with(place, Number(input.value)) }));
   const show = () => { input.value = list()[place]; out.textContent = input.ariaValueText = String(list()[place]); };

@@ -255,6 +255,7 @@ class Page {
   }
 
   #row(into, label, ...inside) {
+    inside[0].ariaLabel = label;
     const row = make("label", { className: "row" }, make("span", { textContent: label }), ...inside);
     into.append(row);
     return row;
