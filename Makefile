@@ -1,5 +1,6 @@
 # make demo     install, train on the embedded images, write the report
 # make test     install what the tests need and run them all
+# make coverage the same, and which lines of the code no test runs (half as long again)
 # make fuzz     ten thousand hostile files, two thousand evaluations against COCO's own code (an hour)
 # make lint     style, types, import directions
 # make figures  the figures of the chapters on optimisation and detection, into docs/pictures (ten minutes)
@@ -11,7 +12,7 @@ BIN := .venv/bin
 CONSTRAINTS := $(CURDIR)/constraints.txt
 DEMO := runs/demo
 
-.PHONY: demo test fuzz lint figures bench clean
+.PHONY: demo test coverage fuzz lint figures bench clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -21,6 +22,9 @@ demo: .venv/installed
 
 # Two test processes: one thread each, or torch's threads wait for one another.
 test: .venv/installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope
+
+coverage: .venv/installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --cov --cov-report=term
 
 fuzz: .venv/installed-test
