@@ -7,6 +7,7 @@
 | `given.py` | `Given`: the files that the labs were opened with |
 | `images.py` | `Opened`: what one lab may use, images above all |
 | `convolution.py` | convolution |
+| `pooling.py` | pooling and shifts |
 | `traced.py` | which lines of the code beside a lab have run |
 | `session.py` | `Session`: a lab and the page that it serves |
 | `arrays.py` | values as bytes |

@@ -535,6 +535,12 @@ class Page {
       for (const row of rows) row.classList.toggle("ran", ran.has(Number(row.dataset.line)));
       box.classList.toggle("idle", !ran.size);
     }
+    // What runs now is seen: if none of the open functions ran, the first that did opens.
+    const running = Object.keys(lines).filter((name) => lines[name].length).join();
+    if (running === this.running) return;
+    this.running = running;
+    const ran = [...this.code.values()].filter(({ box }) => !box.classList.contains("idle"));
+    if (ran.length && !ran.some(({ box }) => box.open)) ran[0].box.open = true;
   }
 
   start() {
