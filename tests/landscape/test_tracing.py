@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from twofold.landscape.tracing import (
     evaluate,
     gradient,
     gradient_noise,
+    race,
     start_point,
     suggest_settings,
     trace,
@@ -336,3 +338,24 @@ def test_rows_fit_together() -> None:
     torch.testing.assert_close(walked.path[1:], walked.path[:-1] + walked.updates)
     assert walked.settings["beta1"] == 0.9
     assert trace("rosenbrock", "sgd", steps=0, lr=0.1).path.tolist() == [[-1.2, 1.0]]
+
+
+@given(
+    name=st.sampled_from([*SURFACES, "exp(sin(x)*y) + tanh(x)**2 + abs(y)**1.3", "log(x*x + 1) - cos(3*x)/(1 + x*x)"]),
+    racers=st.lists(
+        st.tuples(st.sampled_from(list(OPTIMIZERS)), st.sampled_from([1e-4, 0.01, 0.3, 2.0])), min_size=1, max_size=5
+    ),
+    convention=st.sampled_from(["d2l", "torch"]),
+    noise=st.sampled_from([0.0, 0.3]),
+)
+def test_racers_walk_as_each_does_alone(name, racers, convention, noise):
+    surface = replace(find_surface(name), noise=noise)
+    settings = [(rule, {"lr": lr, "convention": convention}) for rule, lr in racers]
+    for (rule, given_), together in zip(settings, race(surface, settings, None, 12, seed=3), strict=True):
+        alone = trace(surface, rule, None, 12, seed=3, **given_)
+        assert together.settings == alone.settings
+        assert (together.ended, together.ended_at) == (alone.ended, alone.ended_at)
+        for field in ("path", "values", "gradients", "learning_rates"):
+            assert torch.equal(getattr(together, field), getattr(alone, field)), field
+        for part, rows in together.state.items():
+            assert torch.equal(rows, alone.state[part]), part

@@ -49,7 +49,12 @@ if TYPE_CHECKING:
         find_surface as find_surface,
         surface_from as surface_from,
     )
-    from twofold.landscape.tracing import Trace as Trace, suggest_settings as suggest_settings, trace as trace
+    from twofold.landscape.tracing import (
+        Trace as Trace,
+        race as race,
+        suggest_settings as suggest_settings,
+        trace as trace,
+    )
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -60,6 +65,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "hessian": "Extremes classify_point extreme_eigenvalues hessian_eigenvalues",
         "stability": "measure_stable_lr stable_lr",
         "surfaces": "SURFACES Surface find_surface surface_from",
-        "tracing": "Trace suggest_settings trace",
+        "tracing": "Trace race suggest_settings trace",
     },
 )

@@ -94,7 +94,8 @@ class Expression:
 
     def __call__(self, points: Any) -> Any:
         """Return the values at `points`, tensors of shape (..., dimension) and (...)."""
-        return self._compute([points[..., index] for index in range(self.dimension)])
+        # A gradient goes back through one unbind faster than through an index for each coordinate.
+        return self._compute(points.unbind(-1))
 
 
 def parse_expression(text: str) -> Expression:

@@ -86,6 +86,14 @@ class Rule(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self.update()
+        return loss
+
+    def update(self) -> None:
+        """Do what `step` does, without torch's hooks around it, which cost more than a step of two weights.
+
+        The parameters are tensors without `requires_grad`, or autograd is off.
+        """
         work = [(self._columns(index, group), group) for index, group in enumerate(self.param_groups)]
         work = [(columns, group) for columns, group in work if columns[0]]
         compiled_groups = [(columns, group) for columns, group in work if group.get("compile")]
@@ -93,7 +101,6 @@ class Rule(torch.optim.Optimizer):
         for columns, group in work:
             if not (is_done and group.get("compile")):
                 self._update(columns, group)
-        return loss
 
     def _columns(self, index: int, group: dict[str, Any]) -> Columns:
         """Collect the group's parameters that have a gradient, the gradients, and the tensors of each kind of state."""
