@@ -170,15 +170,17 @@ def _word(value: Any) -> str:
 def print_line(name: str, settings: LabSettings, opened: Opened) -> str:
     """Return the shell line that prints what a lab computes.
 
-    The settings `image`, `run` and `data`, where a lab has them, name what was given; the line gives their paths.
+    The settings `image`, `run`, `other` (a second run) and `data`, where a lab has them, name what was given; the line
+    gives their paths.
     """
     used: dict[str, tuple[str, ...]] = {}
     for field, kind, path_of in (
         ("image", "images", opened.path_of),
         ("run", "runs", opened.runs.get),
+        ("other", "runs", opened.runs.get),
         ("data", "data", opened.data.get),
     ):
         value = getattr(settings, field, None)
         path = path_of(value) if isinstance(value, str) else None
-        used[kind] = () if path is None else (path,)
+        used[kind] = (*used.get(kind, ()), *(() if path is None or path in used.get(kind, ()) else (path,)))
     return command("lab", name, *setting_words(settings), *Given(**used).words(), "--print")
