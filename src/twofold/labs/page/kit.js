@@ -156,6 +156,10 @@ class Page {
       this.opened(content.image);
     } else if (content.kind === "shown") {
       this.shown = content.shown;
+      if (content.settings && !this.again) {
+        this.settings = content.settings;
+        this.#showSettings();
+      }
       this.redraw();
       this.#showBeside(content);
     }
@@ -187,6 +191,11 @@ class Page {
 
   colour(name) {
     return getComputedStyle(this.root).getPropertyValue(`--${name}`).trim();
+  }
+
+  // A colour by its name here, or as CSS has it.
+  ink(colour = "mark") {
+    return /^[a-z]+2?$/.test(colour) ? this.colour(colour) : colour;
   }
 
   // The colour of a value: "grey" from black at low to white at high; "signed" blue below zero, orange above.
@@ -269,14 +278,16 @@ class Page {
   }
 
   // The choice of an image: those that are here, a file, what is dropped or pasted, the camera, and a drawing.
-  imageChoice({ name = "image", drawing = null, into = this.controls, label = this.t("image", "图像") } = {}) {
+  // `own` are more images to choose from, as options of a choice.
+  imageChoice({ name = "image", drawing = null, own = [], into = this.controls, label = this.t("image", "图像") } = {}) {
     const ink = this.t("my drawing", "我的手绘");
     this.choice(name, {
       label, into,
       options: (settings) => [
+        ...own,
         ...this.about.images.map((each) => [each, this.t(each, SAMPLES_ZH[each] ?? each)]),
         ...(drawing ? [["drawing", ink]] : []),
-        ...(this.about.images.includes(settings[name]) || (drawing && settings[name] === "drawing") ? [] : [[settings[name], settings[name]]]),
+        ...(this.about.images.includes(settings[name]) || own.some(([value]) => value === settings[name]) || (drawing && settings[name] === "drawing") ? [] : [[settings[name], settings[name]]]),
       ],
     });
     const take = (file) => this.open(file, (image) => this.set({ [name]: image }));
@@ -420,6 +431,13 @@ class Page {
     const matrix = new Matrix(this, options);
     this.redraws.push(() => matrix.paint());
     return matrix;
+  }
+
+  // An image with boxes that are dragged.
+  board(options) {
+    const board = new Board(this, options);
+    this.redraws.push(() => board.paint());
+    return board;
   }
 
   // Lines over x, or bars.
@@ -657,6 +675,202 @@ class Matrix {
       pen.fillStyle = 0.3 * r + 0.59 * g + 0.11 * b > 140 ? "#111" : "#fff";
       pen.fillText(digits(Math.abs(value) < 1e-6 * most ? 0 : value, 2), (i % cols + 0.5) * unit, (Math.floor(i / cols) + 0.5) * unit, unit - 2);
     });
+  }
+}
+
+// An image with boxes on it, some of which are moved and resized: by their middle, edges and corners, or with the arrow
+// keys (with Shift their right and lower edge; Enter goes to the next). `change(name, corners)` is called with whole
+// pixels; `press(x, y, name)` where nothing is dragged; `point(name)` with the box under the pointer, or null; `step(rows,
+// columns)` with the arrow keys where there is nothing to drag.
+class Board {
+  constructor(page, { label, into = page.stage, change, press, point, step, height = 460 }) {
+    Object.assign(this, { page, label, change, press, point, step, height, boxes: [], active: null });
+    this.canvas = make("canvas", { role: "img", ariaLabel: label, tabIndex: 0, style: { touchAction: "none" } });
+    this.title = make("figcaption", { textContent: label });
+    this.element = make("figure", { className: "board" }, this.title, this.canvas);
+    into.append(this.element);
+    const where = (event) => {
+      const area = this.canvas.getBoundingClientRect();
+      return [(event.clientX - area.left) / area.width * this.width, (event.clientY - area.top) / area.height * this.height_];
+    };
+    this.canvas.addEventListener("pointerdown", (event) => {
+      if (!this.width) return;
+      const place = where(event), hit = this.#grab(...place, event.pointerType === "touch" ? 16 : 9);
+      if (!hit) { press?.(...place, this.#under(...place)); return; }
+      this.canvas.setPointerCapture(event.pointerId);
+      this.held = { ...hit, from: place, corners: [...hit.box.corners] };
+      this.active = hit.box.name;
+      this.paint();
+    });
+    this.canvas.addEventListener("pointermove", (event) => {
+      if (!this.width) return;
+      const place = where(event);
+      if (this.held) this.#change(this.held.box.name, this.held.corners, this.held.sides, place[0] - this.held.from[0], place[1] - this.held.from[1]);
+      else {
+        this.canvas.style.cursor = this.#cursor(this.#grab(...place, 9));
+        this.#look(this.#under(...place));
+      }
+    });
+    for (const kind of ["pointerup", "pointercancel"]) this.canvas.addEventListener(kind, () => { this.held = null; });
+    this.canvas.addEventListener("pointerleave", () => this.#look(null));
+    this.canvas.addEventListener("keydown", (event) => {
+      const [x, y] = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[event.key] ?? [0, 0];
+      const dragged = this.boxes.filter((box) => box.drag), at_ = dragged.findIndex((box) => box.name === this.active);
+      if (!x && !y && event.key !== "Enter") return;
+      event.preventDefault();
+      if (!dragged.length) { if (x || y) this.step?.(y, x); return; }
+      if (event.key === "Enter" || at_ < 0) {
+        const next = dragged[event.key === "Enter" ? (at_ + 1) % dragged.length : 0];
+        this.active = next.name;
+        this.#tell(next.name, next.corners);
+        this.paint();
+        if (event.key === "Enter") return;
+      }
+      const box = dragged.find((each) => each.name === this.active);
+      this.#change(box.name, box.corners, event.shiftKey ? [false, false, x !== 0, y !== 0] : [], x, y);
+    });
+  }
+
+  #tell(name, corners) { this.page.announce.textContent = `${this.label}, ${name}: ${corners.map((side) => digits(side)).join(", ")}`; }
+
+  #look(name) {
+    if (name === this.looked) return;
+    this.looked = name;
+    this.point?.(name);
+  }
+
+  // Which box a press takes, and which of its sides: left, top, right, bottom; none of them moves all.
+  #grab(x, y, reach) {
+    const near = reach / this.unit;
+    const order = this.boxes.filter((box) => box.drag).sort((a, b) => (b.name === this.active) - (a.name === this.active));
+    let inside = null;
+    for (const box of order) {
+      const [x1, y1, x2, y2] = box.corners, nearX = Math.min(near, (x2 - x1) / 3), nearY = Math.min(near, (y2 - y1) / 3);
+      if (x < x1 - near || x > x2 + near || y < y1 - near || y > y2 + near) continue;
+      const sides = [x < x1 + nearX, y < y1 + nearY, x > x2 - nearX, y > y2 - nearY];
+      if (sides.some(Boolean)) return { box, sides };
+      if (!inside || box.name === this.active) inside = { box, sides: [] };
+    }
+    return inside;
+  }
+
+  #cursor(hit) {
+    if (!hit) return this.press ? "pointer" : "default";
+    const [left, top, right, bottom] = hit.sides;
+    if ((left && top) || (right && bottom)) return "nwse-resize";
+    if ((right && top) || (left && bottom)) return "nesw-resize";
+    return left || right ? "ew-resize" : top || bottom ? "ns-resize" : "move";
+  }
+
+  #change(name, corners, sides, dx, dy) {
+    const limit = (value, low, high) => Math.max(low, Math.min(high, value)), { width, height_: height } = this;
+    let [x1, y1, x2, y2] = corners;
+    if (!sides.some(Boolean)) {
+      const right = limit(Math.round(dx), -x1, width - x2), down = limit(Math.round(dy), -y1, height - y2);
+      [x1, y1, x2, y2] = [x1 + right, y1 + down, x2 + right, y2 + down];
+    } else {
+      if (sides[0]) x1 = limit(Math.round(x1 + dx), 0, x2 - 1);
+      if (sides[1]) y1 = limit(Math.round(y1 + dy), 0, y2 - 1);
+      if (sides[2]) x2 = limit(Math.round(x2 + dx), x1 + 1, width);
+      if (sides[3]) y2 = limit(Math.round(y2 + dy), y1 + 1, height);
+    }
+    const next = [x1, y1, x2, y2], box = this.boxes.find((each) => each.name === name);
+    if (box && String(next) === String(box.corners)) return;
+    if (box) box.corners = next; // the next key counts from here, whether or not the answer has come
+    this.#tell(name, next);
+    this.change?.(name, next);
+  }
+
+  // The smallest box that has a name around a place.
+  #under(x, y) {
+    const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
+    const around = this.boxes.filter(({ name, corners: [x1, y1, x2, y2] }) => name !== undefined && x >= x1 && x <= x2 && y >= y1 && y <= y2);
+    return around.sort((a, b) => area(a.corners) - area(b.corners))[0]?.name ?? null;
+  }
+
+  // `picture` is an array [1 or 3, rows, columns] of bytes; `boxes` are {corners, colour, name?, text?, fill?: 0 to 1,
+  // dash?, thick?, drag?, faint?}; `grid` is [rows, columns] of lines over the image. All in pixels of the image.
+  draw({ picture, boxes, grid = null, title }) {
+    const [, rows, columns] = picture.shape;
+    if (this.held) for (const box of boxes) if (box.name === this.held.box.name) this.held.box = box;
+    Object.assign(this, { picture, boxes, grid, width: columns, height_: rows });
+    if (title !== undefined) this.title.textContent = title;
+    this.paint();
+  }
+
+  paint() {
+    if (!this.picture) return;
+    const { width, height_: height, picture: { data, shape } } = this, ratio = devicePixelRatio || 1;
+    const room = this.element.parentElement.clientWidth || 300, unit = Math.max(0.2, Math.min(room / width, this.height / height));
+    this.unit = unit;
+    this.canvas.width = Math.round(unit * width * ratio);
+    this.canvas.height = Math.round(unit * height * ratio);
+    this.canvas.style.width = `${unit * width}px`;
+    this.canvas.style.height = `${unit * height}px`;
+    const pixels = new ImageData(width, height), count = width * height;
+    for (let i = 0; i < count; i++) {
+      for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = data[i + (shape[0] === 3 ? c * count : 0)];
+      pixels.data[4 * i + 3] = 255;
+    }
+    const small = new OffscreenCanvas(width, height);
+    small.getContext("2d").putImageData(pixels, 0, 0);
+    const pen = this.canvas.getContext("2d");
+    pen.imageSmoothingEnabled = width > 64;
+    pen.drawImage(small, 0, 0, this.canvas.width, this.canvas.height);
+    pen.scale(ratio, ratio);
+    if (this.grid) {
+      const [rows, columns] = this.grid;
+      pen.strokeStyle = "rgba(127, 127, 127, .8)";
+      pen.beginPath();
+      for (let i = 1; i < rows; i++) { pen.moveTo(0, i / rows * unit * height); pen.lineTo(unit * width, i / rows * unit * height); }
+      for (let j = 1; j < columns; j++) { pen.moveTo(j / columns * unit * width, 0); pen.lineTo(j / columns * unit * width, unit * height); }
+      pen.stroke();
+    }
+    for (const box of this.boxes) this.#outline(pen, box, unit);
+    for (const box of this.boxes) this.#name(pen, box, unit);
+  }
+
+  #outline(pen, box, unit) {
+    const [x, y, x2, y2] = box.corners.map((side) => side * unit), colour = this.page.ink(box.colour);
+    pen.globalAlpha = box.faint ? 0.45 : 1;
+    if (box.fill) {
+      const whole = pen.globalAlpha;
+      pen.globalAlpha = box.fill;
+      pen.fillStyle = colour;
+      pen.fillRect(x, y, x2 - x, y2 - y);
+      pen.globalAlpha = whole;
+    }
+    pen.setLineDash(box.dash ? [5, 4] : []);
+    if (box.thick !== 0) {
+      // A dark line under each, so that it is seen on any image.
+      for (const [style, wide] of [["rgba(0, 0, 0, .45)", 2], [colour, 0]]) {
+        pen.strokeStyle = style;
+        pen.lineWidth = (box.thick ?? 2) + wide;
+        pen.strokeRect(x, y, x2 - x, y2 - y);
+      }
+    }
+    pen.setLineDash([]);
+    if (box.drag) {
+      pen.fillStyle = colour;
+      const side = box.name === this.active ? 9 : 6;
+      for (const [cx, cy] of [[x, y], [x2, y], [x, y2], [x2, y2]]) pen.fillRect(cx - side / 2, cy - side / 2, side, side);
+    }
+    pen.globalAlpha = 1;
+  }
+
+  #name(pen, box, unit) {
+    if (!box.text) return;
+    const [x, y] = box.corners.map((side) => side * unit);
+    pen.font = "600 12px system-ui, sans-serif";
+    pen.textAlign = "left";
+    pen.textBaseline = "middle";
+    const wide = pen.measureText(box.text).width + 8, left = Math.max(0, Math.min(x, unit * this.width - wide)), top = Math.max(0, Math.min(y >= 18 ? y - 18 : y, unit * this.height_ - 17));
+    pen.globalAlpha = box.faint ? 0.6 : 0.92;
+    pen.fillStyle = this.page.ink(box.colour);
+    pen.fillRect(left, top, wide, 17);
+    pen.globalAlpha = 1;
+    pen.fillStyle = this.page.isDark() ? "#101216" : "#fff";
+    pen.fillText(box.text, left + 4, top + 9);
   }
 }
 
