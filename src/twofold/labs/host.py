@@ -240,6 +240,7 @@ def _warm_up() -> None:
     from twofold.labs.images import SAMPLES, pixels
 
     pixels(SAMPLES[0])
+    import twofold.inference.torch_predictor  # torchvision, for the labs with a network
 
 
 class Host:

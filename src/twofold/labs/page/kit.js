@@ -279,7 +279,8 @@ class Page {
 
   // The choice of an image: those that are here, a file, what is dropped or pasted, the camera, and a drawing.
   // `own` are more images to choose from, as options of a choice.
-  imageChoice({ name = "image", drawing = null, own = [], into = this.controls, label = this.t("image", "图像") } = {}) {
+  // `always` keeps the drawing pad open; to draw then chooses the drawing.
+  imageChoice({ name = "image", drawing = null, own = [], into = this.controls, label = this.t("image", "图像"), always = false } = {}) {
     const ink = this.t("my drawing", "我的手绘");
     this.choice(name, {
       label, into,
@@ -306,7 +307,7 @@ class Page {
     this.root.addEventListener("paste", (event) => {
       if (event.clipboardData.files[0]) take(event.clipboardData.files[0]);
     });
-    if (drawing) this.pad({ name: drawing, into, when: (settings) => settings[name] === "drawing" });
+    if (drawing) this.pad({ name: drawing, into, when: (settings) => always || settings[name] === "drawing", also: always ? { [name]: "drawing" } : {} });
   }
 
   async #camera(take) {
@@ -332,8 +333,8 @@ class Page {
     await video.play();
   }
 
-  // A drawing of 28 x 28 px, kept in the settings as "28x28:" and two digits a pixel. `draw(rows)` fills it by hand.
-  pad({ name = "drawing", into = this.controls, side = 28, when = () => true, label = this.t("draw here", "在此绘画") } = {}) {
+  // A drawing of 28 x 28 px, kept in the settings as "28x28:" and two digits a pixel; `also` is set with it.
+  pad({ name = "drawing", into = this.controls, side = 28, when = () => true, label = this.t("draw here", "在此绘画"), also = {} } = {}) {
     const canvas = make("canvas", { width: side, height: side, className: "pad", role: "img", ariaLabel: label });
     const pen = canvas.getContext("2d", { willReadFrequently: true });
     const clear = make("button", { type: "button", textContent: this.t("Clear", "清除") });
@@ -344,7 +345,7 @@ class Page {
       const { data } = pen.getImageData(0, 0, side, side);
       let hex = "";
       for (let i = 0; i < data.length; i += 4) hex += data[i].toString(16).padStart(2, "0");
-      this.set({ [name]: `${side}x${side}:${hex}` });
+      this.set({ [name]: `${side}x${side}:${hex}`, ...also });
     };
     const place = (event) => {
       const area = canvas.getBoundingClientRect();

@@ -16,10 +16,14 @@ export default lab((page) => {
     page.choice("data", { label: t("its images", "数据"), options: [["", t("those of the run", "训练运行自己的")], ...about.data.map((each) => [each, each])],
       change: (data) => ({ data, ...forget() }) });
   }
-  page.imageChoice({ drawing: "drawing" });
+  const given = make("div", { className: "column", style: { flex: "0 0 14rem" } });
+  page.stage.append(given);
+  page.imageChoice({ drawing: "drawing", into: given, always: true });
+  given.querySelector(".row").style.gridTemplateColumns = "auto minmax(0, 1fr)";
+  given.querySelector(".pad-box").prepend(make("figcaption", { textContent: t("Draw here, or drop an image:", "在此绘画，或拖入图像："), style: { margin: "0" } }));
   const layersOf = (view) => [["", t("overview: the stages", "总览：各阶段")], ...(page.shown?.[view]?.layers ?? []).map((each) => [each.name, `${each.stage ? "▸ " : ""}${each.name} · ${each.kind === "stage" ? t("stage", "阶段") : each.kind} · ${each.shape.join("×")}`])];
   page.choice("layer", { label: t("maps of", "特征图"), options: () => layersOf("run"), change: (layer) => ({ layer, unit: null }) });
-  const otherLayer = page.choice("other_layer", { label: t("beside it", "并排"), options: () => layersOf("other") });
+  const otherLayer = page.choice("other_layer", { label: t("maps, beside", "并排的特征图"), options: () => layersOf("other") });
   page.choice("over", { label: t("lay over", "叠加"), options: [
     ["nothing", t("nothing", "无")], ["class", t("where a class is seen (Grad-CAM)", "类别在哪里（Grad-CAM）")], ["unit", t("pixels that the unit depends on", "单元取决于的像素")]] });
   const target = page.choice("target", { label: t("class", "类别"), options: () => [["", t("the predicted one", "预测的类别")], ...(page.shown?.run.words.classes ?? []).map((each) => [each, each])] });
@@ -44,8 +48,8 @@ export default lab((page) => {
   // Figure
   const busy = make("div", { className: "across", hidden: true }), busyWords = make("p", { className: "soft" }), bar = make("progress", { style: { width: "min(100%, 24rem)" } });
   busy.append(busyWords, bar);
-  page.stage.append(busy);
-  const panels = { run: panel(page, "run"), other: panel(page, "other") };
+  page.stage.prepend(busy);
+  const panels = { run: panel(page, "run", named), other: panel(page, "other", named) };
   page.stage.append(panels.run.element, panels.other.element);
 
   const work = {
@@ -144,23 +148,23 @@ export default lab((page) => {
 const CELL = 108, GAP = 3;
 
 // One network: the image that it is given, what it says, and the maps of a layer or a few of each stage.
-function panel(page, name) {
+function panel(page, name, named) {
   const { t } = page;
   const title = make("h2", { style: { fontSize: "1.05rem", margin: "0" } }), words = make("p", { className: "soft" });
   const top = make("div", { style: { display: "flex", flexWrap: "wrap", gap: ".75rem 1.5rem", alignItems: "flex-start" } });
   const picture = make("canvas", { role: "img", ariaLabel: name === "run" ? t("image as the network is given it", "网络得到的图像") : t("image, second network", "图像，第二个网络") });
   const caption = make("figcaption"), laid = make("figcaption", { style: { marginTop: ".25rem", maxWidth: "16rem" } });
-  const answer = make("div", { style: { flex: "1 1 16rem", minWidth: 0, display: "grid", gap: ".2rem" }, ariaLabel: t("prediction", "预测") });
+  const answer = make("div", { style: { flex: "1 1 15rem", minWidth: 0, display: "grid", gap: ".2rem" }, ariaLabel: t("prediction", "预测") });
   answer.setAttribute("role", "group");
   top.append(make("figure", {}, caption, picture, laid), answer);
   const maps = make("section", { style: { minWidth: 0 }, ariaLabel: name === "run" ? t("maps", "特征图") : t("maps, second network", "特征图，第二个网络") });
-  const element = make("div", { className: "column", style: { flex: "1 1 20rem", minWidth: 0 } }, title, words, top, maps);
+  const element = make("div", { className: "column", style: { flex: "1 1 18rem", minWidth: 0 } }, title, words, top, maps);
   const bars = classBars(page, answer), grid = mapGrid(page, name), strips = overview(page, name);
   maps.append(grid.element, strips.element);
 
   const draw = (view, context) => {
     const { shown, settings } = context, { words: about } = view;
-    title.textContent = `${view.name}: ${view.top || t("nothing found", "没有发现")}`;
+    title.textContent = `${named(view.name)}: ${view.top || t("nothing found", "没有发现")}`;
     const trained = about.trained ? t(`; trained in ${about.trained.seconds} seconds on ${about.trained.images.toLocaleString("en")} images, for this lab`, `；用 ${about.trained.images} 幅图像训练了 ${about.trained.seconds} 秒，专为本实验`) : "";
     words.textContent = `${about.architecture}, ${about.size.join("×")}, ${t(`${about.classes.length} classes`, `${about.classes.length} 个类别`)}${trained}`;
     caption.textContent = shown.truth ? `${shown.source}: ${shown.truth}` : t("the image as it is given", "输入网络的图像");
@@ -225,6 +229,7 @@ function imageOf({ shape: [channels, height, width], data }) {
 
 // A bar a class; a class that is pressed is looked for in the image. An outline is what it was with all channels on.
 function classBars(page, into) {
+  const note = make("p", { className: "soft", textContent: page.t("the line: with all channels on", "竖线：所有通道打开时"), style: { margin: 0, fontSize: ".87rem" } });
   let rows = [], classes = "";
   const draw = ({ classes: names, probabilities, before, objects, top }, settings) => {
     if (objects) {
@@ -240,13 +245,14 @@ function classBars(page, into) {
         const old = make("i", { style: { position: "absolute", top: "-1px", bottom: "-1px", borderRight: "2px solid var(--mark)" } });
         const button = make("button", { type: "button", textContent: name, title: page.t("where is it seen?", "在哪里看到它？"), style: { padding: "0 .4rem", overflow: "hidden", textOverflow: "ellipsis", whiteSpace: "nowrap", textAlign: "right" } });
         button.addEventListener("click", () => page.set(page.settings.over === "class" && page.settings.target === name ? { over: "nothing", target: "" } : { over: "class", target: name }));
-        const share = make("output", { style: { textAlign: "right", fontVariantNumeric: "tabular-nums" } });
-        const row = make("div", { style: { display: "grid", gridTemplateColumns: "7rem minmax(3rem, 1fr) 3.4rem", gap: ".5rem", alignItems: "center" } },
+        const share = make("output", { style: { textAlign: "right", fontVariantNumeric: "tabular-nums", whiteSpace: "nowrap" } });
+        const row = make("div", { style: { display: "grid", gridTemplateColumns: "7rem minmax(3rem, 1fr) 3.9rem", gap: ".5rem", alignItems: "center" } },
           button, make("span", { style: { position: "relative", height: "1rem", background: "var(--raised)", borderRadius: ".2rem" } }, fill, old), share);
         return { name, fill, old, button, share, row };
       });
-      into.replaceChildren(...rows.map((each) => each.row));
+      into.replaceChildren(...rows.map((each) => each.row), note);
     }
+    note.hidden = !before;
     const was = before && new Map(before.classes.map((name, i) => [name, before.probabilities[i]]));
     rows.forEach(({ name, fill, old, button, share }, i) => {
       const value = probabilities[i], isTop = top.split(", ").includes(name);
