@@ -38,9 +38,8 @@ class LabPage:
     def until(self, condition: str) -> LabPage:
         """Wait until a condition holds, in JavaScript, of `page` and `settings`."""
         # As a function: what is evaluated from a string is refused by the page's own policy.
-        self.page.wait_for_function(
-            f"() => {{ const page = document.querySelector('.lab').page, settings = page.settings; return {condition}; }}"
-        )
+        names = "const page = document.querySelector('.lab').page, settings = page.settings;"
+        self.page.wait_for_function(f"() => {{ {names} return {condition}; }}")
         return self.settle()
 
     @property
@@ -65,13 +64,16 @@ class LabPage:
         return self.page.locator(f'.lab canvas[aria-label^="{label}"]')
 
     def colours(self, label: str, rows: int, columns: int) -> np.ndarray:
-        """Return the colour in the middle of each cell of a matrix that is drawn, (rows, columns, 3)."""
+        """Return the colour of each cell, but for its frame and text, of a matrix that is drawn, (rows, columns, 3)."""
         script = """(canvas, [rows, columns]) => {
-          const copy = new OffscreenCanvas(canvas.width, canvas.height), pen = copy.getContext("2d", { willReadFrequently: true });
+          const copy = new OffscreenCanvas(canvas.width, canvas.height);
+          const pen = copy.getContext("2d", { willReadFrequently: true });
           pen.drawImage(canvas, 0, 0);
           const high = canvas.height / rows, wide = canvas.width / columns;
-          return Array.from({ length: rows * columns }, (_, i) => Array.from(pen.getImageData(
-            Math.floor((i % columns + 0.2) * wide), Math.floor((Math.floor(i / columns) + 0.2) * high), 1, 1).data).slice(0, 3));
+          return Array.from({ length: rows * columns }, (_, i) => {
+            const x = Math.floor((i % columns + 0.2) * wide), y = Math.floor((Math.floor(i / columns) + 0.2) * high);
+            return Array.from(pen.getImageData(x, y, 1, 1).data).slice(0, 3);
+          });
         }"""
         return np.array(self.figure(label).evaluate(script, [rows, columns])).reshape(rows, columns, 3)
 
@@ -108,16 +110,17 @@ def lab_host() -> Iterator[Host]:
 
 @pytest.fixture
 def lab_page(browser: Browser, lab_host: Host) -> Iterator[Callable[..., LabPage]]:
-    """Open a page of a lab: lab_page("convolution", "stride=2", lang="zh", width=390). Each must be quiet at the end."""
+    """Open a page of a lab: lab_page("convolution", "stride=2", lang="zh", width=390). Each must stay quiet."""
     opened: list[LabPage] = []
 
     def open_page(lab: str, settings: str = "", *, lang: str = "en", width: int = 1280, **options: Any) -> LabPage:
+        host = options.pop("host", None) or lab_host
         context = browser.new_context(
             **{"viewport": {"width": width, "height": 900}, "locale": LANGUAGES[lang], **options}
         )
         page = context.new_page()
         page.set_default_timeout(15_000)
-        opened.append(LabPage(page, options.pop("host", None) or lab_host))
+        opened.append(LabPage(page, host))
         return opened[-1].open(lab, settings)
 
     yield open_page

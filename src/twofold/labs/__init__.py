@@ -8,6 +8,12 @@
 | `images.py` | `Opened`: what one lab may use, images above all |
 | `convolution.py` | convolution |
 | `pooling.py` | pooling and shifts |
+| `boxes.py` | boxes |
+| `network.py` | a trained network: prediction, maps, units, mistakes |
+| `inside.py` | what the layers of a network give, with channels switched off |
+| `small_network.py` | the network that the lab of networks begins with |
+| `run_images.py` | the images that a run is measured on, and its mistakes |
+| `receptive_field.py` | receptive fields |
 | `traced.py` | which lines of the code beside a lab have run |
 | `session.py` | `Session`: a lab and the page that it serves |
 | `arrays.py` | values as bytes |

@@ -128,7 +128,7 @@ _ENTRIES = {
     "boxes": LabEntry(
         title="Boxes",
         title_zh="边界框",
-        summary="Drag boxes and see their intersection over union; then anchors, matching, and suppression step by step.",
+        summary="Drag boxes and see how much they overlap; then anchors, matching, and suppression step by step.",
         summary_zh="拖动边界框，看交并比；再看锚框、匹配，以及逐步的非极大值抑制。",
         made_in="boxes:BoxesLab",
         next=("network", "augmentation"),

@@ -623,6 +623,7 @@ _VISION = {
         read=_scratch("generalised_iou", "giou", "giou_loss", "giou_loss_backward"),
         run=("torchvision.ops:generalized_box_iou_loss", "torchvision.ops:generalized_box_iou"),
         proof="detector:generalised_iou_parity",
+        lab="boxes",
     ),
     "smooth-l1": Idea(
         title="the loss of a place: a parabola near 0, a straight line further out",
