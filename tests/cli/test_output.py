@@ -50,6 +50,7 @@ LEAST = {
     "curvature": ("RUN", "--images", "16"),
     "batch-study": ("--batch-size", "1500", "--quiet"),
     "claims": ("memory",),
+    "lab": ("shapes", "--print"),
     "data": ("check", "DATA"),
     "augment": ("IMAGE",),
 }

@@ -38,6 +38,7 @@ _GIVEN = {
     "data check": ["{images}"],
     "data pack": ["{images}"],
     "surface": ["rosenbrock"],
+    "lab": ["shapes", "--print"],
 }
 _FORMS = {verb: form_of(verb) for verb in VERBS if verb != "data"}
 _FORMS |= {"data check": CheckArguments, "data pack": PackArguments}

@@ -13,6 +13,7 @@ from hypothesis import given, settings, strategies as st
 import twofold.scratch
 from twofold.cli.ideas import as_markdown
 from twofold.errors import TwofoldError
+from twofold.labs.table import LABS
 from twofold.proof.ideas import CHAPTERS, IDEAS, Idea, find, resolve
 from twofold.proof.parity import Choose, cases, compare, refuses
 from twofold.proof.verify import verify
@@ -62,6 +63,7 @@ def test_verify_says_so(idea: Idea) -> None:
 def test_an_entry_says_all_that_it_should(idea: Idea) -> None:
     assert idea.chapter in CHAPTERS
     assert all((idea.title, idea.formula, idea.source, idea.read, idea.run, idea.proof))
+    assert idea.lab == "" or idea.lab in LABS
     for name in (*idea.read, *idea.parts):
         function = resolve(f"twofold.{name}")
         assert callable(function)

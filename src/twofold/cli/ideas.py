@@ -49,19 +49,20 @@ def as_markdown() -> str:
         "",
         "Made from `src/twofold/proof/ideas.py` by `twofold ideas --markdown`. `twofold show NAME` prints an idea's",
         "code, `twofold verify NAME` proves that its two forms agree, `twofold cost NAME` measures both on your",
-        "machine.",
+        "machine, and `twofold lab LAB` opens the lab where it is seen at work.",
     ]
     for chapter in CHAPTERS:
         lines += [
             "",
             f"## {chapter}",
             "",
-            "| idea | formula | read | run | source |",
-            "| --- | --- | --- | --- | --- |",
+            "| idea | formula | read | run | lab | source |",
+            "| --- | --- | --- | --- | --- | --- |",
         ]
         for idea in (idea for idea in IDEAS.values() if idea.chapter == chapter):
             formula = idea.formula.replace("|", "\\|")
             link = f"[{idea.file}](../src/twofold/{idea.file})"
             run = idea.run[0].replace(":", ".")
-            lines.append(f"| **{idea.name}**: {idea.title} | {formula} | {link} | `{run}` | {idea.source} |")
+            row = (f"**{idea.name}**: {idea.title}", formula, link, f"`{run}`", idea.lab, idea.source)
+            lines.append(f"| {' | '.join(row)} |".replace("|  |", "| |"))
     return "\n".join(lines)

@@ -62,6 +62,8 @@ def run(arguments: Sequence[str]) -> int:
     if parsed.print:
         if not name:
             raise TwofoldError("--print needs a lab: twofold lab --list")
+        if parsed.port is not None or not parsed.browser:
+            raise TwofoldError("--print opens no page; leave --port and --no-browser out")
         _print(name, words, given)
         return 0
     return open_lab(name, words, given, port=parsed.port, browser=parsed.browser)

@@ -69,6 +69,8 @@ def run(arguments: Sequence[str]) -> int:
         short = [name.partition(":")[2] for name in helpers]
         console.print(Text(f"{command('show', parsed.name, '--all')}   prints {', '.join(short)} too"))
     console.print(Text(f"{command('verify', idea.name)}   proves that both forms agree"))
+    if idea.lab:
+        console.print(Text(f"{command('lab', idea.lab)}   shows it at work, to touch"))
     if idea.parity().typical is not None:
         console.print(Text(f"{command('cost', idea.name)}   measures both"))
     console.print(Text(f"src/twofold/{idea.file}   has the derivations, scratch/README.md the order of reading"))

@@ -6,10 +6,13 @@ Messages are JSON with arrays beside it. From the page:
 - {"kind": "act", "number", "settings", "action"}: what is no setting, such as to start.
 - {"kind": "open", "number", "name"} and the bytes of an image.
 
-To the page: {"kind": "about"} once, then for each message one answer with its number, {"kind": "shown", "shown",
-"done", "command"}, {"kind": "opened", "image", "images"} or {"kind": "failed", "error"}; and {"kind": "told"} with what
-a lab has to say without being asked. A page sends the next message when the last is answered, so that a drag computes
-what the pointer shows now and no more.
+To the page: {"kind": "about"} once, then for each message one answer with its number:
+
+- {"kind": "shown", "shown", "done", "command"}; with "settings" where they were understood otherwise than spelt.
+- {"kind": "opened", "image", "images"}, or {"kind": "failed", "error"}.
+
+And {"kind": "told"} with what a lab has to say without being asked. A page sends the next message when the last is
+answered, so that a drag computes what the pointer shows now and no more.
 
 Whatever a lab raises becomes one line on the page, and the lab lives on.
 """
@@ -105,7 +108,7 @@ class Session:
             return {"kind": "opened", "image": image, "images": self.lab.opened.names}
         settings = read_settings(self.lab.Settings, message.get("settings"))
         if kind == "act":
-            return self._shown(settings, self.lab.act(str(message.get("action")), settings))
+            return self._shown(message, settings, self.lab.act(str(message.get("action")), settings))
         if kind != "show":
             raise ValueError(f"there is no message {str(kind)[:40]!r}")
         lines: dict[str, list[int]] | None = None
@@ -114,13 +117,15 @@ class Session:
             lines = lines_that_run(self.lab.reads, lambda: shown.update(self.lab.compute(settings)))
         else:
             shown = self.lab.compute(settings)
-        reply = self._shown(settings, shown)
+        reply = self._shown(message, settings, shown)
         return reply if lines is None else {**reply, "lines": lines}
 
-    def _shown(self, settings: LabSettings, shown: dict[str, Any]) -> dict[str, Any]:
-        command = self.lab.command(settings)
+    def _shown(self, message: Mapping[str, Any], settings: LabSettings, shown: dict[str, Any]) -> dict[str, Any]:
+        command, values = self.lab.command(settings), settings.model_dump(mode="json")
         return {
             "kind": "shown",
+            # As they were understood, where the page spelt them otherwise: one value for two, a missing one.
+            **({} if values == message["settings"] else {"settings": values}),
             "shown": shown,
             "done": [bool(each.is_done(settings, shown)) for each in self.lab.exercises],
             "command": {"shell": command.shell, "python": command.python},

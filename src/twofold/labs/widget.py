@@ -35,6 +35,7 @@ class LabWidget(anywidget.AnyWidget):
     """
 
     entry: ClassVar[LabEntry]
+    session: Session | None = None
 
     about = traitlets.Dict().tag(sync=True)
     settings = traitlets.Dict().tag(sync=True)
@@ -62,7 +63,9 @@ class LabWidget(anywidget.AnyWidget):
 
     def close(self) -> None:
         """End the lab and take it off the page."""
-        self.session.close()
+        # Also called of one that could not be made.
+        if self.session is not None:
+            self.session.close()
         super().close()
 
 

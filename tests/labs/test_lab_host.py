@@ -1,0 +1,160 @@
+"""The pages of the labs: who may come in, and what a real process does."""
+
+import http.client
+import json
+import re
+import signal
+import socket
+import time
+
+import pytest
+from playwright.sync_api import expect
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from browsers import Watched
+from twofold.errors import RunError
+from twofold.labs.arrays import from_bytes, to_bytes
+from twofold.labs.host import Host
+from twofold.labs.table import LABS
+
+
+def ask(host: Host, path: str, /, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", host.port, timeout=10)
+    connection.putrequest("GET", path, skip_host="host" in headers)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    response = connection.getresponse()
+    answer = response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
+    connection.close()
+    return answer
+
+
+def cookie(host: Host) -> str:
+    status, headers, _ = ask(host, f"/?token={host.token}")
+    assert status == 303
+    return headers["set-cookie"].partition(";")[0]
+
+
+def test_without_the_token_nothing_is_answered_but_the_question_for_it(lab_host: Host):
+    for path in ("/", "/labs.json", "/lab/convolution", "/lab/convolution.js", "/page/kit.css", "/?token=wrong"):
+        status, _, body = ask(lab_host, path)
+        assert status == 403
+        assert b"Open the address" in body
+        assert lab_host.token.encode() not in body
+    assert ask(lab_host, "/", cookie="twofold-lab-1=x; broken;;=")[0] == 403
+    assert ask(lab_host, "/", cookie=f"twofold-lab-{lab_host.port}=\xe9")[0] == 403
+    status, headers, _ = ask(lab_host, f"/lab/convolution?lang=zh&token={lab_host.token}")
+    assert (status, headers["location"]) == (303, "/lab/convolution?lang=zh")
+    assert "HttpOnly" in headers["set-cookie"]
+    assert "samesite=lax" in headers["set-cookie"].lower()
+    # Not to another host.
+    _, headers, _ = ask(lab_host, f"//evil.example/x?token={lab_host.token}")
+    assert headers["location"].startswith("/evil.example")
+
+
+def test_with_the_token_pages_are_there_and_nothing_else_is(lab_host: Host):
+    mine = cookie(lab_host)
+    for path, kind in (("/", "text/html"), ("/lab/convolution", "text/html"), ("/page/kit.css", "text/css")):
+        status, headers, _ = ask(lab_host, path, cookie=mine)
+        assert status == 200
+        assert headers["content-type"].startswith(kind)
+        assert "default-src 'self'" in headers["content-security-policy"]
+    assert [each["name"] for each in json.loads(ask(lab_host, "/labs.json", cookie=mine)[2])] == list(LABS)
+    for path in ("/lab/nothing", "/lab/nothing.js", "/page/../host.py", "/page/%2e%2e/host.py", "/page//etc/passwd"):
+        assert ask(lab_host, path, cookie=mine)[0] == 404
+
+
+def test_other_hosts_and_origins_are_refused(lab_host: Host):
+    mine, port = cookie(lab_host), lab_host.port
+    assert ask(lab_host, "/", cookie=mine, host="evil.example")[0] == 403
+    assert ask(lab_host, "/", cookie=mine, host=f"localhost:{port}")[0] == 200
+    assert ask(lab_host, "/", cookie=mine, origin="http://evil.example")[0] == 403
+    assert ask(lab_host, "/", cookie=mine, origin="null")[0] == 403
+    assert ask(lab_host, "/", cookie=mine, origin=f"http://127.0.0.1:{port}")[0] == 200
+
+
+def test_a_socket_needs_all_of_it(lab_host: Host):
+    mine, port = cookie(lab_host), lab_host.port
+    own = f"http://127.0.0.1:{port}"
+    address = f"ws://127.0.0.1:{port}/socket/convolution"
+    for origin, headers in (
+        (None, {"Cookie": mine}),
+        ("http://evil.example", {"Cookie": mine}),
+        (own, {}),
+        (own, {"Cookie": mine.split("=")[0] + "=wrong"}),
+    ):
+        with pytest.raises(InvalidStatus), connect(address, origin=origin, additional_headers=headers):
+            pass
+    with (
+        pytest.raises(InvalidStatus),
+        connect(address.replace("convolution", "no"), origin=own, additional_headers={"Cookie": mine}),
+    ):
+        pass
+    with connect(address, origin=own, additional_headers={"Cookie": mine}) as peer:
+        about, _ = from_bytes(peer.recv(30))
+        assert about["name"] == "convolution"
+        peer.send(to_bytes({"kind": "show", "number": 1, "settings": {"image": "/etc/passwd"}}, []))
+        assert from_bytes(peer.recv(30))[0]["error"].startswith("there is no image '/etc/passwd' here")
+        peer.send(b"\xff\xff\xff\xff")
+        with pytest.raises(Exception, match="1003"):
+            peer.recv(30)
+
+
+def test_a_port_that_is_taken():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(RunError, match="--port 0 takes one that is free"),
+    ):
+        Host(port=taken.getsockname()[1])
+
+
+def test_the_gallery_leads_to_every_lab_in_both_languages(browser, lab_host: Host):
+    for lang, word in (("en-GB", "Labs"), ("zh-CN", "实验")):
+        page = browser.new_context(locale=lang, viewport={"width": 390, "height": 800}).new_page()
+        watched = Watched(page)
+        page.goto(lab_host.address())
+        expect(page.locator("#labs li")).to_have_count(len(LABS))
+        assert page.locator("h1").inner_text() == word
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+        page.get_by_role(
+            "link", name=LABS["convolution"].title if lang == "en-GB" else LABS["convolution"].title_zh
+        ).first.click()
+        page.wait_for_selector(".lab[data-answered]")
+        page.locator("#language").click()
+        page.wait_for_selector(".lab[data-answered]")
+        assert page.locator("h1").inner_text() == LABS["convolution"].title_zh if lang == "en-GB" else "Convolution"
+        watched.assert_quiet()
+        page.context.close()
+
+
+def test_a_page_comes_back_when_the_labs_do(browser):
+    first = Host(token="same")
+    with first:
+        page = browser.new_page()
+        page.goto(first.address("convolution", "stride=2"))
+        page.wait_for_selector(".lab[data-answered]")
+    expect(page.locator("#lost")).to_be_visible()
+    with Host(port=first.port, token="same"):
+        page.wait_for_selector(".lab[data-answered]", timeout=20_000)
+        expect(page.locator("#lost")).to_be_hidden()
+        assert page.evaluate("() => document.querySelector('.lab').page.settings.stride") == [2, 2]
+    page.close()
+
+
+def test_the_command_says_where_opens_within_seconds_and_ends_with_ctrl_c(twofold_command):
+    start = time.monotonic()
+    with twofold_command.start("lab", "--no-browser", "--port", "0") as process:
+        address = process.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{24}", address)
+        port = int(address.split(":")[2].split("/")[0])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection.request("GET", f"/?{address.partition('?')[2]}")
+        assert connection.getresponse().status == 303
+        connection.close()
+        assert time.monotonic() - start < 60
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+        assert "Traceback" not in process.stderr.read()
