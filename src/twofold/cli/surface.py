@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 import textwrap
@@ -66,6 +67,8 @@ class _SurfaceArguments:
     """The part to draw, lowest and highest x, then y; what holds the paths if left out."""
     json: bool = False
     """Print one JSON object a path, with all its points and states; draws only with --figure."""
+    lab: bool = False
+    """Open the lab of descent with these settings, instead of printing and drawing."""
 
 
 def arguments_form() -> type[_SurfaceArguments]:
@@ -92,6 +95,11 @@ def run(arguments: Sequence[str]) -> int:
             raise TwofoldError(f"--view takes {wanted} numbers on {surface.name}, got {len(parsed.view)}")
         view = tuple(zip(parsed.view[::2], parsed.view[1::2], strict=True))
         check_box("--view", view)
+    if parsed.lab:
+        from twofold.cli.lab import open_lab
+        from twofold.labs.given import NOTHING
+
+        return open_lab("descent", _lab_words(surface, parsed, given), NOTHING)
     figure = parsed.figure
     if figure is None and not parsed.json:
         figure = Path(f"surface-{surface.name if surface.name in SURFACES else 'formula'}.png")
@@ -143,16 +151,27 @@ def _settings(parsed: Any) -> dict[str, Any]:
 
 def _traces(surface: Surface, parsed: Any, given: dict[str, Any]) -> list[Trace]:
     with loading("torch"):
-        from twofold.figures.trace import MOST_PATHS
-        from twofold.landscape.tracing import start_point, suggest_settings, trace
+        from twofold.landscape.tracing import start_point, trace
 
         start_point(surface, parsed.start)
+    where = _where(parsed)
+    return [trace(surface, rule, **where, show=True, **settings) for rule, settings in _walks(surface, parsed, given)]
+
+
+def _where(parsed: Any) -> dict[str, Any]:
+    return {"start": parsed.start, "steps": parsed.steps, "seed": parsed.seed or 0}
+
+
+def _walks(surface: Surface, parsed: Any, given: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Each optimizer with its settings, a learning rate that is searched for among them."""
+    from twofold.figures.trace import MOST_PATHS
+    from twofold.landscape.tracing import suggest_settings
+
     pairs = [(rule, lr) for rule in dict.fromkeys(parsed.optimizer) for lr in dict.fromkeys(parsed.lr or (None,))]
     if len(pairs) > MOST_PATHS:
         remedy = "give fewer --optimizer or --lr"
         raise TwofoldError(f"a figure has room for {MOST_PATHS} paths, got {len(pairs)}; {remedy}")
-    where: dict[str, Any] = {"start": parsed.start, "steps": parsed.steps, "seed": parsed.seed or 0, "show": True}
-    traces = []
+    walks = []
     for rule, lr in pairs:
         settings: dict[str, Any] = {name: given[name] for name in SETTINGS[rule] if name in given and name != "lr"}
         settings["convention"] = parsed.convention
@@ -160,9 +179,34 @@ def _traces(surface: Surface, parsed: Any, given: dict[str, Any]) -> list[Trace]
             settings["eps"] = settings.pop("epsilon")
         if lr is not None:
             settings["lr"] = lr
-        settings = suggest_settings(surface, rule, **where, **settings)
-        traces.append(trace(surface, rule, **where, **settings))
-    return traces
+        walks.append((rule, suggest_settings(surface, rule, **_where(parsed), show=True, **settings)))
+    return walks
+
+
+def _lab_words(surface: Surface, parsed: Any, given: dict[str, Any]) -> list[str]:
+    """The settings as the lab of descent takes them, those that the surface has of its own spelled out."""
+    if parsed.json or parsed.figure is not None:
+        raise TwofoldError("--lab goes without --json and --figure: the lab draws, and has the command for the numbers")
+    if parsed.lr is not None and len(set(parsed.lr)) > 1:
+        raise TwofoldError("--lab takes one --lr: in the lab each optimizer has one, and they can be changed there")
+    with loading("torch"):
+        from twofold.landscape.tracing import start_point
+
+        start = start_point(surface, parsed.start).tolist()
+    walks = dict(_walks(surface, parsed, given))
+    values: dict[str, Any] = {
+        "surface": parsed.surface.strip(),
+        "rules": list(walks),
+        "lr": {rule: settings["lr"] for rule, settings in walks.items()},
+        "convention": parsed.convention,
+        "start": start,
+        "steps": surface.steps if parsed.steps is None else parsed.steps,
+    }
+    momenta = [settings["momentum"] for settings in walks.values() if "momentum" in settings]
+    values |= {"momentum": momenta[0]} if momenta else {}
+    values |= {name: value for name, value in given.items() if name not in ("lr", "momentum")}
+    values |= {name: getattr(parsed, name) for name in ("view", "noise", "seed") if getattr(parsed, name) is not None}
+    return [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()]
 
 
 def _print_list() -> None:

@@ -14,6 +14,7 @@
 | `small_network.py` | the network that the lab of networks begins with |
 | `run_images.py` | the images that a run is measured on, and its mistakes |
 | `receptive_field.py` | receptive fields |
+| `descent.py` | descent over surfaces |
 | `traced.py` | which lines of the code beside a lab have run |
 | `session.py` | `Session`: a lab and the page that it serves |
 | `arrays.py` | values as bytes |

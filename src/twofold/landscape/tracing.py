@@ -157,7 +157,8 @@ class Trace:
             return "diverging"
         near = _ARRIVED * math.dist(*zip(*self.surface.view, strict=True))
         last_step = float(steps[-1]) if self.num_steps else 0.0
-        return "converged" if max(last_step, _newton_step(self.surface, self.last)) <= near else "still moving"
+        has_arrived = last_step <= near and _newton_step(self.surface, self.last) <= near
+        return "converged" if has_arrived else "still moving"
 
 
 def trace(
