@@ -16,8 +16,8 @@ from twofold.data.sources.problems import first_notes
 from twofold.data.sources.table_columns import columns_there
 from twofold.engine.build import load_recipe_data
 from twofold.engine.calls import takes
+from twofold.engine.changes import fit_with_changes
 from twofold.engine.finetune import finetune_recipe
-from twofold.engine.loop import fit
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.engine.run import RunFolder
@@ -396,7 +396,7 @@ def _require_own_data(run: RunFolder, recipe: Recipe, other_way: str = "") -> No
 
 def _train(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool) -> Run:
     try:
-        _, data = fit(recipe, run, options, resume=resume)
+        _, data = fit_with_changes(recipe, run, options, resume=resume)
     except Interrupted:
         # Who does not wait for the report is told how to go on all the same.
         with contextlib.suppress(KeyboardInterrupt):

@@ -281,6 +281,23 @@ class EpochRecord(Record):
     val: Mapping[str, float] = _flat("val_")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChangeRecord(Record):
+    """A line of `changes.jsonl`: settings that were changed after a step.
+
+    Attributes:
+        step: steps done before.
+        epoch: a fraction.
+        was: the settings that differ, as they were.
+        now: the same, as they are from then on.
+    """
+
+    step: int
+    epoch: float
+    was: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    now: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
 _LINES: dict[Any, type[StepRecord] | type[EpochRecord]] = {"step": StepRecord, "epoch": EpochRecord}
 
 

@@ -20,6 +20,8 @@ Read `loop.py` first: the five steps of training on one page. Then `step.py`, th
 | `step.py` | `train_step`: forward, backward, update; for the engine and every study |
 | `norm.py` | batch normalisation's statistics, measured anew before an evaluation |
 | `session.py` | the book-keeping around a step: learning rate, progress, saving, stopping |
+| `watching.py` | `Watcher`: who looks on, and may hold a run up |
+| `changes.py` | other settings in the middle of a run |
 | `state.py` | all that changes while training, into a checkpoint and back |
 | `checkpoints.py` | the newest, the one before and the best, so that one good file is always left |
 | `run.py` | the run folder and its files |

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from twofold.data import Data
-from twofold.engine.build import build_training, load_training_data
+from twofold.engine.build import TrainingData, build_training, load_training_data
 from twofold.engine.norm import measure_norm
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
@@ -26,7 +26,9 @@ from twofold.inference.forward import measure, predict_batches
 from twofold.records import was_saved
 
 
-def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = False) -> tuple[nn.Module, Data]:
+def fit(
+    recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = False, shared: TrainingData | None = None
+) -> tuple[nn.Module, Data]:
     """Train as the recipe says, into the run folder; return the trained network and the data.
 
     Args:
@@ -34,11 +36,13 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
         run: its folder, locked by the caller.
         options: what does not decide it.
         resume: go on from the newest good checkpoint of the run, or from the first step if it had none yet.
+        shared: the images and the device, if they were loaded before.
 
     Raises:
         TwofoldError: the data, the device or the network's input cannot be used.
         RunError: the loss is no longer finite, or memory or disk ran out.
         Interrupted: Ctrl-C or SIGTERM came; the state is saved.
+        Changed: the watcher of `options` wants other settings; the state is saved.
     """
 
     def log(line: str) -> None:
@@ -47,7 +51,7 @@ def fit(recipe: Recipe, run: RunFolder, options: Options, *, resume: bool = Fals
     has_begun = resume and was_saved(run.path)
     with reproducible(), explained_torch_errors(recipe):
         # 1. data: images in the order and the shape that the recipe asks for
-        shared = load_training_data(
+        shared = shared or load_training_data(
             recipe, options, precision=run.precision() if resume else None, resume=has_begun, log=log
         )
         log(f"run folder {run.path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from twofold.engine.watching import Watcher
 from twofold.errors import SettingError
 
 
@@ -19,6 +20,7 @@ class Options:
             A quarter of the free memory if left out.
         save_every: number of epochs after which the weights of an epoch are kept, each time in a file of its own.
         keep_best: number of the best epochs whose weights are kept, each in a file of its own.
+        watch: looks on, may hold the run up or stop it, and may change settings.
 
     Raises:
         TwofoldError: `save_every` or `keep_best` is below 1.
@@ -30,6 +32,7 @@ class Options:
     memory_limit: int | None = None
     save_every: int | None = None
     keep_best: int | None = None
+    watch: Watcher | None = None
 
     def __post_init__(self) -> None:
         for name in ("save_every", "keep_best"):

@@ -5,6 +5,7 @@ spec.json         preprocessing and classes     tensorboard/      the same curve
 environment.json  on what it ran                checkpoints/      last, previous, best; kept epochs
 run.json          how far it came               evaluation.json   metrics over the test images
 log.txt           what was printed              report.html       the page to look at
+changes.jsonl     a line a change of its settings, if there were any
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from twofold.data.names import folder_subject
 from twofold.engine.checkpoints import Checkpoints
 from twofold.engine.recipe import Recipe
 from twofold.errors import RunError, TwofoldError
-from twofold.files import expanded, new_folder, write_json, write_text
+from twofold.files import expanded, new_folder, parse_json, write_json, write_text
 from twofold.names import shown
 from twofold.records import (
     LOCK,
+    ChangeRecord,
     EnvironmentRecord,
     EpochRecord,
     RunRecord,
@@ -147,6 +149,16 @@ class RunFolder:
     def append_metrics(self, line: StepRecord | EpochRecord) -> None:
         """Append one line to metrics.jsonl."""
         self._append("metrics.jsonl", json.dumps(line.to_json()) + "\n")
+
+    def append_change(self, line: ChangeRecord) -> None:
+        """Append one line to changes.jsonl."""
+        self._append("changes.jsonl", json.dumps(line.to_json()) + "\n")
+
+    def changes(self) -> list[ChangeRecord]:
+        """Return what was changed in mid-run, the first change first."""
+        path = self.path / "changes.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return [ChangeRecord.from_json(parse_json(line, source=path.name)) for line in lines]
 
     def _append(self, name: str, line: str) -> None:
         path = self.path / name

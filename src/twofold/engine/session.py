@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 
 from twofold.data.spec import ModelSpec
-from twofold.engine.build import Training
+from twofold.engine.build import Training, TrainingData
 from twofold.engine.options import Options
 from twofold.engine.progress import Reporter
 from twofold.engine.recipe import Recipe
@@ -26,6 +27,7 @@ from twofold.engine.run import RunFolder, now, software
 from twofold.engine.state import Counters, restore_tensors, state_tensors
 from twofold.engine.step import StepResult
 from twofold.engine.stopping import Interrupted, StopRequest
+from twofold.engine.watching import Watcher
 from twofold.errors import RunError, SettingError, TwofoldError
 from twofold.inference.weights_file import BrokenCheckpointError, save_checkpoint
 from twofold.models.summary import count_parameters
@@ -46,6 +48,19 @@ class SaveError(RunError):
 
 class DivergedError(RunError):
     """Loss or weights that are no longer finite: a state that must not replace a good one."""
+
+
+class Changed(Exception):
+    """A run whose watcher wants other settings; its state is saved.
+
+    Args:
+        settings: of the recipe.
+        shared: what the run goes on with.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], shared: TrainingData) -> None:
+        super().__init__("the settings are to be changed")
+        self.settings, self.shared = settings, shared
 
 
 class Session:
@@ -74,7 +89,9 @@ class Session:
         self._total_steps = (recipe.epochs or 0) * self._num_steps
         self._log_every = _LOG_EVERY_WITH_BUDGET if self._budget else max(1, self._total_steps // _LOGGED_STEPS)
         self._unread: list[StepResult] = []  # still on the device
-        self._read_every = _READ_EVERY_SECONDS[training.shared.hardware.device.type]
+        self._watch = options.watch or Watcher()
+        # Whoever looks on wants every step.
+        self._read_every = 0.0 if options.watch else _READ_EVERY_SECONDS[training.shared.hardware.device.type]
         self._stop = StopRequest(
             "stopping after this step, and saving; Ctrl-C again stops at once, without saving",
             "stopped at once, without saving",
@@ -96,6 +113,7 @@ class Session:
         )
         self._reporter.__enter__()
         self._stop.__enter__()
+        self._watch.begin(self._training, self._run, self.counters)
         self._clock = self._saved_at = self._read_at = time.perf_counter()
         return self
 
@@ -141,7 +159,8 @@ class Session:
         A step counts as done by half, so that neither the first nor the last step has a learning rate of zero.
         """
         count = self.counters
-        done = count.train_seconds if self._budget else count.step + 0.5
+        # Not of `count.step`: epochs had another number of steps before the batch size was changed.
+        done = count.train_seconds if self._budget else count.epoch * self._num_steps + count.step_in_epoch + 0.5
         count.lr = self._schedule.at(min(1.0, done / (self._budget or self._total_steps)), self.epoch)
         return count.lr
 
@@ -153,6 +172,7 @@ class Session:
         Raises:
             DivergedError: its loss is not finite.
             Interrupted: a stop was asked for; the state is saved.
+            Changed: the watcher wants other settings; the state is saved.
         """
         count = self.counters
         self._unread.append(result)
@@ -185,7 +205,11 @@ class Session:
                     seconds=count.train_seconds,
                 )
             )
+        changes = self._watch.after_step(count, loss)
         self._stop_if_asked()
+        if changes:
+            self.save()
+            raise Changed(changes, self._training.shared)
         if time.perf_counter() - self._saved_at >= self._options.checkpoint_seconds:
             self.save()
         self._clock = time.perf_counter()
@@ -201,10 +225,11 @@ class Session:
             yield batch
 
     def _stop_if_asked(self) -> None:
-        if self._stop.received is not None:
+        received = signal.SIGINT if self._watch.stops else self._stop.received
+        if received is not None:
             self.save()
             self._run.update_record(status="interrupted", **self._progress())
-            raise Interrupted(self._run.path, self._stop.received)
+            raise Interrupted(self._run.path, received)
 
     def _read(self) -> float:
         """Add the results that are still on the device to the counters; return the loss of the last step.
@@ -262,6 +287,7 @@ class Session:
         )
         assert self._reporter is not None
         self._reporter.epoch(entry)
+        self._watch.after_epoch(entry)
 
         # The first state comes with the first weights, so that there is always one beside them, or when it is due if
         # that is before. Not earlier: a state of VGG-16 takes seconds to write, and until now the recipe alone says how
