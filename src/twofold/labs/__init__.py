@@ -15,6 +15,9 @@
 | `run_images.py` | the images that a run is measured on, and its mistakes |
 | `receptive_field.py` | receptive fields |
 | `descent.py` | descent over surfaces |
+| `training.py` | training, live |
+| `live_run.py` | `LiveRun`: a run of the engine that is paused, stepped and changed from outside |
+| `layer_values.py` | what can be seen in each layer while it trains |
 | `traced.py` | which lines of the code beside a lab have run |
 | `session.py` | `Session`: a lab and the page that it serves |
 | `arrays.py` | values as bytes |
