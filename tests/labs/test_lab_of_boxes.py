@@ -12,11 +12,12 @@ from labs.lab_checks import check_program, check_shell_line
 from small_predictors import make
 from twofold.errors import TwofoldError
 from twofold.interpret import explain_detections
-from twofold.labs.boxes import MOST_BOXES, RAW, SIDE, BoxesLab, BoxesSettings, scene
+from twofold.labs.boxes import MOST_BOXES, RAW, BoxesLab, BoxesSettings
 from twofold.labs.given import Given
 from twofold.labs.host import Host
 from twofold.labs.images import Opened
 from twofold.labs.lab import read_settings
+from twofold.labs.scene import CLASSES, SIDE, TRUTH, scene
 
 shares = st.integers(0, 20).map(lambda twentieths: twentieths / 20)
 
@@ -196,6 +197,17 @@ def test_a_network_that_finds_no_objects_says_so(monkeypatch):
     opened = Opened(Given(runs=("runs/lenet",)))
     with pytest.raises(TwofoldError, match="lenet-bn finds no objects"):
         computed(opened, view="suppression", run="lenet")
+
+
+def test_the_boxes_of_the_scene_are_those_of_its_garments():
+    grey, colour = scene(), scene(colour=True)
+    assert (grey.shape, colour.shape) == ((1, SIDE, SIDE), (3, SIDE, SIDE))
+    # Around each box, and just inside each of its sides: a garment is darker or more coloured than the ground.
+    ground = torch.linspace(205, 165, SIDE)[:, None] + torch.linspace(0, 25, SIDE)
+    drawn = (grey[0] - ground).abs() > 1
+    for name, (left, top, right, bottom) in zip(CLASSES, TRUTH, strict=True):
+        inside = drawn[int(top) : int(bottom), int(left) : int(right)]
+        assert inside[0].any() and inside[-1].any() and inside[:, 0].any() and inside[:, -1].any(), name
 
 
 # In a browser

@@ -57,7 +57,11 @@ if TYPE_CHECKING:
         Sometimes as Sometimes,
         take as take,
     )
-    from twofold.augment.policies import check_policy as check_policy, create_policy as create_policy
+    from twofold.augment.policies import (
+        check_policy as check_policy,
+        create_policy as create_policy,
+        spelled_out as spelled_out,
+    )
     from twofold.augment.resized_crop import ResizedCrop as ResizedCrop
     from twofold.augment.spelling import is_spelled_out as is_spelled_out, parse_policy as parse_policy
     from twofold.augment.zoom_out import ZoomOut as ZoomOut
@@ -76,7 +80,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "mix": "CutMix MixUp create_mix mix_labels",
         "names": "POLICIES",
         "operation": "Augmentation Compose Sometimes take",
-        "policies": "check_policy create_policy",
+        "policies": "check_policy create_policy spelled_out",
         "resized_crop": "ResizedCrop",
         "spelling": "is_spelled_out parse_policy",
         "zoom_out": "ZoomOut",

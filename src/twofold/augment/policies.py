@@ -88,6 +88,15 @@ def create_policy(text: str, image_size: tuple[int, int]) -> Augmentation | None
     return policy
 
 
+def spelled_out(text: str) -> str:
+    """Return a named policy as the operations that it stands for, where it is made of such; any other text as it is.
+
+    >>> spelled_out("ssd-light")
+    'flip() + zoom_out(sides=(1, 1.2)) + iou_crop(scale=(0.85, 1))'
+    """
+    return _COMPOSED.get(text, text)
+
+
 def check_policy(text: str) -> None:
     """Check a policy before there are images. Torch is imported only for one that is spelled out without mistakes.
 

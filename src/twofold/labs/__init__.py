@@ -18,6 +18,8 @@
 | `training.py` | training, live |
 | `live_run.py` | `LiveRun`: a run of the engine that is paused, stepped and changed from outside |
 | `layer_values.py` | what can be seen in each layer while it trains |
+| `augmentation.py` | augmentation |
+| `scene.py` | an image with boxes that are known, for both |
 | `traced.py` | which lines of the code beside a lab have run |
 | `session.py` | `Session`: a lab and the page that it serves |
 | `arrays.py` | values as bytes |

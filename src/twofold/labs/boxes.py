@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from PIL import Image
+from jaxtyping import Float
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from twofold.errors import TwofoldError
-from twofold.labs.images import SAMPLES, Opened, pixels
+from twofold.labs.images import SAMPLES, Opened
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings, print_line
+from twofold.labs.scene import CLASSES, SIDE, TRUTH, scene
 from twofold.scratch.boxes import (
     apply_offsets,
     area,
@@ -30,15 +28,9 @@ from twofold.scratch.boxes import (
 )
 from twofold.scratch.generalised_iou import giou
 
-SIDE = 128
-"""Height and width in pixels of the image on which boxes are dragged."""
 MOST_BOXES = 200
 """So many of a detector's candidates are shown, the best."""
 
-# The garments of the scene: name, left, top and side, in pixels.
-_GARMENTS = (("pullover", 6, 34, 72), ("boot", 38, 42, 64), ("bag", 78, 6, 40))
-_TRUTH = ((16.0, 34.0, 71.0, 106.0), (38.0, 59.0, 102.0, 93.0), (79.0, 13.0, 118.0, 39.0))
-_CLASSES = ("pullover", "boot", "bag")
 # What a detector might say of the scene before suppression: each object several times, one also as something else, and
 # a few places without any.
 RAW: tuple[tuple[tuple[float, float, float, float], float, str], ...] = (
@@ -111,10 +103,10 @@ class BoxesSettings(LabSettings):
     sizes: Annotated[tuple[Size, ...], Field(min_length=1, max_length=4)] = (0.4, 0.25)
     ratios: Annotated[tuple[Ratio, ...], Field(min_length=1, max_length=4)] = (1.0, 2.0, 0.5)
     cell: tuple[Index, Index, Index] = (0, 1, 1)
-    truth: Annotated[tuple[Corners, ...], Field(min_length=1, max_length=5)] = _TRUTH
+    truth: Annotated[tuple[Corners, ...], Field(min_length=1, max_length=5)] = TRUTH
     classes: Annotated[
         tuple[Annotated[str, Field(max_length=40)], ...], Field(min_length=1, max_length=5)
-    ] = _CLASSES  # fmt: skip
+    ] = CLASSES  # fmt: skip
     threshold: Share = 0.5
     way: Literal["d2l", "torchvision"] = "d2l"
     match_step: Index = 1
@@ -125,20 +117,6 @@ class BoxesSettings(LabSettings):
     overlap: Share = 0.75
     by_class: bool = False
     step: Index = 1
-
-
-@functools.cache
-def scene() -> UInt8[Tensor, "1 height width"]:
-    """Return three garments on a grey ground, 128 px: the image that the boxes of the lab belong to."""
-    ground = np.linspace(205, 165, SIDE)[:, None] + np.linspace(0, 25, SIDE)
-    for name, left, top, side in _GARMENTS:
-        garment = 255 * pixels(name)[0, 0].numpy()
-        garment = np.asarray(Image.fromarray(garment).resize((side, side), Image.Resampling.BICUBIC))
-        part = ground[top : top + side, left : left + side]
-        # The photographs are on black: what is dark is seen through.
-        solid = np.clip((garment - 25) / 40, 0, 1)
-        part[:] = part * (1 - solid) + 0.75 * garment * solid
-    return torch.from_numpy(ground.round().clip(0, 255).astype(np.uint8))[None]
 
 
 class BoxesLab(Lab):
@@ -199,7 +177,7 @@ class BoxesLab(Lab):
         Exercise(
             "Suppression: find thresholds that leave one box for each of the three objects, of the right class.",
             "抑制：找到合适的阈值，使三个物体各留下一个框，并且类别正确。",
-            lambda s, shown: s.view == "suppression" and not s.run and _names(shown, shown["kept"]) == sorted(_CLASSES),
+            lambda s, shown: s.view == "suppression" and not s.run and _names(shown, shown["kept"]) == sorted(CLASSES),
         ),
         Exercise(
             "Keep two boxes that overlap by more than the threshold of suppression. What has to differ?",
@@ -302,7 +280,7 @@ class BoxesLab(Lab):
         if settings.run:
             path, image = self.opened.runs.get(settings.run, settings.run), settings.image
             if image == "scene" and image not in self.opened.names:
-                source = ["from twofold.labs.boxes import scene"]
+                source = ["from twofold.labs.scene import scene"]
                 given = ["image = scene().expand(predictor.spec.channels, -1, -1)"]
             else:
                 source = ["from twofold.labs import pixels"]

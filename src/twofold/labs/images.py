@@ -45,10 +45,12 @@ class Opened:
         self.runs, self.data = by_name(given.runs), by_name(given.data)
         self._images: dict[str, Image.Image] = {}
         self._paths: dict[str, str] = {}
+        # Of these alone a path is read again: that of an image from a page is what the page called it.
+        self._given: dict[str, str] = {}
         self._last: tuple[tuple[Image.Image, tuple[int, int] | None, bool], Tensor] | None = None
         for path in given.images:
             name = self._keep(Path(path).name, open_image(path, max_pixels=_MOST_PIXELS))
-            self._paths[name] = str(path)
+            self._paths[name] = self._given[name] = str(path)
 
     @property
     def names(self) -> list[str]:
@@ -82,6 +84,15 @@ class Opened:
             return _sample(name)
         raise ValueError(f"there is no image {name[:60]!r} here; drop it into the lab, or give it with --image")
 
+    def original(self, name: str) -> Image.Image:
+        """Return an image as its file has it where it was given with the lab, and otherwise as `image` does.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        image = self.image(name)
+        return open_image(self._given[name], max_pixels=_MOST_PIXELS) if name in self._given else image
+
     def pixels(self, name: str, size: tuple[int, int] | None = None, *, colour: bool = False) -> Tensor:
         """Return the image called `name` as the function `pixels` does. The last one is kept: a drag asks for it often.
 
@@ -102,7 +113,9 @@ class Opened:
         self._images.pop(name, None)
         self._images[name] = image
         while len(self._images) > _MOST_KEPT:
-            self._images.pop(next(iter(self._images)))
+            oldest = next(iter(self._images))
+            self._images.pop(oldest)
+            self._given.pop(oldest, None)
         return name
 
 
