@@ -10,7 +10,10 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page
 
 from browsers import Watched
+from small_predictors import boot, images, run
 from twofold.labs.host import Host
+
+__all__ = ["boot", "images", "run"]  # fixtures
 
 LANGUAGES = {"en": "en-GB", "zh": "zh-CN"}
 _SETTLED = """() => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -49,12 +50,16 @@ class ExplainArguments:
     """Turn colour images to grey, for a network that was trained on grey ones."""
     skip_broken: bool = False
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    lab: bool = False
+    """Open the lab of networks with these settings, instead of a figure."""
 
 
 def run(arguments: Sequence[str]) -> int:
     parsed = parse(ExplainArguments, arguments, verb="explain")
     check_run_first(parsed.run, [parsed.image], verb="explain")
     _check(parsed)
+    if parsed.lab:
+        return _open_lab(parsed)
     with loading("torch"):
         from twofold.data import load_eval_images
         from twofold.data.sources.problems import first_notes
@@ -94,6 +99,24 @@ def run(arguments: Sequence[str]) -> int:
         note(line)
     write_figure(figure, parsed.figure or Path(f"explain-{name}.png"))
     return 0
+
+
+def _open_lab(parsed: ExplainArguments) -> int:
+    from twofold.cli.lab import open_lab
+    from twofold.labs.given import Given
+
+    settings = ["over=class", f"target={json.dumps(parsed.classes[0])}"] if parsed.classes else []
+    if parsed.channel is not None:
+        from twofold.interpret import parse_channel
+
+        channel = parse_channel(parsed.channel)
+        settings += [f"layer={channel.stage}", f"unit=[{channel.index},0,0]"]
+    given = Given(
+        images=() if parsed.image is None else (str(parsed.image),),
+        runs=(str(parsed.run),),
+        data=() if parsed.data is None else (parsed.data,),
+    )
+    return open_lab("network", settings, given)
 
 
 def _check(parsed: ExplainArguments) -> None:

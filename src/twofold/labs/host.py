@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import importlib
 import secrets
 import socket
 import threading
@@ -240,7 +241,8 @@ def _warm_up() -> None:
     from twofold.labs.images import SAMPLES, pixels
 
     pixels(SAMPLES[0])
-    import twofold.inference.torch_predictor  # torchvision, for the labs with a network
+    # It brings torchvision, which the labs with a network need.
+    importlib.import_module("twofold.inference.torch_predictor")
 
 
 class Host:

@@ -37,7 +37,7 @@ _BLANK = "28x28:" + "00" * 784
 _MOST_BARS = 12
 _STRIP = 8
 _MOST_SEARCHED = 2000
-_MOST_MISTAKES = 120
+_MOST_MISTAKES = 300
 _THUMB = 48
 _MOST_FLOATS = 150_000  # above, maps are sent as bytes: a quarter of the time on the way
 
@@ -258,7 +258,8 @@ class NetworkLab(Lab):
         if layer and layer not in places:
             raise ValueError(f"{run} has no layer {layer[:60]!r}; choose one again")
         off = {name: channels for name, channels in settings.off.items() if channels} if first else {}
-        outputs, maps = look(predictor, pixels, list(places), off)
+        wanted = [layer] if layer else [name for name, place in places.items() if place.is_stage]
+        outputs, maps = look(predictor, pixels, wanted, off)
         view: dict[str, Any] = {
             "name": run,
             "words": self._words(run, predictor),
@@ -302,8 +303,7 @@ class NetworkLab(Lab):
         for mistake in mistakes:
             pair = (mistake.true, mistake.predicted)
             pairs[pair] = pairs.get(pair, 0) + 1
-        # Of each pair some are sent, so that a rare one can be looked at too.
-        sent = _some_of_each(mistakes)
+        sent = mistakes[:_MOST_MISTAKES]
         return {
             **_searched(found),
             "num_wrong": len(mistakes),
@@ -545,18 +545,6 @@ def _true_class(images: Any, index: int, predictor: TorchPredictor) -> str | Non
 def _searched(found: RunImages) -> dict[str, Any]:
     total = len(found.images)
     return {"data": found.name, "split": found.split, "searched": min(total, _MOST_SEARCHED), "total": total}
-
-
-def _some_of_each(mistakes: list[Mistake]) -> list[Mistake]:
-    """Return mistakes to show, by falling confidence: the first 24, and of each pair of classes at most six."""
-    seen: dict[tuple[str, str], int] = {}
-    sent = []
-    for place, mistake in enumerate(mistakes):
-        pair = (mistake.true, mistake.predicted)
-        seen[pair] = seen.get(pair, 0) + 1
-        if place < 24 or seen[pair] <= 6:
-            sent.append(mistake)
-    return sent[:_MOST_MISTAKES]
 
 
 def _thumbs(found: RunImages, indices: list[int]) -> Tensor:

@@ -2,7 +2,7 @@ import { at, digits, lab, make } from "./kit.js";
 
 export default lab((page) => {
   const { t, about } = page;
-  const percent = (share) => `${(100 * share).toFixed(share > 0.0995 ? 0 : 1)} %`;
+  const percent = (share) => `${(100 * share).toFixed(share > 0.0995 ? 0 : 1)}\u00a0%`;
   const named = (run) => (run === about.own && !about.runs.slice(1).includes(run) ? t("small network of this lab", "本实验自带的小网络") : run);
 
   // Settings
@@ -140,7 +140,7 @@ export default lab((page) => {
     }
     find.hidden = Boolean(found);
     pairs.hidden = walk[0].hidden = walk[1].hidden = !found?.found.length;
-    wrongWords.textContent = found ? t(`${found.num_wrong} of ${say(found)} are wrong; the most confident mistakes first:`, `${say(found)}中有 ${found.num_wrong} 幅判断错误；最自信的错误在前：`) : "";
+    wrongWords.textContent = found ? t(`${found.num_wrong} of ${say(found)} are wrong; the most confident mistakes first${found.num_wrong > found.found.length ? `, ${found.found.length} of them` : ""}:`, `${say(found)}中有 ${found.num_wrong} 幅判断错误；最自信的错误在前${found.num_wrong > found.found.length ? `，显示 ${found.found.length} 幅` : ""}：`) : "";
     wrong.draw(found, "");
   };
 });
@@ -152,12 +152,12 @@ function panel(page, name, named) {
   const { t } = page;
   const title = make("h2", { style: { fontSize: "1.05rem", margin: "0" } }), words = make("p", { className: "soft" });
   const top = make("div", { style: { display: "flex", flexWrap: "wrap", gap: ".75rem 1.5rem", alignItems: "flex-start" } });
-  const picture = make("canvas", { role: "img", ariaLabel: name === "run" ? t("image as the network is given it", "网络得到的图像") : t("image, second network", "图像，第二个网络") });
+  const picture = make("canvas", { role: "img", ariaLabel: name === "run" ? t("image as the network is given it", "网络得到的图像") : t("second network: image", "第二个网络：图像") });
   const caption = make("figcaption"), laid = make("figcaption", { style: { marginTop: ".25rem", maxWidth: "16rem" } });
   const answer = make("div", { style: { flex: "1 1 15rem", minWidth: 0, display: "grid", gap: ".2rem" }, ariaLabel: t("prediction", "预测") });
   answer.setAttribute("role", "group");
   top.append(make("figure", {}, caption, picture, laid), answer);
-  const maps = make("section", { style: { minWidth: 0 }, ariaLabel: name === "run" ? t("maps", "特征图") : t("maps, second network", "特征图，第二个网络") });
+  const maps = make("section", { style: { minWidth: 0 }, ariaLabel: name === "run" ? t("maps", "特征图") : t("second network: maps", "第二个网络：特征图") });
   const element = make("div", { className: "column", style: { flex: "1 1 18rem", minWidth: 0 } }, title, words, top, maps);
   const bars = classBars(page, answer), grid = mapGrid(page, name), strips = overview(page, name);
   maps.append(grid.element, strips.element);
@@ -309,7 +309,7 @@ function mapGrid(page, name) {
   page.button("‹", () => move(-1), { into: head }).ariaLabel = t("layer before", "前一层");
   page.button("›", () => move(1), { into: head }).ariaLabel = t("layer after", "后一层");
   head.append(title);
-  const canvas = make("canvas", { role: "img", tabIndex: 0, ariaLabel: isFirst ? t("maps of the layer", "该层的特征图") : t("maps of the layer, second network", "该层的特征图，第二个网络"), style: { margin: ".4rem 0", cursor: "crosshair" } });
+  const canvas = make("canvas", { role: "img", tabIndex: 0, ariaLabel: isFirst ? t("maps of the layer", "该层的特征图") : t("second network: maps of the layer", "第二个网络：该层的特征图"), style: { margin: ".4rem 0", cursor: "crosshair" } });
   const hint = make("p", { className: "soft" });
   const element = make("div", {}, head, canvas, hint);
   let view, settings, click, toggle, layout;
@@ -398,7 +398,7 @@ function overview(page, name) {
       names = stages.map((each) => each.name).join("\n");
       rows = stages.map((stage) => {
         const open = () => page.set(name === "run" ? { layer: stage.name, unit: null } : { other_layer: stage.name });
-        const button = make("button", { type: "button" }), words = make("span", { className: "soft" }), canvas = make("canvas", { role: "img", ariaLabel: `${stage.name}${name === "run" ? "" : t(", second network", "，第二个网络")}`, style: { cursor: "pointer" } });
+        const button = make("button", { type: "button" }), words = make("span", { className: "soft" }), canvas = make("canvas", { role: "img", ariaLabel: `${name === "run" ? "" : t("second network: ", "第二个网络：")}${stage.name}`, style: { cursor: "pointer" } });
         button.addEventListener("click", open);
         canvas.addEventListener("click", open);
         return { button, words, canvas, row: make("div", {}, make("div", { className: "tools", style: { alignItems: "baseline" } }, button, words), canvas) };
