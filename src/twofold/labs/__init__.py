@@ -14,12 +14,15 @@
 | `small_network.py` | the network that the lab of networks begins with |
 | `run_images.py` | the images that a run is measured on, and its mistakes |
 | `receptive_field.py` | receptive fields |
+| `batch_norm.py` | batch normalisation |
 | `descent.py` | descent over surfaces |
 | `training.py` | training, live |
 | `live_run.py` | `LiveRun`: a run of the engine that is paused, stepped and changed from outside |
 | `layer_values.py` | what can be seen in each layer while it trains |
 | `augmentation.py` | augmentation |
 | `scene.py` | an image with boxes that are known, for both |
+| `shapes.py` | shapes |
+| `tensor_expression.py` | an expression of small tensors, and where each element of its parts comes from |
 | `traced.py` | which lines of the code beside a lab have run |
 | `session.py` | `Session`: a lab and the page that it serves |
 | `arrays.py` | values as bytes |

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FrameType
 from typing import Any
 
@@ -32,7 +32,7 @@ def lines_that_run(names: Sequence[str], call: Callable[[], object]) -> dict[str
         names: "module:function" in `twofold`.
         call: takes nothing. What it raises is raised here.
     """
-    codes = {_code(resolve(f"twofold.{name}")): name for name in names}
+    codes = {code: name for name in names for code in _codes(_code(resolve(f"twofold.{name}")))}
     ran: dict[str, set[int]] = {name: set() for name in names}
 
     def on_call(frame: FrameType, event: str, value: Any) -> Callable[..., Any] | None:
@@ -55,6 +55,14 @@ def lines_that_run(names: Sequence[str], call: Callable[[], object]) -> dict[str
     finally:
         sys.settrace(before)
     return {name: sorted(lines) for name, lines in ran.items() if lines}
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """Give a function's code and that of what stands inside it, such as a comprehension."""
+    yield code
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _codes(inner)
 
 
 def _code(function: Any) -> CodeType:

@@ -508,6 +508,7 @@ class Page {
   }
 
   #formula() {
+    if (!this.about.ideas.length) return null;
     return make("dl", { className: "formulas" }, ...this.about.ideas.flatMap((idea) => [
       make("dt", {}, idea.title),
       make("dd", {}, make("pre", { textContent: idea.formula }), make("p", { className: "soft", textContent: `${idea.source} · twofold show ${idea.name}` })),
