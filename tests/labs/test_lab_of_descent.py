@@ -54,7 +54,9 @@ def printed(line, capfd):
 @given(values=settings)
 def test_each_step_is_that_of_the_readable_rule(values):
     shown = computed(**values)
-    assert [path["rule"] for path in shown["paths"]][:: 2 if values["convention"] == "both" else 1] == values["rules"]
+    assert list(dict.fromkeys(path["rule"] for path in shown["paths"])) == values["rules"]
+    twice = set(values["rules"]) & {"momentum", "adagrad", "rmsprop"} if values["convention"] == "both" else ()
+    assert len(shown["paths"]) == len(values["rules"]) + len(twice)
     for path in shown["paths"]:
         did = path["at"]
         assert did["step"] == min(shown["step"], len(path["path"]) - 1)
@@ -300,7 +302,7 @@ def test_steps_rules_and_rates(lab_page):
     number = lab.page.get_by_label("learning rate of sgd (number)")
     number.fill("0.52")
     lab.until("page.shown.paths[0].lr === 0.52")
-    lab.page.get_by_label("number of steps").fill("100")
+    lab.page.get_by_label("steps", exact=True).fill("100")
     lab.until("page.shown.paths[0].verdict === 'diverging'")
     assert "diverging" in lab.page.locator(".descent-table").first.inner_text()
     assert lab.exercises()[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from twofold.errors import TwofoldError
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings, print_line
-from twofold.landscape.hessian import classify_point, hessian_eigenvalues
+from twofold.landscape.hessian import classify_point, hessian_axes
 from twofold.landscape.stability import stable_lr
 from twofold.landscape.surfaces import SURFACES, Surface, check_box, find_surface
 from twofold.landscape.tracing import Trace, evaluate, race, start_point, suggest_settings, value_and_gradient
@@ -30,6 +31,9 @@ _LEVELS = 14
 _CAREFUL_LR = 0.001
 _CONSTANTS = ("momentum", "gamma", "rho", "beta1", "beta2")
 _WORDS = {"eps": "epsilon"}
+
+TWO_FORMS = tuple(rule for rule, (form, _) in RULES.items() if "convention" in inspect.signature(form).parameters)
+"""The rules that D2L and torch write differently."""
 
 RuleName = Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam", "adamw"]
 Number = Annotated[float, Field(ge=-1e6, le=1e6)]
@@ -49,7 +53,7 @@ class DescentSettings(LabSettings):
         lr: learning rates of some rules; one that is missing is searched for.
         momentum, gamma, rho, beta1, beta2: shares of the averages that are kept, of the rules that have one.
         epsilon, weight_decay: as each rule has it if left out.
-        convention: of the rules; "both" lets each race itself.
+        convention: of the rules; "both" lets those race themselves that have two forms.
         noise: standard deviation of what is added to the gradient; the surface's own if left out.
         seed: of the noise.
         steps: how many.
@@ -87,7 +91,7 @@ class DescentLab(Lab):
         Exercise(
             "Point at a place where the Hessian has a negative eigenvalue. What does the surface look like there?",
             "指向海森矩阵有负特征值的一点。那里的曲面是什么形状？",
-            lambda s, shown: s.look is not None and bool(shown["here"]["eigenvalues"] or ()) and _least(shown) < 0,
+            lambda s, shown: min(shown["here"]["eigenvalues"] or [0.0]) < 0,
         ),
         Exercise(
             "Find a learning rate at which sgd jumps from side to side of the valley, and still converges.",
@@ -115,9 +119,9 @@ class DescentLab(Lab):
             lambda s, shown: s.surface == "saddle" and shown["start"][1] == 0 and _lowest_end(shown) < -1,
         ),
         Exercise(
-            "Show both conventions. Momentum walks the same path in both, only its velocity differs; "
-            "find a rule whose two paths part by more than 0.1.",
-            "同时显示两种约定。动量法在两者中路径相同，只有速度不同；找一个两条路径相差超过 0.1 的规则。",
+            "Show both conventions. Momentum walks the same path in both, only its velocity differs. "
+            "Find a rule, and settings, whose two paths part by more than 0.1.",
+            "同时显示两种约定。动量法在两者中路径相同，只有速度不同；找出一个规则及其设置，使两条路径相差超过 0.1。",
             lambda s, shown: s.convention == "both" and _largest_gap(shown) > 0.1,
         ),
     )
@@ -237,9 +241,11 @@ def _lr(settings: DescentSettings, rule: str) -> float:
 
 
 def _racers(settings: DescentSettings) -> list[tuple[str, str]]:
-    """Return the rules and conventions that race."""
-    conventions = ("d2l", "torch") if settings.convention == "both" else (settings.convention,)
-    return [(rule, convention) for rule in settings.rules for convention in conventions]
+    """Return the rules and conventions that race; with "both", twice where a rule has two forms."""
+    if settings.convention != "both":
+        return [(rule, settings.convention) for rule in settings.rules]
+    forms = {rule: ("d2l", "torch") if rule in TWO_FORMS else ("d2l",) for rule in settings.rules}
+    return [(rule, convention) for rule, conventions in forms.items() for convention in conventions]
 
 
 def _options(settings: DescentSettings, rule: str, convention: str) -> dict[str, Any]:
@@ -326,15 +332,15 @@ def _here(surface: Surface, point: Tensor, momentum: float) -> dict[str, Any]:
     """Return value, slope and curvature at a point; None for what is not finite."""
     value, slope = value_and_gradient(surface, point)
     here: dict[str, Any] = {"point": point.tolist(), "value": float(value), "gradient": slope.tolist()}
-    here |= {"eigenvalues": None, "condition": None, "kind": None, "stable": None}
+    here |= {"eigenvalues": None, "axes": None, "condition": None, "kind": None, "stable": None}
     if not math.isfinite(value):
         return here
     try:
-        bends = hessian_eigenvalues(surface, point)
+        bends, axes = hessian_axes(surface, point)
     except TwofoldError:
         return here
     low, high = float(bends[0]), float(bends[-1])
-    here |= {"eigenvalues": bends.tolist(), "kind": classify_point(bends)}
+    here |= {"eigenvalues": bends.tolist(), "axes": axes.tolist(), "kind": classify_point(bends)}
     if surface.dimension == 2 and low > 0:
         here["condition"] = high / low
     if high > 0:
@@ -344,10 +350,6 @@ def _here(surface: Surface, point: Tensor, momentum: float) -> dict[str, Any]:
             "nesterov": stable_lr(high, momentum=momentum, nesterov=True),
         }
     return here
-
-
-def _least(shown: Mapping[str, Any]) -> float:
-    return shown["here"]["eigenvalues"][0]
 
 
 def _of(shown: Mapping[str, Any], rule: str) -> list[Mapping[str, Any]]:
@@ -384,12 +386,12 @@ def _lowest_end(shown: Mapping[str, Any]) -> float:
 
 def _largest_gap(shown: Mapping[str, Any]) -> float:
     """Return how far the two conventions of a rule are apart, at most."""
-    pairs = zip(shown["paths"][::2], shown["paths"][1::2], strict=False)
-    gaps = []
-    for first, second in pairs:
-        both = min(len(first["path"]), len(second["path"]))
-        gaps.append(float((first["path"][:both] - second["path"][:both]).abs().max()))
-    return max(gaps, default=0.0)
+    gaps = [0.0]
+    for first, second in itertools.pairwise(shown["paths"]):
+        if first["rule"] == second["rule"]:
+            both = min(len(first["path"]), len(second["path"]))
+            gaps.append(float((first["path"][:both] - second["path"][:both]).abs().max()))
+    return max(gaps)
 
 
 def _shell_line(settings: DescentSettings) -> str:

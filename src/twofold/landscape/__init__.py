@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         Extremes as Extremes,
         classify_point as classify_point,
         extreme_eigenvalues as extreme_eigenvalues,
+        hessian_axes as hessian_axes,
         hessian_eigenvalues as hessian_eigenvalues,
     )
     from twofold.landscape.stability import measure_stable_lr as measure_stable_lr, stable_lr as stable_lr
@@ -62,7 +63,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "averaging": "Memory impulse_weights measure_memory",
         "expression": "Expression parse_expression",
         "gradient_noise": "GradientSource epoch_bias gradient_variance",
-        "hessian": "Extremes classify_point extreme_eigenvalues hessian_eigenvalues",
+        "hessian": "Extremes classify_point extreme_eigenvalues hessian_axes hessian_eigenvalues",
         "stability": "measure_stable_lr stable_lr",
         "surfaces": "SURFACES Surface find_surface surface_from",
         "tracing": "Trace race suggest_settings trace",

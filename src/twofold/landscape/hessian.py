@@ -48,6 +48,25 @@ def hessian_eigenvalues(
     >>> hessian_eigenvalues(lambda x: x[0] ** 2 - 3 * x[1] ** 2, torch.tensor([5.0, 5.0]))
     tensor([-6.,  2.], dtype=torch.float64)
     """
+    return torch.linalg.eigvalsh(_hessian(function, point))
+
+
+def hessian_axes(
+    function: Callable[[Float[Tensor, " dim"]], Float[Tensor, ""]], point: Float[Tensor, " dim"]
+) -> tuple[Float64[Tensor, " dim"], Float64[Tensor, "dim dim"]]:
+    """Return what `hessian_eigenvalues` does, and the eigenvectors: row k is the direction that bends by the kth.
+
+    >>> hessian_axes(lambda x: x[0] ** 2 - 3 * x[1] ** 2, torch.tensor([5.0, 5.0]))[1].abs()
+    tensor([[0., 1.],
+            [1., 0.]], dtype=torch.float64)
+    """
+    values, columns = torch.linalg.eigh(_hessian(function, point))
+    return values, columns.T
+
+
+def _hessian(
+    function: Callable[[Float[Tensor, " dim"]], Float[Tensor, ""]], point: Float[Tensor, " dim"]
+) -> Float64[Tensor, "dim dim"]:
     start = point.detach().to(torch.float64)
     value = function(start)
     if not isinstance(value, Tensor) or value.numel() != 1:
@@ -57,7 +76,7 @@ def hessian_eigenvalues(
     assert isinstance(matrix, Tensor)
     if not matrix.isfinite().all():
         raise TwofoldError(f"the second derivatives at {start.tolist()} are not finite; choose another point")
-    return torch.linalg.eigvalsh((matrix + matrix.T) / 2)
+    return (matrix + matrix.T) / 2
 
 
 def classify_point(eigenvalues: Float[Tensor, " dim"], *, tolerance: float = 1e-6) -> Verdict:

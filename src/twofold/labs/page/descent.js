@@ -34,7 +34,7 @@ export default lab((page) => {
   page.choice("convention", { label: t("convention", "约定"), into: racing, options: [["d2l", "D2L"], ["torch", "torch"], ["both", t("both (torch dashed)", "两种（torch 为虚线）")]] });
   const constants = page.group(t("settings of the rules", "规则的设置"));
   const uses = { momentum: ["momentum", "nesterov"], gamma: ["rmsprop"], rho: ["adadelta"], beta1: ["adam", "adamw"], beta2: ["adam", "adamw"], epsilon: ["adagrad", "rmsprop", "adadelta", "adam", "adamw"] };
-  const ownWord = t("own", "默认");
+  const ownWord = t("default", "默认");
   const rows = {
     momentum: page.slider("momentum", { into: constants, label: t("momentum γ", "动量 γ"), min: 0, max: 0.99, step: 0.01 }),
     gamma: page.slider("gamma", { into: constants, label: "rmsprop γ", min: 0, max: 0.99, step: 0.01 }),
@@ -51,7 +51,7 @@ export default lab((page) => {
   const chance = page.group(t("noise of the gradient, and steps", "梯度噪声与步数"));
   const noise = page.slider("noise", { into: chance, label: t("noise", "噪声"), min: 0, max: 2, step: 0.05, show: (value) => digits(value ?? page.shown?.surface.noise ?? 0) });
   page.slider("seed", { into: chance, label: t("seed", "随机种子"), min: 0, max: 99 });
-  page.slider("steps", { into: chance, label: t("number of steps", "步数"), min: 1, max: about.most_steps });
+  page.slider("steps", { into: chance, label: t("steps", "步数"), min: 1, max: about.most_steps });
 
   // Figure
   const left = make("div", { className: "column wide" }), right = make("div", { className: "column wide" });
@@ -77,12 +77,14 @@ export default lab((page) => {
   page.button("▶", () => { stop(); go(now() + 1); }, { into: walk }).ariaLabel = t("step forward", "前进一步");
   page.button("▶|", () => { stop(); go(Infinity); }, { into: walk }).ariaLabel = t("last step", "最后一步");
   page.onClose = stop;
-  left.append(make("label", { className: "row" }, make("span", { textContent: t("step", "步") }), slider, out), walk);
+  left.append(make("label", { className: "row" }, make("span", { textContent: t("step", "步") }), slider, out), walk, make("p", { className: "soft", textContent:
+    t("Drag the start (ring). ★ minimum, ✕ saddle, ▲ maximum. Where you point: the arrow goes downhill, the two lines are the axes of the Hessian, short where it bends steeply, red where it bends down. Dashed arrows: against the gradient that the last step saw.",
+      "拖动起点（圆环）。★ 最小值，✕ 鞍点，▲ 最大值。指针处：箭头指向下坡，两条线是海森矩阵的主轴，弯得急则短，向下弯则为红色。虚线箭头：上一步所见梯度的反方向。") }));
 
   const readout = make("dl", { className: "descent-facts" }), where = make("figcaption");
   right.append(where, readout);
-  const losses = page.plot({ label: t("loss at each step: drag", "每一步的损失：可拖动"), x: t("step", "步"), into: right, height: 190, press: (x) => { stop(); go(Math.round(x)); } });
-  const table = make("table", { className: "descent-table" });
+  const losses = page.plot({ label: t("loss at each step: drag", "每一步的损失：可拖动"), x: t("step", "步"), into: right, height: 230, press: (x) => { stop(); go(Math.round(x)); } });
+  const table = make("table", { className: "descent-table descent-standings" });
   page.stage.append(make("div", { className: "across descent-scroll" }, table));
   const cards = make("div", { className: "across descent-cards" });
   page.stage.append(cards);
@@ -94,7 +96,7 @@ export default lab((page) => {
     if (shown.grid && page.wantsLines()) queueMicrotask(() => page.ask());
     const { paths } = shown, both = settings.convention === "both";
     const colours = paths.map(({ rule }) => ruleColour(page, about.rules.indexOf(rule)));
-    const names = paths.map(({ rule, convention }) => (both ? `${rule} (${convention})` : rule));
+    const names = paths.map(({ rule, convention }) => (paths.filter((each) => each.rule === rule).length > 1 ? `${rule} (${convention})` : rule));
     map.draw(shown, colours, both);
     racers.forEach((each) => each.draw(shown));
     starts.forEach((input, i) => {
@@ -114,7 +116,7 @@ export default lab((page) => {
         title: losses.log ? t("loss at each step, logarithmic: drag", "每一步的损失（对数坐标）：可拖动") : t("loss at each step: drag", "每一步的损失：可拖动") });
     }
     losses.element.hidden = !paths.length;
-    where.textContent = settings.look ? t("at the pointer (the cross)", "指针处（十字）") : t("at the start", "起点处");
+    where.textContent = settings.look ? t("at the pointer", "指针处") : t("at the start (point elsewhere on the surface to look there)", "起点处（指向曲面别处可查看）");
     readout.replaceChildren(...facts(page, shown, settings));
     table.replaceChildren(...standings(page, shown, names, colours));
     cards.replaceChildren(...paths.map((path, i) => card(page, path, names[i], colours[i], shown)));
@@ -131,12 +133,14 @@ const STYLE = `
 .lab .descent-table thead :is(th, td) { color: var(--soft); border: 0; }
 .lab .descent-table :is(th, td):first-child { text-align: left; padding-left: 0; }
 .lab .descent-table .ahead { font-weight: 600; }
-.lab .descent-cards { display: flex; flex-wrap: wrap; gap: .8rem; }
-.lab .descent-card { flex: 1 1 15rem; max-width: 100%; min-width: 0; background: var(--raised); border-radius: .5rem; border-top: 3px solid; padding: .4rem .7rem .5rem; }
+.lab .descent-cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(14.5rem, 100%), 1fr)); gap: .8rem; }
+.lab .descent-card { min-width: 0; background: var(--raised); border-radius: .5rem; border-top: 3px solid; padding: .4rem .7rem .5rem; }
+.lab .descent-card th { white-space: normal !important; }
+@media (max-width: 30rem) { .lab .descent-standings :is(tr > :nth-child(2), tr > :nth-child(5)) { display: none; } .lab .descent-standings :is(th, td) { white-space: normal; } }
 .lab .descent-card h2 { font-size: .95rem; margin: 0 0 .1rem; color: var(--ink); }
 .lab .swatch { display: inline-block; flex: none; width: .75em; height: .75em; border-radius: .15em; margin-right: .4em; }
-.lab .racer { display: grid; grid-template-columns: 7.4rem minmax(0, 1fr) 4.4rem; gap: .4rem; align-items: center; }
-.lab .racer label { display: flex; gap: .35rem; align-items: center; white-space: nowrap; }
+.lab .racer { display: grid; grid-template-columns: 7.6rem minmax(0, 1fr) 4.2rem; gap: .4rem; align-items: center; }
+.lab .racer label { font-size: .93rem; display: flex; gap: .35rem; align-items: center; white-space: nowrap; }
 .lab .racer input[type=number] { width: 100%; min-width: 0; padding: .1rem .3rem; }
 .lab .surface-map { touch-action: none; cursor: crosshair; }
 `;
@@ -172,10 +176,11 @@ function racer(page, rule, into) {
 // What Python says of the surface at the point that is looked at.
 function facts(page, { here, surface }, settings) {
   const { t } = page, list = (values) => (values ?? []).map((value) => digits(value)).join(", ");
-  const kinds = { minimum: t("bends up: a valley", "向上弯：谷"), maximum: t("bends down: a hill", "向下弯：峰"), saddle: t("bends both ways: a saddle", "两个方向弯曲相反：鞍"), undecided: t("flat in a direction", "某个方向上是平的") };
+  const kinds = { minimum: t("bends up: a valley", "向上弯：谷"), maximum: t("bends down: a hill", "向下弯：峰"), saddle: t("bends both ways: a saddle", "一个方向向上弯，另一个向下：鞍"), undecided: t("flat in a direction", "某个方向上是平的") };
   const rows = [
     [surface.dimension === 1 ? "x" : "(x, y)", list(here.point)], [t("value", "值"), digits(here.value)], [t("gradient", "梯度"), list(here.gradient)],
-    [surface.dimension === 1 ? t("second derivative", "二阶导数") : t("eigenvalues of the Hessian", "海森矩阵的特征值"), here.eigenvalues ? `${list(here.eigenvalues)} · ${kinds[here.kind]}` : t("not finite", "非有限值")],
+    [surface.dimension === 1 ? t("second derivative", "二阶导数") : t("eigenvalues of the Hessian", "海森矩阵的特征值"), here.eigenvalues ? list(here.eigenvalues) : t("not finite", "非有限值")],
+    [t("the surface", "曲面"), kinds[here.kind] ?? "–"],
   ];
   if (surface.dimension === 2) rows.push([t("condition number", "条件数"), here.condition === null ? "–" : digits(here.condition)]);
   const stable = here.stable;
@@ -390,16 +395,35 @@ class SurfaceMap {
     const { here, surface } = this.shown, [x, y] = this.place(here.point, here.value), ink = this.page.colour("ink");
     pen.strokeStyle = ink;
     pen.lineWidth = 1.5;
-    pen.beginPath();
-    for (const [dx, dy] of [[1, 0], [0, 1]]) { pen.moveTo(x - 6 * dx, y - 6 * dy); pen.lineTo(x + 6 * dx, y + 6 * dy); }
-    pen.stroke();
-    if (surface.dimension === 2) { arrow(pen, [x, y], this.downhill(here.gradient), 46, ink); return; }
+    if (surface.dimension === 2) {
+      this.bends(pen, x, y);
+      pen.strokeStyle = ink;
+      arrow(pen, [x, y], this.downhill(here.gradient), 46, ink);
+      return;
+    }
+    disc(pen, x, y, 3, ink, ink, 1);
     // The tangent.
     const [[x0, x1]] = this.box(), reach = (x1 - x0) / 8, [slope] = here.gradient;
     if (slope === null) return;
     pen.beginPath();
     for (const side of [-reach, reach]) pen.lineTo(this.px(here.point[0] + side), this.py(here.value + side * slope));
     pen.stroke();
+  }
+
+  // The eigenvectors of the Hessian: long where the surface is flat, dashed where it bends down.
+  bends(pen, x, y) {
+    const { eigenvalues, axes } = this.shown.here, [[x0, x1], [y0, y1]] = this.box();
+    const bends = eigenvalues ?? [1, 1], flattest = Math.min(...bends.map(Math.abs));
+    bends.forEach((bend, i) => {
+      const [u, v] = (axes ?? [[1, 0], [0, 1]])[i], dx = u / (x1 - x0) * this.width, dy = -v / (y1 - y0) * this.height;
+      const reach = eigenvalues ? Math.max(9, 52 * Math.sqrt(flattest / Math.abs(bend) || 1)) : 6, size = Math.hypot(dx, dy);
+      pen.strokeStyle = this.page.colour(bend < 0 ? "bad" : "ink");
+      pen.setLineDash(bend < 0 ? [5, 3] : []);
+      pen.beginPath();
+      for (const side of [-reach, reach]) pen.lineTo(x + side * dx / size, y + side * dy / size);
+      pen.stroke();
+    });
+    pen.setLineDash([]);
   }
 
   landmarks(pen) {
