@@ -35,6 +35,8 @@ class AugmentArguments:
     seed: int = 0
     figure: Path | None = None
     """The figure to write, .png, .svg or .pdf; augment-IMAGE.png here if left out."""
+    lab: bool = False
+    """Open the lab with this image and these settings, instead of drawing a figure."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -50,6 +52,8 @@ def run(arguments: Sequence[str]) -> int:
     if not 0 <= parsed.seed < 2**63:
         raise TwofoldError(f"--seed must be 0 or more and below 2**63, got {parsed.seed}")
     check_image(parsed.image)
+    if parsed.lab:
+        return _open_lab(parsed)
     path = parsed.figure or Path(f"augment-{parsed.image.stem}.png")
     with loading("torch"):
         import torch
@@ -78,3 +82,12 @@ def run(arguments: Sequence[str]) -> int:
     subtitle = f"{subtitle}; seed {parsed.seed}"
     write_figure(draw_gallery(original, changed, captions, title=title, subtitle=subtitle), path)
     return 0
+
+
+def _open_lab(parsed: AugmentArguments) -> int:
+    from twofold.cli.lab import open_lab
+    from twofold.labs.given import Given
+
+    words = [f"policy={parsed.augment}", f"seed={parsed.seed}", f"rows={parsed.rows}"]
+    words += [] if parsed.image_size is None else [f"size={parsed.image_size}"]
+    return open_lab("augmentation", words, Given(images=(str(parsed.image),)))

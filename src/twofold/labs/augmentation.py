@@ -178,9 +178,9 @@ class AugmentationLab(Lab):
             ),
         ),
         Exercise(
-            "Show every object at a quarter of its area or less, in every draw.",
-            "让每次抽样中的每个物体都缩小到原面积的四分之一以下。",
-            lambda s, shown: _set(shown, "zoom_out", "probability") == 1 and _set(shown, "zoom_out", "sides")[0] >= 2,
+            "Show every object, in every draw, at a quarter of its area or less.",
+            "让每次抽样中的每个物体都在，但面积都不超过原来的四分之一。",
+            lambda s, shown: _are_small(shown),
         ),
     )
 
@@ -383,6 +383,12 @@ def _set(shown: Mapping[str, Any], operation: str, setting: str) -> Any:
 
 def _areas(boxes: Tensor) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+
+
+def _are_small(shown: Mapping[str, Any]) -> bool:
+    shares = _areas(shown["moved"]) / _areas(shown["boxes"])
+    # Whole pixels: half of 55 px is 28.
+    return shares.numel() > 0 and bool(((shares > 0) & (shares < 0.27)).all())
 
 
 def _program(settings: AugmentationSettings, path: str | None, size: int, boxes: Tensor) -> list[str]:

@@ -107,7 +107,7 @@ export default lab((page) => {
   own.querySelector(".row").style.gridTemplateColumns = "auto minmax(0, 1fr) auto";
   own.querySelector("input").style.gridColumn = "2 / 3";
   page.button(t("Copy", "复制"), () => navigator.clipboard.writeText(page.settings.policy), { into: own.querySelector(".row") });
-  for (const grid of [strip, gallery]) Object.assign(grid.style, { display: "grid", gridTemplateColumns: "repeat(auto-fill, minmax(6.6rem, 1fr))", gap: ".6rem", fontSize: ".8rem", lineHeight: "1.3" });
+  for (const grid of [strip, gallery]) Object.assign(grid.style, { display: "grid", gridTemplateColumns: `repeat(auto-fill, minmax(max(6.6rem, calc(${100 / about.columns}% - .6rem)), 1fr))`, gap: ".6rem", fontSize: ".8rem", lineHeight: "1.3" });
 
   // Cells are kept from answer to answer, so that the one with the focus keeps it.
   const cells = (grid, count, create) => {
@@ -116,6 +116,8 @@ export default lab((page) => {
     return [...grid.children];
   };
   const cell = (i, tag = "div") => make(tag, tag === "button" ? { type: "button" } : {}, make("canvas", { style: { width: "100%" } }), make("span", { style: { display: "block", overflowWrap: "anywhere" } }));
+
+  const spoken = (phrases) => (page.language === "zh" ? phrases.map(inChinese).join("；") : phrases.join("; "));
 
   return (shown, settings) => {
     if (shown.policy === settings.policy) {
@@ -126,9 +128,9 @@ export default lab((page) => {
     const outlined = (list, more_ = {}) => list.map((corners, k) => ({ corners, colour: SERIES[k], text: String(k + 1), ...more_ })).filter(({ corners: [x1, y1, x2, y2] }) => x2 > x1 && y2 > y1);
     start.draw({ picture: shown.original, title: `${t("original", "原图")} ${shown.original.shape[2]}×${shown.original.shape[1]}${boxes.length ? t(", boxes can be dragged", "，边界框可拖动") : ""}`,
       boxes: outlined(boxes).map((box) => ({ ...box, name: box.text, drag: true })) });
-    const phrases = shown.phrases[i].join("; ") || t("unchanged", "未改变");
+    const phrases = spoken(shown.phrases[i]) || t("unchanged", "未改变");
     const lost = moved.map((box, k) => [box, k + 1]).filter(([[x1, y1, x2, y2]]) => !(x2 > x1 && y2 > y1)).map(([, k]) => k);
-    picked.draw({ picture: at(shown.draws, i), title: t(`draw ${i} of ${count}`, `第 ${i} 次抽样，共 ${count} 次`), boxes: outlined(moved) });
+    picked.draw({ picture: at(shown.draws, i), title: t(`draw ${i} (0 to ${count - 1})`, `第 ${i} 次抽样（0 到 ${count - 1}）`), boxes: outlined(moved) });
     const text = `${phrases}${lost.length ? t(`. Lost: box ${lost.join(", ")}.`, `。丢失的框：${lost.join("、")}。`) : ""}`;
     if (said.textContent && said.textContent !== text) page.announce.textContent = t(`draw ${i}: ${text}`, `第 ${i} 次抽样：${text}`);
     said.textContent = text;
@@ -138,22 +140,27 @@ export default lab((page) => {
     const walk = [{ operation: "", phrases: [t("original", "原图")], image: shown.original, boxes: shown.boxes }, ...shown.steps];
     cells(strip, walk.length, cell).forEach((box, k) => {
       paint(page, box.firstChild, walk[k].image, rows(walk[k].boxes), t(`step ${k}`, `第 ${k} 步`));
-      box.lastChild.textContent = k === 0 ? walk[0].phrases[0] : `${k}. ${parts[k - 1] && shown.policy === settings.policy && parts.length === shown.steps.length ? named(parts[k - 1]) : walk[k].operation}: ${walk[k].phrases.join("; ") || t("unchanged", "未改变")}`;
+      box.lastChild.textContent = k === 0 ? walk[0].phrases[0] : `${k}. ${parts[k - 1] && shown.policy === settings.policy && parts.length === shown.steps.length ? named(parts[k - 1]) : walk[k].operation}: ${spoken(walk[k].phrases) || t("unchanged", "未改变")}`;
     });
     cells(gallery, count, (k) => {
       const box = cell(k, "button");
       box.addEventListener("click", () => pick(k));
-      Object.assign(box.style, { padding: ".25rem", textAlign: "left", font: "inherit" });
+      Object.assign(box.style, { padding: ".25rem", textAlign: "left", font: "inherit", display: "flex", flexDirection: "column" });
       return box;
     }).forEach((box, k) => {
       paint(page, box.firstChild, at(shown.draws, k), rows(at(shown.moved, k)), t(`draw ${k}`, `第 ${k} 次抽样`));
-      box.lastChild.textContent = shown.phrases[k].join("; ") || t("unchanged", "未改变");
+      box.lastChild.textContent = spoken(shown.phrases[k]) || t("unchanged", "未改变");
       box.ariaPressed = String(k === i);
       box.style.borderColor = k === i ? page.colour("mark") : "";
       box.style.boxShadow = k === i ? `0 0 0 1px ${page.colour("mark")}` : "";
     });
   };
 });
+
+// What Python says of a draw, in Chinese.
+const PHRASES_ZH = [["mirrored", "左右镜像"], ["upside down", "上下镜像"], [/^crop (\S+) at (.*)/, "裁剪 $1，位于 $2"], [/^zoomed out (\S+) to (.*)/, "缩小 $1，位于 $2"], [/^moved (.*)/, "平移 $1"], [/^rotated (.*)/, "旋转 $1"],
+  [/^size (.*)/, "大小 $1"], [/^sheared (.*)/, "错切 $1"], [/^brightness/, "亮度"], [/^contrast/, "对比度"], [/^saturation/, "饱和度"], [/^hue/, "色调"], [/^grey$/, "灰度"], [/^blur/, "模糊"], [/^erased (.*) at (.*)/, "擦除 $1，位于 $2"]];
+const inChinese = (phrase) => PHRASES_ZH.reduce((text, [from, to]) => text.replace(from, to), phrase);
 
 const rows = (array) => Array.from({ length: array.shape[0] }, (_, i) => [...at(array, i).data]);
 
