@@ -32,6 +32,7 @@
 | `surface.py` | watch optimizers walk down a surface |
 | `schedule.py` | draw how the learning rate moves |
 | `curvature.py` | measure how the loss bends while a network trains |
+| `lab.py` | labs in the browser, or their values in the terminal |
 | `claims.py` | measure what is said of gradients and steps, and compare with theory |
 | `batch_study.py` | measure what a batch size costs: loss against time |
 | `data.py` | check a folder of images, or pack it |
