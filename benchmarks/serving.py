@@ -11,6 +11,7 @@ for which none of 256 connections is free, counts as lost. The rate rises by a q
 
     python benchmarks/serving.py                             # half an hour
     python benchmarks/serving.py --networks lenet --rounds 1 --seconds 3
+    python benchmarks/serving.py --threads                   # ours alone: threads that compute and that decode
 """
 
 from __future__ import annotations
@@ -121,14 +122,15 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each rate")
+    parser.add_argument("--threads", action="store_true", help="ours alone, with one or two threads for each work")
     arguments = parser.parse_args()
     print_conditions("Requests a second at a 99th percentile of at most 100 ms")
     with tempfile.TemporaryDirectory() as temporary:
         for name in arguments.networks:
-            measure(name, Path(temporary), arguments.rounds, arguments.seconds)
+            measure(name, Path(temporary), arguments.rounds, arguments.seconds, threads=arguments.threads)
 
 
-def measure(name: str, folder: Path, rounds: int, seconds: float) -> None:
+def measure(name: str, folder: Path, rounds: int, seconds: float, *, threads: bool) -> None:
     model, side = NETWORKS[name]
     recipe = twofold.Recipe(model=model, image_size=side, epochs=1, data="fashion-mini", precision="float32")
     with contextlib.suppress(twofold.TwofoldError):
@@ -148,7 +150,16 @@ def measure(name: str, folder: Path, rounds: int, seconds: float) -> None:
         ],
         "FastAPI, torch": [python, str(folder / "plain.py"), weights, "PORT"],
     }
-    if importlib.util.find_spec("litserve"):
+    if threads:
+        servers = {
+            f"{number} to compute, {decoders} to decode": [
+                *servers["Twofold"],
+                *("--threads", str(number), "--decoders", str(decoders)),
+            ]
+            for number in (1, 2)
+            for decoders in (1, 2)
+        }
+    elif importlib.util.find_spec("litserve"):
         servers["LitServe, batches"] = [python, str(folder / "lit.py"), weights, "PORT", "16"]
         servers["LitServe"] = [python, str(folder / "lit.py"), weights, "PORT", "1"]
     else:
@@ -165,6 +176,8 @@ def measure(name: str, folder: Path, rounds: int, seconds: float) -> None:
         print(
             f"| {server} | {spread([p.answered for p in probes], ',.0f')} | {spread([1e3 * p.slow for p in probes])} |"
         )
+    if threads:
+        return
     peers = [statistics.median(p.answered for p in found[server]) for server in servers if "Twofold" not in server]
     ours = max(statistics.median(p.answered for p in found[server]) for server in servers if "Twofold" in server)
     print(f"\n{ours / max(peers):.1f} times the better peer\n", flush=True)
