@@ -73,6 +73,8 @@ def run(arguments: Sequence[str]) -> int:
     for name in ("deadline", "megabytes", "megapixels"):
         if not getattr(parsed, name) > 0:
             raise TwofoldError(f"--{name} must be more than 0, got {getattr(parsed, name):g}")
+    if parsed.megapixels > 89:
+        raise TwofoldError(f"--megapixels is at most 89, the largest image that is decoded, got {parsed.megapixels:g}")
     if not 0 <= parsed.port <= 65535:
         raise TwofoldError(f"--port is a number from 0 to 65535, got {parsed.port}")
     with loading("onnxruntime"):
