@@ -16,6 +16,7 @@ from twofold.engine.options import Options
 from twofold.engine.run import RunFolder
 from twofold.errors import TwofoldError
 from twofold.files import expanded
+from twofold.inference.predictor import turning_to_grey
 from twofold.inference.torch_predictor import TorchPredictor
 
 _BATCH_SIZE = 250
@@ -64,9 +65,10 @@ def images_of(run: str | Path, data: str | None = None) -> RunImages:
     Raises:
         TwofoldError: they are not there, or not any more.
     """
-    predictor = TorchPredictor.load(run)
     if data is not None:
-        other = load_eval_images(data, predictor.spec, show_progress=False)
+        spec = TorchPredictor.load(run).spec
+        grey = spec.channels == 1 and not spec.convert_colour
+        other = load_eval_images(data, turning_to_grey(spec) if grey else spec, show_progress=False)
         return RunImages(other.name, other.split, other.images)
     path = expanded(run)
     folder = path if path.is_dir() else path.parent.parent

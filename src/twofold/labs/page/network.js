@@ -138,7 +138,7 @@ export default lab((page) => {
       pairs.replaceChildren(make("option", { value: "", textContent: t("all kinds", "全部类型") }), ...found.pairs.map(([from, to, count]) => make("option", { value: `${from}\n${to}`, textContent: `${from} → ${to} (${count})` })));
       wrong.filter("");
     }
-    find.hidden = Boolean(found);
+    find.hidden = Boolean(found) || run.words.task !== "classify";
     pairs.hidden = walk[0].hidden = walk[1].hidden = !found?.found.length;
     wrongWords.textContent = found ? t(`${found.num_wrong} of ${say(found)} are wrong; the most confident mistakes first${found.num_wrong > found.found.length ? `, ${found.found.length} of them` : ""}:`, `${say(found)}中有 ${found.num_wrong} 幅判断错误；最自信的错误在前${found.num_wrong > found.found.length ? `，显示 ${found.found.length} 幅` : ""}：`) : "";
     wrong.draw(found, "");
@@ -288,6 +288,14 @@ function mapsOf(page, { shape: [channels, height, width], data }, range) {
   return small;
 }
 
+// One of them, with an edge that tells a white map from a white page.
+function drawMap(page, pen, small, index, [height, width], [x, y, wide, high]) {
+  pen.drawImage(small, 0, index * height, width, height, x, y, wide, high);
+  if (!index) pen.strokeStyle = page.colour("line");
+  pen.lineWidth = 1;
+  pen.strokeRect(x + 0.5, y + 0.5, wide - 1, high - 1);
+}
+
 // Size of a cell and number of columns such that all maps fit into the room, as large as they can be.
 function arranged(count, [height, width], room, tall) {
   const most = height * width === 1 ? 26 : CELL;
@@ -369,7 +377,7 @@ function mapGrid(page, name) {
     pen.scale(ratio, ratio);
     pen.imageSmoothingEnabled = false;
     for (let channel = 0; channel < channels; channel++) {
-      pen.drawImage(small, 0, channel * height, width, height, channel % columns * (wide + GAP), Math.floor(channel / columns) * (high + GAP), wide, high);
+      drawMap(page, pen, small, channel, [height, width], [channel % columns * (wide + GAP), Math.floor(channel / columns) * (high + GAP), wide, high]);
     }
     pen.lineWidth = 2;
     for (const channel of settings.off[settings.layer] ?? []) {
@@ -417,7 +425,7 @@ function overview(page, name) {
       const pen = canvas.getContext("2d"), small = mapsOf(page, stage.maps, stage.range);
       pen.scale(ratio, ratio);
       pen.imageSmoothingEnabled = false;
-      for (let k = 0; k < count; k++) pen.drawImage(small, 0, k * height, width, height, k * (wide + GAP), 0, wide, high);
+      for (let k = 0; k < count; k++) drawMap(page, pen, small, k, [height, width], [k * (wide + GAP), 0, wide, high]);
     });
   };
   return { element, draw };
