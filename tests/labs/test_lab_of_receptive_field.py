@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from twofold.labs.given import Given
 from twofold.labs.images import Opened
 from twofold.labs.lab import read_settings
 from twofold.labs.receptive_field import ReceptiveFieldLab, ReceptiveFieldSettings, _options
+from twofold.labs.seeded import seeded
 from twofold.models import CLASSIFIERS, create_model
 from twofold.scratch.conv import receptive_field
 
@@ -171,6 +174,19 @@ def test_a_trained_run_is_looked_into(trained_run, capfd):
     found = check_program(lab.command(read).python)
     torch.testing.assert_close(found["heat"], shown["gradient"], atol=1e-6, rtol=1e-5)
     check_shell_line(lab.command(read).shell, shown, capfd)
+
+
+def test_weights_that_are_drawn_in_two_threads_are_those_of_the_seed():
+    def draw(seed):
+        with seeded(seed):
+            return [torch.rand(1).item() for _ in range(200)]
+
+    before = torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        drawn = list(pool.map(draw, [1, 2] * 10))
+    assert drawn == [draw(1), draw(2)] * 10
+    assert drawn[0] != drawn[1]
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(

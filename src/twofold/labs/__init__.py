@@ -15,6 +15,7 @@
 | `run_images.py` | the images that a run is measured on, and its mistakes |
 | `receptive_field.py` | receptive fields |
 | `batch_norm.py` | batch normalisation |
+| `seeded.py` | random weights that are always the same |
 | `descent.py` | descent over surfaces |
 | `training.py` | training, live |
 | `live_run.py` | `LiveRun`: a run of the engine that is paused, stepped and changed from outside |

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from twofold.data import load_data
 from twofold.labs.images import Opened, drawn
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings, print_line
+from twofold.labs.seeded import seeded
 from twofold.models import create_model
 from twofold.scratch.norm import batch_norm
 
@@ -137,15 +138,16 @@ class BatchNormLab(Lab):
         x = batch(values, settings.batch_size, settings.step) * settings.scale + settings.shift
         # Of the running statistics copies, which a batch in training mode moves.
         y = _normalised(x, running[0].clone(), running[1].clone(), settings)
-        outputs, image, maps = self._one_image(settings, running)
-        whole = _mean_and_var(values)
+        image, raw, outputs = self._in_company(settings, running)
+        own = outputs[-1]
+        decided = (settings.layer, channel, settings.constant)
         return {
             "channel": channel,
             "before": _histogram(x, *self._range(settings)),
             "after": _histogram(y, -6.0, 6.0),
             "batch": _mean_and_var(x),
             "running": {"mean": running[0][0], "var": running[1][0]},
-            "whole": whole,
+            "whole": self._once("whole", decided, lambda: _mean_and_var(values)),
             "output": _mean_and_var(y),
             "history": {
                 "batch_mean": means,
@@ -154,11 +156,12 @@ class BatchNormLab(Lab):
                 "running_var": running_vars,
             },
             "image": image,
-            "map": maps[0],
-            "normalised": maps[1],
-            "outputs": outputs,
-            "spread": _spread(maps[1]),
-            "spreads": self._spreads(settings, running),
+            "map": raw,
+            "normalised": own,
+            # Of the unit that is largest.
+            "outputs": own.flatten(1)[:, int(raw.argmax())],
+            "spread": _spread(own),
+            "spreads": [_spread(each) for each in outputs[:-1]],
         }
 
     def command(self, settings: BatchNormSettings) -> Command:
@@ -235,9 +238,10 @@ class BatchNormLab(Lab):
             [*usual, self._once("own size", (decided, settings.batch_size), lambda: make(settings.batch_size))]
         )
 
-    def _in_company(self, settings: BatchNormSettings, running: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the image's values, and its outputs in the batches of each size, (sizes, batches, height, width)."""
-        image = self._image(settings)[1] * settings.scale + settings.shift
+    def _in_company(self, settings: BatchNormSettings, running: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the image, its map, and its outputs in the batches of each size, (sizes, batches, height, width)."""
+        image, values = self._image(settings)
+        values = values * settings.scale + settings.shift
         statistics = self._company(settings)
         sizes, batches, _ = statistics.shape
         if settings.mode == "training":
@@ -247,26 +251,14 @@ class BatchNormLab(Lab):
             mean, var = (each.expand(sizes * batches) for each in running)
         # With the statistics of its batch given, the rest of the batch is not needed: each batch is a channel here.
         gamma, beta = torch.full_like(mean, settings.gamma), torch.full_like(mean, settings.beta)
-        y = batch_norm(image.expand(1, len(mean), -1, -1), mean, var, gamma, beta, eps=settings.eps)
-        return image[0, 0], y.view(sizes, batches, *image.shape[2:])
-
-    def _one_image(
-        self, settings: BatchNormSettings, running: tuple[Tensor, Tensor]
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-        """Return the outputs of the image's largest unit, a batch each; the image; its map before and after."""
-        before, after = self._in_company(settings, running)
-        largest = int(before.argmax())
-        return after[-1].flatten(1)[:, largest], self._image(settings)[0][0, 0], (before, after[-1])
-
-    def _spreads(self, settings: BatchNormSettings, running: tuple[Tensor, Tensor]) -> list[float]:
-        return [_spread(outputs) for outputs in self._in_company(settings, running)[1][:-1]]
+        y = batch_norm(values.expand(1, len(mean), -1, -1), mean, var, gamma, beta, eps=settings.eps)
+        return image[0, 0], values[0, 0], y.view(sizes, batches, *values.shape[2:])
 
 
 @functools.cache
 def _network() -> nn.Sequential:
     """Return LeNet's layers up to its second convolution, the first normalisation with the statistics of all images."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         model = create_model("lenet-bn", num_classes=10).eval().requires_grad_(False)
     layers, norm = model.features[:5], model.features[1]
     values = layers[0](_images())

@@ -23,6 +23,7 @@ from twofold.inference.torch_predictor import TorchPredictor
 from twofold.interpret.stages import Box, field_box, stage_fields
 from twofold.labs.images import Opened, drawn
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings, print_line
+from twofold.labs.seeded import seeded
 from twofold.models import CLASSIFIERS, Network, create_model, summarise
 from twofold.models.summary import Field as Sides
 from twofold.scratch.conv import conv2d_backward, receptive_field
@@ -268,8 +269,7 @@ def _options(settings: ReceptiveFieldSettings) -> dict[str, Any]:
 
 def _untrained(settings: ReceptiveFieldSettings) -> _Network:
     options = _options(settings)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+    with seeded(settings.seed):
         model = create_model(settings.model, num_classes=10, image_size=(settings.size, settings.size), options=options)
     model.eval().requires_grad_(False)
     # Black becomes -1: of zeros every ReLU is silent, and no gradient comes through.

@@ -19,7 +19,7 @@ export default lab((page) => {
       options: ({ size }) => [...new Set([...about.sizes, size])].sort((a, b) => a - b).map((side) => [side, `${side} × ${side} px`]) }),
   ];
   const stem = page.choice("stem", { into: network, label: t("first layers", "起始层"), change: (value) => ({ stem: value, ...fresh }),
-    options: [["small", t("small: keep the size", "小型：保持大小")], ["paper", t("as in the paper", "与论文相同")]] });
+    options: [["small", t("small", "小型")], ["paper", t("the paper's", "论文的")]] });
   untrained.push(page.slider("seed", { into: network, label: t("random seed", "随机种子"), min: 0, max: 20, show: (seed) => `#${seed}` }));
   const unit = page.group(t("unit", "单元"));
   const title = ({ name, kind, row, field }) => [name, kind === "stage" ? t("stage", "阶段") : kind + spelledRow(row), field === null ? t("sees all", "看到全部") : t(`sees ${field} px`, `看到 ${field} px`)].join(" · ");
@@ -72,7 +72,7 @@ export default lab((page) => {
   page.stage.append(stacked);
   const paths = make("canvas", { role: "img" });
   const result = make("p", { className: "sum" }), table = make("table", { className: "layers" });
-  stacked.append(result, make("figure", {}, make("figcaption", { textContent: t("the units on which one output depends; the darker, the more paths lead to it", "一个输出所依赖的单元；颜色越深，通向该输出的路径越多") }), paths), table);
+  stacked.append(result, make("figure", {}, make("figcaption", { textContent: t("the units on which one output depends; the stronger the colour, the more paths lead to it", "一个输出所依赖的单元；颜色越浓，通向该输出的路径越多") }), paths), table);
   Object.assign(table.style, { margin: ".6rem 0 1rem" });
   const counts = page.plot({ label: t("share of the paths from each pixel", "来自每个像素的路径所占份额"), x: t("pixel", "像素"), into: stacked });
   page.redraws.push(() => { if (page.shown?.view === "stack") drawPaths(page, paths, page.shown, page.stackShown); });
@@ -168,7 +168,7 @@ function showStack(page, shown, { result, table, counts, paths }) {
     ...page.stackShown.map((row, i) => make("tr", {}, cell("td", t(`layer ${i + 1}`, `第 ${i + 1} 层`)), ...row.map((value) => cell("td", value)), cell("td", `${shown.fields[i]} px`), cell("td", `${shown.jumps[i]} px`))));
   for (const each of table.querySelectorAll("td, th")) Object.assign(each.style, { padding: ".1rem .9rem .1rem 0", textAlign: "left", fontWeight: "normal", fontVariantNumeric: "tabular-nums" });
   for (const each of table.querySelectorAll("th")) each.style.color = page.colour("soft");
-  counts.draw([{ y: Array.from(shown.shares[0].data), x: Array.from(shown.pixels[0].data) }]);
+  counts.draw([{ y: Array.from(shown.shares[0].data), x: Array.from(shown.pixels[0].data) }], { range: [0, extent(shown.shares[0])[1]] });
 }
 
 // The units, the image below and the one output on top, with a line for each weight on a way to that output.
