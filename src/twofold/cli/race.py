@@ -11,7 +11,7 @@ from twofold.cli.parse import check_least, parse
 from twofold.cli.settings import column_names
 from twofold.errors import TwofoldError
 from twofold.files import check_new_folder
-from twofold.study.race import DEFAULT_OPTIMIZERS, RaceFolder, RaceSettings, cores, require_optuna
+from twofold.study.race import CONTENDERS, DEFAULT_OPTIMIZERS, RaceFolder, RaceSettings, cores, require_optuna
 from twofold.terminal import loading, note, print_table, quoted, say
 
 # What does not decide the result, and so may be given anew with --resume.
@@ -62,12 +62,16 @@ class RaceArguments:
     """Name of the folder; made from time, network and data if left out."""
     resume: Path | None = None
     """Go on with the race in this folder instead of starting one."""
+    lab: bool = False
+    """Open the lab of training with the network and the first optimizer, instead of racing."""
     quiet: bool = False
 
 
 def run(arguments: Sequence[str]) -> int:
     parsed = parse(RaceArguments, arguments, verb="race")
     check_least(1, jobs=parsed.jobs)
+    if parsed.lab:
+        return _open_lab(parsed)
     if parsed.resume is not None:
         given = {word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--")}
         if kept := sorted(given - _NOT_SETTINGS):
@@ -111,6 +115,18 @@ def run(arguments: Sequence[str]) -> int:
         note(f"look at  {quoted(finished.page)}")
     say(str(finished.folder))
     return 0
+
+
+def _open_lab(parsed: RaceArguments) -> int:
+    from twofold.cli.train import open_training_lab
+
+    if parsed.resume is not None:
+        raise TwofoldError("the lab begins a run of its own; leave --lab or --resume out")
+    settings = settings_of(parsed)
+    first = settings.optimizers[0]
+    note(f"the lab trains with one optimizer, {first}, which can be changed there; it searches no learning rate")
+    recipe = settings.recipe(first, lr=CONTENDERS[first].usual_lr, seed=settings.seed, epochs=settings.epochs)
+    return open_training_lab(recipe)
 
 
 def settings_of(parsed: RaceArguments) -> RaceSettings:

@@ -68,6 +68,8 @@ class _TrainArguments(RunArguments):
     """A named recipe (see twofold recipes), or a .json file such as a run's recipe.json."""
     resume: Path | None = None
     """Go on with the run in this folder instead of starting one."""
+    lab: bool = False
+    """Open the lab of training with these settings, instead of training here."""
 
 
 def arguments_form() -> type[Any]:
@@ -78,13 +80,41 @@ def run(arguments: Sequence[str]) -> int:
     parsed = parse(arguments_form(), arguments, verb="train")
     changes = given_settings(parsed, arguments)
     options = parsed.options()
+    if parsed.lab and parsed.resume is not None:
+        raise TwofoldError("the lab begins a run of its own; leave --lab or --resume out")
     if parsed.resume is not None:
         _check_resumed(parsed, changes)
         return start(None, parsed, options)
     if parsed.model is None and parsed.recipe is None:
         raise TwofoldError("say what to train: twofold train MODEL, or twofold train --recipe NAME; see twofold models")
     base = Recipe() if parsed.recipe is None else find_recipe(parsed.recipe)
-    return start(base.override(**changes), parsed, options)
+    recipe = base.override(**changes)
+    if parsed.lab:
+        written = {word.partition("=")[0] for word in arguments}
+        fields = {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(RunArguments)}
+        return open_training_lab(recipe, sorted(written & fields))
+    return start(recipe, parsed, options)
+
+
+def open_training_lab(recipe: Recipe, others: Sequence[str] = ()) -> int:
+    """Open the lab of training with the settings of a recipe; say which of them, and which options, it does not take.
+
+    Raises:
+        TwofoldError: the lab has not its network, or a value lies beyond what it takes.
+    """
+    from twofold.cli.lab import open_lab
+    from twofold.labs.given import NOTHING, Given
+
+    with loading("torch"):
+        from twofold.labs.lab import setting_words
+        from twofold.labs.training import settings_like
+
+        settings, left_out = settings_like(recipe)
+    if left_out or others:
+        ignored = [on_command_line({name: getattr(recipe, name)}) for name in left_out]
+        note(f"the lab does not take {', '.join([*ignored, *others])}")
+    given = NOTHING if recipe.data == Recipe.model_fields["data"].default else Given(data=(recipe.data,))
+    return open_lab("training", setting_words(settings), given)
 
 
 def start(recipe: Recipe | None, parsed: Any, options: Options) -> int:

@@ -19,8 +19,9 @@ from twofold.data import normalise
 from twofold.data.normalising import channels_last
 from twofold.engine.build import Training
 
-_NUM_IMAGES = 64
+NUM_IMAGES = 32
 _NUM_BINS = 40
+_LARGEST = 1e38
 _MOST_CHANNELS = 64
 _MOST_UNITS = 256
 # What only leaves out or rearranges values is not a layer's own.
@@ -44,24 +45,31 @@ def histogram(values: Tensor, *, symmetric: bool = False) -> dict[str, Any]:
     [1.0, 2.0]
     """
     values = values.detach().flatten().float().cpu()
-    values = values[values.isfinite()]
+    if not bool(values.sum().isfinite()):
+        values = values[values.isfinite()]
     if not len(values):
         return {"low": 0.0, "high": 0.0, "counts": torch.zeros(_NUM_BINS)}
-    low, high = float(values.min()), float(values.max())
+    low, high = map(float, values.aminmax())
     if symmetric:
         high = max(-low, high)
         low = -high
-    counts = torch.histc(values, _NUM_BINS, low, high) if high > low else torch.zeros(_NUM_BINS)
-    if high <= low:
-        counts[_NUM_BINS // 2] = len(values)
-    return {"low": low, "high": high, "counts": counts}
+    if high - low > _LARGEST:  # beyond what float32 can subtract
+        values = values.double()
+    # Several times as fast as torch.histc, and this is done ten times a second.
+    width = (high - low) / _NUM_BINS
+    places = (
+        ((values - low) / width).to(torch.int32).clamp_(max=_NUM_BINS - 1)
+        if width
+        else torch.zeros(len(values), dtype=torch.int32)
+    )
+    return {"low": low, "high": high, "counts": torch.bincount(places, minlength=_NUM_BINS).float()}
 
 
 class LayerValues:
     """Looks into a copy of a network.
 
     Args:
-        training: the network and its images; at most 64 validation images are looked at.
+        training: the network and its images; at most 32 validation images are looked at.
     """
 
     def __init__(self, training: Training) -> None:
@@ -69,7 +77,7 @@ class LayerValues:
         self._network = copy.deepcopy(training.model).to("cpu").eval()
         self._spec = training.shared.spec
         images = training.shared.data.val or training.shared.data.train
-        pixels = images.load(torch.arange(min(_NUM_IMAGES, len(images))))
+        pixels = images.load(torch.arange(min(NUM_IMAGES, len(images))))
         self._inputs = normalise(channels_last(pixels.to("cpu")), self._spec.mean, self._spec.std)
         self.layers = {
             name: module for name, module in self._network.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)

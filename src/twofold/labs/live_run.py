@@ -29,7 +29,7 @@ from twofold.labs.layer_values import LayerValues, StepValues
 from twofold.records import EpochRecord
 
 # Who looks on takes at most this share of the time, and speaks at most ten times a second.
-_SHARE_OF_TIME = 0.05
+_SHARE_OF_TIME = 0.07
 _LEAST_SECONDS = 0.1
 # A slider that is dragged is one change: it counts when it has rested for so long.
 _REST_SECONDS = 0.3

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from twofold.engine.build import build_training, load_training_data
 from twofold.engine.options import Options
 from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
+from twofold.errors import TwofoldError
 from twofold.labs.images import Opened
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings
 from twofold.labs.layer_values import LayerValues
@@ -52,6 +53,7 @@ class TrainingSettings(LabSettings):
         image_size: side of the images in px; their own if left out.
         rule: one of `RULES`.
         lr: learning rate; the rule's usual one if left out.
+        weight_decay: the rule's usual one if left out.
         batch_size: images in a batch.
         epochs: passes over the images.
         schedule: how the learning rate moves.
@@ -66,6 +68,7 @@ class TrainingSettings(LabSettings):
     image_size: Annotated[int, Field(ge=16, le=128)] | None = None
     rule: Literal["sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam", "adamw"] = "sgd"
     lr: Annotated[float, Field(ge=_LEAST_RATE, le=_LARGEST_RATE)] | None = None
+    weight_decay: Annotated[float, Field(ge=0, le=10)] | None = None
     batch_size: Annotated[int, Field(ge=2, le=1024)] = 128
     epochs: Annotated[int, Field(ge=1, le=1000)] = 10
     schedule: ScheduleName = "constant"
@@ -89,6 +92,7 @@ def recipe_settings(settings: TrainingSettings, data: str) -> dict[str, Any]:
         "image_size": settings.image_size,
         **RULES[settings.rule],
         "lr": RATES[settings.rule] if settings.lr is None else settings.lr,
+        "weight_decay": settings.weight_decay,
         "schedule": settings.schedule,
         "augment": settings.augment,
         "batch_size": settings.batch_size,
@@ -100,6 +104,46 @@ def recipe_settings(settings: TrainingSettings, data: str) -> dict[str, Any]:
     plain = {name: field.default for name, field in Recipe.model_fields.items()}
     kept = {"model", "lr", "batch_size", "epochs", "seed"}
     return {name: value for name, value in wanted.items() if name in kept or value not in (plain[name], {})}
+
+
+def settings_like(recipe: Recipe) -> tuple[TrainingSettings, list[str]]:
+    """Return settings for what a recipe trains, and the names of the recipe's settings that the lab has otherwise.
+
+    Where the images lie is left to whoever opens the lab.
+
+    Raises:
+        TwofoldError: the lab has not the network, or a value lies beyond what it takes.
+    """
+    own = (recipe.model, recipe.model_options)
+    network = next((name for name, each in NETWORKS.items() if each == own), None)
+    if network is None:
+        names = ", ".join(shown_network(name) for name in NETWORKS)
+        raise TwofoldError(f"the lab trains {names}; leave --lab out to train {recipe.model} with these options")
+    rule: str = recipe.optimizer
+    if rule == "sgd":
+        rule = "nesterov" if recipe.nesterov else "momentum" if recipe.momentum else "sgd"
+    values: dict[str, Any] = {"network": network, "rule": rule, "lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    values |= {name: getattr(recipe, name) for name in ("image_size", "schedule", "seed")}
+    values |= {name: value for name in ("batch_size", "epochs") if (value := getattr(recipe, name)) is not None}
+    values |= {"augment": recipe.augment} if recipe.augment in ("none", "flip", "crop") else {}
+    plain = {"lr": RATES[rule], "weight_decay": DEPENDENT_SETTINGS["weight_decay"][1][recipe.optimizer]}
+    values |= {name: None for name, usual in plain.items() if values[name] == usual}
+    try:
+        settings = TrainingSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise TwofoldError(f"the lab cannot have {first['loc'][0]} {first['input']}: {first['msg'].lower()}") from error
+    there = recipe_settings(settings, recipe.data)
+    other = Recipe(**there)
+    # What a run settles by itself, or what does not change what is seen.
+    alike = {"data", "batch_size", "epochs", "measure_norm", "precision", "device"}
+    return settings, [name for name, value in recipe if name not in alike and value != getattr(other, name)]
+
+
+def shown_network(name: str) -> str:
+    """Return a network of the lab as it is asked for on the command line."""
+    model, options = NETWORKS[name]
+    return " ".join([model, *(_words("model_options", options) if options else [])])
 
 
 def _is_flat(epochs: list[dict[str, Any]]) -> bool:
@@ -207,10 +251,12 @@ class TrainingLab(Lab):
                     f"{run.folder or 'the run'} keeps its network, data, schedule, augmentation and seed; stop it first"
                 )
             run = self._run = None
+        shown = self._shown(settings)
+        # Only settings of which all is there: the thread that trains goes by them too.
         self._settings = settings
         if run is not None and not run.has_ended:
             run.want(self._recipe(settings))
-        return self._shown()
+        return shown
 
     def act(self, action: str, settings: TrainingSettings) -> dict[str, Any]:
         """Start or go on, pause, take one step, or stop."""
@@ -222,16 +268,16 @@ class TrainingLab(Lab):
                 raise ValueError(f"there is no run to {action}")
             run.pause() if action == "pause" else run.stop()
             run.wait(_STEP_SECONDS, lambda: action == "pause" and run.state == "paused")
-            return self._shown()
+            return self._shown(settings)
+        self.compute(settings)
+        run = self._run
         if run is None or run.has_ended:
             run = self._run = LiveRun(self._recipe(settings), self._tell)
-            self._begun = self._settings = settings
-        else:
-            self.compute(settings)
+            self._begun = settings
         before = run.step
         run.go(1 if action == "step" else float("inf"))
         run.wait(_STEP_SECONDS if action == "step" else 0.0, lambda: run.state == "paused" and run.step > before)
-        return self._shown()
+        return self._shown(settings)
 
     def command(self, settings: TrainingSettings) -> Command:
         """Return what trains the same; of a run that was changed, what goes on with it."""
@@ -294,11 +340,15 @@ class TrainingLab(Lab):
 
     def _tell(self) -> None:
         """Send what is new; called in the thread that trains."""
-        self.send(self._shown())
+        try:
+            shown = self._shown(self._settings)
+        except ValueError:  # the image has made room for later ones
+            shown = self._shown(self._settings.model_copy(update={"image": TrainingSettings().image}))
+        self.send(shown)
 
-    def _shown(self) -> dict[str, Any]:
+    def _shown(self, settings: TrainingSettings) -> dict[str, Any]:
         """Return what is shown now."""
-        settings, run = self._settings, self._run
+        run = self._run
         values = run.values if run is not None else None
         if values is None:
             values, num_images = self._untrained(settings)

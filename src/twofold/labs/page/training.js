@@ -23,6 +23,8 @@ export default lab((page) => {
   live.append(tools);
   page.button(t("half the rate", "学习率减半"), () => page.set({ lr: short(rate() / 2) }), { into: tools });
   page.button(t("twice the rate", "学习率加倍"), () => page.set({ lr: short(rate() * 2) }), { into: tools });
+  page.choice("weight_decay", { into: live, label: t("weight decay", "权重衰减"), options: ({ weight_decay }) => [[null, t("the rule's own", "规则默认")],
+    ...[...new Set([0, 0.0001, 0.0005, 0.001, 0.01, 0.1, ...(weight_decay === null ? [] : [weight_decay])])].sort((a, b) => a - b).map((each) => [each, String(each)])] });
   page.choice("batch_size", { into: live, label: t("batch size", "批量大小"), options: ({ batch_size }) =>
     [...new Set([2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, batch_size])].sort((a, b) => a - b).map((each) => [each, String(each)]) });
   page.slider("epochs", { into: live, label: t("epochs", "轮数"), min: 1, max: 50 });
@@ -82,7 +84,7 @@ export default lab((page) => {
   const states = { ready: t("not begun", "尚未开始"), starting: t("loading the images", "正在加载图像"), running: t("training", "训练中"), paused: t("paused", "已暂停"),
     finished: t("finished", "已完成"), stopped: t("stopped and saved", "已停止并保存"), diverged: t("the loss exploded", "损失爆炸"), failed: t("it failed", "失败") };
   const goes = { running: t("Pause", "暂停"), paused: t("Go on", "继续") };
-  const names = { optimizer: t("rule", "规则"), lr: t("learning rate", "学习率"), batch_size: t("batch size", "批量大小"), epochs: t("epochs", "轮数") };
+  const names = { optimizer: t("rule", "规则"), lr: t("learning rate", "学习率"), batch_size: t("batch size", "批量大小"), epochs: t("epochs", "轮数"), weight_decay: t("weight decay", "权重衰减"), momentum: t("momentum", "动量") };
 
   return (shown, settings) => {
     const { state, inside } = shown, has_ended = ENDED.includes(state), is_going = ["starting", "running", "paused"].includes(state);
@@ -225,7 +227,7 @@ class Layers {
   draw(layers, chosen, step) {
     Object.assign(this, { layers, chosen });
     const { t } = this.page, names = layers.map((each) => each.name).join();
-    this.title.textContent = t("Each layer on 64 validation images, and at ", "各层在 64 张验证图像上的激活值，") + (step ? t(`step ${step}. `, `以及第 ${step} 步的梯度与更新。`) : t("the first step, when it is taken. ", "第一步之后显示梯度与更新。"))
+    this.title.textContent = t("Each layer on 32 validation images, and at ", "各层在 32 张验证图像上的激活值，") + (step ? t(`step ${step}. `, `以及第 ${step} 步的梯度与更新。`) : t("the first step, when it is taken. ", "第一步之后显示梯度与更新。"))
       + t("A bar is as high as the square root of its count; the line marks an update of a thousandth.", "柱高为计数的平方根；竖线标出千分之一的更新。");
     if (names !== this.names) {
       this.names = names;
@@ -255,12 +257,12 @@ class Layers {
     if (!this.layers) return;
     this.#place();
     const { t } = this.page;
-    this.layers.forEach(({ name, activations, gradient, update, out: units }, i) => {
+    this.layers.forEach(({ name, activations, gradient, mean, update }, i) => {
       const row = this.rows[i];
       row.button.className = name === this.chosen ? "main" : "";
       row.button.ariaPressed = String(name === this.chosen);
       this.#bars(row.first, activations, "mark2", t("activations", "激活值"), i);
-      this.#bars(row.second, gradient, "accent", t("gradients", "梯度"), i);
+      this.#bars(row.second, gradient, "accent", t("gradients", "梯度"), i, mean === null ? "" : `${t("mean", "平均")} |g| ${mean.toPrecision(2)}`);
       row.out.textContent = update === null ? "–" : String(Number(update.toPrecision(2)));
       this.#track(row.track, update);
       row.track.ariaLabel = `${t("update relative to the weights", "更新与权重之比")}, ${this.layerName(this.layers[i], i)}: ${row.out.textContent}`;
@@ -277,7 +279,7 @@ class Layers {
     return [pen, width];
   }
 
-  #bars(canvas, histogram, colour, what, i) {
+  #bars(canvas, histogram, colour, what, i, middle = "") {
     const [pen, width] = this.#pen(canvas, 46), base = 32;
     pen.fillStyle = this.page.colour("line");
     pen.fillRect(0, base, width, 1);
@@ -290,9 +292,11 @@ class Layers {
     pen.textBaseline = "bottom";
     const [from, to] = [low, high].map((each) => (each === 0 ? "0" : Math.abs(each) < 0.01 ? each.toExponential(0) : digits(each, 2)));
     pen.fillText(from, 0, 46);
+    pen.textAlign = "center";
+    pen.fillText(middle, width / 2, 46);
     pen.textAlign = "right";
     pen.fillText(to, width, 46);
-    canvas.ariaLabel = `${what}, ${this.layerName(this.layers[i], i)}: ${from} … ${to}`;
+    canvas.ariaLabel = `${what}, ${this.layerName(this.layers[i], i)}: ${from} … ${to}${middle && `, ${middle}`}`;
   }
 
   // From 0.00001 to 1, in powers of ten.
