@@ -127,10 +127,12 @@ class Step {
     const items = part.operands.flatMap((operand, i) => [...(i ? [{ sign: part.kind === "join" ? "," : part.operation.length > 1 ? "@" : part.operation }] : []), table(operand)]);
     if (part.kind !== "tensor") items.push({ sign: part.kind === "failed" ? "✗" : part.operands.length > 1 && part.kind !== "join" ? "=" : "→" });
     if (part.number !== null) items.push(table(part.number));
-    const sizes = (side) => { for (const item of items) Object.assign(item, item.node ? extentOf(item.node, side, pen) : { width: 18, height: side }); };
+    const sizes = (side, named = 72) => { for (const item of items) Object.assign(item, item.node ? extentOf(item.node, side, pen, named) : { width: 18, height: side }); };
     const widths = () => items.reduce((sum, item) => sum + item.width + 10, -10);
     let side = 38;
-    for (sizes(side); side > 24 && widths() > room; sizes(side)) side -= 1;
+    // Long names are cut before anything becomes smaller.
+    sizes(side, 160);
+    if (widths() > room) for (sizes(side); side > 24 && widths() > room; sizes(side)) side -= 1;
     if (widths() > room) sizes(side = 34);
     // One table that is wider than the page makes all smaller.
     for (; side > 12 && Math.max(...items.map((item) => item.width)) > room; sizes(side)) side -= 1;
@@ -230,11 +232,10 @@ function sidesOf(node) {
   return [1, 1, 1, 1, ...shapeOf(node)].slice(-4);
 }
 
-function extentOf(node, side, pen) {
+function extentOf(node, side, pen, named) {
   const [down, beside, rows, columns] = sidesOf(node), block = shapeOf(node).length > 2 ? BLOCK : 0;
   const width = beside * (columns * side + GAP) - GAP, words = pen.measureText(spelledShape(shapeOf(node))).width;
-  const named = Math.min(72, pen.measureText(node.text).width);
-  return { width: Math.max(width, words, named), height: HEAD + down * (rows * side + block + GAP) - GAP + HEAD };
+  return { width: Math.max(width, words, Math.min(named, pen.measureText(node.text).width)), height: HEAD + down * (rows * side + block + GAP) - GAP + HEAD };
 }
 
 function placesOf(item, side) {
