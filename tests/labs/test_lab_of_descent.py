@@ -272,7 +272,7 @@ def test_keys_move_the_start_and_the_pointer_shows_the_curvature(lab_page):
     assert lab.exercises()[0]
     here = computed(surface="himmelblau", rules=["sgd"], look=lab.settings["look"])["here"]
     assert lab.shown("here.eigenvalues") == pytest.approx(here["eigenvalues"])
-    assert "a hill" in lab.page.locator(".descent-facts").inner_text()
+    assert "down (hill)" in lab.page.locator(".descent-facts").inner_text()
     lab.figure("surface").focus()
     lab.page.keyboard.press("ArrowRight")
     lab.page.keyboard.press("ArrowUp")
@@ -345,6 +345,19 @@ def test_the_code_of_the_rule_that_ran_is_marked(lab_page):
     lab.until(
         "[...document.querySelectorAll('.line.ran')].some((line) => line.textContent.includes('x -= lr * velocity'))"
     )
+
+
+def test_the_steps_are_played_but_not_to_those_who_want_no_motion(lab_page):
+    lab = lab_page("descent", "step=45&steps=48")
+    lab.page.get_by_role("button", name="Play").click()
+    lab.until("settings.step === null")
+    assert lab.shown("step") == 48
+    lab.page.get_by_role("button", name="Play").wait_for()
+    lab.page.get_by_role("button", name="first step").click()
+    lab.until("page.shown.step === 0")
+    assert "sgd, start" in lab.page.locator(".descent-card").first.inner_text()
+    calm = lab_page("descent", reduced_motion="reduce")
+    assert not calm.page.get_by_role("button", name="Play").is_visible()
 
 
 @pytest.mark.parametrize(("lang", "scheme"), [("zh", "dark"), ("en", "light")])

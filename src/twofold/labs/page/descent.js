@@ -31,7 +31,7 @@ export default lab((page) => {
   const racing = page.group(t("rules that race, and their learning rates", "参赛的规则及其学习率"));
   const racers = about.rules.map((rule) => racer(page, rule, racing));
   page.button(t("Suggest learning rates", "建议学习率"), () => page.set({ lr: {} }), { into: racing });
-  page.choice("convention", { label: t("convention", "约定"), into: racing, options: [["d2l", "D2L"], ["torch", "torch"], ["both", t("both (torch dashed)", "两种（torch 为虚线）")]] });
+  page.choice("convention", { label: t("convention", "约定"), into: racing, options: [["d2l", "D2L"], ["torch", "torch"], ["both", t("both", "两种")]] });
   const constants = page.group(t("settings of the rules", "规则的设置"));
   const uses = { momentum: ["momentum", "nesterov"], gamma: ["rmsprop"], rho: ["adadelta"], beta1: ["adam", "adamw"], beta2: ["adam", "adamw"], epsilon: ["adagrad", "rmsprop", "adadelta", "adam", "adamw"] };
   const ownWord = t("default", "默认");
@@ -78,8 +78,8 @@ export default lab((page) => {
   page.button("▶|", () => { stop(); go(Infinity); }, { into: walk }).ariaLabel = t("last step", "最后一步");
   page.onClose = stop;
   left.append(make("label", { className: "row" }, make("span", { textContent: t("step", "步") }), slider, out), walk, make("p", { className: "soft", textContent:
-    t("Drag the start (ring). ★ minimum, ✕ saddle, ▲ maximum. Where you point: the arrow goes downhill, the two lines are the axes of the Hessian, short where it bends steeply, red where it bends down. Dashed arrows: against the gradient that the last step saw.",
-      "拖动起点（圆环）。★ 最小值，✕ 鞍点，▲ 最大值。指针处：箭头指向下坡，两条线是海森矩阵的主轴，弯得急则短，向下弯则为红色。虚线箭头：上一步所见梯度的反方向。") }));
+    t("Drag the start (ring). ★ minimum, ✕ saddle, ▲ maximum. Where you point: the arrow goes downhill, the two lines are the axes of the Hessian, short where it bends steeply, red where it bends down. Dashed arrows: against the gradient that the last step saw. Of two conventions, torch is dashed.",
+      "拖动起点（圆环）。★ 最小值，✕ 鞍点，▲ 最大值。指针处：箭头指向下坡，两条线是海森矩阵的主轴，弯得急则短，向下弯则为红色。虚线箭头：上一步所见梯度的反方向。显示两种约定时，torch 为虚线。") }));
 
   const readout = make("dl", { className: "descent-facts" }), where = make("figcaption");
   right.append(where, readout);
@@ -109,14 +109,15 @@ export default lab((page) => {
     out.textContent = slider.ariaValueText = `${shown.step} / ${settings.steps}`;
     losses.log = paths.length > 0 && paths.every(({ values }) => extent(values)[0] > 0);
     if (paths.length) {
-      const firsts = paths.map(({ values }) => values.data[0]), [low, high] = extent(...paths.map(({ values }) => ({ data: values.data.filter((v) => Math.abs(v) < 1e30) })));
-      const top = Math.min(high, low + 3 * (Math.max(...firsts) - low || 1));
+      // No more than the map shows: what falls without end would leave nothing to see of the rest.
+      const seen = map.extent(), firsts = paths.map(({ values }) => values.data[0]), [low, high] = extent(...paths.map(({ values }) => values));
+      const bottom = Math.max(low, Math.min(seen[0], ...firsts)), top = Math.min(high, bottom + 3 * (Math.max(...firsts) - bottom || 1));
       losses.draw(paths.map(({ values }, i) => ({ name: names[i], y: values.data, colour: colours[i] })), {
-        at: shown.step, xRange: [0, settings.steps], range: losses.log ? null : [low, top],
+        at: shown.step, xRange: [0, settings.steps], range: losses.log ? null : [bottom, top],
         title: losses.log ? t("loss at each step, logarithmic: drag", "每一步的损失（对数坐标）：可拖动") : t("loss at each step: drag", "每一步的损失：可拖动") });
     }
     losses.element.hidden = !paths.length;
-    where.textContent = settings.look ? t("at the pointer", "指针处") : t("at the start (point elsewhere on the surface to look there)", "起点处（指向曲面别处可查看）");
+    where.textContent = settings.look ? t("at the pointer", "指针处") : t("at the start: point to look elsewhere", "起点处：指向别处可查看");
     readout.replaceChildren(...facts(page, shown, settings));
     table.replaceChildren(...standings(page, shown, names, colours));
     cards.replaceChildren(...paths.map((path, i) => card(page, path, names[i], colours[i], shown)));
@@ -139,8 +140,8 @@ const STYLE = `
 @media (max-width: 30rem) { .lab .descent-standings :is(tr > :nth-child(2), tr > :nth-child(5)) { display: none; } .lab .descent-standings :is(th, td) { white-space: normal; } }
 .lab .descent-card h2 { font-size: .95rem; margin: 0 0 .1rem; color: var(--ink); }
 .lab .swatch { display: inline-block; flex: none; width: .75em; height: .75em; border-radius: .15em; margin-right: .4em; }
-.lab .racer { display: grid; grid-template-columns: 7.6rem minmax(0, 1fr) 4.2rem; gap: .4rem; align-items: center; }
-.lab .racer label { font-size: .93rem; display: flex; gap: .35rem; align-items: center; white-space: nowrap; }
+.lab .racer { display: grid; grid-template-columns: 7.8rem minmax(0, 1fr) 4.2rem; gap: .4rem; align-items: center; }
+.lab .racer label { font-size: .9rem; display: flex; gap: .35rem; align-items: center; white-space: nowrap; }
 .lab .racer input[type=number] { width: 100%; min-width: 0; padding: .1rem .3rem; }
 .lab .surface-map { touch-action: none; cursor: crosshair; }
 `;
@@ -176,11 +177,11 @@ function racer(page, rule, into) {
 // What Python says of the surface at the point that is looked at.
 function facts(page, { here, surface }, settings) {
   const { t } = page, list = (values) => (values ?? []).map((value) => digits(value)).join(", ");
-  const kinds = { minimum: t("bends up: a valley", "向上弯：谷"), maximum: t("bends down: a hill", "向下弯：峰"), saddle: t("bends both ways: a saddle", "一个方向向上弯，另一个向下：鞍"), undecided: t("flat in a direction", "某个方向上是平的") };
+  const kinds = { minimum: t("up (valley)", "向上（谷）"), maximum: t("down (hill)", "向下（峰）"), saddle: t("both ways (saddle)", "一上一下（鞍）"), undecided: t("not in every direction", "某个方向不弯曲") };
   const rows = [
     [surface.dimension === 1 ? "x" : "(x, y)", list(here.point)], [t("value", "值"), digits(here.value)], [t("gradient", "梯度"), list(here.gradient)],
     [surface.dimension === 1 ? t("second derivative", "二阶导数") : t("eigenvalues of the Hessian", "海森矩阵的特征值"), here.eigenvalues ? list(here.eigenvalues) : t("not finite", "非有限值")],
-    [t("the surface", "曲面"), kinds[here.kind] ?? "–"],
+    [t("it bends", "弯曲方向"), kinds[here.kind] ?? "–"],
   ];
   if (surface.dimension === 2) rows.push([t("condition number", "条件数"), here.condition === null ? "–" : digits(here.condition)]);
   const stable = here.stable;
@@ -338,11 +339,16 @@ class SurfaceMap {
     disc(pen, sx, sy, 7, page.colour("ground"), page.colour("mark"), 3);
   }
 
+  // The lowest and the highest value in view.
+  extent() {
+    return extent({ data: this.grid.values.data.filter(Number.isFinite) });
+  }
+
   // The box that is drawn: of a curve, with the values in it.
   box() {
     const { view } = this.shown.surface;
     if (view.length === 2) return view;
-    const finite = this.grid.values.data.filter(Number.isFinite), [low, high] = extent({ data: finite }), room = (high - low || 1) * 0.08;
+    const [low, high] = this.extent(), room = (high - low || 1) * 0.08;
     return [view[0], [low - room, high + room]];
   }
 
