@@ -1,6 +1,7 @@
 import json
 import shlex
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings as hypothesis_settings, strategies as st
 from PIL import Image
 
+from detectors import detector_spec
 from labs.lab_checks import check_program, check_shell_line
 from small_predictors import image_of, make
 from twofold.cli import lab as cli_lab
@@ -16,6 +18,7 @@ from twofold.cli.main import main
 from twofold.data import load_data
 from twofold.data.spec import Compute, ModelSpec
 from twofold.errors import TwofoldError
+from twofold.inference.hardware import pick_hardware
 from twofold.inference.torch_predictor import TorchPredictor
 from twofold.inference.weights_file import save_checkpoint
 from twofold.interpret import Channel, explain_image, most_activating
@@ -26,6 +29,7 @@ from twofold.labs.images import SAMPLES, Opened
 from twofold.labs.inside import largest, look, unit_gradient
 from twofold.labs.lab import read_settings, read_words
 from twofold.labs.network import OWN, NetworkLab, NetworkSettings
+from twofold.models import create_model
 
 
 def saved(predictor, path):
@@ -203,6 +207,34 @@ def test_two_networks_see_the_same_image(resnet, own):
     assert shown["other"]["before"] is None  # switched off is the first one's
     before = own.compute(settings_of(image="bag"))["run"]
     assert shown["run"]["before"]["probabilities"] == before["probabilities"] != shown["run"]["probabilities"]
+
+
+@pytest.mark.parametrize("task", ["detect", "multilabel"])
+def test_networks_for_objects_and_for_several_labels_can_be_looked_at_too(task, tmp_path):
+    labels = {"task": "multilabel", "architecture": "lenet-bn", "architecture_options": {}, "image_size": (28, 28)}
+    spec = detector_spec(score_threshold=0.02, **(labels if task == "multilabel" else {}))
+    torch.manual_seed(0)
+    options = {"image_size": spec.image_size, "options": spec.architecture_options}
+    model = create_model(spec.architecture, in_channels=1, num_classes=2, **options)
+    lab = lab_with(runs=[saved(TorchPredictor(model, spec, pick_hardware("cpu")), tmp_path / "run.safetensors")])
+    read = settings_of(run="run.safetensors", image="bag", over="class")
+    shown = lab.compute(read)["run"]
+    predictor = TorchPredictor.load(tmp_path / "run.safetensors")
+    said = predictor.decode(predictor.outputs(shown["pixels"][None]))[0]
+    if task == "detect":
+        assert shown["objects"]
+        assert [(each["class"], each["probability"], tuple(each["box"])) for each in shown["objects"]] == list(
+            said.objects
+        )
+        assert "heat" not in shown
+    else:
+        assert dict(zip(shown["classes"], shown["probabilities"], strict=True)) == dict(said.ranked)
+        assert shown["heat"]["class"] == said.ranked[0][0]
+    check_program(lab.command(read).python)
+    layer = shown["layers"][-1]
+    unit = lab.compute(settings_of(run=read.run, image="bag", layer=layer["name"], unit=[0, 0, 0], over="unit"))["run"]
+    assert unit["unit"]["value"] == unit["maps"][0, 0, 0]
+    assert unit["unit"]["gradient"].any()
 
 
 # Searches
@@ -558,6 +590,29 @@ def test_a_link_holds_two_networks_side_by_side(lab_page, runs_host, resnet):
     drag(lab, (0.3, 0.5), (0.7, 0.5))
     assert lab.settings["image"] == "drawing"
     assert lab.error == ""
+
+
+def test_while_the_small_network_is_trained_the_page_says_so(lab_page, runs_host, resnet, monkeypatch, tmp_path):
+    train, go_on = small._train, threading.Event()
+
+    def slowly(file, tell):
+        tell(30, 192)
+        go_on.wait(30)
+        train(file, tell)
+
+    monkeypatch.setenv("TWOFOLD_CACHE", str(tmp_path))
+    monkeypatch.setattr(small, "_train", slowly)
+    monkeypatch.setattr(small, "EPOCHS", 1)
+    lab = lab_page("network", f"run={resnet.name}", host=runs_host)
+    assert not lab.page.locator("progress").is_visible()
+    lab.page.get_by_label("network", exact=True).select_option(label="small network of this lab")
+    lab.page.wait_for_selector("progress:visible")
+    assert "trains a small network for itself, once: 30 / 192" in lab.page.locator(".stage").inner_text()
+    assert lab.page.locator("progress").evaluate("(bar) => bar.position") == pytest.approx(30 / 192)
+    go_on.set()
+    lab.settle()
+    assert not lab.page.locator("progress").is_visible()
+    assert "lenet-bn, 1×28×28, 10 classes; trained in" in lab.page.locator(".stage").inner_text()
 
 
 @pytest.mark.parametrize(("lang", "scheme"), [("zh", "dark"), ("en", "light")])

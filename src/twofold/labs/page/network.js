@@ -91,6 +91,9 @@ export default lab((page) => {
   pairs.addEventListener("change", () => { wrong.filter(pairs.value); page.redraw(); });
   page.stage.append(unitBox, wrongBox);
 
+  // Until there is something to show: the first answer may take as long as training a network.
+  for (const each of [panels.run.element, panels.other.element, unitBox, wrongBox, otherLayer, target, one, allOn]) each.hidden = true;
+
   let found = null, foundOf = "", layersShown = "";
   const say = ({ data, split, searched, total }) => `${searched < total ? t(`the first ${searched} of `, `前 ${searched} 幅，共 `) : ""}${total} ${t(`${split} images of ${data}`, `幅 ${data} 的 ${split} 图像`)}`;
 
@@ -101,6 +104,7 @@ export default lab((page) => {
       layersShown = layers;
       for (const show of page.bound) show(settings);
     }
+    panels.run.element.hidden = wrongBox.hidden = false;
     otherLayer.hidden = !other;
     target.hidden = settings.over !== "class";
     panels.run.draw(run, { shown, settings, click: (place, shift) => (clicksSwitch || shift ? toggle(place[0]) : page.set({ unit: place })), toggle });
