@@ -16,6 +16,7 @@ from browsers import Watched
 from twofold.errors import RunError
 from twofold.labs.arrays import from_bytes, to_bytes
 from twofold.labs.host import Host
+from twofold.labs.session import Session
 from twofold.labs.table import LABS
 
 
@@ -100,6 +101,32 @@ def test_a_socket_needs_all_of_it(lab_host: Host):
         peer.send(b"\xff\xff\xff\xff")
         with pytest.raises(Exception, match="1003"):
             peer.recv(30)
+
+
+def test_a_page_that_is_closed_before_its_lab_is_made_is_no_fault(monkeypatch):
+    faults, ended = [], []
+    make, close = Session.__init__, Session.close
+
+    def make_slowly(*arguments, **options):
+        # The page is closed meanwhile: what is sent to it next says so.
+        time.sleep(0.3)
+        make(*arguments, **options)
+
+    def end(session):
+        close(session)
+        ended.append(session)
+
+    monkeypatch.setattr(Session, "__init__", make_slowly)
+    monkeypatch.setattr(Session, "close", end)
+    with Host(tell=faults.append) as host:
+        own, mine = f"127.0.0.1:{host.port}", {"Cookie": cookie(host)}
+        with connect(f"ws://{own}/socket/shapes", origin=f"http://{own}", additional_headers=mine):
+            pass
+        deadline = time.monotonic() + 20
+        while not ended:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert faults == []
 
 
 def test_a_port_that_is_taken():

@@ -193,6 +193,25 @@ def test_the_verb_opens_the_lab_with_its_settings(monkeypatch):
     assert read_words(AugmentationSettings, asked["words"]).policy == "d2l"
 
 
+SOLUTIONS = (
+    {"policy": "flip(horizontal=1)"},
+    {"policy": "colour_jitter(hue=0.3)"},
+    {"policy": "resized_crop(scale=(0.05, 0.2))", "picked": 2},
+    {"policy": "resized_crop(scale=(0.05, 0.1))", "picked": 1},
+    {"policy": "iou_crop()"},
+    {"policy": "zoom_out(sides=(2, 3), probability=1)"},
+)
+
+
+def test_every_exercise_can_be_done_and_is_not_at_first():
+    lab = AugmentationLab(Opened())
+    for exercise, values in zip(lab.exercises, SOLUTIONS, strict=True):
+        start = AugmentationSettings()
+        assert not exercise.is_done(start, lab.compute(start)), exercise.en
+        solved = read_settings(AugmentationSettings, values)
+        assert exercise.is_done(solved, lab.compute(solved)), exercise.en
+
+
 # In a browser: small images, as reading arrays out of a page takes long.
 
 

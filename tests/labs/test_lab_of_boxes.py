@@ -211,6 +211,40 @@ def test_the_boxes_of_the_scene_are_those_of_its_garments():
             assert edge.any(), name
 
 
+SOLUTIONS = (
+    {"a": [10, 10, 50, 50], "b": [30, 10, 70, 50]},
+    {"a": [0, 0, 10, 10], "b": [100, 100, 120, 120]},
+    {"view": "anchors", "sizes": [0.2, 0.4, 0.6]},
+    {"view": "matching", "truth": [[0, 0, 8, 8]], "classes": ["bag"]},
+    {
+        "view": "matching",
+        "truth": [[40, 40, 80, 80]],
+        "classes": ["bag"],
+        "rows": 1,
+        "columns": 1,
+        "said": [-1.2, -1.2, 1.1, 1.1],
+    },
+    {
+        "view": "matching",
+        "way": "torchvision",
+        "truth": [[20, 20, 60, 60], [22, 22, 62, 62]],
+        "classes": ["bag", "bag"],
+    },
+    {"view": "suppression", "confidence": 0.3, "overlap": 0.5},
+    {"view": "suppression", "by_class": True, "overlap": 0.5},
+)
+
+
+def test_every_exercise_can_be_done_and_is_not_at_first():
+    lab = BoxesLab(Opened())
+    for exercise, values in zip(lab.exercises, SOLUTIONS, strict=True):
+        for view in ("iou", "anchors", "matching", "suppression"):
+            start = BoxesSettings(view=view)
+            assert not exercise.is_done(start, lab.compute(start)), exercise.en
+        solved = read_settings(BoxesSettings, values)
+        assert exercise.is_done(solved, lab.compute(solved)), exercise.en
+
+
 # In a browser
 
 

@@ -164,8 +164,8 @@ class AugmentationLab(Lab):
             lambda s, shown: shown["share"] is not None and shown["share"] < 0.25,
         ),
         Exercise(
-            "Pick a draw in which a box is lost. Which part of a box decides whether it stays?",
-            "选出一次丢失了边界框的抽样。边界框的哪一部分决定它是否保留？",
+            "Pick a draw in which a box is lost. When does a resized crop lose one, and when a crop by IoU?",
+            "选出一次丢失了边界框的抽样。随机裁剪缩放何时丢失边界框？按交并比裁剪呢？",
             lambda s, shown: len(shown["boxes"]) > 0 and bool((_areas(shown["moved"][shown["picked"]]) == 0).any()),
         ),
         Exercise(

@@ -29,7 +29,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from twofold.errors import RunError
 from twofold.labs.arrays import from_bytes, to_bytes
@@ -202,7 +202,8 @@ class _Sockets:
             pass
         except Exception:  # noqa: BLE001 - a fault of ours costs one page, not the host
             self._tell(traceback.format_exc())
-            await websocket.close(1011)
+            with contextlib.suppress(RuntimeError):  # the page is gone already
+                await websocket.close(1011)
         finally:
             sending.cancel()
 
@@ -219,7 +220,8 @@ class _Sockets:
         self._sessions.add(session)
         try:
             await loop.run_in_executor(self.workers, session.begin)
-            while True:
+            # A page that is closed before its lab is made is told so by what is sent to it, not by what it sends.
+            while websocket.application_state is WebSocketState.CONNECTED:
                 try:
                     content, buffers = from_bytes(await websocket.receive_bytes())
                 except (ValueError, KeyError):

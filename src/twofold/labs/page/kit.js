@@ -871,7 +871,7 @@ class Board {
     pen.fillStyle = this.page.ink(box.colour);
     pen.fillRect(left, top, wide, 17);
     pen.globalAlpha = 1;
-    pen.fillStyle = this.page.isDark() ? "#101216" : "#fff";
+    pen.fillStyle = this.page.isDark() && !box.colour.startsWith("#") ? "#101216" : "#fff";
     pen.fillText(box.text, left + 4, top + 9);
   }
 }
