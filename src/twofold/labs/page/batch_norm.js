@@ -60,8 +60,8 @@ export default lab((page) => {
       make("tr", {}, cell("th", t("variance", "方差")), ...columns.map(([, each, used]) => cell("td", near(each.var), used))));
     table.style.fontVariantNumeric = "tabular-nums";
     words.textContent = training
-      ? t(`Training mode: the batch's own statistics (✓) are taken away, so that its mean becomes β = ${digits(settings.beta)} and its variance γ² = ${digits(settings.gamma ** 2)}.`,
-        `训练模式：减去并除以该批量自己的统计量（✓），于是均值变为 β = ${digits(settings.beta)}，方差变为 γ² = ${digits(settings.gamma ** 2)}。`)
+      ? t(`Training mode: the batch's own statistics (✓) are used. Its mean becomes β = ${digits(settings.beta)}, its variance γ² σ²/(σ² + ε) = ${near(shown.output.var)}.`,
+        `训练模式：使用该批量自己的统计量（✓）。均值变为 β = ${digits(settings.beta)}，方差变为 γ² σ²/(σ² + ε) = ${near(shown.output.var)}。`)
       : t(`Eval mode: the running statistics (✓) after ${settings.step} batches are used, whatever is in this batch.`,
         `评估模式：使用经过 ${settings.step} 个批量后的滑动统计量（✓），与这一批量的内容无关。`);
     const { history: past } = shown, flat = (value) => Float32Array.from(past.running_mean.data, () => value);
