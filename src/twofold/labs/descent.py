@@ -144,7 +144,7 @@ class DescentLab(Lab):
         """Return the paths, what each rule did at the step, and the surface at the point that is looked at."""
         surface = _surface(settings)
         traces, verdicts = self._raced(settings, surface)
-        start = start_point(surface, settings.start)
+        start = traces[0].path[0] if traces else start_point(surface, settings.start)
         step = settings.steps if settings.step is None else min(settings.step, settings.steps)
         paths = [_path(walk, verdict, step) for walk, verdict in zip(traces, verdicts, strict=True)]
         here = start
@@ -394,13 +394,18 @@ def _largest_gap(shown: Mapping[str, Any]) -> float:
     return max(gaps)
 
 
+def _start(settings: DescentSettings, surface: Surface) -> tuple[float, ...]:
+    given = settings.start if settings.start is not None else surface.start
+    return given if given is not None else tuple(start_point(surface).tolist())
+
+
 def _shell_line(settings: DescentSettings) -> str:
     """Return commands that print the paths, one for all rules that share a learning rate and a convention."""
     groups: dict[tuple[float, str], list[str]] = {}
     for rule, convention in _racers(settings):
         groups.setdefault((_lr(settings, rule), convention), []).append(rule)
     surface = _surface(settings)
-    where: list[object] = ["--start", *start_point(surface, settings.start).tolist(), "--steps", settings.steps]
+    where: list[object] = ["--start", *_start(settings, surface), "--steps", settings.steps]
     where += [] if settings.noise is None else ["--noise", settings.noise]
     where += ["--seed", settings.seed] if surface.noise and settings.seed else []
     lines = []
@@ -428,7 +433,7 @@ def _program(settings: DescentSettings) -> str:
     if settings.noise is not None:
         lines.insert(0, "from dataclasses import replace\n")
         lines += [f"surface = replace(surface, noise={settings.noise})"]
-    start = tuple(start_point(surface, settings.start).tolist())
+    start = _start(settings, surface)
     lines += [f"start, steps = {start}, {settings.steps}", "walks = ["]
     seed = f", seed={settings.seed}" if surface.noise and settings.seed else ""
     for rule, convention in _racers(settings):

@@ -306,8 +306,7 @@ def _walked(
                 walk.end("no finite gradient for", step)
                 continue
             point = walk.move(seen)
-            is_defined = _is_finite(point) and not _is_outside(surface, point)
-            if is_defined:
+            if _is_finite(point) and not _is_outside(surface, point):
                 moved.append((walk, point, seen))
             else:
                 walk.end("diverged at" if _is_far(point) else "left the domain at", step)
