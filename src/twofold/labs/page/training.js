@@ -53,12 +53,12 @@ export default lab((page) => {
   const scores = page.plot({ label: t("accuracy after each epoch", "每轮后的准确率"), x: t("epoch", "轮") });
   const changes = make("ul", { className: "soft changes", style: { margin: "0", paddingLeft: "1.2rem" } });
   across().append(changes);
-  const table = new Layers(page, across(), layerName);
   const kernels = new Tiles(page, { label: t("kernels of the first layer", "第一层的卷积核"), name: t("kernel", "核"), kind: "signed" });
   const input = page.matrix({ label: t("the image", "图像"), kind: "grey", height: 130 });
   const maps = new Tiles(page, { label: t("feature maps", "特征图"), name: t("map", "图"), kind: "signed" });
   const says = make("p", { className: "sum" });
   input.element.append(says);
+  const table = new Layers(page, across(), layerName);
 
   const codePanel = page.root.querySelector('.panel[data-part="code"]');
   codePanel?.prepend(make("p", { className: "soft", textContent: t(
