@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _get, _, __all__ = lazy_names(__name__, {"images": "SAMPLES drawn pixels"})
 _WIDGETS = {class_name(name): name for name in LABS}
-__all__ += _WIDGETS  # noqa: PLE0605
+__all__ += _WIDGETS  # noqa: PLE0605  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
