@@ -62,8 +62,8 @@ export default lab((page) => {
 
   const codePanel = page.root.querySelector('.panel[data-part="code"]');
   codePanel?.prepend(make("p", { className: "soft", textContent: t(
-    "What trains here is the engine, with torch's operations; this is the readable form of the same steps. None of its lines has run, so none is marked. That both compute the same is what twofold verify checks; twofold train with --form scratch trains by these lines themselves.",
-    "这里由引擎用 torch 的运算进行训练；下面是同样步骤的易读形式，其代码并未在此运行，因此没有标记任何一行。twofold verify 检验两者的计算结果相同；用 twofold train 加 --form scratch 则由这些代码本身来训练。") }));
+    "What trains here is the engine, with torch's operations; this is the readable form of the same steps. None of its lines has run, so none is marked. That both compute the same is what twofold verify checks; with --form scratch, twofold train takes the layers, the loss and the update from twofold.scratch.",
+    "这里由引擎用 torch 的运算进行训练；下面是同样步骤的易读形式，其代码并未在此运行，因此没有标记任何一行。twofold verify 检验两者的计算结果相同；给 twofold train 加上 --form scratch，层、损失与更新就由 twofold.scratch 的代码计算。") }));
 
   function layerName({ kind, out, kernel }, i) {
     return kind === "conv" ? `${i + 1} ${t("conv", "卷积")} ${kernel.join("×")}, ${out}` : `${i + 1} ${t("dense", "全连接")}, ${out}`;
