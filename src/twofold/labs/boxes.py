@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -365,6 +366,7 @@ def _anchors(settings: BoxesSettings) -> dict[str, Any]:
     }
 
 
+@functools.lru_cache(maxsize=1)  # for the values, and again for the program
 def _matching(settings: BoxesSettings) -> dict[str, Any]:
     if len(settings.classes) != len(settings.truth):
         raise ValueError(f"{len(settings.truth)} objects need as many classes, got {len(settings.classes)}")
