@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -191,6 +190,7 @@ class BoxesLab(Lab):
         super().__init__(opened)
         self._picture: tuple[str, Tensor] | None = None
         self._found: tuple[tuple[str, str], Any] | None = None
+        self._matched: tuple[BoxesSettings, dict[str, Any]] | None = None
 
     def about(self) -> dict[str, Any]:
         """Return the names of the classes to choose from, and the side of the image."""
@@ -200,17 +200,26 @@ class BoxesLab(Lab):
         """Return the image, and what the view asks for."""
         if settings.view == "suppression":
             return self._suppression(settings)
-        shown = {"iou": _two, "anchors": _anchors, "matching": _matching}[settings.view](settings)
+        shown = {"iou": _two, "anchors": _anchors, "matching": self._matching}[settings.view](settings)
         return {**shown, "picture": self._image(settings.image)}
 
     def command(self, settings: BoxesSettings) -> Command:
         """Return the shell line that prints the values, and the program that computes them."""
-        program = {"iou": _two_program, "anchors": _anchors_program, "matching": _matching_program}
+        program = {"iou": _two_program, "anchors": _anchors_program, "matching": self._matching_program}
         if settings.view == "suppression":
             lines = self._suppression_program(settings)
         else:
             lines = program[settings.view](settings)
         return Command(print_line(self.name, settings, self.opened), "\n".join(lines))
+
+    def _matching(self, settings: BoxesSettings) -> dict[str, Any]:
+        """Return the values of matching, computed once for the page and for the program."""
+        if self._matched is None or self._matched[0] != settings:
+            self._matched = (settings, _matching(settings))
+        return self._matched[1]
+
+    def _matching_program(self, settings: BoxesSettings) -> list[str]:
+        return _matching_program(settings, self._matching(settings)["pair"])
 
     def _image(self, name: str) -> Tensor:
         if self._picture is None or self._picture[0] != name:
@@ -366,7 +375,6 @@ def _anchors(settings: BoxesSettings) -> dict[str, Any]:
     }
 
 
-@functools.lru_cache(maxsize=1)  # for the values, and again for the program
 def _matching(settings: BoxesSettings) -> dict[str, Any]:
     if len(settings.classes) != len(settings.truth):
         raise ValueError(f"{len(settings.truth)} objects need as many classes, got {len(settings.classes)}")
@@ -496,8 +504,7 @@ def _anchors_program(settings: BoxesSettings) -> list[str]:
     ]
 
 
-def _matching_program(settings: BoxesSettings) -> list[str]:
-    pair = _matching(settings)["pair"]
+def _matching_program(settings: BoxesSettings, pair: Mapping[str, Any]) -> list[str]:
     names = f"{'anchors' if settings.maps == 1 else 'multiscale_anchors'}, apply_offsets, iou, match, offsets"
     if settings.maps > 1:
         names = "apply_offsets, iou, match, multiscale_anchors, offsets"
