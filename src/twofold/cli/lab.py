@@ -108,7 +108,7 @@ def _checked(name: str, words: Sequence[str], given: Given) -> list[str]:
     """Return the settings as words, each checked; the lab begins with what was given first."""
     with loading("torch"):
         from twofold.labs.images import Opened
-        from twofold.labs.lab import read_words, setting_words
+        from twofold.labs.lab import read_words, setting_words, word_of
 
         opened = Opened(given)
     if not name:
@@ -126,7 +126,7 @@ def _checked(name: str, words: Sequence[str], given: Given) -> list[str]:
         if field not in kind.model_fields:
             raise TwofoldError(f"the lab {name} takes no --{field}; leave it out")
         if not any(word.startswith(f"{field}=") for word in words):
-            begin.append(f"{field}={first}")
+            begin.append(f"{field}={word_of(first)}")
     return setting_words(read_words(kind, [*begin, *words]))
 
 

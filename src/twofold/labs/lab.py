@@ -155,10 +155,11 @@ def read_words(kind: type[LabSettings], words: Sequence[str]) -> LabSettings:
 
 def setting_words(settings: LabSettings) -> list[str]:
     """Return the settings that differ from their defaults as words: a text as it is, anything else as JSON."""
-    return [f"{name}={_word(value)}" for name, value in settings.changed().items()]
+    return [f"{name}={word_of(value)}" for name, value in settings.changed().items()]
 
 
-def _word(value: Any) -> str:
+def word_of(value: Any) -> str:
+    """Return a value as `read_words` reads it: a text as it is, unless it would be read as something else."""
     if isinstance(value, str):
         try:
             json.loads(value)

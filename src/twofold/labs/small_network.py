@@ -18,6 +18,7 @@ from twofold.files import cache_folder
 from twofold.inference.build import build_model
 from twofold.inference.hardware import Hardware
 from twofold.inference.weights_file import BrokenCheckpointError, load_checkpoint, save_checkpoint
+from twofold.labs.seeded import seeded
 
 NUM_IMAGES, EPOCHS, BATCH_SIZE, RATE = 2000, 6, 64, 0.003
 # Of what is below: with another one, what is in the cache is not taken.
@@ -57,8 +58,7 @@ def _train(file: Path, tell: Callable[[int, int], None]) -> None:
     inputs = normalise(data.train.load(torch.arange(NUM_IMAGES)), spec.mean, spec.std)
     labels = class_labels(data.train.targets)[:NUM_IMAGES]
     total, done = EPOCHS * -(-NUM_IMAGES // BATCH_SIZE), 0
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         model = build_model(spec, Hardware(torch.device("cpu"), "cpu", "float32", "as in training")).train()
         optimizer = torch.optim.Adam(model.parameters(), RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
