@@ -282,7 +282,7 @@ class Host:
             ws="websockets-sansio",
             ws_max_size=_MOST_BYTES,
             log_config=None,
-            log_level="error",
+            log_level="critical",  # faults of ours are told by `tell`; what is cut off as the host ends is none
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=2,
