@@ -17,7 +17,7 @@ from twofold.labs.host import Host
 OUTPUT = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "labs"
 # Lab, its settings, and the height that is shown.
 SHOWN = {
-    "descent": ("", 780),
+    "descent": ("", 735),
     "network": ("image=boot", 740),
     "convolution": ("unit=[0,20,18]&image=boot", 640),
 }
@@ -34,7 +34,7 @@ def main() -> None:
             page.goto(host.address(name, settings))
             page.wait_for_function(_SETTLED, timeout=120_000)
             picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-            picture.quantize(128).save(OUTPUT / f"{name}.png", optimize=True)
+            picture.save(OUTPUT / f"{name}.png", optimize=True)
             page.close()
         browser.close()
     print(f"written to {OUTPUT}")
