@@ -91,6 +91,7 @@ def test_a_kernel_is_learned():
         {},
         {"stride": [2, 1], "padding": [1, 0, 0, 2], "weights": [[[[0.1, -0.5], [1.0, 3.25]]]], "kernel": [2, 2]},
         {"view": "backward", "unit": [0, 3, 4], "image": "bag", "colour": True, "groups": 1},
+        {"view": "backward", "unit": [2, 40, -1]},  # left over from a larger output
         {"view": "learn", "step": 7, "padding": "same"},
         {"image": "drawing", "drawing": "4x4:" + "00ff80" * 5 + "10", "kernel": [1, 2], "colour": True},
     ],

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from twofold.errors import TwofoldError
 from twofold.labs.arrays import as_json, from_bytes, pack, to_bytes
 from twofold.labs.given import Given, by_name
 from twofold.labs.images import SAMPLES, Opened, drawn, pixels
-from twofold.labs.lab import Command, Exercise, Lab, LabSettings, read_words, setting_words
+from twofold.labs.lab import Command, Exercise, Lab, LabSettings, print_line, read_words, setting_words
 from twofold.labs.modules import PAGE, module_text
+from twofold.labs.seeded import TURNS, seeded
 from twofold.labs.session import Session
 from twofold.labs.table import LABS, LabEntry
 from twofold.labs.traced import lines_that_run
@@ -135,6 +137,48 @@ def test_hostile_images_are_refused_and_others_are_made_small():
         Image.new("L", (4, 4), number).save(file, "PNG")
         asked.ask({"kind": "open", "number": 3, "name": f"{number}.png"}, [file.getvalue()])
     assert len(asked.session.lab.opened.names) == 32 + len(SAMPLES)
+
+
+def test_what_was_given_stays_however_many_images_a_page_sends(tmp_path):
+    file = tmp_path / "own.png"
+    Image.new("L", (4, 4), 200).save(file)
+    opened = Opened(Given(images=(str(file), str(file))))
+    for number in range(40):
+        sent = io.BytesIO()
+        Image.new("L", (4, 4), number).save(sent, "PNG")
+        opened.add(f"{number}.png", sent.getvalue())
+    assert opened.first == "own.png"
+    assert opened.image("own.png").getpixel((0, 0)) == 200
+    assert opened.path_of("own.png") == str(file)
+    assert opened.path_of("0.png") is None  # it made room
+    assert Opened().first is None
+
+
+def test_a_line_calls_what_it_gives_as_it_is_called_there():
+    class Settings(LabSettings):
+        run: str = ""
+        other: str = ""
+
+    opened = Opened(Given(runs=("a/run", "b/run", "c/run")))
+    line = print_line("toy", Settings(run="run-3", other="run"), opened)
+    assert line == "twofold lab toy run=run other=run-2 --run c/run --run a/run --print"
+    assert by_name(["c/run", "a/run"]) == {"run": "c/run", "run-2": "a/run"}
+
+
+def test_who_draws_at_random_waits_for_a_run_that_takes_its_step():
+    drawn_at = []
+
+    def draw():
+        with seeded(1):
+            drawn_at.append(torch.rand(1))
+
+    thread = threading.Thread(target=draw)
+    with TURNS.taken():
+        thread.start()
+        thread.join(0.1)
+        assert not drawn_at
+    thread.join()
+    assert len(drawn_at) == 1
 
 
 @given(st.binary(max_size=80))

@@ -50,6 +50,8 @@ def test_every_part_is_what_torch_gives_or_torch_refuses_it_too(text):
             eval(as_program(failure.text), names)
         return
     for part in parts:
+        if part.text.endswith("…"):  # cut, as a page has it
+            continue
         torch.testing.assert_close(part.values, eval(as_program(part.text), names), equal_nan=True)
 
 
@@ -62,7 +64,7 @@ def test_an_element_changes_with_its_sources_and_with_nothing_else(text):
     except ExpressionError:
         return
     for part in parts:
-        if part.kind == "tensor":
+        if part.kind == "tensor" or part.text.endswith("…"):  # cut, as a page has it
             continue
         # The part alone, of new tensors: the derivative of each of its elements is not 0 at its sources alone.
         inputs = [parts[operand].values for operand in part.operands]
@@ -209,3 +211,11 @@ def test_a_part_that_fails_keeps_what_was_computed_before_it():
     assert [part.text for part in parts] == ["a", "a.T", "a.T + 1", "a.T"]
     assert failure is not None
     assert (failure.text, failure.operands) == ("(a.T + 1) @ a.T", (2, 3))
+
+
+@pytest.mark.parametrize("rest", ["__import__('os').system('ls')", "a.__class__", "open('x')", "b"])
+def test_what_follows_a_part_that_does_not_fit_is_checked_too(rest):
+    a = torch.ones(2, 3)
+    assert evaluate("a @ a + a.sum(0)", {"a": a})[1] is not None
+    with pytest.raises(ExpressionError, match="is not allowed"):
+        evaluate(f"a @ a + {rest}", {"a": a})

@@ -115,7 +115,7 @@ def _checked(name: str, words: Sequence[str], given: Given) -> list[str]:
         return []
     kind = find_lab(name).load().Settings
     firsts = {
-        "image": opened.names[len(given.images) - 1] if given.images else None,
+        "image": opened.first,
         "run": next(iter(opened.runs), None),
         "data": next(iter(opened.data), None),
     }

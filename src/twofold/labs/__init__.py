@@ -6,6 +6,7 @@
 | `lab.py` | `Lab`, the base class: settings, values, exercises, command |
 | `given.py` | `Given`: the files that the labs were opened with |
 | `images.py` | `Opened`: what one lab may use, images above all |
+| `layers.py` | what the labs of convolution and of pooling share |
 | `convolution.py` | convolution |
 | `pooling.py` | pooling and shifts |
 | `boxes.py` | boxes |
@@ -15,7 +16,7 @@
 | `run_images.py` | the images that a run is measured on, and its mistakes |
 | `receptive_field.py` | receptive fields |
 | `batch_norm.py` | batch normalisation |
-| `seeded.py` | random weights that are always the same |
+| `seeded.py` | random weights that are always the same, and the turns of those who draw at random |
 | `descent.py` | descent over surfaces |
 | `training.py` | training, live |
 | `live_run.py` | `LiveRun`: a run of the engine that is paused, stepped and changed from outside |

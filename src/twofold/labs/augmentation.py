@@ -72,6 +72,11 @@ _FRESH: dict[str, dict[str, Any]] = {
 }
 
 
+# A policy may come with a link: one that takes minutes, or more memory than there is, is not begun.
+_MOST = {"num_changes": 16, "kernel_size": 63, "padding": 128}
+_MOST_CHANGES = 20
+
+
 def _ordered(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
     if box[0] >= box[2] or box[1] >= box[3]:
         raise ValueError(f"a box is left, top, right, bottom, with left < right and top < bottom; got {list(box)}")
@@ -147,7 +152,7 @@ class AugmentationLab(Lab):
         Exercise(
             "Mirror every draw, and not only half of them.",
             "让每次抽样都被镜像，而不只是一半。",
-            lambda s, shown: _set(shown, "flip", "horizontal") == 1,
+            lambda s, shown: 1 in (_set(shown, "flip", "horizontal"), _set(shown, "flip_crop", "flip_probability")),
         ),
         Exercise(
             "Turn the colours of the image without making it lighter or darker on purpose.",
@@ -264,6 +269,7 @@ class AugmentationLab(Lab):
     def _policy_of(self, text: str, side: int) -> Augmentation:
         # Making one tries it on some images: too slow for every draw of a drag.
         if self._policy is None or self._policy[0] != (text, side):
+            _check_cost(parse_policy(text))
             self._policy = ((text, side), create_policy(text, (side, side)) or Compose([]))
         return self._policy[1]
 
@@ -275,6 +281,20 @@ def _boxes_of(settings: AugmentationSettings, side: int) -> Float[Tensor, "boxes
     else:
         shares = torch.tensor(settings.boxes)
     return (shares.float().view(-1, 4) * side).round()
+
+
+def _check_cost(parts: tuple[Part, ...]) -> None:
+    """Raise ValueError if a policy would take too long for a page: a large blur counts as several changes."""
+
+    def num_changes(part: Part) -> int:
+        for name, most in _MOST.items():
+            if part.settings.get(name, 0) > most:
+                raise ValueError(f"{name} of {part.name} is at most {most} in this lab, got {part.settings[name]}")
+        own = max(1, part.settings.get("num_changes", 1), part.settings.get("kernel_size", 1) // 8)
+        return own + sum(map(num_changes, part.inner))
+
+    if (total := sum(map(num_changes, parts))) > _MOST_CHANGES:
+        raise ValueError(f"the policy makes {total} changes to an image; this lab shows at most {_MOST_CHANGES}")
 
 
 def _usual(name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from twofold.data import load_data
-from twofold.labs.images import Opened, drawn
+from twofold.labs.images import BLANK, Opened, drawn
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings, print_line
 from twofold.labs.seeded import seeded
 from twofold.models import create_model
@@ -29,7 +29,6 @@ BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 _NUM_SPREAD = 12
 _NUM_BINS = 60
 _CHANNELS = {"pixels": 1, "first": 6, "second": 16}
-_NO_DRAWING = "28x28:" + "00" * 784
 
 
 class BatchNormSettings(LabSettings):
@@ -205,7 +204,7 @@ class BatchNormLab(Lab):
 
         def make() -> tuple[Tensor, Tensor]:
             if settings.image == "drawing":
-                image = nn.functional.interpolate(drawn(settings.drawing or _NO_DRAWING), (28, 28), mode="area")
+                image = nn.functional.interpolate(drawn(settings.drawing or BLANK), (28, 28), mode="area")
             else:
                 image = self.opened.pixels(settings.image, (28, 28))
             return image, values_of(settings.layer, image)
@@ -404,6 +403,6 @@ def _program(settings: BatchNormSettings) -> str:
         f"gamma, beta = torch.tensor([{settings.gamma}]), torch.tensor([{settings.beta}])",
         "statistics = running_mean.clone(), running_var.clone()  # training mode moves them",
         f"y = batch_norm(x, *statistics, gamma, beta, training={settings.mode == 'training'}, eps={settings.eps})",
-        "print(y.mean(), y.std())",
+        "print(y.mean(), y.std(correction=0))",
     ]
     return "\n".join(lines)

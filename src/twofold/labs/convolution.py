@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from torch import Tensor
 
-from twofold.labs.images import Opened, drawn
+from twofold.labs.images import Opened
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings, print_line
+from twofold.labs.layers import (
+    Pair,
+    Unit,
+    given_image,
+    image_lines,
+    nearest,
+    one_gradient,
+    one_gradient_lines,
+    sizes,
+)
 from twofold.scratch.conv import conv2d, conv2d_backward, pad, padding_sides, windows
 
 PRESETS = ("edges", "level edges", "blur", "sharpen", "outline", "identity", "shift", "random")
 _MOST_STEPS = 100
 
-Count = Annotated[int, Field(ge=1, le=8)]
-# A single value counts for rows and columns.
-Pair = Annotated[tuple[Count, Count], BeforeValidator(lambda both: (both, both) if isinstance(both, int) else both)]
 Zeros = Annotated[int, Field(ge=0, le=16)]
 
 
@@ -57,7 +63,7 @@ class ConvolutionSettings(LabSettings):
     dilation: Pair = (1, 1)
     groups: Annotated[int, Field(ge=1, le=4)] = 1
     view: Literal["forward", "backward", "learn"] = "forward"
-    unit: tuple[int, int, int] | None = None
+    unit: Unit | None = None
     rate: Annotated[float, Field(gt=0, le=10)] = 1.0
     step: Annotated[int, Field(ge=0, le=_MOST_STEPS)] = _MOST_STEPS
 
@@ -107,12 +113,12 @@ class ConvolutionLab(Lab):
         Exercise(
             "Make the output as large as the input with a 4×4 kernel and stride 1.",
             "用 4×4 的卷积核、步幅 1，让输出与输入一样大。",
-            lambda s, shown: s.kernel == (4, 4) and s.stride == (1, 1) and _sizes(shown)[0] == _sizes(shown)[1],
+            lambda s, shown: s.kernel == (4, 4) and s.stride == (1, 1) and sizes(shown)[0] == sizes(shown)[1],
         ),
         Exercise(
             "Halve the height and the width of the output.",
             "让输出的高和宽都减半。",
-            lambda s, shown: tuple(2 * side for side in _sizes(shown)[1]) == _sizes(shown)[0],
+            lambda s, shown: tuple(2 * side for side in sizes(shown)[1]) == sizes(shown)[0],
         ),
         Exercise(
             "With a kernel of one row and two columns, find where bright is on the left of dark.",
@@ -149,12 +155,11 @@ class ConvolutionLab(Lab):
             options["padding"], (x.shape[2], x.shape[3]), settings.kernel, settings.stride, settings.dilation
         )
         shown = {"input": x[0], "sides": sides, "weight": weight, "output": y[0]}
-        unit = _unit(settings.unit, y[0])
+        unit = nearest(settings.unit, y[0])
         if unit is not None:
-            shown["unit"] = _one_output(x, weight, bias, sides, settings, unit)
+            shown["unit"] = {**_one_output(x, weight, bias, sides, settings, unit), "value": y[(0, *unit)]}
         if settings.view == "backward":
-            grad = torch.zeros_like(y)
-            grad[(0, *(unit or (0, y.shape[2] // 2, y.shape[3] // 2)))] = 1
+            grad = one_gradient(y, unit)
             grad_x, grad_weight, grad_bias = conv2d_backward(grad, x, weight, **options)
             shown["backward"] = {"grad": grad[0], "input": grad_x[0], "weight": grad_weight, "bias": grad_bias}
         if settings.view == "learn":
@@ -171,7 +176,7 @@ class ConvolutionLab(Lab):
         return Command(print_line(self.name, settings, self.opened), _program(settings, self.opened))
 
     def _tensors(self, settings: ConvolutionSettings) -> tuple[Tensor, Tensor, Tensor]:
-        x = self._input(settings)
+        x = given_image(settings, self.opened)
         if x.shape[1] % settings.groups or settings.out_channels % settings.groups:
             raise ValueError(
                 f"{settings.groups} groups divide neither {x.shape[1]} input nor {settings.out_channels} output "
@@ -188,12 +193,6 @@ class ConvolutionLab(Lab):
             if weight.shape != shape:
                 raise ValueError(f"the weights must have the shape {shape}, got {tuple(weight.shape)}")
         return x, weight, torch.full((settings.out_channels,), settings.bias)
-
-    def _input(self, settings: ConvolutionSettings) -> Tensor:
-        if settings.image == "drawing":
-            x = drawn(settings.drawing or "28x28:" + "00" * 784)
-            return x.expand(-1, 3, -1, -1).contiguous() if settings.colour else x
-        return self.opened.pixels(settings.image, (settings.size, settings.size), colour=settings.colour)
 
     def _learned(self, settings: ConvolutionSettings) -> tuple[list[Tensor], list[float]]:
         """Return the kernels and losses of gradient descent from zero towards what the kernels on the screen give."""
@@ -218,16 +217,8 @@ def _options(settings: ConvolutionSettings) -> dict[str, Any]:
     return {"stride": settings.stride, "padding": padding, "dilation": settings.dilation, "groups": settings.groups}
 
 
-def _unit(unit: tuple[int, int, int] | None, y: Tensor) -> tuple[int, int, int] | None:
-    """Return an output that is there: the one asked for, or the nearest; a smaller output keeps no room for the old."""
-    if unit is None:
-        return None
-    channel, row, column = (max(0, min(place, side - 1)) for place, side in zip(unit, y.shape, strict=True))
-    return channel, row, column
-
-
 def _one_output(
-    x: Tensor, weight: Tensor, bias: Tensor, sides: Any, settings: ConvolutionSettings, unit: tuple[int, int, int]
+    x: Tensor, weight: Tensor, bias: Tensor, sides: Any, settings: ConvolutionSettings, unit: Unit
 ) -> dict[str, Any]:
     """Return what one output is made of: its window, the products, their sum; and where the window lies."""
     channel, row, column = unit
@@ -250,10 +241,6 @@ def _one_output(
     }
 
 
-def _sizes(shown: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    return tuple(shown["input"].shape[1:]), tuple(shown["output"].shape[1:])
-
-
 def _is_difference(row: Tensor) -> bool:
     return bool(row[0] > 0 and abs(float(row.sum())) < 1e-6)
 
@@ -261,12 +248,7 @@ def _is_difference(row: Tensor) -> bool:
 def _program(settings: ConvolutionSettings, opened: Opened) -> str:
     options = ", ".join(f"{name}={value!r}" for name, value in _options(settings).items())
     lines = ["import torch", "", "from twofold.labs import drawn, pixels", "from twofold.scratch.conv import conv2d"]
-    if settings.image == "drawing":
-        lines += ["", f"x = drawn({settings.drawing or '28x28:' + '00' * 784!r})"]
-        lines += ["x = x.expand(-1, 3, -1, -1)"] if settings.colour else []
-    else:
-        image = opened.path_of(settings.image) or settings.image
-        lines += ["", f"x = pixels({image!r}, ({settings.size}, {settings.size}), colour={settings.colour})"]
+    lines += ["", *image_lines(settings, opened, "x")]
     if settings.weights is None:
         channels = (3 if settings.colour else 1) // settings.groups
         weight = preset_kernels(settings.preset, settings.out_channels, max(channels, 1), settings.kernel).tolist()
@@ -279,12 +261,7 @@ def _program(settings: ConvolutionSettings, opened: Opened) -> str:
     lines += [f"y = conv2d(x, weight, bias, {options})", "print(y)"]
     if settings.view == "backward":
         lines[3] += ", conv2d_backward"
-        unit = (
-            "0, 0, y.shape[2] // 2, y.shape[3] // 2"
-            if settings.unit is None
-            else f"0, {', '.join(map(str, settings.unit))}"
-        )
-        lines += ["grad = torch.zeros_like(y)", f"grad[{unit}] = 1"]
+        lines += one_gradient_lines(settings.unit)
         lines += [f"print(conv2d_backward(grad, x, weight, {options}))"]
     if settings.view == "learn":
         lines[3] += ", conv2d_backward"

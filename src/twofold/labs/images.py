@@ -23,6 +23,8 @@ from twofold.labs.given import NOTHING, Given, by_name
 _MOST_PIXELS = 50_000_000
 _LONGEST_SIDE = 512
 _MOST_KEPT = 32
+BLANK = "28x28:" + "00" * 784
+"""A drawing with nothing on it, as `drawn` reads it."""
 SAMPLES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 """The images that come with every lab: one of each class of Fashion-MNIST, 28 px."""
 
@@ -57,6 +59,11 @@ class Opened:
         """The images that can be asked for, the latest first."""
         return [*reversed(self._images), *SAMPLES]
 
+    @property
+    def first(self) -> str | None:
+        """The image that was given first; None if there was none."""
+        return next(iter(self._given), None)
+
     def add(self, name: str, content: bytes) -> str:
         """Decode an image from a page and keep it; return what it is called from now on.
 
@@ -78,8 +85,9 @@ class Opened:
         Raises:
             ValueError: there is none of that name.
         """
-        if name in self._images:
-            return self._images[name]
+        # One look alone: a run that trains asks for it from a thread of its own.
+        if (kept := self._images.get(name)) is not None:
+            return kept
         if name in SAMPLES:
             return _sample(name)
         raise ValueError(f"there is no image {name[:60]!r} here; drop it into the lab, or give it with --image")
@@ -101,9 +109,10 @@ class Opened:
         """
         image = self.image(name)
         asked = (image, size, colour)
-        if self._last is None or self._last[0][0] is not image or self._last[0][1:] != asked[1:]:
-            self._last = (asked, pixels(image, size, colour=colour))
-        return self._last[1]
+        last = self._last
+        if last is None or last[0][0] is not image or last[0][1:] != asked[1:]:
+            self._last = last = (asked, pixels(image, size, colour=colour))
+        return last[1]
 
     def _keep(self, name: str, image: Image.Image) -> str:
         image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.BOX)
@@ -112,10 +121,11 @@ class Opened:
             name = f"{digest}-{name}"
         self._images.pop(name, None)
         self._images[name] = image
-        while len(self._images) > _MOST_KEPT:
-            oldest = next(iter(self._images))
-            self._images.pop(oldest)
-            self._given.pop(oldest, None)
+        # Those that were given stay; of those from a page the oldest makes room.
+        dropped = [each for each in self._images if each not in self._given and each != name]
+        for oldest in dropped[: max(0, len(dropped) + 1 - _MOST_KEPT)]:
+            del self._images[oldest]
+            self._paths.pop(oldest, None)
         return name
 
 

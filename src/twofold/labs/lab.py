@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from twofold.errors import TwofoldError
-from twofold.labs.given import Given
-from twofold.labs.images import Opened
+from twofold.labs.given import Given, by_name
+from twofold.labs.images import SAMPLES, Opened
 from twofold.terminal import command
 
 
@@ -172,16 +172,27 @@ def print_line(name: str, settings: LabSettings, opened: Opened) -> str:
     """Return the shell line that prints what a lab computes.
 
     The settings `image`, `run`, `other` (a second run) and `data`, where a lab has them, name what was given; the line
-    gives their paths.
+    gives their paths, and calls each as it is called where no more than these are given.
     """
-    used: dict[str, tuple[str, ...]] = {}
-    for field, kind, path_of in (
+    fields = (
         ("image", "images", opened.path_of),
         ("run", "runs", opened.runs.get),
         ("other", "runs", opened.runs.get),
         ("data", "data", opened.data.get),
-    ):
+    )
+    paths: dict[str, str] = {}
+    for field, _, path_of in fields:
         value = getattr(settings, field, None)
-        path = path_of(value) if isinstance(value, str) else None
-        used[kind] = (*used.get(kind, ()), *(() if path is None or path in used.get(kind, ()) else (path,)))
-    return command("lab", name, *setting_words(settings), *Given(**used).words(), "--print")
+        if isinstance(value, str) and (path := path_of(value)) is not None:
+            paths[field] = path
+    used: dict[str, tuple[str, ...]] = {}
+    names: dict[str, str] = {}
+    for kind in ("images", "runs", "data"):
+        own = [field for field, of, _ in fields if of == kind and field in paths]
+        used[kind] = tuple(dict.fromkeys(paths[field] for field in own))
+        called = {path: name for name, path in by_name(used[kind]).items()}
+        names |= {field: called[paths[field]] for field in own}
+    if names.get("image") in SAMPLES:
+        del names["image"]
+    there = settings.model_copy(update=names)
+    return command("lab", name, *setting_words(there), *Given(**used).words(), "--print")

@@ -201,15 +201,16 @@ class StepValues:
     def _end(self) -> None:
         if not self._before:
             return
-        self.layers = {}
+        # Another thread reads them: those of one step, all of them.
+        layers: dict[str, dict[str, Any]] = {}
         for name, before in self._before.items():
             weight = self._weights[name]
             if weight.grad is None:
                 continue
-            self.layers[name] = {
+            layers[name] = {
                 "gradient": histogram(weight.grad, symmetric=True),
                 "norm": float(weight.grad.norm()),
                 "mean": float(weight.grad.abs().mean()),
                 "update": float((weight - before).norm() / before.norm().clamp(min=1e-12)),
             }
-        self._before = {}
+        self.layers, self._before = layers, {}

@@ -6,9 +6,7 @@ import array
 import threading
 import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from twofold.engine.stopping import Interrupted
 from twofold.engine.watching import Watcher
 from twofold.errors import TwofoldError
 from twofold.labs.layer_values import LayerValues, StepValues
+from twofold.labs.seeded import TURNS
 from twofold.records import EpochRecord
 
 # Who looks on takes at most this share of the time, and speaks at most ten times a second.
@@ -35,42 +34,6 @@ _LEAST_SECONDS = 0.1
 _REST_SECONDS = 0.3
 _MOST_POINTS = 500
 ENDED = frozenset({"finished", "stopped", "diverged", "failed"})
-
-
-class Turns:
-    """A lock for those who draw from torch's own generator, which the process has once; given in the order of asking.
-
-    Two runs in two pages so take turns, a step each, and each draws as if it were alone.
-    """
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._waiting: deque[object] = deque()
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Hold it."""
-        self.take()
-        try:
-            yield
-        finally:
-            self.give()
-
-    def take(self) -> None:
-        """Wait for it."""
-        own = object()
-        with self._condition:
-            self._waiting.append(own)
-            self._condition.wait_for(lambda: self._waiting[0] is own)
-
-    def give(self) -> None:
-        """Let the next one have it."""
-        with self._condition:
-            self._waiting.popleft()
-            self._condition.notify_all()
-
-
-TURNS = Turns()
 
 
 class LiveRun(Watcher):

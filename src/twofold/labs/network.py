@@ -23,7 +23,7 @@ from twofold.inference.torch_predictor import TorchPredictor
 from twofold.inference.weights_file import load_checkpoint
 from twofold.interpret.image import grad_cam, most_active
 from twofold.interpret.stages import field_box, network_of
-from twofold.labs.images import Opened, drawn
+from twofold.labs.images import BLANK, Opened, drawn
 from twofold.labs.inside import Place, largest, look, places_of, switched_off, unit_gradient
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings, print_line
 from twofold.labs.run_images import Mistake, RunImages, images_of, mistakes_of
@@ -33,7 +33,6 @@ from twofold.terminal import command
 
 OWN = "small network"
 """What the lab's own network is called among the runs."""
-_BLANK = "28x28:" + "00" * 784
 _MOST_BARS = 12
 _STRIP = 8
 _MOST_SEARCHED = 2000
@@ -78,11 +77,12 @@ class NetworkSettings(LabSettings):
 
 @dataclass(frozen=True)
 class _Opened:
-    """A network that is looked at: with its layers by name, and what a page has to know of each of them."""
+    """A network that is looked at: its layers by name, what a page has to know of each of them, and of the network."""
 
     predictor: TorchPredictor
     places: dict[str, Place]
     layers: list[dict[str, Any]]
+    words: dict[str, Any]
 
 
 class NetworkLab(Lab):
@@ -193,7 +193,7 @@ class NetworkLab(Lab):
             predictor = TorchPredictor.load(self._path(name))
             if predictor.spec.channels == 1 and not predictor.spec.convert_colour:
                 predictor.spec = turning_to_grey(predictor.spec)
-            self._networks[name] = _open(predictor)
+            self._networks[name] = _open(predictor, self._words(name, predictor))
         return self._networks[name]
 
     def _predictor(self, name: str) -> TorchPredictor:
@@ -215,7 +215,7 @@ class NetworkLab(Lab):
         """Return the pixels of the chosen image as a network takes them: uint8 (channels, height, width)."""
         name, predictor = settings.image, self._predictor(run)
         if name == "drawing":
-            return predictor.pixels(drawn(settings.drawing or _BLANK)[0])
+            return predictor.pixels(drawn(settings.drawing or BLANK)[0])
         if (index := _index(name)) is not None and name not in self.opened.names:
             # Of the first network's data, so that both see the same image.
             images = self._run_images(settings, settings.run).images
@@ -262,7 +262,7 @@ class NetworkLab(Lab):
         outputs, maps = look(predictor, pixels, wanted, off)
         view: dict[str, Any] = {
             "name": run,
-            "words": self._words(run, predictor),
+            "words": network.words,
             "pixels": pixels,
             **_answer(predictor, outputs),
             "before": _answer(predictor, look(predictor, pixels)[0]) if off else None,
@@ -391,7 +391,7 @@ class NetworkLab(Lab):
             body += [f"print(maps[{settings.layer!r}].shape)"]
         if stage:
             lines.append("from twofold.interpret import grad_cam")
-            wanted = repr(settings.target) if settings.target else "prediction.answers[0]"
+            wanted = repr(settings.target) if settings.target else "prediction.ranked[0][0]"
             body += [
                 f"with switched_off(model.model, {off}):",
                 f"    heat = grad_cam(model, pixels, model.class_names.index({wanted}), stage={stage!r})",
@@ -412,7 +412,7 @@ class NetworkLab(Lab):
         """Return the lines that a program imports, and what stands in it for the image."""
         name, lines = settings.image, ["import twofold"]
         if name == "drawing":
-            return [*lines, "from twofold.labs import drawn"], f"drawn({settings.drawing or _BLANK!r})[0]"
+            return [*lines, "from twofold.labs import drawn"], f"drawn({settings.drawing or BLANK!r})[0]"
         if (index := _index(name)) is not None and name not in self.opened.names:
             run, data = self.opened.runs.get(settings.run), self.opened.data.get(settings.data)
             path = repr(run) if run else "small_network()"
@@ -436,7 +436,7 @@ class NetworkLab(Lab):
         return settings.target if known else ""
 
 
-def _open(predictor: TorchPredictor) -> _Opened:
+def _open(predictor: TorchPredictor, words: dict[str, Any]) -> _Opened:
     """Return a network with what is to be known of its layers; their shapes are those for a black image."""
     spec, places = predictor.spec, places_of(network_of(predictor))
     black = torch.zeros(spec.channels, *spec.image_size, dtype=torch.uint8)
@@ -452,7 +452,7 @@ def _open(predictor: TorchPredictor) -> _Opened:
         }
         for name, place in there.items()
     ]
-    return _Opened(predictor, there, layers)
+    return _Opened(predictor, there, layers, words)
 
 
 def _imports(lines: list[str], body: list[str]) -> list[str]:
@@ -575,7 +575,7 @@ def _sees(shown: Mapping[str, Any]) -> tuple[int, int] | None:
 
 
 def _ink(settings: NetworkSettings) -> float:
-    return float(drawn(settings.drawing or _BLANK).mean())
+    return float(drawn(settings.drawing or BLANK).mean())
 
 
 def _probabilities(shown: Mapping[str, Any]) -> list[float]:

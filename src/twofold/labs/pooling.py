@@ -10,8 +10,19 @@ from pydantic import BeforeValidator, Field
 from torch import Tensor
 
 from twofold.labs.convolution import preset_kernels
-from twofold.labs.images import Opened, drawn
+from twofold.labs.images import Opened
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings, print_line
+from twofold.labs.layers import (
+    Pair,
+    Unit,
+    both,
+    given_image,
+    image_lines,
+    nearest,
+    one_gradient,
+    one_gradient_lines,
+    sizes,
+)
 from twofold.scratch.activation import relu
 from twofold.scratch.conv import conv2d
 from twofold.scratch.pool import (
@@ -24,16 +35,6 @@ from twofold.scratch.pool import (
     max_pool2d_backward,
 )
 
-_BLANK = "28x28:" + "00" * 784
-
-
-def _both(value: Any) -> Any:
-    return (value, value) if isinstance(value, int) else value
-
-
-Count = Annotated[int, Field(ge=1, le=8)]
-# A single value counts for rows and columns.
-Pair = Annotated[tuple[Count, Count], BeforeValidator(_both)]
 Zeros = Annotated[int, Field(ge=0, le=4)]
 Shift = Annotated[int, Field(ge=-16, le=16)]
 
@@ -73,7 +74,7 @@ class PoolingSettings(LabSettings):
     pool: Literal["max", "average", "adaptive"] = "max"
     kernel: Pair = (2, 2)
     stride: Pair | None = None
-    padding: Annotated[tuple[Zeros, Zeros], BeforeValidator(_both)] = (0, 0)
+    padding: Annotated[tuple[Zeros, Zeros], BeforeValidator(both)] = (0, 0)
     ceil_mode: bool = False
     count_include_pad: bool = True
     parts: Pair = (1, 1)
@@ -82,7 +83,7 @@ class PoolingSettings(LabSettings):
     edge: Literal["black", "wrap"] = "black"
     same_within: Annotated[float, Field(ge=0, le=1)] = 0.1
     view: Literal["window", "gradient", "gradient of all"] = "window"
-    unit: tuple[int, int, int] | None = (0, 7, 8)
+    unit: Unit | None = (0, 7, 8)
 
 
 def moved(x: Tensor, dx: int, dy: int, *, wrap: bool = False) -> Tensor:
@@ -119,12 +120,12 @@ class PoolingLab(Lab):
         Exercise(
             "Make the output a quarter as high and a quarter as wide as the image.",
             "让输出的高和宽都是图像的四分之一。",
-            lambda s, shown: tuple(4 * side for side in _sizes(shown)[1]) == _sizes(shown)[0],
+            lambda s, shown: tuple(4 * side for side in sizes(shown)[1]) == sizes(shown)[0],
         ),
         Exercise(
             "Take the maximum of 3×3 windows, and keep the output as large as the image.",
             "对 3×3 的窗口取最大值，并让输出与图像一样大。",
-            lambda s, shown: s.pool == "max" and s.kernel == (3, 3) and _sizes(shown)[0] == _sizes(shown)[1],
+            lambda s, shown: s.pool == "max" and s.kernel == (3, 3) and sizes(shown)[0] == sizes(shown)[1],
         ),
         Exercise(
             "Send the gradient of one output back so that nine pixels get an equal share of it.",
@@ -156,7 +157,7 @@ class PoolingLab(Lab):
             "把多个特征图各变成一个数值，使图像移动 3 个像素时它也不变。总是如此吗？",
             lambda s, shown: (
                 shown["output"].shape[0] > 1
-                and _sizes(shown)[1] == (1, 1)
+                and sizes(shown)[1] == (1, 1)
                 and max(abs(s.dx), abs(s.dy)) >= 3
                 and float(shown["difference"].abs().max()) < 0.01
             ),
@@ -165,7 +166,7 @@ class PoolingLab(Lab):
 
     def compute(self, settings: PoolingSettings) -> dict[str, Any]:
         """Return image, what is pooled and the output, before the image moved and after, and what the view asks for."""
-        image = moved(self._image(settings), settings.dx, settings.dy, wrap=settings.edge == "wrap")
+        image = moved(given_image(settings, self.opened), settings.dx, settings.dy, wrap=settings.edge == "wrap")
         x = _maps(image, settings)
         y, index = _pooled(x, settings)
         x_before, y_before = self._before(settings)
@@ -185,11 +186,11 @@ class PoolingLab(Lab):
         }
         if settings.convolution != "none":
             shown["image"] = image[0]
-        unit = _unit(settings.unit, y[0])
+        unit = nearest(settings.unit, y[0])
         if unit is not None:
             shown["unit"] = _one_output(x, y, index, unit, settings)
         if settings.view != "window":
-            grad = torch.ones_like(y) if settings.view == "gradient of all" else _one(y, unit)
+            grad = torch.ones_like(y) if settings.view == "gradient of all" else one_gradient(y, unit)
             shown["gradient"] = _gradient(grad, x, index, settings)[0]
         return shown
 
@@ -197,19 +198,13 @@ class PoolingLab(Lab):
         """Return the shell line that prints the values, and the program that computes them."""
         return Command(print_line(self.name, settings, self.opened), _program(settings, self.opened))
 
-    def _image(self, settings: PoolingSettings) -> Tensor:
-        if settings.image == "drawing":
-            x = drawn(settings.drawing or _BLANK)
-            return x.expand(-1, 3, -1, -1).contiguous() if settings.colour else x
-        return self.opened.pixels(settings.image, (settings.size, settings.size), colour=settings.colour)
-
     def _before(self, settings: PoolingSettings) -> tuple[Tensor, Tensor]:
         """Return what is pooled, and the output, of the image where it was. Kept: a drag moves the image alone."""
         decided = settings.model_copy(
             update={"dx": 0, "dy": 0, "edge": "black", "unit": None, "view": "window", "same_within": 0.0}
         )
         if getattr(self, "_before_of", None) != decided:
-            x = _maps(self._image(settings), settings)
+            x = _maps(given_image(settings, self.opened), settings)
             self._before_of, self._kept = decided, (x, _pooled(x, settings)[0])
         return self._kept
 
@@ -263,24 +258,7 @@ def _sides(x: Tensor, y: Tensor, settings: PoolingSettings) -> list[tuple[int, i
     ]
 
 
-def _unit(unit: tuple[int, int, int] | None, y: Tensor) -> tuple[int, int, int] | None:
-    """Return an output that is there: the one asked for, or the nearest; a smaller output keeps no room for the old."""
-    if unit is None:
-        return None
-    channel, row, column = (max(0, min(place, side - 1)) for place, side in zip(unit, y.shape, strict=True))
-    return channel, row, column
-
-
-def _one(y: Tensor, unit: tuple[int, int, int] | None) -> Tensor:
-    """Return the gradient that is 1 at one output, the one in the middle unless said otherwise."""
-    grad = torch.zeros_like(y)
-    grad[(0, *(unit or (0, y.shape[2] // 2, y.shape[3] // 2)))] = 1
-    return grad
-
-
-def _one_output(
-    x: Tensor, y: Tensor, index: Tensor | None, unit: tuple[int, int, int], settings: PoolingSettings
-) -> dict[str, Any]:
+def _one_output(x: Tensor, y: Tensor, index: Tensor | None, unit: Unit, settings: PoolingSettings) -> dict[str, Any]:
     """Return what one output is made of: its window and where it lies, and the pixel that won or each pixel's share."""
     channel, row, column = unit
     if settings.pool == "adaptive":
@@ -306,7 +284,7 @@ def _one_output(
     else:
         found["sum"] = window.sum()
         # An average is the sum times what each pixel sends back: 1 over how many are counted.
-        found["share"] = _gradient(_one(y, unit), x, None, settings).max()
+        found["share"] = _gradient(one_gradient(y, unit), x, None, settings).max()
     return found
 
 
@@ -340,10 +318,6 @@ def _same_when_moved(after: Tensor, before: Tensor, settings: PoolingSettings) -
     return {"rows": rows, "columns": columns, "outputs": _same(came, was, settings)}
 
 
-def _sizes(shown: Mapping[str, Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    return tuple(shown["input"].shape[1:]), tuple(shown["output"].shape[1:])
-
-
 def _shares_equally(gradient: Tensor, count: int) -> bool:
     shares = gradient[gradient > 0]
     return len(shares) == count and bool((shares - 1 / count).abs().max() < 1e-6)
@@ -356,12 +330,7 @@ def _moved_by_one(found: Mapping[str, Any] | None) -> bool:
 def _program(settings: PoolingSettings, opened: Opened) -> str:
     images = "drawn" if settings.image == "drawing" else "pixels"
     imports, lines = [f"from twofold.labs import {images}", "from twofold.labs.pooling import moved"], []
-    if settings.image == "drawing":
-        lines += [f"image = drawn({settings.drawing or _BLANK!r})"]
-        lines += ["image = image.expand(-1, 3, -1, -1)"] if settings.colour else []
-    else:
-        path = opened.path_of(settings.image) or settings.image
-        lines += [f"image = pixels({path!r}, ({settings.size}, {settings.size}), colour={settings.colour})"]
+    lines += image_lines(settings, opened, "image")
     lines += [f"x = moved(image, {settings.dx}, {settings.dy}, wrap={settings.edge == 'wrap'})"]
     if settings.convolution != "none":
         imports.insert(1, "from twofold.labs.convolution import preset_kernels")
@@ -380,19 +349,10 @@ def _program(settings: PoolingSettings, opened: Opened) -> str:
     if settings.view != "window":
         names += [f"{pool}_backward"]
         given = {"max": f"grad, x, index, {more}", "average": f"grad, x, {more}", "adaptive": "grad, x"}[settings.pool]
-        lines += [*_gradient_lines(settings), f"gradient = {pool}_backward({given})", "print(gradient)"]
+        lines += (
+            ["grad = torch.ones_like(y)"] if settings.view == "gradient of all" else one_gradient_lines(settings.unit)
+        )
+        lines += [f"gradient = {pool}_backward({given})", "print(gradient)"]
     imports += [f"from twofold.scratch.pool import {', '.join(names)}"]
     head = ["import torch", ""] if settings.view != "window" else []
     return "\n".join([*head, *sorted(imports), "", *lines])
-
-
-def _gradient_lines(settings: PoolingSettings) -> list[str]:
-    if settings.view == "gradient of all":
-        return ["grad = torch.ones_like(y)"]
-    if settings.unit is None:
-        return ["grad = torch.zeros_like(y)", "grad[0, 0, y.shape[2] // 2, y.shape[3] // 2] = 1"]
-    return [
-        f"channel, row, column = (max(0, min(i, side - 1)) for i, side in zip({settings.unit}, y.shape[1:]))",
-        "grad = torch.zeros_like(y)",
-        "grad[0, channel, row, column] = 1",
-    ]

@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 from twofold.errors import check_known
 from twofold.inference.torch_predictor import TorchPredictor
 from twofold.interpret.stages import Box, field_box, stage_fields
-from twofold.labs.images import Opened, drawn
+from twofold.labs.images import BLANK, Opened, drawn
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings, print_line
 from twofold.labs.seeded import seeded
 from twofold.models import CLASSIFIERS, Network, create_model, summarise
@@ -31,7 +31,6 @@ from twofold.scratch.conv import conv2d_backward, receptive_field
 _SIZES = (28, 32, 48, 64, 96, 128, 160, 192, 224)
 _WIDEST = 512
 _SPATIAL = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-_NO_DRAWING = "28x28:" + "00" * 784
 _MOST_ROWS = 12
 
 Row = tuple[Annotated[int, Field(ge=1, le=15)], Annotated[int, Field(ge=1, le=4)], Annotated[int, Field(ge=1, le=16)]]
@@ -252,7 +251,7 @@ class ReceptiveFieldLab(Lab):
         if self._reached is None or self._reached[0] != decided:
             channels, height, width = built.model.input_shape
             if settings.image == "drawing":
-                image = interpolate(drawn(settings.drawing or _NO_DRAWING), (height, width), mode="area")
+                image = interpolate(drawn(settings.drawing or BLANK), (height, width), mode="area")
                 image = image.expand(-1, channels, -1, -1).contiguous()
             else:
                 image = self.opened.pixels(settings.image, (height, width), colour=channels == 3)
@@ -436,7 +435,7 @@ def _program(
     channels, height, width = built.model.input_shape
     if settings.image == "drawing":
         names = "drawn"
-        image = [f"image = interpolate(drawn({settings.drawing or _NO_DRAWING!r}), {(height, width)}, mode='area')"]
+        image = [f"image = interpolate(drawn({settings.drawing or BLANK!r}), {(height, width)}, mode='area')"]
         image += [f"image = image.expand(-1, {channels}, -1, -1)"]
     else:
         names = "pixels"

@@ -133,9 +133,12 @@ def evaluate(text: str, tensors: Mapping[str, Tensor]) -> tuple[list[Node], Fail
 mean, mm, matmul
     """
     reader = _Reader(text, tensors)
+    tree = _parsed(reader.text)
     try:
-        found = reader.part(_parsed(reader.text), DEEPEST_NESTING)
+        found = reader.part(tree, DEEPEST_NESTING)
     except _DoesNotFit as error:
+        # The rest was not read. It is written out as a program all the same, so nothing else may stand in it.
+        _check_names(tree, tensors)
         return reader.nodes, error.failure
     if isinstance(found, float):
         raise ExpressionError(f"there is no tensor in it; there are {', '.join(tensors)}")
@@ -168,6 +171,18 @@ def _parsed(text: str) -> ast.expr:
         raise ExpressionError(f"the expression cannot be read: {error.msg} (at character {error.offset})") from None
     except (ValueError, MemoryError, RecursionError):
         raise ExpressionError("the expression cannot be read") from None
+
+
+def _check_names(tree: ast.expr, tensors: Mapping[str, Tensor]) -> None:
+    for part in ast.walk(tree):
+        if isinstance(part, ast.Name):
+            name, is_known = part.id, part.id in tensors or part.id in OPERATIONS or part.id == "torch"
+        elif isinstance(part, ast.Attribute):
+            name, is_known = part.attr, part.attr in OPERATIONS or part.attr == "T"
+        else:
+            continue
+        if not is_known:
+            raise ExpressionError(f"{name[:40]} is not allowed; {ALLOWED}")
 
 
 # Where elements come from

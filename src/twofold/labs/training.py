@@ -14,7 +14,8 @@ from twofold.errors import TwofoldError
 from twofold.labs.images import Opened
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings
 from twofold.labs.layer_values import LayerValues
-from twofold.labs.live_run import TURNS, LiveRun
+from twofold.labs.live_run import LiveRun
+from twofold.labs.seeded import TURNS
 from twofold.optim.schedule import ScheduleName
 from twofold.terminal import command
 

@@ -51,8 +51,8 @@ class LabWidget(anywidget.AnyWidget):
     ) -> None:
         opened = Opened(Given(images=_texts(images), runs=_texts(runs), data=_texts(data)))
         session = Session(self.entry, opened, self._answer)
-        if images and "image" in session.lab.Settings.model_fields:
-            settings.setdefault("image", opened.names[len(images) - 1])
+        if opened.first is not None and "image" in session.lab.Settings.model_fields:
+            settings.setdefault("image", opened.first)
         changed = read_settings(session.lab.Settings, settings).changed()
         super().__init__(about=session.about(), settings=changed, language=lang)
         self.session = session

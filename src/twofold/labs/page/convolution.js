@@ -1,4 +1,4 @@
-import { at, digits, extent, lab, make } from "./kit.js";
+import { at, digits, extent, lab, make, surrounded } from "./kit.js";
 
 export default lab((page) => {
   const { t, about } = page;
@@ -97,7 +97,7 @@ export default lab((page) => {
       channel = i;
       if (page.settings.unit) page.set({ unit: [i, ...page.settings.unit.slice(1)] });
     });
-    const plane = padded(at(backward ? backward.input : shown.input, looked), shown.sides);
+    const plane = surrounded(at(backward ? backward.input : shown.input, looked), shown.sides);
     const [[top], [start]] = shown.sides, [, height, width] = shown.input.shape;
     const outside = (row, column) => row < top || column < start || row >= top + height || column >= start + width;
     const sees = unit && looked >= unit.channels[0] && looked < unit.channels[1];
@@ -135,22 +135,16 @@ function pairSlider(page, name, place, { label, into, min = 1, max, more = {} })
   into.append(make("label", { className: "row" }, make("span", { textContent: label }), input, out));
 }
 
-function padded({ shape: [rows, columns], data }, [[top, bottom], [left, right]]) {
-  const width = left + columns + right, values = new Float32Array((top + rows + bottom) * width);
-  for (let row = 0; row < rows; row++) values.set(data.subarray(row * columns, (row + 1) * columns), (row + top) * width + left);
-  return { shape: [top + rows + bottom, width], data: values };
-}
-
 function nested(array) {
   return array.shape.length ? Array.from({ length: array.shape[0] }, (_, i) => { const part = at(array, i); return typeof part === "number" ? part : nested(part); }) : array.data[0];
 }
 
 // 0.5·1 + 0.25·(-1) + … = 0.25, and at most so many terms.
-function spelled({ window, weights, sum, bias, place }) {
+function spelled({ window, weights, value, bias, place }) {
   const { data } = window, terms = [];
   for (let i = 0; i < Math.min(data.length, 27); i++) terms.push(`${digits(data[i], 2)}·${signed(weights.data[i])}`);
   const rest = data.length > 27 ? " + …" : "", shift = bias ? ` + ${digits(bias)}` : "";
-  return `y[${place.join(", ")}] = ${terms.join(" + ")}${rest}${shift} = ${digits(sum + bias)}`;
+  return `y[${place.join(", ")}] = ${terms.join(" + ")}${rest}${shift} = ${digits(value)}`;
 }
 
 const signed = (value) => (value < 0 ? `(${digits(value, 2)})` : digits(value, 2));

@@ -46,10 +46,15 @@ function isJson(text) {
   try { JSON.parse(text); return true; } catch { return false; }
 }
 
+// A text of an address; one that a hand has typed may have a % that stands for itself.
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
+
 function read(text) {
   return Object.fromEntries(text.replace(/^#/, "").split("&").filter(Boolean).map((pair) => {
-    const [key, ...rest] = pair.split("="), value = decodeURIComponent(rest.join("="));
-    return [decodeURIComponent(key), isJson(value) ? JSON.parse(value) : value];
+    const [key, ...rest] = pair.split("="), value = decoded(rest.join("="));
+    return [decoded(key), isJson(value) ? JSON.parse(value) : value];
   }));
 }
 

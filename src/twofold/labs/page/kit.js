@@ -57,6 +57,13 @@ export function extent(...arrays) {
   return low > high ? [0, 1] : [low, high];
 }
 
+// A plane with zeros around it, so many above and below, left and right.
+export function surrounded({ shape: [rows, cols], data }, [[top, bottom], [left, right]]) {
+  const width = left + cols + right, values = new Float32Array((top + rows + bottom) * width);
+  for (let row = 0; row < rows; row++) values.set(data.subarray(row * cols, (row + 1) * cols), (row + top) * width + left);
+  return { shape: [top + rows + bottom, width], data: values };
+}
+
 const ARRAYS = { float32: Float32Array, uint8: Uint8Array, int32: Int32Array };
 
 function unpack(value, buffers) {
@@ -107,6 +114,18 @@ class Page {
 
   #showSettings() {
     for (const show of this.bound) show(this.settings);
+  }
+
+  // Take settings from outside, such as an address. Python says what is wrong with them, but a control may not know how
+  // to show a value of another kind: then the lab shows its own.
+  #take(settings) {
+    this.settings = { ...this.about.defaults, ...settings };
+    try {
+      this.#showSettings();
+    } catch {
+      this.settings = { ...this.about.defaults };
+      this.#showSettings();
+    }
   }
 
   // Questions and answers
@@ -568,15 +587,14 @@ class Page {
     this.model.on("change:settings", () => {
       const next = { ...this.about.defaults, ...this.model.get("settings") };
       if (JSON.stringify(next) === JSON.stringify(this.settings)) return;
-      this.settings = next;
-      this.#showSettings();
+      this.#take(next);
       this.ask();
     });
     this.watch = new ResizeObserver(() => this.redraw());
     this.watch.observe(this.stage);
     this.theme = matchMedia("(prefers-color-scheme: dark)");
     this.theme.addEventListener("change", this.onTheme = () => this.redraw());
-    this.#showSettings();
+    this.#take(this.settings);
     this.ask();
   }
 

@@ -338,7 +338,9 @@ function mapGrid(page, name) {
     if (column < 0 || row < 0 || column >= layout.columns || channel >= channels || inside[0] >= height || inside[1] >= width) return null;
     return [channel, ...inside];
   };
-  const spell = (place) => t(`channel ${place[0]}, row ${place[1]}, column ${place[2]}: ${digits(value(place))}`, `通道 ${place[0]}，第 ${place[1]} 行，第 ${place[2]} 列：${digits(value(place))}`);
+  // Many maps come as bytes: their values are near, and a unit that is chosen has its own.
+  const near = (place) => `${view.maps.data instanceof Uint8Array ? "≈ " : ""}${digits(value(place))}`;
+  const spell = (place) => t(`channel ${place[0]}, row ${place[1]}, column ${place[2]}: ${near(place)}`, `通道 ${place[0]}，第 ${place[1]} 行，第 ${place[2]} 列：${near(place)}`);
   const usual = () => (isFirst
     ? t("Click a unit; Shift and a click switches its channel off. Keys: arrows, Page up and down for channels, o for off.", "点击一个单元；按住 Shift 点击可关闭其通道。按键：方向键，PageUp/PageDown 换通道，o 关闭通道。")
     : t("Point at a unit to read its value.", "指向单元以读取数值。"));

@@ -1,4 +1,4 @@
-import { at, digits, extent, lab, make } from "./kit.js";
+import { at, digits, extent, lab, make, surrounded } from "./kit.js";
 
 export default lab((page) => {
   const { t } = page;
@@ -168,12 +168,6 @@ function chooseChannel(page, box, shown, channel, use) {
     button.addEventListener("click", () => use(i));
     return button;
   }));
-}
-
-function surrounded({ shape: [rows, cols], data }, [[top, bottom], [left, right]]) {
-  const width = left + cols + right, values = new Float32Array((top + rows + bottom) * width);
-  for (let row = 0; row < rows; row++) values.set(data.subarray(row * cols, (row + 1) * cols), (row + top) * width + left);
-  return { shape: [top + rows + bottom, width], data: values };
 }
 
 // y[0, 3, 4] = max of 4 values = 0.83, or the sum times the share of each.

@@ -373,7 +373,7 @@ function tensorRows(page, list) {
   let names = "";
   const fields = {};
   const put = (name, text) => page.set({ tensors: { ...page.settings.tensors, [name]: text }, at: null });
-  const numbers = (text) => (text.match(/-?\d+(\.\d+)?/g) ?? []);
+  const numbers = (text) => (text.match(/-?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?/gi) ?? []);
   const row = (name) => {
     const shape = make("input", { type: "text", ariaLabel: t(`shape of ${name}`, `${name} 的形状`), placeholder: "2, 3", style: { minWidth: 0, width: "100%" } });
     const values = make("input", { type: "text", ariaLabel: t(`values of ${name}`, `${name} 的数值`), placeholder: t("values: 0, 1, 2, …", "数值：0, 1, 2, …"), style: { minWidth: 0, width: "100%", gridColumn: "2 / 4" } });
