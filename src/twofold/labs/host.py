@@ -31,7 +31,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from twofold.errors import RunError
+from twofold.errors import RunError, TwofoldError
 from twofold.labs.arrays import from_bytes, to_bytes
 from twofold.labs.given import NOTHING, Given
 from twofold.labs.modules import PAGE, module_text
@@ -200,8 +200,9 @@ class _Sockets:
             await self._serve(websocket, lambda: self._make(name, answer))
         except WebSocketDisconnect:
             pass
-        except Exception:  # noqa: BLE001 - a fault of ours costs one page, not the host
-            self._tell(traceback.format_exc())
+        except Exception as error:  # noqa: BLE001 - a fault of ours costs one page, not the host
+            # An image that was given may be gone by now: that is told in a line.
+            self._tell(str(error) if isinstance(error, TwofoldError) else traceback.format_exc())
             with contextlib.suppress(RuntimeError):  # the page is gone already
                 await websocket.close(1011)
         finally:
