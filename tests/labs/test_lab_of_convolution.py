@@ -64,7 +64,7 @@ def test_what_is_shown_is_torchs_convolution_and_its_gradient(values):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"colour": True, "groups": 2, "out_channels": 2}, "2 groups divide neither 3 input"),
+        ({"colour": True, "groups": 2, "out_channels": 2}, "must both be multiples of the 2 groups"),
         ({"weights": [[[[1.0, 2.0]]]]}, r"the weights must have the shape \(1, 1, 3, 3\)"),
         ({"weights": [[[[1.0], [2.0, 3.0]]]]}, "the weights must have the shape"),
         ({"padding": "same", "stride": [2, 2]}, "needs stride 1"),

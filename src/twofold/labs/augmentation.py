@@ -150,12 +150,12 @@ class AugmentationLab(Lab):
     )
     exercises: ClassVar = (
         Exercise(
-            "Mirror every draw, and not only half of them.",
-            "让每次抽样都被镜像，而不只是一半。",
+            "Mirror every draw (a draw is one random variant of the image), and not only half of them.",
+            "让每次抽样（图像的一个随机变体）都被镜像，而不只是一半。",
             lambda s, shown: 1 in (_set(shown, "flip", "horizontal"), _set(shown, "flip_crop", "flip_probability")),
         ),
         Exercise(
-            "Turn the colours of the image without making it lighter or darker on purpose.",
+            "Change the hue of the image, but neither its brightness, its contrast nor its saturation.",
             "改变图像的色调，但不去改变亮度、对比度和饱和度。",
             lambda s, shown: (
                 len(shown["original"]) == 3
@@ -164,8 +164,8 @@ class AugmentationLab(Lab):
             ),
         ),
         Exercise(
-            "Pick a draw whose crop keeps less than a quarter of the image.",
-            "选出一次抽样，其裁剪只保留不到四分之一的图像。",
+            "Pick a draw whose crop keeps less than a quarter of the image (scale: the share of the area).",
+            "选出一次抽样，其裁剪只保留不到四分之一的图像（比例：所占面积）。",
             lambda s, shown: shown["share"] is not None and shown["share"] < 0.25,
         ),
         Exercise(

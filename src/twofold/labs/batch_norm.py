@@ -78,9 +78,9 @@ class BatchNormLab(Lab):
             lambda s, shown: s.mode == "training" and abs(s.shift) >= 0.5,
         ),
         Exercise(
-            "Find the mode in which the same shift moves the output by 1 or more.",
-            "找到一种模式：同样的平移会使输出移动 1 以上。",
-            lambda s, shown: abs(s.shift) >= 0.5 and abs(shown["output"]["mean"] - s.beta) >= 1,
+            "Find the mode in which the same shift moves the mean of the output away from β by 0.5 or more.",
+            "找到一种模式：同样的平移会使输出的均值偏离 β 达 0.5 以上。",
+            lambda s, shown: abs(s.shift) >= 0.5 and abs(shown["output"]["mean"] - s.beta) >= 0.5,
         ),
         Exercise(
             "Give the output the mean 1 and the standard deviation 2.",
@@ -108,8 +108,9 @@ class BatchNormLab(Lab):
             lambda s, shown: s.mode == "training" and not s.constant and abs(s.gamma) >= 1 and shown["spread"] < 0.03,
         ),
         Exercise(
-            "A constant channel has no variance. Make its output 2 everywhere, in training mode.",
-            "常数通道没有方差。在训练模式下，让它的输出处处为 2。",
+            "A constant channel (the same value everywhere) has no variance. Make its output 2 everywhere, in training "
+            "mode.",
+            "常数通道（处处为同一数值）没有方差。在训练模式下，让它的输出处处为 2。",
             lambda s, shown: s.constant and s.mode == "training" and _is_near(shown["output"], 2, 0, 0.01),
         ),
     )

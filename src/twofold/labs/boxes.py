@@ -138,19 +138,20 @@ class BoxesLab(Lab):
     )
     exercises: ClassVar = (
         Exercise(
-            "Two boxes: make both the same size, and move one sideways by half of its width. First guess the "
-            "intersection over union: is it a half?",
-            "两个框：让它们大小相同，再把其中一个横向移动半个宽度。先猜一猜交并比：是二分之一吗？",
+            "Two boxes: lay one exactly on the other, then move it sideways by half of its width (arrow keys: by a "
+            "pixel). First guess the intersection over union, IoU: is it a half?",
+            "两个框：让一个与另一个完全重合，再把它横向移动半个宽度（方向键：每次一个像素）。"
+            "先猜一猜交并比（IoU）：是二分之一吗？",
             lambda s, shown: s.view == "iou" and _half_shifted(s.a, s.b),
         ),
         Exercise(
-            "Two boxes that share nothing have an IoU of 0, near or far. Bring the generalised IoU below −0.5.",
-            "没有公共部分的两个框，无论远近，交并比都是 0。让广义交并比小于 −0.5。",
+            "Two boxes that share nothing have an IoU of 0, near or far. Bring the generalised IoU, GIoU, below −0.5.",
+            "没有公共部分的两个框，无论远近，交并比都是 0。让广义交并比（GIoU）小于 −0.5。",
             lambda s, shown: s.view == "iou" and shown["giou"] < -0.5,
         ),
         Exercise(
-            "Anchors: with sizes and ratios, give each pixel of the map exactly five anchors. Why not n · m?",
-            "锚框：调整大小和宽高比，让特征图的每个像素恰好有五个锚框。为什么不是 n · m 个？",
+            "Anchors: with n sizes and m ratios, give each pixel of the map exactly five anchors. Why not n · m?",
+            "锚框：用 n 种大小和 m 种宽高比，让特征图的每个像素恰好有五个锚框。为什么不是 n · m 个？",
             lambda s, shown: s.view == "anchors" and shown["maps"][0]["per_pixel"] == 5,
         ),
         Exercise(
@@ -160,14 +161,16 @@ class BoxesLab(Lab):
             lambda s, shown: s.view == "matching" and s.way == "d2l" and bool((shown["iou"].amax(0) < 0.2).any()),
         ),
         Exercise(
-            "Set the four offsets by hand until the decoded box covers its object with an IoU of 0.9. The formula "
-            "tells which values.",
-            "手动设定四个偏移量，使解码后的框与物体的交并比达到 0.9。公式会告诉你该取什么值。",
+            "Matching: set the four offsets by hand until the decoded box (the anchor, moved and scaled by them) "
+            "covers its object with an IoU of 0.9. The table below the image tells which values.",
+            "匹配：手动设定四个偏移量，使解码后的框（按它们移动和缩放的锚框）与物体的交并比达到 0.9。"
+            "图像下方的表格会告诉你该取什么值。",
             lambda s, shown: s.view == "matching" and any(s.said) and shown["pair"]["said_iou"] >= 0.9,
         ),
         Exercise(
-            "Matching as torchvision does it: move the objects so that one of them goes without any anchor.",
-            "按 torchvision 的方式匹配：移动物体，使其中一个得不到任何锚框。",
+            "Matching as torchvision does it (first part by: torchvision): move the objects so that one of them goes "
+            "without any anchor.",
+            "按 torchvision 的方式匹配（第一部分按：torchvision）：移动物体，使其中一个得不到任何锚框。",
             lambda s, shown: (
                 s.view == "matching"
                 and s.way == "torchvision"

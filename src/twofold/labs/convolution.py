@@ -131,13 +131,14 @@ class ConvolutionLab(Lab):
             lambda s, shown: s.kernel == (3, 3) and s.dilation == (2, 2),
         ),
         Exercise(
-            "Give each colour a kernel of its own: as many groups as channels.",
-            "让每种颜色各有自己的卷积核：分组数等于通道数。",
+            "Give each colour a kernel of its own: three channels, as many kernels (how many), and as many groups.",
+            "让每种颜色各有自己的卷积核：三个通道，卷积核的个数和分组数都等于通道数。",
             lambda s, shown: shown["input"].shape[0] > 1 and s.groups == shown["input"].shape[0],
         ),
         Exercise(
-            "Learn a kernel until the loss is below 0.0001. What does a larger rate do?",
-            "学习一个卷积核，使损失小于 0.0001。学习率更大会怎样？",
+            "Learn a kernel (show: a kernel that is learned) until the loss is below 0.0001. What does a larger "
+            "learning rate do?",
+            "学习一个卷积核（显示：学习卷积核），使损失小于 0.0001。学习率更大会怎样？",
             lambda s, shown: s.view == "learn" and shown["learned"]["losses"][s.step] < 1e-4,
         ),
     )
@@ -179,8 +180,8 @@ class ConvolutionLab(Lab):
         x = given_image(settings, self.opened)
         if x.shape[1] % settings.groups or settings.out_channels % settings.groups:
             raise ValueError(
-                f"{settings.groups} groups divide neither {x.shape[1]} input nor {settings.out_channels} output "
-                "channels evenly; both must be multiples of the groups"
+                f"the {x.shape[1]} channels of the input and the {settings.out_channels} kernels must both be "
+                f"multiples of the {settings.groups} groups"
             )
         shape = (settings.out_channels, x.shape[1] // settings.groups, *settings.kernel)
         if settings.weights is None:

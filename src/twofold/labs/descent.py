@@ -89,18 +89,21 @@ class DescentLab(Lab):
     reads = (*(f"scratch.optim:{rule}" for rule in RULES), "scratch.optim:decayed")
     exercises: ClassVar = (
         Exercise(
-            "Point at a place where the Hessian has a negative eigenvalue. What does the surface look like there?",
-            "指向海森矩阵有负特征值的一点。那里的曲面是什么形状？",
+            "Point at a place where the Hessian (the matrix of second derivatives) has a negative eigenvalue; not "
+            "every surface has one. What does it look like there?",
+            "指向海森矩阵（二阶导数矩阵）有负特征值的一点；并非每个曲面都有。那里的曲面是什么形状？",
             lambda s, shown: min(shown["here"]["eigenvalues"] or [0.0]) < 0,
         ),
         Exercise(
-            "Find a learning rate at which sgd jumps from side to side of the valley, and still converges.",
-            "找一个学习率，使 sgd 在山谷两侧来回跳动，但仍然收敛。",
+            "Find a learning rate at which sgd jumps from side to side of the valley, and still converges. That may "
+            "take more steps.",
+            "找一个学习率，使 sgd 在山谷两侧来回跳动，但仍然收敛。可能需要更多步数。",
             lambda s, shown: any(_zigzags(path) and path["verdict"] == "converged" for path in _of(shown, "sgd")),
         ),
         Exercise(
-            "On the quadratic, let sgd diverge with a learning rate at most 10 % above the largest stable one, 2/λmax.",
-            "在二次函数上，让 sgd 发散，且学习率不超过最大稳定学习率 2/λmax 的 1.1 倍。",
+            "On the quadratic, let sgd diverge with a learning rate at most 10 % above the largest stable one, 2/λmax: "
+            "the list beside the surface has it.",
+            "在二次函数上，让 sgd 发散，且学习率不超过最大稳定学习率 2/λmax 的 1.1 倍；曲面旁的列表给出了它的值。",
             lambda s, shown: s.surface == "quadratic" and not shown["surface"]["noise"] and _just_diverges(shown),
         ),
         Exercise(
@@ -109,8 +112,8 @@ class DescentLab(Lab):
             lambda s, shown: s.surface == "ill-conditioned" and _is_100_times_lower(shown),
         ),
         Exercise(
-            "Make adam's effective learning rates differ ten times between the coordinates.",
-            "让 adam 在两个坐标上的有效学习率相差十倍。",
+            "Make adam's effective rates (step / −gradient) positive, and differ ten times between the coordinates.",
+            "让 adam 在两个坐标上的有效学习率（步长 / 负梯度）都为正，且相差十倍。",
             lambda s, shown: any(_differ_ten_times(path) for path in _of(shown, "adam")),
         ),
         Exercise(

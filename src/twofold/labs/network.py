@@ -126,7 +126,7 @@ class NetworkLab(Lab):
             lambda s, shown: _half_off(s, shown) and shown["run"]["top"] == shown["run"]["before"]["top"],
         ),
         Exercise(
-            "Find a single channel whose loss changes the answer.",
+            "Find a single channel, of any layer and for any image, that changes the answer when it is switched off.",
             "找到一个通道，只关闭它就会改变答案。",
             lambda s, shown: sum(map(len, s.off.values())) == 1 and _changed(shown),
         ),

@@ -128,13 +128,14 @@ class PoolingLab(Lab):
             lambda s, shown: s.pool == "max" and s.kernel == (3, 3) and sizes(shown)[0] == sizes(shown)[1],
         ),
         Exercise(
-            "Send the gradient of one output back so that nine pixels get an equal share of it.",
-            "把一个输出的梯度传回去，使九个像素各得到相等的一份。",
+            "Send the gradient of one output back (show: one gradient) so that nine pixels get an equal share of it.",
+            "把一个输出的梯度传回去（显示：一个输出的梯度），使九个像素各得到相等的一份。",
             lambda s, shown: s.view == "gradient" and _shares_equally(shown["gradient"], 9),
         ),
         Exercise(
-            "With max pooling, let one pixel get the gradient of four outputs at once. Windows may overlap.",
-            "用最大池化，让一个像素同时得到四个输出的梯度。窗口可以重叠。",
+            "With max pooling, let one pixel get the gradient of four outputs at once (show: all gradients). Windows "
+            "may overlap.",
+            "用最大池化，让一个像素同时得到四个输出的梯度（显示：所有输出的梯度）。窗口可以重叠。",
             lambda s, shown: s.pool == "max" and s.view == "gradient of all" and float(shown["gradient"].max()) >= 4,
         ),
         Exercise(
@@ -153,8 +154,9 @@ class PoolingLab(Lab):
             ),
         ),
         Exercise(
-            "Turn each of several feature maps into one value that stays when the image moves by 3 px. Always?",
-            "把多个特征图各变成一个数值，使图像移动 3 个像素时它也不变。总是如此吗？",
+            "Turn each of several feature maps (of a convolution) into one value that changes by less than 0.01 when "
+            "the image moves by 3 px. Always?",
+            "把（卷积得到的）多个特征图各变成一个数值，使图像移动 3 个像素时它的变化小于 0.01。总是如此吗？",
             lambda s, shown: (
                 shown["output"].shape[0] > 1
                 and sizes(shown)[1] == (1, 1)

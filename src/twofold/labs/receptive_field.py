@@ -124,12 +124,12 @@ class ReceptiveFieldLab(Lab):
     exercises: ClassVar = (
         Exercise(
             "Choose a unit of the map whose field is cut off by the border of the image. "
-            "LeNet has none: take a network that pads.",
-            "选一个感受野被图像边界截断的单元。LeNet 没有这样的单元：换一个有填充的网络。",
+            "LeNet has none: take a network that pads, such as resnet18.",
+            "选一个感受野被图像边界截断的单元。LeNet 没有这样的单元：换一个有填充的网络，如 resnet18。",
             lambda s, shown: shown["view"] == "network" and shown["is_cut"],
         ),
         Exercise(
-            "Find the first layer of ResNet-18 with the small stem that sees 50 pixels or more.",
+            "Find the first layer of ResNet-18 (resnet18, first layers: small) that sees 50 pixels or more.",
             "在使用小型起始层的 ResNet-18 中，找到第一个能看到 50 个像素以上的层。",
             lambda s, shown: s.model == "resnet18" and s.stem == "small" and _is_first(shown, 50),
         ),

@@ -159,8 +159,9 @@ class ShapesLab(Lab):
     )
     exercises: ClassVar = (
         Exercise(
-            "Make a batch of one grey image: turn a of shape (2, 3) into (1, 1, 2, 3).",
-            "把一幅灰度图变成一个批量：把形状为 (2, 3) 的 a 变成 (1, 1, 2, 3)。",
+            "Make a batch of one grey image (images, channels, rows, columns): turn a of shape (2, 3) into "
+            "(1, 1, 2, 3).",
+            "把一幅灰度图变成一个批量（图像、通道、行、列）：把形状为 (2, 3) 的 a 变成 (1, 1, 2, 3)。",
             _is_batch_of_one,
         ),
         Exercise(
@@ -174,8 +175,8 @@ class ShapesLab(Lab):
             _is_mended,
         ),
         Exercise(
-            "Flatten all but the batch: turn a of shape (2, 3, 4) into one row for each image.",
-            "除批量维外全部展平：把形状为 (2, 3, 4) 的 a 变成每幅图像一行。",
+            "Flatten all but the batch, the first dimension: turn a of shape (2, 3, 4) into one row for each image.",
+            "除批量维（第一维）外全部展平：把形状为 (2, 3, 4) 的 a 变成每幅图像一行。",
             lambda s, shown: _dimensions(s) >= 3 and _result_is(lambda a: a.flatten(1))(s, shown),
         ),
         Exercise(

@@ -198,8 +198,9 @@ class TrainingLab(Lab):
             lambda s, shown: any((each["val"] or 0) >= 0.8 for each in shown["epochs"]),
         ),
         Exercise(
-            "Train the network lenet for 20 steps or more, and choose the layer with the smallest gradients.",
-            "把网络 lenet 训练 20 步以上，选中梯度最小的那一层。",
+            "Train the network “LeNet, sigmoids” for 20 steps or more, and choose the layer with the smallest "
+            "gradients (mean |g|).",
+            "把网络“LeNet，sigmoid”训练 20 步以上，选中梯度（平均 |g|）最小的那一层。",
             lambda s, shown: (
                 s.network == "lenet" and shown["step"] >= 20 and shown["inside"]["layer"] == _smallest_gradient(shown)
             ),

@@ -21,6 +21,7 @@ export default lab((page) => {
   page.slider("gamma", { into: output, label: "γ", min: -3, max: 3, step: 0.01 });
   page.slider("beta", { into: output, label: "β", min: -3, max: 3, step: 0.01 });
   page.slider("eps", { into: output, label: "ε", min: 1e-8, max: 1, step: 0.1, log: true });
+  output.append(make("p", { className: "soft", style: { margin: 0, fontSize: ".87rem" }, textContent: t("output = γ · (value − mean) / √(variance + ε) + β", "输出 = γ · (数值 − 均值) / √(方差 + ε) + β") }));
   const picture = page.group(t("the image in many batches", "在多个批量中的图像"));
   page.imageChoice({ drawing: "drawing", into: picture });
 

@@ -24,6 +24,9 @@ export default lab((page) => {
   page.slider("out_channels", { into: kernel, label: t("how many", "个数"), min: 1, max: 4 });
   page.slider("groups", { into: kernel, label: t("groups", "分组"), min: 1, max: 3 });
   page.slider("bias", { into: kernel, label: t("bias", "偏置"), min: -1, max: 1, step: 0.05 });
+  kernel.append(make("p", { className: "soft", style: { margin: 0, fontSize: ".87rem" }, textContent: t(
+    "Each kernel gives one output. Groups: a kernel reads only its share of the channels. The bias is added to every output.",
+    "每个卷积核得到一个输出。分组：每个核只读自己那一份通道。偏置：加到每个输出值上。") }));
   const steps = page.group(t("stride, dilation, padding", "步幅、空洞、填充"));
   sides("stride", t("stride", "步幅"), steps, 4);
   sides("dilation", t("dilation", "空洞"), steps, 4);
@@ -34,6 +37,9 @@ export default lab((page) => {
   [t("above", "上"), t("below", "下"), t("left", "左"), t("right", "右")].forEach((label, place) => {
     pairSlider(page, "padding", place, { label: `${t("padding", "填充")}, ${label}`, into: steps, min: 0, max: 6 });
   });
+  steps.append(make("p", { className: "soft", style: { margin: 0, fontSize: ".87rem" }, textContent: t(
+    "Stride: pixels from one output to the next. Dilation: pixels from one weight to the next. Padding: zeros around the image.",
+    "步幅：相邻输出相隔的像素数。空洞：相邻权重相隔的像素数。填充：图像四周的零。") }));
   page.choice("view", { label: t("show", "显示"), options: [
     ["forward", t("products of one output", "一个输出的各乘积")], ["backward", t("gradient of one output", "一个输出的梯度")], ["learn", t("a kernel that is learned", "学习卷积核")]] });
 
@@ -104,7 +110,7 @@ export default lab((page) => {
     const cells = sees ? unit.rows.flatMap((row) => unit.columns.map((column) => [row + top, column + start])) : [];
     input.draw(plane, {
       kind: backward ? "signed" : "grey", range: backward ? undefined : [0, 1], marks: cells.length ? [{ cells }] : [], faint: outside,
-      title: `${backward ? t("gradient of the input", "输入的梯度") : t("input", "输入")} ${height}×${width}${Math.max(...shown.sides.flat()) ? ` ${t("and its padding", "及其填充")}` : ""}`,
+      title: `${backward ? t("gradient of the input (how much the chosen output changes with each value)", "输入的梯度（所选输出随每个值变化的程度）") : t("input", "输入")} ${height}×${width}${Math.max(...shown.sides.flat()) ? ` ${t("and its padding", "及其填充")}` : ""}`,
     });
     grid.draw(at(backward ? backward.weight : shown.weight, channel, kernelOf()));
     kernelTitle.textContent = backward ? t("gradient of the kernel", "卷积核的梯度") : t("kernel: type, or drag a value up and down", "卷积核：输入数值，或上下拖动");
@@ -113,7 +119,10 @@ export default lab((page) => {
     losses.element.hidden = rate.hidden = !learning;
     if (learning) {
       learned.draw(at(learning.kernel, channel, kernelOf()), { range: extent(at(shown.weight, channel)), title: t(`learned in ${settings.step} steps`, `经过 ${settings.step} 步学到`) });
-      losses.draw([{ name: t("loss", "损失"), y: learning.losses }], { at: settings.step });
+      const loss = digits(learning.losses[settings.step]);
+      losses.draw([{ name: t("loss", "损失"), y: learning.losses }], { at: settings.step,
+        title: t(`loss, half the mean squared difference to the output of the kernel above: ${loss} at step ${settings.step}; drag`,
+          `损失，即与上方卷积核输出之差的平方的平均的一半：第 ${settings.step} 步为 ${loss}；可拖动`) });
     }
     const values = at(learning ? learning.output : shown.output, channel);
     const [rows, columns] = values.shape;
@@ -124,11 +133,13 @@ export default lab((page) => {
   };
 });
 
-// A slider for one place of a setting that is a list; "same" padding becomes the zeros that it stands for.
+// A slider for one place of a setting that is a list; "same" padding becomes the zeros that it stands for, also with a
+// stride, which it does not go with.
 function pairSlider(page, name, place, { label, into, min = 1, max, more = {} }) {
   const out = make("output"), input = make("input", { type: "range", min, max, step: 1, ariaLabel: label });
   const list = () => (page.settings[name] === "same" ? page.shown?.sides.flat() ?? [0, 0, 0, 0] : page.settings[name]);
-  input.addEventListener("input", () => page.set({ ...more, [name]: list().with(place, Number(input.value)) }));
+  const zeros = () => (name === "stride" && page.settings.padding === "same" && page.shown ? { padding: page.shown.sides.flat() } : {});
+  input.addEventListener("input", () => page.set({ ...more, ...zeros(), [name]: list().with(place, Number(input.value)) }));
   const show = () => { input.value = list()[place]; out.textContent = input.ariaValueText = String(list()[place]); };
   page.bound.push(show);
   page.redraws.push(show);

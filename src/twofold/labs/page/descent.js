@@ -225,7 +225,7 @@ function card(page, { rule, at: did }, name, colour, { surface }) {
     make("h2", { textContent: did.step ? t(`${name}, step ${did.step}`, `${name}，第 ${did.step} 步`) : t(`${name}, start`, `${name}，起点`) }),
     make("div", { className: "descent-scroll" }, make("table", { className: "descent-table" },
       make("thead", {}, make("tr", {}, ...["", ...axes].map((textContent) => make("td", { textContent })))),
-      make("tbody", {}, row(t("gradient g", "梯度 g"), did.gradient), ...states, row(t("step taken", "迈出的一步"), did.update), row(t("effective rate", "有效学习率"), did.effective), row(t("point", "位置"), did.point)))));
+      make("tbody", {}, row(t("gradient g", "梯度 g"), did.gradient), ...states, row(t("step taken", "迈出的一步"), did.update), row(t("effective rate: step / −g", "有效学习率：步长 / −g"), did.effective), row(t("point", "位置"), did.point)))));
 }
 
 // The surface as a map of heights with contours, or as a curve, and the paths on it.

@@ -944,7 +944,7 @@ class Plot {
     for (const share of [0, 0.5, 1]) {
       const y = low + share * (high - low), place = top + (1 - share) * (height - top - bottom);
       pen.beginPath(); pen.moveTo(left, place); pen.lineTo(width - right, place); pen.stroke();
-      pen.fillText(this.log ? digits(Number((10 ** y).toPrecision(2)), 6) : digits(y), left - 6, place);
+      if (Number.isFinite(y)) pen.fillText(this.log ? digits(Number((10 ** y).toPrecision(2)), 6) : digits(y), left - 6, place);
     }
     pen.textBaseline = "top";
     for (const [x, align] of [[first, "left"], [last, "right"]]) { pen.textAlign = align; if (Number.isFinite(x)) pen.fillText(digits(x, 2), px(x), height - bottom + 6); }

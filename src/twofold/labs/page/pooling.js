@@ -87,7 +87,9 @@ export default lab((page) => {
     const kind = settings.convolution === "none" ? "grey" : "signed", range = kind === "grey" ? [0, 1] : extent(shown.input);
     const marks = unit ? [{ row: unit.rows[0] + top, col: unit.columns[0] + start, rows: unit.rows[1] - unit.rows[0], cols: unit.columns[1] - unit.columns[0] }] : [];
     if (unit?.winner) marks.push({ row: unit.winner[0] + top, col: unit.winner[1] + start, colour: "mark2" });
-    const what = gradient ? t("gradient of the input", "输入的梯度") : settings.convolution === "none" ? t("image: drag it", "图像：可拖动") : t("feature map: drag it", "特征图：可拖动");
+    const slope = settings.view === "gradient" ? t("gradient of the input (how much the chosen output changes with each value)", "输入的梯度（所选输出随每个值变化的程度）")
+      : t("gradient of the input (how much the sum of all outputs changes with each value)", "输入的梯度（所有输出之和随每个值变化的程度）");
+    const what = gradient ? slope : settings.convolution === "none" ? t("image: drag it", "图像：可拖动") : t("feature map: drag it", "特征图：可拖动");
     input.draw(surrounded(at(gradient ?? shown.input, channel), shown.sides), {
       kind: gradient ? "signed" : kind, range: gradient ? extent(gradient) : range, marks, faint: outside,
       title: `${what} ${height}×${width}${Math.max(...shown.sides.flat()) ? ` ${t("and its padding", "及其填充")}` : ""}`,
@@ -105,11 +107,11 @@ export default lab((page) => {
 
     const isMoved = settings.dx !== 0 || settings.dy !== 0;
     table.hidden = pictures.hidden = !isMoved;
-    note.textContent = isMoved ? movedNote(stayed.moved, t) : t("Drag the image, or use the arrow keys on it.", "拖动图像，或在图像上使用方向键。");
+    note.textContent = isMoved && isAdaptive ? t("Adaptive pooling has no stride: each output is the mean of what is in its part now.", "自适应池化没有步幅：每个输出都是此刻自己那一份的平均。") : isMoved ? movedNote(stayed.moved, t) : t("Drag the image, or use the arrow keys on it.", "拖动图像，或在图像上使用方向键。");
     if (!isMoved) return;
     const share = (value) => make("td", { textContent: `${digits(100 * value, 1)} %` });
     table.replaceChildren(
-      make("tr", {}, make("th", { textContent: t("share that stayed", "不变的比例"), style: { textAlign: "left" } }), make("th", { textContent: t("all", "全部") }), make("th", { textContent: t("not empty", "非空") })),
+      make("tr", {}, make("th", { textContent: t(`share that changed by ${digits(settings.same_within)} at most`, `变化不超过 ${digits(settings.same_within)} 的比例`), style: { textAlign: "left" } }), make("th", { textContent: t("all", "全部") }), make("th", { textContent: t("not empty", "非空") })),
       make("tr", {}, make("td", { style: { textAlign: "left" }, textContent: t("outputs", "输出") }), share(stayed.outputs), share(stayed.outputs_not_empty)),
       make("tr", {}, make("td", { style: { textAlign: "left" }, textContent: settings.convolution === "none" ? t("pixels", "像素") : t("values of the map", "特征图的值") }), share(stayed.inputs), share(stayed.inputs_not_empty)));
     const [image, was, is, difference] = small;

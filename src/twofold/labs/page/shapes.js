@@ -360,9 +360,9 @@ function explained(part, t) {
     expand: t("sizes of 1 are repeated", "重复大小为 1 的维"),
     stack: t("side by side along a new dimension", "沿一个新的维度叠放"),
     cat: t("one after the other along a dimension that is there", "沿已有的维度首尾相接"),
-    "[ ]": t("only what the index names; a number takes its dimension away", "只取索引指出的部分；一个整数会去掉那一维"),
-    sum: t("elements along a dimension are added up", "沿维度把元素相加"),
-    mean: t("elements along a dimension are averaged", "沿维度对元素求平均"),
+    "[ ]": t("only what the index names; a number takes its dimension away, None brings in one of size 1", "只取索引指出的部分；一个整数会去掉那一维，None 会插入大小为 1 的一维"),
+    sum: t("elements along a dimension are added up; with keepdim=True it stays, of size 1", "沿维度把元素相加；keepdim=True 保留该维，大小为 1"),
+    mean: t("elements along a dimension are averaged; with keepdim=True it stays, of size 1", "沿维度对元素求平均；keepdim=True 保留该维，大小为 1"),
     "@": product, mm: product, matmul: product, "+": each, "-": each, "*": each,
   }[part.operation] ?? "";
 }
