@@ -33,7 +33,7 @@ export default lab((page) => {
   const tools = make("div", { className: "tools" });
   steps.append(tools);
   page.button(t("no padding", "不填充"), () => page.set({ padding: [0, 0, 0, 0] }), { into: tools });
-  page.button(t("same size", "保持大小"), () => page.set({ padding: "same" }), { into: tools });
+  page.button(t("same size", "保持大小"), () => page.set({ padding: "same", stride: [1, 1] }), { into: tools });
   [t("above", "上"), t("below", "下"), t("left", "左"), t("right", "右")].forEach((label, place) => {
     pairSlider(page, "padding", place, { label: `${t("padding", "填充")}, ${label}`, into: steps, min: 0, max: 6 });
   });
