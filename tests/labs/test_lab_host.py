@@ -145,7 +145,7 @@ def test_the_gallery_leads_to_every_lab_in_both_languages(browser, lab_host: Hos
         expect(page.locator("#labs li")).to_have_count(len(LABS))
         assert page.locator("h1").inner_text() == word
         assert page.evaluate("document.documentElement.scrollWidth") == 390
-        assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+        page.wait_for_function("() => [...document.images].every((image) => image.naturalWidth > 0)")
         page.get_by_role(
             "link", name=LABS["convolution"].title if lang == "en-GB" else LABS["convolution"].title_zh
         ).first.click()

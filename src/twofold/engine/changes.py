@@ -1,6 +1,6 @@
 """Other settings in the middle of a run: the state is saved, the recipe replaced, and the run goes on as a resumed one.
 
-So there is one way on from a state, whoever asked for the change, and `twofold train --resume` goes the same. The
+So there is one way on from a state, whoever asked for the change, and `twofold train --resume RUN` goes the same. The
 recipe of the run is what it goes on with; changes.jsonl has what it began with.
 """
 

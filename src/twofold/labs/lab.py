@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from twofold.errors import TwofoldError
 from twofold.labs.given import Given, by_name
 from twofold.labs.images import SAMPLES, Opened
+from twofold.names import json_text
 from twofold.terminal import command
 
 
@@ -165,7 +166,8 @@ def word_of(value: Any) -> str:
             json.loads(value)
         except ValueError:
             return value
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return json_text(value)
+    return json.dumps(value, separators=(",", ":"))
 
 
 def print_line(name: str, settings: LabSettings, opened: Opened) -> str:
