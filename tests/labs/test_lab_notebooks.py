@@ -6,11 +6,12 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Error, Page
 
 from browsers import Watched
 from twofold import labs
@@ -27,7 +28,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(*words: str, says: str, folder: Path):
-    """Run a notebook's server until it has said that it is up; yield the line that says so."""
+    """Run a notebook's server until it has said that it is up."""
     with subprocess.Popen(
         [sys.executable, "-m", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder
     ) as process:
@@ -39,10 +40,23 @@ def running(*words: str, says: str, folder: Path):
                     break
             else:
                 pytest.fail("".join(lines))
-            yield line
+            yield
         finally:
             process.terminate()
             process.stdout.close()
+
+
+def goto_when_it_listens(page: Page, address: str, seconds: float = 30) -> None:
+    """Open a page of a server that says its address before it listens there."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            page.goto(address)
+            return
+        except Error as error:
+            if "ERR_CONNECTION_REFUSED" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.1)
 
 
 def all_answered(page, *, within: int) -> list[str]:
@@ -127,7 +141,7 @@ def test_in_marimo_each_lab_shows_itself(browser: Browser, tmp_path: Path):
     words = ["marimo", "run", "labs.py", "--headless", "--no-token", "--host", "127.0.0.1", "--port", str(port)]
     with running(*words, says="http://", folder=tmp_path):
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.goto(f"http://127.0.0.1:{port}/")
+        goto_when_it_listens(page, f"http://127.0.0.1:{port}/")
         missing = all_answered(page, within=90)
         page.screenshot(path=str(tmp_path / "marimo.png"))
         assert missing == []

@@ -170,7 +170,7 @@ class _Sockets:
     """The labs in use, one a WebSocket; two threads compute for all of them, and what is sent to one stays in order."""
 
     def __init__(self, given: Given, tell: Callable[[str], None]) -> None:
-        self.workers = ThreadPoolExecutor(2, thread_name_prefix="lab")
+        self.workers = ThreadPoolExecutor(2, thread_name_prefix="lab", initializer=_one_thread)
         self._given, self._tell = given, tell
         self._sessions: set[Session] = set()
 
@@ -238,6 +238,13 @@ async def _send(websocket: WebSocket, answers: asyncio.Queue[bytes]) -> None:
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
         while True:
             await websocket.send_bytes(await answers.get())
+
+
+def _one_thread() -> None:
+    """Have torch compute in this thread alone: threads that wait for one another lose to a browser on the same cores."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _warm_up() -> None:

@@ -176,6 +176,7 @@ class LiveRun(Watcher):
             self.step_values.layers, self.step_values.step = before.layers, before.step
         with self._condition:
             self.state = "running"
+            self._condition.notify_all()
 
     def after_step(self, counters: Counters, loss: float) -> Mapping[str, Any] | None:
         """Count the step, show it if that is due, and wait where a pause was asked for."""

@@ -92,6 +92,7 @@ class Page {
     this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.bound = [];
     this.redraws = [];
+    this.frame = 0;
     this.number = 0;
     this.waiting = null;
     this.again = false;
@@ -204,8 +205,17 @@ class Page {
   // Drawing
 
   redraw() {
+    this.frame += 1;
     if (this.shown) this.drawAnswer(this.shown, this.settings);
     for (const redraw of this.redraws) redraw();
+  }
+
+  // What the answer has just drawn is not painted a second time.
+  #paintOnce(part) {
+    const { paint } = part;
+    part.paint = (...values) => { part.painted = this.frame; paint.apply(part, values); };
+    this.redraws.push(() => { if (part.painted !== this.frame) part.paint(); });
+    return part;
   }
 
   colour(name) {
@@ -449,22 +459,19 @@ class Page {
   // A table of values as cells of colour, with the values in them where there is room.
   matrix(options) {
     const matrix = new Matrix(this, options);
-    this.redraws.push(() => matrix.paint());
-    return matrix;
+    return this.#paintOnce(matrix);
   }
 
   // An image with boxes that are dragged.
   board(options) {
     const board = new Board(this, options);
-    this.redraws.push(() => board.paint());
-    return board;
+    return this.#paintOnce(board);
   }
 
   // Lines over x, or bars.
   plot(options) {
     const plot = new Plot(this, options);
-    this.redraws.push(() => plot.paint());
-    return plot;
+    return this.#paintOnce(plot);
   }
 
   // The frame around a lab
