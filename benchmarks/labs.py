@@ -29,7 +29,7 @@ from pathlib import Path
 
 import psutil
 import torch
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, ViewportSize, sync_playwright
 
 from common import print_conditions
 from twofold.data.spec import ModelSpec
@@ -40,20 +40,20 @@ from twofold.labs.given import Given
 from twofold.labs.table import LABS
 
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-# Of each question, the first event that it covers; of each answer, the time since then.
-_WATCH = """
-window.latencies = [];
-let since = null, covered = null;
-for (const kind of ["pointermove", "pointerdown", "input"]) {
-  addEventListener(kind, (event) => { since ??= event.timeStamp; }, true);
-}
-const send = WebSocket.prototype.send;
-WebSocket.prototype.send = function (data) { covered = since; since = null; return send.call(this, data); };
-addEventListener("answered", () => {
-  if (covered !== null) latencies.push(performance.now() - covered);
-  covered = null;
-}, true);
-"""
+# Of each question, the first event whose change it covers; of each answer, the time since then.
+_WATCH = """() => {
+  const page = document.querySelector(".lab").page, { set } = page, { send } = WebSocket.prototype;
+  let since = null;
+  const covered = []; // the next question may be on its way while an answer is drawn
+  window.latencies = [];
+  page.set = (values) => { since ??= window.event.timeStamp; set.call(page, values); };
+  WebSocket.prototype.send = function (data) { covered.push(since); since = null; return send.call(this, data); };
+  addEventListener("answered", () => {
+    const first = covered.shift();
+    if (first) latencies.push(performance.now() - first);
+  }, true);
+}"""
+_VIEWPORT: ViewportSize = {"width": 1280, "height": 900}
 _SETTLED = """() => {
   const page = document.querySelector(".lab[data-lab]")?.page;
   return page && page.waiting === null && !page.again && page.shown;
@@ -185,7 +185,7 @@ def drags(browser: Browser, host: Started, names: list[str], moves: int) -> None
     print("\n| drag | median | 95th | largest | goal (95th) |\n| --- | --: | --: | --: | --: |")
     for name in names:
         settings, selector, goal = _DRAGS[name]
-        page = watched(browser)
+        page = browser.new_page(viewport=_VIEWPORT)
         page.goto(host.address(name, settings))
         page.wait_for_function(_SETTLED, timeout=120_000)
         values = sorted(drag(page, selector, moves))
@@ -202,7 +202,7 @@ def drag(page: Page, selector: str, moves: int) -> list[float]:
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
-    page.evaluate("() => { latencies.length = 0; }")
+    page.evaluate(_WATCH)
     draw = random.Random(0)
     for _ in range(moves):
         start = time.perf_counter()
@@ -219,7 +219,7 @@ def drag(page: Page, selector: str, moves: int) -> list[float]:
 
 def tabs(browser: Browser, host: Started, count: int = 20) -> None:
     """Twenty tabs of convolution at once, all asked at once."""
-    pages = [watched(browser) for _ in range(count)]
+    pages = [browser.new_page(viewport=_VIEWPORT) for _ in range(count)]
     for page in pages:
         page.goto(host.address("convolution"))
     for page in pages:
@@ -233,13 +233,6 @@ def tabs(browser: Browser, host: Started, count: int = 20) -> None:
     print(f"\n{count} tabs at once: {1000 * each:.0f} ms each, all answered")
     for page in pages:
         page.close()
-
-
-def watched(browser: Browser) -> Page:
-    """Return a page that measures."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.add_init_script(_WATCH)
-    return page
 
 
 def soak(browser: Browser, host: Started, names: list[str], seconds: float) -> None:

@@ -18,7 +18,7 @@ __all__ = ["boot", "images", "run"]  # fixtures
 LANGUAGES = {"en": "en-GB", "zh": "zh-CN"}
 _SETTLED = """() => {
   const page = document.querySelector(".lab[data-lab]")?.page;
-  return page && page.waiting === null && !page.again && (page.shown || !page.status.hidden);
+  return page && page.waiting === null && !page.again && !page.model.resting && (page.shown || !page.status.hidden);
 }"""
 
 

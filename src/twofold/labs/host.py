@@ -241,7 +241,7 @@ async def _send(websocket: WebSocket, answers: asyncio.Queue[bytes]) -> None:
 
 
 def _one_thread() -> None:
-    """Have torch compute in this thread alone: with more, each waits for the others, and a browser takes their cores."""
+    """Have torch compute in this thread alone: with more, they wait for one another while a browser has their core."""
     import torch
 
     torch.set_num_threads(1)

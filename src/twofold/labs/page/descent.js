@@ -314,7 +314,7 @@ class SurfaceMap {
   paint() {
     if (!this.shown || !this.grid) return;
     const { page, canvas, shown } = this, { surface } = shown, ratio = devicePixelRatio || 1, isCurve = surface.dimension === 1;
-    const width = Math.max(200, Math.min(640, canvas.parentElement.clientWidth || 300)), [[x0, x1], [y0, y1]] = this.box();
+    const width = Math.max(200, Math.min(640, page.widthOf(canvas.parentElement) || 300)), [[x0, x1], [y0, y1]] = this.box();
     const height = Math.round(width * (isCurve ? 0.62 : Math.min(1, Math.max(0.55, (y1 - y0) / (x1 - x0)))));
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
       canvas.width = Math.round(width * ratio);
@@ -377,7 +377,10 @@ class SurfaceMap {
     line(0, last, 0.95, 2);
     pen.setLineDash([]);
     pen.globalAlpha = 1;
-    if (places.length <= 101) for (let i = 1; i <= last; i++) { pen.beginPath(); pen.arc(...places[i], 2.2, 0, 7); pen.fill(); }
+    if (places.length > 101) return;
+    pen.beginPath();
+    for (const [x, y] of places.slice(1, last + 1)) { pen.moveTo(x, y); pen.arc(x, y, 2.2, 0, 7); }
+    pen.fill();
   }
 
   // Where a rule stands at the step, and where the gradient pointed that it saw: against it, downhill.

@@ -5,7 +5,7 @@ const place = new URL(location.href), name = place.pathname.split("/").pop();
 const language = place.searchParams.get("lang") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
 const root = document.querySelector("main"), lost = document.getElementById("lost");
 const BROKEN = 1011; // the lab itself failed: to ask again would fail again
-const NEW_ENTRY_MS = 700; // changes of one drag are one step back in the browser's history
+const REST_MS = 120, NEW_ENTRY_MS = 700; // changes of one drag are one step back in the browser's history
 
 document.documentElement.lang = language;
 const word = (en, zh) => (language === "zh" ? zh : en);
@@ -19,17 +19,40 @@ class Model {
   #values = { language };
   #listeners = {};
   #changed = -Infinity;
+  resting = null;
 
   get(key) { return this.#values[key]; }
   set(key, value) { this.#values[key] = value; }
 
+  // The first change of a drag is a step that the browser goes back from; for the others the address waits until the hand
+  // rests, since a browser takes only so many changes of it.
   save_changes() {
-    const text = written(this.#values.settings), url = `${location.pathname}${location.search}${text ? `#${text}` : ""}`;
-    const now = performance.now();
-    if (now - this.#changed > NEW_ENTRY_MS) history.pushState(null, "", url);
-    else history.replaceState(null, "", url);
+    const now = performance.now(), passed = now - this.#changed;
     this.#changed = now;
+    this.#forget();
+    if (passed > NEW_ENTRY_MS) history.pushState(null, "", this.#address());
+    else if (passed > REST_MS) history.replaceState(null, "", this.#address());
+    else this.resting = setTimeout(() => { this.resting = null; history.replaceState(null, "", this.#address()); }, REST_MS);
   }
+
+  #forget() {
+    clearTimeout(this.resting);
+    this.resting = null;
+  }
+
+  // An address that was gone back to, or typed, is true already.
+  take(settings) {
+    this.#forget();
+    this.set("settings", settings);
+    this.emit("change:settings");
+  }
+
+  hash() {
+    const text = written(this.#values.settings ?? read(location.hash));
+    return text && `#${text}`;
+  }
+
+  #address() { return `${location.pathname}${location.search}${this.hash()}`; }
 
   on(event, listener) { (this.#listeners[event] ??= new Set()).add(listener); }
   off(event, listener) { this.#listeners[event]?.delete(listener); }
@@ -101,9 +124,9 @@ function connect() {
 }
 
 const follow = () => {
-  other.href = `${location.pathname}?lang=${language === "zh" ? "en" : "zh"}${location.hash}`;
+  other.href = `${location.pathname}?lang=${language === "zh" ? "en" : "zh"}${model.hash()}`;
 };
-for (const event of ["popstate", "hashchange"]) addEventListener(event, () => { model.set("settings", read(location.hash)); model.emit("change:settings"); });
+for (const event of ["popstate", "hashchange"]) addEventListener(event, () => model.take(read(location.hash)));
 other.addEventListener("click", follow);
 follow();
 connect();

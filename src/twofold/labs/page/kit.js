@@ -28,6 +28,23 @@ export function make(tag, properties = {}, ...inside) {
   return element;
 }
 
+// What stands there already is left alone: the browser would arrange the page anew.
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+// A canvas of so many pixels of the screen, empty; return what draws on it, in pixels of the page.
+export function cleared(canvas, width, height) {
+  const ratio = devicePixelRatio || 1, pixels = [Math.round(width * ratio), Math.round(height * ratio)], pen = canvas.getContext("2d");
+  if (canvas.width === pixels[0] && canvas.height === pixels[1]) pen.reset();
+  else {
+    [canvas.width, canvas.height] = pixels;
+    Object.assign(canvas.style, { width: `${pixels[0] / ratio}px`, height: `${pixels[1] / ratio}px` });
+  }
+  pen.scale(ratio, ratio);
+  return pen;
+}
+
 // Of a value, so many digits that two that differ on the screen can be told apart.
 export function digits(value, most = 3) {
   if (value === null || value === undefined) return "–";
@@ -92,11 +109,14 @@ class Page {
     this.calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     this.bound = [];
     this.redraws = [];
+    this.colours = new Map();
+    this.widths = new WeakMap();
     this.frame = 0;
     this.number = 0;
     this.waiting = null;
     this.again = false;
     this.onTold = () => {};
+    this.watch = new ResizeObserver((entries) => this.#resized(entries));
     this.#frame(root);
   }
 
@@ -133,7 +153,7 @@ class Page {
 
   ask() {
     if (this.waiting !== null) this.again = true;
-    else this.#send({ kind: "show", settings: this.settings, lines: this.wantsLines() && !this.linesShown });
+    else this.#send({ kind: "show", settings: this.settings });
   }
 
   act(action, settings = this.settings) {
@@ -169,6 +189,11 @@ class Page {
     if (content.number !== this.waiting?.number) return;
     const { kind, since } = this.waiting;
     this.waiting = null;
+    if (content.kind === "shown" && content.settings && !this.again) this.settings = content.settings;
+    // Python goes on while the answer is drawn.
+    const next = this.next ?? (this.again ? () => this.ask() : null);
+    this.next = null;
+    next?.();
     this.say(content.kind === "failed" ? content.error : "");
     if (content.kind === "opened") {
       this.about.images = content.images;
@@ -176,21 +201,14 @@ class Page {
       this.opened(content.image);
     } else if (content.kind === "shown") {
       this.shown = content.shown;
-      if (content.settings && !this.again) {
-        this.settings = content.settings;
-        this.#showSettings();
-      }
+      if (content.settings) this.#showSettings();
       this.redraw();
       this.#showBeside(content);
     }
     this.root.dataset.answered = content.number;
     this.root.dispatchEvent(new CustomEvent("answered", { detail: { number: content.number, ms: performance.now() - since } }));
-    const next = this.next;
-    this.next = null;
-    if (next) next();
-    else if (this.again && this.waiting === null) this.ask();
     // Lines are looked for when the hand rests: that takes longer than the values alone.
-    else if (kind === "show" && this.wantsLines() && !content.lines) {
+    if (this.waiting === null && kind === "show" && this.wantsLines() && !content.lines) {
       this.resting = setTimeout(() => {
         if (this.waiting === null) this.#send({ kind: "show", settings: this.settings, lines: true });
       }, REST_MS);
@@ -198,7 +216,7 @@ class Page {
   }
 
   say(text) {
-    this.status.textContent = text;
+    write(this.status, text);
     this.status.hidden = !text;
   }
 
@@ -219,7 +237,28 @@ class Page {
   }
 
   colour(name) {
-    return getComputedStyle(this.root).getPropertyValue(`--${name}`).trim();
+    if (!this.colours.has(name)) this.colours.set(name, getComputedStyle(this.root).getPropertyValue(`--${name}`).trim());
+    return this.colours.get(name);
+  }
+
+  // How wide an element is inside. The browser says so when that changes: to ask it at each drawing would have it arrange
+  // the page each time.
+  widthOf(element) {
+    if (!this.widths.has(element)) {
+      this.widths.set(element, element.clientWidth);
+      this.watch.observe(element);
+    }
+    return this.widths.get(element);
+  }
+
+  #resized(entries) {
+    let isNew = false;
+    for (const { target } of entries) {
+      const width = target.clientWidth;
+      isNew ||= width !== this.widths.get(target);
+      this.widths.set(target, width);
+    }
+    if (isNew) this.redraw();
   }
 
   // A colour by its name here, or as CSS has it.
@@ -251,7 +290,8 @@ class Page {
     input.addEventListener("input", () => this.set({ [name]: toValue(Number(input.value)) }));
     this.bound.push((settings) => {
       input.value = log ? Math.log10(settings[name]) : settings[name];
-      out.textContent = input.ariaValueText = show(settings[name]);
+      write(out, show(settings[name]));
+      input.ariaValueText = out.textContent;
     });
     return this.#row(into, label, input, out);
   }
@@ -260,10 +300,11 @@ class Page {
     const input = make("select");
     const list = typeof options === "function" ? options : () => options;
     input.addEventListener("change", () => this.set(change(JSON.parse(input.value))));
+    let there = "";
     this.bound.push((settings) => {
-      const wanted = JSON.stringify(settings[name]);
-      input.replaceChildren(...list(settings).map(([value, text]) => make("option", { value: JSON.stringify(value), textContent: text })));
-      input.value = wanted;
+      const wanted = JSON.stringify(settings[name]), choices = list(settings).map(([value, text]) => [JSON.stringify(value), text]);
+      if (there !== (there = String(choices))) input.replaceChildren(...choices.map(([value, text]) => make("option", { value, textContent: text })));
+      if (input.value !== wanted) input.value = wanted;
     });
     return this.#row(into, label, input);
   }
@@ -572,8 +613,8 @@ class Page {
       if (done[i]) item.dataset.done = "yes"; // done once is done
       item.firstChild.ariaLabel = item.dataset.done ? this.t("done", "已完成") : this.t("not done yet", "未完成");
     });
-    this.shell.textContent = command.shell;
-    this.python.textContent = command.python;
+    write(this.shell, command.shell);
+    write(this.python, command.python);
     this.linesShown = Boolean(lines);
     if (!lines) return;
     for (const [name, { rows, box }] of this.code) {
@@ -597,10 +638,9 @@ class Page {
       this.#take(next);
       this.ask();
     });
-    this.watch = new ResizeObserver(() => this.redraw());
-    this.watch.observe(this.stage);
+    this.widthOf(this.stage);
     this.theme = matchMedia("(prefers-color-scheme: dark)");
-    this.theme.addEventListener("change", this.onTheme = () => this.redraw());
+    this.theme.addEventListener("change", this.onTheme = () => { this.colours.clear(); this.redraw(); });
     this.#take(this.settings);
     this.ask();
   }
@@ -659,21 +699,18 @@ class Matrix {
     if (values.shape.length === 3) this.planes = values;
     else this.planes = null;
     Object.assign(this, { values: this.planes ? at(values, 0) : values, range, marks, faint, kind: kind ?? this.kind });
-    if (title !== undefined) this.title.textContent = title;
+    if (title !== undefined) write(this.title, title);
     this.paint();
   }
 
   paint() {
     if (!this.values) return;
     const [rows, cols] = this.values.shape, ratio = devicePixelRatio || 1;
-    const room = this.element.parentElement.clientWidth || 300, width = Math.min(room, this.room ?? room);
+    const room = this.page.widthOf(this.element.parentElement) || 300, width = Math.min(room, this.room ?? room);
     const side = Math.max(1, Math.min(this.largest, width / cols, this.height / rows)), unit = Math.max(1, Math.floor(side * ratio));
-    this.canvas.width = unit * cols;
-    this.canvas.height = unit * rows;
-    this.canvas.style.width = `${unit * cols / ratio}px`;
-    this.canvas.style.height = `${unit * rows / ratio}px`;
-    const pen = this.canvas.getContext("2d"), [low, high] = this.range ?? extent(this.planes ?? this.values);
+    const pen = cleared(this.canvas, unit * cols / ratio, unit * rows / ratio), [low, high] = this.range ?? extent(this.planes ?? this.values);
     const shade = this.page.shade(this.kind, low, high), { data } = this.values;
+    pen.setTransform(1, 0, 0, 1, 0, 0); // cells are whole pixels of the screen
     const picture = new ImageData(cols, rows);
     for (let i = 0; i < data.length; i++) {
       const colour = this.planes ? [0, 1, 2].map((c) => shade(at(this.planes, c).data[i])[0]) : shade(data[i]);
@@ -821,19 +858,15 @@ class Board {
     const [, rows, columns] = picture.shape;
     if (this.held) for (const box of boxes) if (box.name === this.held.box.name) this.held.box = box;
     Object.assign(this, { picture, boxes, grid, width: columns, height_: rows });
-    if (title !== undefined) this.title.textContent = title;
+    if (title !== undefined) write(this.title, title);
     this.paint();
   }
 
   paint() {
     if (!this.picture) return;
-    const { width, height_: height, picture: { data, shape } } = this, ratio = devicePixelRatio || 1;
-    const room = this.element.parentElement.clientWidth || 300, unit = Math.max(0.2, Math.min(room / width, this.height / height));
+    const { width, height_: height, picture: { data, shape } } = this;
+    const room = this.page.widthOf(this.element.parentElement) || 300, unit = Math.max(0.2, Math.min(room / width, this.height / height));
     this.unit = unit;
-    this.canvas.width = Math.round(unit * width * ratio);
-    this.canvas.height = Math.round(unit * height * ratio);
-    this.canvas.style.width = `${unit * width}px`;
-    this.canvas.style.height = `${unit * height}px`;
     const pixels = new ImageData(width, height), count = width * height;
     for (let i = 0; i < count; i++) {
       for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = data[i + (shape[0] === 3 ? c * count : 0)];
@@ -841,10 +874,9 @@ class Board {
     }
     const small = new OffscreenCanvas(width, height);
     small.getContext("2d").putImageData(pixels, 0, 0);
-    const pen = this.canvas.getContext("2d");
+    const pen = cleared(this.canvas, unit * width, unit * height);
     pen.imageSmoothingEnabled = width > 64;
-    pen.drawImage(small, 0, 0, this.canvas.width, this.canvas.height);
-    pen.scale(ratio, ratio);
+    pen.drawImage(small, 0, 0, unit * width, unit * height);
     if (this.grid) {
       const [rows, columns] = this.grid;
       pen.strokeStyle = "rgba(127, 127, 127, .8)";
@@ -920,19 +952,13 @@ class Plot {
   // `series` are {name, y: values, x: values?}; `at` an x to mark; `range` the lowest and highest y.
   draw(series, { at: cursor = null, range = null, title, xRange = null } = {}) {
     Object.assign(this, { series, cursor, range, xRange });
-    if (title !== undefined) this.title.textContent = title;
+    if (title !== undefined) write(this.title, title);
     this.paint();
   }
 
   paint() {
     if (!this.series) return;
-    const ratio = devicePixelRatio || 1, width = Math.max(160, this.element.clientWidth), { height } = this;
-    this.canvas.width = width * ratio;
-    this.canvas.height = height * ratio;
-    this.canvas.style.width = `${width}px`;
-    this.canvas.style.height = `${height}px`;
-    const pen = this.canvas.getContext("2d");
-    pen.scale(ratio, ratio);
+    const width = Math.max(160, this.page.widthOf(this.element)), { height } = this, pen = cleared(this.canvas, width, height);
     const series = this.series.map((each) => ({ ...each, x: each.x ?? Array.from(each.y, (_, i) => i) }));
     const value = (y) => (this.log ? Math.log10(Math.max(y, 1e-12)) : y);
     const finite = series.flatMap((each) => Array.from(each.y, value)).filter(Number.isFinite);

@@ -1,4 +1,4 @@
-import { at, digits, lab, make } from "./kit.js";
+import { at, cleared, digits, lab, make } from "./kit.js";
 
 export default lab((page) => {
   const { t, about } = page;
@@ -369,18 +369,16 @@ function mapGrid(page, name) {
 
   const draw = (next, context) => {
     [view, settings, click, toggle] = [next, context.settings, context.click, context.toggle];
-    const [channels, height, width] = view.maps.shape, ratio = devicePixelRatio || 1;
+    const [channels, height, width] = view.maps.shape;
     const { kind, sees } = view.layers.find((each) => each.name === settings.layer) ?? {};
     title.textContent = t(`${settings.layer} · ${kind} · ${channels} maps of ${height}×${width} · a unit sees ${sees?.join("×")} px · values ${digits(view.range[0], 2)} to ${digits(view.range[1], 2)}`,
       `${settings.layer} · ${kind} · ${channels} 个 ${height}×${width} 的特征图 · 单元看到 ${sees?.join("×")} 像素 · 数值 ${digits(view.range[0], 2)} 至 ${digits(view.range[1], 2)}`);
     if (!hint.textContent) hint.textContent = usual();
-    layout = arranged(channels, [height, width], element.parentElement.clientWidth || 300, 460);
+    layout = arranged(channels, [height, width], page.widthOf(element.parentElement) || 300, 460);
     const { wide, high, columns } = layout, rows = Math.ceil(channels / columns);
     const across = columns * (wide + GAP) - GAP, down = rows * (high + GAP) - GAP;
-    Object.assign(canvas, { width: Math.round(across * ratio), height: Math.round(down * ratio) });
-    Object.assign(canvas.style, { width: `${across}px`, height: `${down}px`, maxWidth: "none" });
-    const pen = canvas.getContext("2d"), small = mapsOf(page, view.maps, view.range);
-    pen.scale(ratio, ratio);
+    canvas.style.maxWidth = "none";
+    const pen = cleared(canvas, across, down), small = mapsOf(page, view.maps, view.range);
     pen.imageSmoothingEnabled = false;
     for (let channel = 0; channel < channels; channel++) {
       drawMap(page, pen, small, channel, [height, width], [channel % columns * (wide + GAP), Math.floor(channel / columns) * (high + GAP), wide, high]);
@@ -420,16 +418,13 @@ function overview(page, name) {
       element.replaceChildren(...rows.map((each) => each.row));
     }
     stages.forEach((stage, i) => {
-      const { button, words, canvas } = rows[i], ratio = devicePixelRatio || 1, [count, height, width] = stage.maps.shape;
+      const { button, words, canvas } = rows[i], [count, height, width] = stage.maps.shape;
       const { shape, sees } = layers.find((each) => each.name === stage.name);
       button.textContent = stage.name;
       words.textContent = t(`${shape[0]} maps of ${height}×${width}; a unit sees ${sees.join("×")} px${count < shape[0] ? `; the ${count} most active` : ""}`,
         `${shape[0]} 个 ${height}×${width} 的特征图；单元看到 ${sees.join("×")} 像素${count < shape[0] ? `；最活跃的 ${count} 个` : ""}`);
-      const room = element.parentElement.clientWidth || 300, wide = Math.min(72, Math.floor((room + GAP) / count) - GAP), high = wide * height / width;
-      Object.assign(canvas, { width: Math.round((count * (wide + GAP) - GAP) * ratio), height: Math.round(high * ratio) });
-      Object.assign(canvas.style, { width: `${count * (wide + GAP) - GAP}px`, height: `${high}px` });
-      const pen = canvas.getContext("2d"), small = mapsOf(page, stage.maps, stage.range);
-      pen.scale(ratio, ratio);
+      const room = page.widthOf(element.parentElement) || 300, wide = Math.min(72, Math.floor((room + GAP) / count) - GAP), high = wide * height / width;
+      const pen = cleared(canvas, count * (wide + GAP) - GAP, high), small = mapsOf(page, stage.maps, stage.range);
       pen.imageSmoothingEnabled = false;
       for (let k = 0; k < count; k++) drawMap(page, pen, small, k, [height, width], [k * (wide + GAP), 0, wide, high]);
     });

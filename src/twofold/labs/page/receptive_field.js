@@ -1,4 +1,4 @@
-import { at, extent, lab, make } from "./kit.js";
+import { at, cleared, extent, lab, make } from "./kit.js";
 
 export default lab((page) => {
   const { t, about } = page;
@@ -173,12 +173,8 @@ function showStack(page, shown, { result, table, counts, paths }) {
 
 // The units, the image below and the one output on top, with a line for each weight on a way to that output.
 function drawPaths(page, canvas, shown, stack) {
-  const levels = shown.pixels.length, ratio = devicePixelRatio || 1;
-  const width = Math.max(200, canvas.parentElement.clientWidth), step = 54, height = step * (levels - 1) + 34;
-  Object.assign(canvas, { width: width * ratio, height: height * ratio });
-  Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
-  const pen = canvas.getContext("2d");
-  pen.scale(ratio, ratio);
+  const levels = shown.pixels.length;
+  const width = Math.max(200, page.widthOf(canvas.parentElement)), step = 54, height = step * (levels - 1) + 34, pen = cleared(canvas, width, height);
   const names = 58, unit = Math.min(26, (width - names - 10) / shown.field);
   const left = names + (width - names - unit * shown.field) / 2;
   const x = (pixel) => left + unit * (pixel + 0.5), y = (level) => height - 16 - step * level;

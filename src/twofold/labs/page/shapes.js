@@ -1,4 +1,4 @@
-import { SERIES, digits, lab, make } from "./kit.js";
+import { SERIES, cleared, digits, lab, make } from "./kit.js";
 
 const MOVE_MS = 900, MOST = 64;
 
@@ -153,13 +153,7 @@ class Step {
 
   // `progress` from 0, where the elements of the result are still in the operands, to 1.
   paint(shown, progress) {
-    const { page, part, canvas } = this, ratio = devicePixelRatio || 1;
-    const [width, height] = this.arrange(shown, Math.max(120, this.element.clientWidth));
-    canvas.width = Math.ceil(width * ratio);
-    canvas.height = Math.ceil(height * ratio);
-    Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
-    const pen = canvas.getContext("2d");
-    pen.scale(ratio, ratio);
+    const { page, part, canvas } = this,  pen = cleared(canvas, ...this.arrange(shown, Math.max(120, page.widthOf(this.element))));
     pen.textBaseline = "middle";
     const result = this.items.find((item) => item.number === part.number && part.number !== null && item === this.items.at(-1));
     for (const item of this.items) {

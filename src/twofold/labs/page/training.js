@@ -1,4 +1,4 @@
-import { at, digits, extent, lab, make } from "./kit.js";
+import { at, cleared, digits, extent, lab, make } from "./kit.js";
 
 const ASK_MS = 1000; // while a run goes, exercises and command are asked for so often
 const ENDED = ["finished", "stopped", "diverged", "failed"];
@@ -182,17 +182,14 @@ class Tiles {
 
   paint() {
     if (!this.tiles?.length) return;
-    const [rows, columns] = this.tiles[0].shape, ratio = devicePixelRatio || 1, room = Math.max(120, this.element.clientWidth), count = this.tiles.length;
+    const [rows, columns] = this.tiles[0].shape, ratio = devicePixelRatio || 1, room = Math.max(120, this.page.widthOf(this.element)), count = this.tiles.length;
     const goal = Math.max(10, Math.min(74, Math.sqrt(room * 190 / count) - 4)); // together about 190 px high
     const unit = Math.max(1, Math.floor(goal * ratio / columns)), gap = Math.round(3 * ratio), wide = unit * columns + gap, high = unit * rows + gap;
     this.columns = Math.max(1, Math.min(count, Math.floor(room * ratio / wide)));
     this.rows = Math.ceil(count / this.columns);
     this.columns = Math.ceil(count / this.rows);
-    this.canvas.width = this.columns * wide;
-    this.canvas.height = this.rows * high;
-    this.canvas.style.width = `${this.canvas.width / ratio}px`;
-    this.canvas.style.height = `${this.canvas.height / ratio}px`;
-    const pen = this.canvas.getContext("2d"), shade = this.page.shade(this.kind, ...this.range);
+    const pen = cleared(this.canvas, this.columns * wide / ratio, this.rows * high / ratio), shade = this.page.shade(this.kind, ...this.range);
+    pen.setTransform(1, 0, 0, 1, 0, 0); // in pixels of the screen
     pen.imageSmoothingEnabled = false;
     const small = new OffscreenCanvas(columns, rows), inner = small.getContext("2d"), picture = new ImageData(columns, rows);
     this.tiles.forEach(({ data }, i) => {
@@ -245,7 +242,7 @@ class Layers {
 
   // On a phone a layer takes two lines.
   #place() {
-    const isNarrow = this.box.clientWidth < 560;
+    const isNarrow = this.page.widthOf(this.box) < 560;
     if (isNarrow === this.isNarrow) return;
     this.isNarrow = isNarrow;
     this.box.style.gridTemplateColumns = isNarrow ? "1fr 1fr" : "minmax(4.2rem, max-content) 1fr 1fr minmax(4.6rem, 9rem)";
@@ -270,7 +267,7 @@ class Layers {
   }
 
   #pen(canvas, height) {
-    const ratio = devicePixelRatio || 1, width = Math.max(40, canvas.clientWidth);
+    const ratio = devicePixelRatio || 1, width = Math.max(40, this.page.widthOf(canvas));
     canvas.width = width * ratio;
     canvas.height = height * ratio;
     canvas.style.height = `${height}px`;
