@@ -58,12 +58,18 @@ _SETTLED = """() => {
   const page = document.querySelector(".lab[data-lab]")?.page;
   return page && page.waiting === null && !page.again && page.shown;
 }"""
-# Lab, its settings, the element to drag over, and the goal in milliseconds.
+# What is dragged: lab, settings, the element, and the goal in milliseconds.
 _DRAGS = {
-    "convolution": ("size=28", 'canvas[aria-label^="output"]', 25),
-    "descent": ("", ".stage canvas", 25),
-    "boxes": ("", ".stage canvas", 25),
-    "network": ("image=drawing&run=resnet18.safetensors", "canvas.pad", 60),
+    "convolution of 28 px": ("convolution", "size=28", 'canvas[aria-label^="output"]', 25),
+    "descent, 50 steps of Adam": ("descent", 'rules=["adam"]', ".stage canvas", 25),
+    "descent, three rules at once": ("descent", "", ".stage canvas", 25),
+    "boxes": ("boxes", "", ".stage canvas", 25),
+    "network while drawing, ResNet-18 of 96 px": (
+        "network",
+        "image=drawing&run=resnet18.safetensors",
+        "canvas.pad",
+        60,
+    ),
 }
 
 
@@ -85,7 +91,7 @@ def main() -> None:
                 soak(browser, host, names, 60 * arguments.soak)
             else:
                 first_pictures(browser, host, names)
-                drags(browser, host, [name for name in names if name in _DRAGS], arguments.moves)
+                drags(browser, host, names, arguments.moves)
                 tabs(browser, host)
         browser.close()
 
@@ -183,14 +189,15 @@ def first_pictures(browser: Browser, host: Started, names: list[str]) -> None:
 def drags(browser: Browser, host: Started, names: list[str], moves: int) -> None:
     """From the pointer's event to the picture, in milliseconds."""
     print("\n| drag | median | 95th | largest | goal (95th) |\n| --- | --: | --: | --: | --: |")
-    for name in names:
-        settings, selector, goal = _DRAGS[name]
+    for what, (name, settings, selector, goal) in _DRAGS.items():
+        if name not in names:
+            continue
         page = browser.new_page(viewport=_VIEWPORT)
         page.goto(host.address(name, settings))
         page.wait_for_function(_SETTLED, timeout=120_000)
         values = sorted(drag(page, selector, moves))
         at95 = values[int(0.95 * len(values))]
-        row = (name, f"{statistics.median(values):.1f}", f"{at95:.1f}", f"{values[-1]:.1f}", f"{goal}")
+        row = (what, f"{statistics.median(values):.1f}", f"{at95:.1f}", f"{values[-1]:.1f}", f"{goal}")
         print(f"| {' | '.join(row)} |", flush=True)
         page.close()
 

@@ -1,4 +1,4 @@
-import { digits, extent, lab, make } from "./kit.js";
+import { digits, extent, lab, make, write } from "./kit.js";
 
 export default lab((page) => {
   const { t, about } = page;
@@ -70,7 +70,7 @@ export default lab((page) => {
   const play = page.button(t("Play", "播放"), () => {
     if (playing) { stop(); return; }
     if (page.settings.step === null) go(0);
-    play.textContent = t("Pause", "暂停");
+    write(play, t("Pause", "暂停"));
     playing = setInterval(() => { if (page.settings.step === null) stop(); else go(now() + 1); }, 120);
   }, { into: walk });
   play.hidden = page.calm;
@@ -117,10 +117,12 @@ export default lab((page) => {
         title: losses.log ? t("loss at each step, logarithmic: drag", "每一步的损失（对数坐标）：可拖动") : t("loss at each step: drag", "每一步的损失：可拖动") });
     }
     losses.element.hidden = !paths.length;
-    where.textContent = settings.look ? t("at the pointer", "指针处") : t("at the start: point to look elsewhere", "起点处：指向别处可查看");
-    readout.replaceChildren(...facts(page, shown, settings));
-    table.replaceChildren(...standings(page, shown, names, colours));
-    cards.replaceChildren(...paths.map((path, i) => card(page, path, names[i], colours[i], shown)));
+    write(where, settings.look ? t("at the pointer", "指针处") : t("at the start: point to look elsewhere", "起点处：指向别处可查看"));
+    if (page.isToBeRead()) {
+      readout.replaceChildren(...facts(page, shown, settings));
+      table.replaceChildren(...standings(page, shown, names, colours));
+      cards.replaceChildren(...paths.map((path, i) => card(page, path, names[i], colours[i], shown)));
+    }
   };
 });
 
@@ -302,7 +304,7 @@ class SurfaceMap {
 
   draw(shown, colours, both) {
     Object.assign(this, { shown, colours, both });
-    this.title.textContent = shown.surface.formula === shown.surface.name ? shown.surface.formula : `${shown.surface.name}: ${shown.surface.formula}`;
+    write(this.title, shown.surface.formula === shown.surface.name ? shown.surface.formula : `${shown.surface.name}: ${shown.surface.formula}`);
     if (!this.told) return;
     const { t } = this.page, point = this.told === "start" ? shown.start : shown.here.point;
     const ahead = shown.paths[shown.ahead];

@@ -96,7 +96,7 @@ function unpack(value, buffers) {
   return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, unpack(each, buffers)]));
 }
 
-const REST_MS = 180;
+const REST_MS = 180, READ_MS = 100;
 const SAMPLES_ZH = { "t-shirt": "T恤", trouser: "裤子", pullover: "套衫", dress: "连衣裙", coat: "外套", sandal: "凉鞋", shirt: "衬衫", sneaker: "运动鞋", bag: "包", boot: "短靴" };
 
 class Page {
@@ -112,6 +112,7 @@ class Page {
     this.colours = new Map();
     this.widths = new WeakMap();
     this.frame = 0;
+    this.read = 0;
     this.number = 0;
     this.waiting = null;
     this.again = false;
@@ -226,6 +227,14 @@ class Page {
     this.frame += 1;
     if (this.shown) this.drawAnswer(this.shown, this.settings);
     for (const redraw of this.redraws) redraw();
+  }
+
+  // Whether tables are to be written anew: ten times a second while a hand drags, and when it rests. Faster nobody reads,
+  // and the browser would arrange the page for each.
+  isToBeRead() {
+    const now = performance.now(), isDue = this.waiting === null || now - this.read > READ_MS;
+    if (isDue) this.read = now;
+    return isDue;
   }
 
   // What the answer has just drawn is not painted a second time.

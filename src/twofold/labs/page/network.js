@@ -1,4 +1,4 @@
-import { at, cleared, digits, lab, make } from "./kit.js";
+import { at, cleared, digits, lab, make, write } from "./kit.js";
 
 export default lab((page) => {
   const { t, about } = page;
@@ -60,7 +60,7 @@ export default lab((page) => {
   };
   page.onTold = ({ kind, done, total }) => {
     busy.hidden = false;
-    busyWords.textContent = total ? `${work[kind]} ${done} / ${total}` : work[kind];
+    write(busyWords, total ? `${work[kind]} ${done} / ${total}` : work[kind]);
     bar.hidden = !total;
     if (total) Object.assign(bar, { max: total, value: done });
   };
@@ -113,10 +113,10 @@ export default lab((page) => {
 
     // Channels that are off
     const offs = Object.entries(settings.off).filter(([, channels]) => channels.length);
-    offWords.textContent = offs.length ? offs.map(([layer, channels]) => `${layer}: ${channels.join(", ")}`).join("; ") : t("none is off: choose a layer, then a channel", "没有关闭的通道：先选一层，再选通道");
+    write(offWords, offs.length ? offs.map(([layer, channels]) => `${layer}: ${channels.join(", ")}`).join("; ") : t("none is off: choose a layer, then a channel", "没有关闭的通道：先选一层，再选通道"));
     const isOff = unit && (settings.off[settings.layer] ?? []).includes(unit.place[0]);
     one.hidden = !unit;
-    one.textContent = unit ? `${isOff ? t("Switch on", "打开") : t("Switch off", "关闭")} ${t("channel", "通道")} ${unit.place[0]}` : "";
+    write(one, unit ? `${isOff ? t("Switch on", "打开") : t("Switch off", "关闭")} ${t("channel", "通道")} ${unit.place[0]}` : "");
     allOn.hidden = !offs.length;
 
     // The unit
@@ -128,7 +128,7 @@ export default lab((page) => {
         `Unit of ${settings.layer}: channel ${channel}, row ${row}, column ${column} = ${digits(unit.value)}. It sees ${bottom - top}×${right - left} px of the image: rows ${top} to ${bottom - 1}, columns ${left} to ${right - 1}.`,
         `${settings.layer} 的单元：通道 ${channel}，第 ${row} 行，第 ${column} 列 = ${digits(unit.value)}。它看到图像的 ${bottom - top}×${right - left} 像素：第 ${top} 至 ${bottom - 1} 行，第 ${left} 至 ${right - 1} 列。`)
         + (still ? t(" Its gradient is zero everywhere: here it does not react to small changes.", " 它的梯度处处为零：在此处它对微小变化没有反应。") : "");
-      gradient.textContent = settings.over === "unit" ? t("Hide its gradient", "隐藏梯度") : t("Show its gradient", "显示梯度");
+      write(gradient, settings.over === "unit" ? t("Hide its gradient", "隐藏梯度") : t("Show its gradient", "显示梯度"));
     }
     const strongest = shown.strongest ?? (best.of && unit && best.of.layer === settings.layer && best.of.channel === unit.place[0] && best.run === run.name + settings.data ? best.of : null);
     if (strongest) best.run = run.name + settings.data;
@@ -144,7 +144,7 @@ export default lab((page) => {
     }
     find.hidden = Boolean(found) || run.words.task !== "classify";
     pairs.hidden = walk[0].hidden = walk[1].hidden = !found?.found.length;
-    wrongWords.textContent = found ? t(`${found.num_wrong} of ${say(found)} are wrong; the most confident mistakes first${found.num_wrong > found.found.length ? `, ${found.found.length} of them` : ""}:`, `${say(found)}中有 ${found.num_wrong} 幅判断错误；最自信的错误在前${found.num_wrong > found.found.length ? `，显示 ${found.found.length} 幅` : ""}：`) : "";
+    write(wrongWords, found ? t(`${found.num_wrong} of ${say(found)} are wrong; the most confident mistakes first${found.num_wrong > found.found.length ? `, ${found.found.length} of them` : ""}:`, `${say(found)}中有 ${found.num_wrong} 幅判断错误；最自信的错误在前${found.num_wrong > found.found.length ? `，显示 ${found.found.length} 幅` : ""}：`) : "");
     wrong.draw(found, "");
   };
 });
@@ -168,10 +168,10 @@ function panel(page, name, named) {
 
   const draw = (view, context) => {
     const { shown, settings } = context, { words: about } = view;
-    title.textContent = `${named(view.name)}: ${view.top || t("nothing found", "没有发现")}`;
+    write(title, `${named(view.name)}: ${view.top || t("nothing found", "没有发现")}`);
     const trained = about.trained ? t(`; trained in ${about.trained.seconds} seconds on ${about.trained.images.toLocaleString("en")} images, for this lab`, `；用 ${about.trained.images} 幅图像训练了 ${about.trained.seconds} 秒，专为本实验`) : "";
-    words.textContent = `${about.architecture}, ${about.size.join("×")}, ${t(`${about.classes.length} classes`, `${about.classes.length} 个类别`)}${trained}`;
-    caption.textContent = shown.truth ? `${shown.source}: ${shown.truth}` : t("the image as it is given", "输入网络的图像");
+    write(words, `${about.architecture}, ${about.size.join("×")}, ${t(`${about.classes.length} classes`, `${about.classes.length} 个类别`)}${trained}`);
+    write(caption, shown.truth ? `${shown.source}: ${shown.truth}` : t("the image as it is given", "输入网络的图像"));
     paintImage(page, picture, view);
     const { heat, unit } = view;
     laid.textContent = heat ? `Grad-CAM: ${heat.class}, ${heat.stage}${heat.heat.data.some((value) => value > 0) ? "" : t(": nothing speaks for it", "：没有支持它的地方")}`
@@ -263,7 +263,7 @@ function classBars(page, into) {
       Object.assign(fill.style, { width: `${100 * value}%`, background: isTop ? "var(--accent)" : "var(--soft)" });
       old.hidden = !was?.has(name);
       if (!old.hidden) old.style.width = `${100 * was.get(name)}%`;
-      share.textContent = `${(100 * value).toFixed(1)} %`;
+      write(share, `${(100 * value).toFixed(1)} %`);
       share.title = was?.has(name) ? page.t(`with all channels on: ${(100 * was.get(name)).toFixed(1)} %`, `通道全开时：${(100 * was.get(name)).toFixed(1)} %`) : "";
       share.style.fontWeight = isTop ? "700" : "";
       button.ariaPressed = String(settings.over === "class" && settings.target === name);
@@ -346,8 +346,8 @@ function mapGrid(page, name) {
     : t("Point at a unit to read its value.", "指向单元以读取数值。"));
   canvas.addEventListener("pointermove", (event) => {
     const place = under(event);
-    hint.textContent = place ? spell(place) : usual();
-    if (place) page.announce.textContent = hint.textContent;
+    write(hint, place ? spell(place) : usual());
+    if (place) write(page.announce, hint.textContent);
   });
   canvas.addEventListener("pointerleave", () => { hint.textContent = usual(); });
   canvas.addEventListener("pointerdown", (event) => {
@@ -373,7 +373,7 @@ function mapGrid(page, name) {
     const { kind, sees } = view.layers.find((each) => each.name === settings.layer) ?? {};
     title.textContent = t(`${settings.layer} · ${kind} · ${channels} maps of ${height}×${width} · a unit sees ${sees?.join("×")} px · values ${digits(view.range[0], 2)} to ${digits(view.range[1], 2)}`,
       `${settings.layer} · ${kind} · ${channels} 个 ${height}×${width} 的特征图 · 单元看到 ${sees?.join("×")} 像素 · 数值 ${digits(view.range[0], 2)} 至 ${digits(view.range[1], 2)}`);
-    if (!hint.textContent) hint.textContent = usual();
+    if (!hint.textContent) write(hint, usual());
     layout = arranged(channels, [height, width], page.widthOf(element.parentElement) || 300, 460);
     const { wide, high, columns } = layout, rows = Math.ceil(channels / columns);
     const across = columns * (wide + GAP) - GAP, down = rows * (high + GAP) - GAP;
@@ -420,7 +420,7 @@ function overview(page, name) {
     stages.forEach((stage, i) => {
       const { button, words, canvas } = rows[i], [count, height, width] = stage.maps.shape;
       const { shape, sees } = layers.find((each) => each.name === stage.name);
-      button.textContent = stage.name;
+      write(button, stage.name);
       words.textContent = t(`${shape[0]} maps of ${height}×${width}; a unit sees ${sees.join("×")} px${count < shape[0] ? `; the ${count} most active` : ""}`,
         `${shape[0]} 个 ${height}×${width} 的特征图；单元看到 ${sees.join("×")} 像素${count < shape[0] ? `；最活跃的 ${count} 个` : ""}`);
       const room = page.widthOf(element.parentElement) || 300, wide = Math.min(72, Math.floor((room + GAP) / count) - GAP), high = wide * height / width;
@@ -443,7 +443,7 @@ function gallery(page, into, { caption }) {
   state.draw = (of, text) => {
     if (of !== state.of) drawn = "";
     state.of = of;
-    words.textContent = text;
+    write(words, text);
     words.hidden = !text;
     box.hidden = !of;
     if (!of) return;
