@@ -29,7 +29,7 @@ from pathlib import Path
 
 import psutil
 import torch
-from playwright.sync_api import Browser, Error, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Error, FloatRect, Page, ViewportSize, sync_playwright
 
 from common import print_conditions
 from twofold.data.spec import ModelSpec
@@ -251,12 +251,13 @@ def soak(browser: Browser, host: Started, names: list[str], seconds: float) -> N
     while time.monotonic() < end:
         name = names[rounds % len(names)]
         rounds += 1
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page = browser.new_page(viewport=_VIEWPORT)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: outside.append(request.url))
         page.goto(host.address(name))
         page.wait_for_function(_SETTLED, timeout=120_000)
+        page.set_default_timeout(1000)  # what was found may be gone when it is pressed
         presses, until = 0, min(end, time.monotonic() + 20)
         while time.monotonic() < until:
             presses += press_something(page, draw)
@@ -277,11 +278,8 @@ def press_something(page: Page, draw: random.Random) -> int:
     if not count:
         return 0
     one = found.nth(draw.randrange(count))
-    box = one.bounding_box()
-    if box is None:
-        return 0
     actions: dict[str, Callable[[], object]] = {
-        "canvas": lambda: stroke(page, box, draw),
+        "canvas": lambda: stroke(page, one.bounding_box(), draw),
         "input[type=range]": lambda: one.press(draw.choice(["ArrowLeft", "ArrowRight", "Home", "End"])),
         "select": lambda: one.press(draw.choice(["ArrowUp", "ArrowDown"])),
         "button": lambda: press_button(one),
@@ -289,7 +287,7 @@ def press_something(page: Page, draw: random.Random) -> int:
     }
     try:
         actions[kind]()
-    except Error as error:  # what was found may be gone when it is pressed
+    except Error as error:
         if "Timeout" not in str(error) and "detached" not in str(error):
             raise
     return 1
@@ -298,10 +296,12 @@ def press_something(page: Page, draw: random.Random) -> int:
 def press_button(one) -> None:
     # The camera asks for what is not there, a file dialog for a person.
     if one.inner_text() not in ("Camera", "Open…"):
-        one.click(timeout=2000)
+        one.click()
 
 
-def stroke(page: Page, box, draw: random.Random) -> None:
+def stroke(page: Page, box: FloatRect | None, draw: random.Random) -> None:
+    if box is None:
+        return
     page.mouse.move(box["x"] + draw.random() * box["width"], box["y"] + draw.random() * box["height"])
     page.mouse.down()
     for _ in range(draw.randrange(6)):
