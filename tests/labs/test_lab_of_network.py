@@ -321,6 +321,16 @@ def test_the_small_network_is_trained_once_and_kept(monkeypatch, tmp_path):
     assert words["trained"]["seconds"] > 0
 
 
+def test_a_page_that_is_closed_leaves_off_training(monkeypatch, tmp_path):
+    monkeypatch.setenv("TWOFOLD_CACHE", str(tmp_path))
+    lab, told = NetworkLab(Opened()), []
+    lab.send = lambda content: (told.append(content), lab.close())
+    with pytest.raises(TwofoldError, match="the page has been closed"):
+        lab.compute(NetworkSettings())
+    assert [each["kind"] for each in told] == ["train"]
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_the_small_network_has_learned_something(own):
     found = own.act("mistakes", settings_of())["mistakes"]
     assert found["total"] == 2000

@@ -175,9 +175,9 @@ class _Sockets:
         self._sessions: set[Session] = set()
 
     def close(self) -> None:
-        """End them all."""
-        for session in list(self._sessions):
-            session.close()
+        """End them all at once: each may have a run to save."""
+        with ThreadPoolExecutor() as closing:
+            list(closing.map(lambda session: session.close(), list(self._sessions)))
         self.workers.shutdown(wait=False, cancel_futures=True)
 
     async def connected(self, websocket: WebSocket) -> None:

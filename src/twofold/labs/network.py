@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from twofold.data.pixels import is_grey
 from twofold.data.targets import ClassTargets
+from twofold.errors import RunError
 from twofold.inference.predictor import turning_to_grey
 from twofold.inference.torch_predictor import TorchPredictor
 from twofold.inference.weights_file import load_checkpoint
@@ -152,6 +153,11 @@ class NetworkLab(Lab):
         self._pixels: dict[str, tuple[Any, Tensor]] = {}
         self._largest: tuple[Any, tuple[Tensor, Tensor]] | None = None
         self._mistakes: dict[tuple[str, str], list[Mistake]] = {}
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Leave off training and searching."""
+        self._is_closed = True
 
     def about(self) -> dict[str, Any]:
         """Return the names of the networks to choose from, and of the lab's own."""
@@ -344,11 +350,13 @@ class NetworkLab(Lab):
         }
 
     def _teller(self, kind: str) -> Callable[[int, int], None]:
-        """Return what tells the page of each twentieth of some work."""
+        """Return what tells the page of each twentieth of some work, and ends it with the page."""
         last = -1
 
         def tell(done: int, total: int) -> None:
             nonlocal last
+            if self._is_closed:
+                raise RunError("the page has been closed")
             if (part := 20 * done // total) != last:
                 last = part
                 self.send({"kind": kind, "done": done, "total": total})
