@@ -15,6 +15,7 @@ question to Python covers, and ends when the answer is on the canvas (the screen
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import random
 import shutil
@@ -252,7 +253,7 @@ def soak(browser: Browser, host: Started, names: list[str], seconds: float) -> N
         name = names[rounds % len(names)]
         rounds += 1
         page = browser.new_page(viewport=_VIEWPORT)
-        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("pageerror", lambda error, name=name: said.append(f"{name}: {error.stack}"))
         page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
         page.on("request", lambda request: outside.append(request.url))
         page.goto(host.address(name))
@@ -266,8 +267,8 @@ def soak(browser: Browser, host: Started, names: list[str], seconds: float) -> N
         page.close()
     foreign = [each for each in outside if not each.startswith(("http://127.0.0.1:", "blob:", "data:"))]
     print(f"\nerrors on pages {len(said)}, requests elsewhere {len(foreign)}")
-    for each in (said + foreign)[:5]:
-        print(f"    {each[:300]}")
+    for each, count in collections.Counter(said + foreign).most_common(20):
+        print(f"    {count} times {each[:400]}")
 
 
 def press_something(page: Page, draw: random.Random) -> int:

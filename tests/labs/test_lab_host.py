@@ -185,3 +185,22 @@ def test_the_command_says_where_opens_within_seconds_and_ends_with_ctrl_c(twofol
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
         assert "Traceback" not in process.stderr.read()
+
+
+def test_an_answer_is_drawn_by_the_settings_that_it_was_computed_for(lab_page):
+    lab = lab_page("boxes")
+    lab.page.evaluate("""() => {
+      const page = document.querySelector(".lab").page, { send } = page.model, { drawAnswer } = page;
+      Object.assign(window, { sent: [], drawn: [] });
+      page.model.send = function (content, ...rest) {
+        sent.push(content.settings.view);
+        return send.call(this, content, ...rest);
+      };
+      page.drawAnswer = (shown, settings) => { drawn.push(settings.view); drawAnswer(shown, settings); };
+      for (const view of ["anchors", "matching", "suppression"]) page.set({ view });
+    }""")
+    lab.settle()
+    sent, drawn = lab.page.evaluate("() => [sent, drawn]")
+    # While the first is computed the others are set; of those only the last is asked.
+    assert list(dict.fromkeys(drawn)) == ["anchors", "suppression"]
+    assert list(dict.fromkeys(sent)) == ["anchors", "suppression"]

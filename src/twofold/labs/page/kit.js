@@ -175,7 +175,7 @@ class Page {
   }
 
   #send(content, buffers = []) {
-    this.waiting = { number: ++this.number, since: performance.now(), kind: content.kind };
+    this.waiting = { number: ++this.number, since: performance.now(), kind: content.kind, settings: { ...content.settings } };
     this.again = false;
     clearTimeout(this.resting);
     this.model.send({ ...content, number: this.number }, undefined, buffers);
@@ -188,7 +188,7 @@ class Page {
       return;
     }
     if (content.number !== this.waiting?.number) return;
-    const { kind, since } = this.waiting;
+    const { kind, since, settings } = this.waiting;
     this.waiting = null;
     if (content.kind === "shown" && content.settings && !this.again) this.settings = content.settings;
     // Python goes on while the answer is drawn.
@@ -201,7 +201,8 @@ class Page {
       this.#showSettings();
       this.opened(content.image);
     } else if (content.kind === "shown") {
-      this.shown = content.shown;
+      // An answer is drawn by the settings that it was computed for: a hand may have changed them since.
+      [this.shown, this.shownFor] = [content.shown, content.settings ?? settings];
       if (content.settings) this.#showSettings();
       this.redraw();
       this.#showBeside(content);
@@ -225,7 +226,7 @@ class Page {
 
   redraw() {
     this.frame += 1;
-    if (this.shown) this.drawAnswer(this.shown, this.settings);
+    if (this.shown) this.drawAnswer(this.shown, this.shownFor);
     for (const redraw of this.redraws) redraw();
   }
 
