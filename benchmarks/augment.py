@@ -44,9 +44,9 @@ from torchvision.transforms import v2
 from common import print_conditions
 from twofold.augment import Augmentation, ColourJitter, Compose, Flip, FlipCrop, ResizedCrop
 from twofold.augment.jitter import PROPERTIES
-from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import normalise
 from twofold.data.normalising import channels_last
+from twofold.memory import freed_memory_is_kept
 
 SMALL_MEAN, SMALL_STD = (0.2860,), (0.3530,)
 PHOTO_MEAN, PHOTO_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

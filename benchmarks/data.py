@@ -45,13 +45,13 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from common import print_conditions, spread
-from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import Images, PixelSpec, normalise, open_image, prefetch
 from twofold.data.parallel import num_workers
 from twofold.data.sources.folder import open_folder
 from twofold.data.sources.pack import PackOptions, pack_folder
 from twofold.data.sources.packed import PackedPart, open_packed
 from twofold.keyed import derive_key, permutation
+from twofold.memory import freed_memory_is_kept
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SPEC = PixelSpec(channels=3, image_size=(224, 224))

@@ -26,10 +26,10 @@ from pathlib import Path
 import twofold
 from common import print_conditions, spread
 from data import make_folder
-from twofold.cli.memory import freed_memory_is_kept
 from twofold.data.sources.pack import PackOptions, pack_folder
 from twofold.engine.build import build_training, load_training_data
 from twofold.engine.step import train_step
+from twofold.memory import freed_memory_is_kept
 
 GOAL = 0.95
 SIDE, BATCH = 96, 128

@@ -19,10 +19,10 @@ import tempfile
 
 import twofold
 from common import ImageDataset, plain_torch, print_conditions, spread
-from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import load_data
 from twofold.engine.options import Options
 from twofold.engine.recipes import named_recipe
+from twofold.memory import freed_memory_is_kept
 from twofold.models import create_model
 
 TARGET = 0.926

@@ -25,9 +25,9 @@ from torch import nn
 
 import twofold
 from common import ImageDataset, Trained, plain_torch, print_conditions, spread
-from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import load_data
 from twofold.engine.options import Options
+from twofold.memory import freed_memory_is_kept
 from twofold.models import create_model
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from common import print_conditions, spread
-from twofold.cli.memory import freed_memory_is_kept
+from twofold.memory import freed_memory_is_kept
 from twofold.models.winograd import winograd_conv2d
 
 # Images, channels in, channels out, side in px.

@@ -30,13 +30,13 @@ from typing import Any
 
 import twofold
 from common import ImageDataset, plain_torch, print_conditions
-from twofold.cli.memory import freed_memory_is_kept
 from twofold.data import load_data
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.engine.recipes import named_recipe
 from twofold.errors import check_known
 from twofold.figures.drawing import new_figure, save_figure
+from twofold.memory import freed_memory_is_kept
 from twofold.models import create_model
 
 BOOK_IMAGES = 5 * 60_000

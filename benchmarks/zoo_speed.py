@@ -25,8 +25,8 @@ import torchvision
 from torch import Tensor, nn
 
 from common import print_conditions
-from twofold.cli.memory import freed_memory_is_kept
 from twofold.inference.hardware import pick_hardware
+from twofold.memory import freed_memory_is_kept
 from twofold.models import MODELS, create_model, with_winograd
 
 NETWORKS = ("alexnet", "vgg11", "vgg16", "nin", "googlenet", "resnet18", "resnet34", "resnet50", "densenet121")

@@ -7,7 +7,6 @@
 | `help.py` | the help page of a verb |
 | `near_misses.py` | words of other tools, and what they are called here |
 | `settings.py` | a recipe's settings as options |
-| `memory.py` | freed memory is kept for the next training step |
 | `train.py` | train a network, or resume a run |
 | `finetune.py` | go on from trained weights with other images |
 | `lr_find.py` | find a learning rate |

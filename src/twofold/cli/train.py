@@ -9,13 +9,13 @@ from typing import Any
 
 import tyro
 
-from twofold.cli.memory import freed_memory_is_kept
 from twofold.cli.parse import check_least, parse
 from twofold.cli.settings import given_settings, on_command_line, settings_form, words_of_setting
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.engine.recipes import find_recipe
 from twofold.errors import TwofoldError
+from twofold.memory import freed_memory_is_kept
 from twofold.terminal import command, loading, note, say
 
 

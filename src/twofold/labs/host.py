@@ -36,6 +36,7 @@ from twofold.labs.arrays import from_bytes, to_bytes
 from twofold.labs.given import NOTHING, Given
 from twofold.labs.modules import PAGE, module_text
 from twofold.labs.table import LABS
+from twofold.memory import give_back
 from twofold.serving.guard import without_port
 from twofold.serving.settings import is_loopback
 
@@ -231,7 +232,13 @@ class _Sockets:
                 await loop.run_in_executor(self.workers, session.receive, content, buffers)
         finally:
             self._sessions.discard(session)
-            await loop.run_in_executor(None, session.close)
+            await loop.run_in_executor(None, _end, session)
+
+
+def _end(session: Session) -> None:
+    session.close()
+    # A network, its maps, a run: what a page has used is not kept for one that may never come.
+    give_back()
 
 
 async def _send(websocket: WebSocket, answers: asyncio.Queue[bytes]) -> None:

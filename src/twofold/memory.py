@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next training step, instead of being asked for from the system again.
+"""Freed memory: kept for the next training step, instead of being asked for from the system again; or given back.
 
 A training step allocates and frees the same large tensors every time. glibc hands each of them back to the operating
 system, which gives out zeroed pages on the next request, one page fault for every 4 KiB: ResNet-18 on a batch of 128
@@ -14,6 +14,8 @@ that wants the same starts with `MALLOC_MMAP_MAX_=0`, `MALLOC_TRIM_THRESHOLD_=21
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import platform
 from collections.abc import Iterator
 
 # Parameters of glibc's mallopt (malloc.h), and their values when a process starts.
@@ -28,10 +30,7 @@ def freed_memory_is_kept() -> Iterator[None]:
 
     Does nothing with another C library.
     """
-    import ctypes
-    import platform
-
-    library = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    library = _glibc()
     if library is None:
         yield
         return
@@ -43,3 +42,17 @@ def freed_memory_is_kept() -> Iterator[None]:
         for parameter, value in _DEFAULTS.items():
             library.mallopt(parameter, value)
         library.malloc_trim(0)
+
+
+def give_back() -> None:
+    """Have glibc give what is free in this process back to the system.
+
+    Each thread frees into a heap of its own, of which glibc by itself gives back no more than the end: a process with
+    threads that come and go keeps nearly the most that each has ever used. Does nothing with another C library.
+    """
+    if (library := _glibc()) is not None:
+        library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
