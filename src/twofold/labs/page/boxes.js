@@ -51,7 +51,7 @@ export default lab((page) => {
   const match = page.group(t("matching", "匹配"));
   whenView(match, "matching");
   page.slider("threshold", { into: match, label: t("IoU threshold", "交并比阈值"), min: 0, max: 1, step: 0.05 });
-  page.choice("way", { into: match, label: t("first part by", "第一部分按"), options: [["d2l", "D2L"], ["torchvision", "torchvision"]] });
+  page.choice("way", { into: match, label: t("matching as in", "匹配方式"), options: [["d2l", t("the book (D2L)", "《动手学》(D2L)")], ["torchvision", "torchvision"]] });
   const offsetGroup = page.group(t("four offsets by hand", "手动设定四个偏移量"));
   whenView(offsetGroup, "matching");
   ["t_x", "t_y", "t_w", "t_h"].forEach((label, i) => placeSlider(page, "said", i, { label, into: offsetGroup, min: -10, max: 10, step: 0.1 }));

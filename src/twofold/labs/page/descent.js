@@ -31,7 +31,7 @@ export default lab((page) => {
   const racing = page.group(t("rules that race, and their learning rates", "参赛的规则及其学习率"));
   const racers = about.rules.map((rule) => racer(page, rule, racing));
   page.button(t("Suggest learning rates", "建议学习率"), () => page.set({ lr: {} }), { into: racing });
-  page.choice("convention", { label: t("convention", "约定"), into: racing, options: [["d2l", "D2L"], ["torch", "torch"], ["both", t("both", "两种")]] });
+  page.choice("convention", { label: t("written as in", "写法"), into: racing, options: [["d2l", t("the book (D2L)", "《动手学》(D2L)")], ["torch", "torch"], ["both", t("both", "两种")]] });
   const constants = page.group(t("settings of the rules", "规则的设置"));
   const uses = { momentum: ["momentum", "nesterov"], gamma: ["rmsprop"], rho: ["adadelta"], beta1: ["adam", "adamw"], beta2: ["adam", "adamw"], epsilon: ["adagrad", "rmsprop", "adadelta", "adam", "adamw"] };
   const ownWord = t("default", "默认");
