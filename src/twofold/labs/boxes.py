@@ -168,9 +168,9 @@ class BoxesLab(Lab):
             lambda s, shown: s.view == "matching" and any(s.said) and shown["pair"]["said_iou"] >= 0.9,
         ),
         Exercise(
-            "Matching as torchvision does it (first part by: torchvision): move the objects so that one of them goes "
+            "Matching as torchvision does it (matching as in: torchvision): move the objects so that one of them goes "
             "without any anchor.",
-            "按 torchvision 的方式匹配（第一部分按：torchvision）：移动物体，使其中一个得不到任何锚框。",
+            "按 torchvision 的方式匹配（匹配方式：torchvision）：移动物体，使其中一个得不到任何锚框。",
             lambda s, shown: (
                 s.view == "matching"
                 and s.way == "torchvision"
