@@ -204,3 +204,35 @@ def test_an_answer_is_drawn_by_the_settings_that_it_was_computed_for(lab_page):
     # While the first is computed the others are set; of those only the last is asked.
     assert list(dict.fromkeys(drawn)) == ["anchors", "suppression"]
     assert list(dict.fromkeys(sent)) == ["anchors", "suppression"]
+
+
+@pytest.mark.parametrize(
+    ("lab", "before", "after"),
+    [
+        ("boxes", {"view": "iou"}, {"view": "anchors"}),
+        ("boxes", {"view": "suppression"}, {"view": "matching"}),
+        ("boxes", {"view": "matching"}, {"view": "suppression"}),
+        ("receptive-field", {"view": "network"}, {"view": "stack"}),
+        ("receptive-field", {"view": "stack"}, {"view": "network"}),
+    ],
+)
+def test_a_hand_that_is_faster_than_the_answer_is_no_fault(lab_page, lab, before, after):
+    page = lab_page(lab, "&".join(f"{name}={value}" for name, value in before.items()))
+    page.page.evaluate(
+        """(after) => {
+          const page = document.querySelector(".lab").page;
+          page.set(after);
+          const seen = (kind) => [...page.stage.querySelectorAll(kind)].filter((each) => each.checkVisibility());
+          for (const button of seen("button")) button.click();
+          for (const canvas of seen("canvas")) {
+            const { left, top, width, height } = canvas.getBoundingClientRect();
+            const place = { clientX: left + width / 2, clientY: top + height / 2, bubbles: true, pointerId: 1 };
+            canvas.setPointerCapture = () => {};
+            const kinds = ["pointermove", "pointerdown", "pointerup"];
+            for (const kind of kinds) canvas.dispatchEvent(new PointerEvent(kind, place));
+            for (const key of ["ArrowRight", "ArrowDown"]) canvas.dispatchEvent(new KeyboardEvent("keydown", { key }));
+          }
+        }""",
+        after,
+    )
+    page.settle()

@@ -304,3 +304,9 @@ def test_the_page_fits_a_phone(lab_page, lang, scheme):
         text = lab.page.locator(".stage").inner_text()
         assert "裁剪" in text
         assert "crop" not in text.replace("iou_crop", "")
+
+
+def test_a_policy_of_nothing_leaves_each_draw_unchanged(lab_page):
+    lab = lab_page("augmentation", "policy=none&rows=1")
+    assert lab.shown("phrases") == [[]] * 5
+    assert lab.page.locator(".lab").inner_text().count("unchanged") >= 5

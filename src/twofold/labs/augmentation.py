@@ -231,7 +231,8 @@ class AugmentationLab(Lab):
             "boxes": boxes,
             "draws": policy.apply(start.repeat(len(indices), 1, 1, 1), params),
             "moved": policy.move_boxes(every, params, size),
-            "phrases": policy.describe(params),
+            # A policy without any part has nothing to say of any draw.
+            "phrases": policy.describe(params) or [[] for _ in indices],
             "parts": [_spelled(part) for part in parse_policy(settings.policy)],
             "policy": settings.policy,
             "picked": picked,

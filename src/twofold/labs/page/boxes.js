@@ -82,30 +82,30 @@ export default lab((page) => {
       else page.set({ truth: page.settings.truth.with(Number(name.split(" ")[0]) - 1, corners) });
     },
     press: (x, y, name) => {
-      const { view } = page.settings;
+      const { view } = page.shownFor;
       if (view === "anchors") {
         const [k] = page.shown.cell, [rows, columns] = page.shown.maps[k].size;
         page.set({ cell: [k, Math.min(rows - 1, Math.floor(y / about.side * rows)), Math.min(columns - 1, Math.floor(x / about.side * columns))] });
       } else if (view === "suppression") { pointed = name; page.redraw(); }
     },
     step: (down, across) => {
-      if (page.settings.view === "suppression") { go(down + across); return; }
-      if (page.settings.view !== "anchors") return;
+      if (page.shownFor.view === "suppression") { go(down + across); return; }
+      if (page.shownFor.view !== "anchors") return;
       const [k, row, column] = page.shown.cell, [rows, columns] = page.shown.maps[k].size, limit = (value, most) => Math.max(0, Math.min(most - 1, value));
       const cell = [k, limit(row + down, rows), limit(column + across, columns)];
       page.announce.textContent = t(`pixel ${cell[1]}, ${cell[2]} of map ${k + 1}`, `第 ${k + 1} 个特征图的像素 ${cell[1]}, ${cell[2]}`);
       page.set({ cell });
     },
     point: (name) => {
-      if (page.settings.view !== "suppression" || !page.shown?.scores) return;
+      if (page.shownFor.view !== "suppression" || !page.shown?.scores) return;
       pointed = name;
       if (name !== null) page.announce.textContent = `${named(page.shown.labels[name])} ${digits(at(page.shown.scores, name), 2)}`;
       page.redraw();
     },
   });
   left.append(walk);
-  const stepOf = () => (page.settings.view === "matching" ? "match_step" : "step");
-  const most = () => (page.settings.view === "matching" ? page.shown.first.length + 1 : page.shown.steps.length);
+  const stepOf = () => (page.shown.first ? "match_step" : "step");
+  const most = () => (page.shown.first ? page.shown.first.length + 1 : page.shown.steps.length);
   const go = (by) => page.set({ [stepOf()]: Math.max(0, Math.min(most(), page.shown.step + by)) });
   const back = page.button(t("Back", "上一步"), () => go(-1), { into: walk });
   const slide = make("input", { type: "range", min: 0, step: 1, ariaLabel: t("step", "步骤"), style: { flex: "1 1 8rem", width: "auto" } });

@@ -65,7 +65,10 @@ export default lab((page) => {
   const take = page.button(t("Take these layers as own layers", "把这些层作为自己的层"), () => page.set({ view: "stack", stack: page.shown.chain }), { into: second });
   take.style.marginBottom = ".8rem";
   const chart = page.plot({ label: t("field of each layer: press a layer", "每一层的感受野：按下一层"), x: t("layer", "层"), into: second,
-    press: (x) => { const { layers } = page.shown, i = Math.max(0, Math.min(layers.length - 1, Math.round(x))); page.set({ ...fresh, layer: layers[i].name }); } });
+    press: (x) => {
+      const { layers } = page.shown; // that of a stack has none, and this chart is about to go
+      if (layers) page.set({ ...fresh, layer: layers[Math.max(0, Math.min(layers.length - 1, Math.round(x)))].name });
+    } });
 
   // Own layers
   const stacked = make("div", { className: "across" });
