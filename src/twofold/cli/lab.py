@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 import webbrowser
 from collections.abc import Sequence
@@ -85,6 +86,8 @@ def open_lab(name: str, words: Sequence[str], given: Given, *, port: int | None 
     """
     if name:
         find_lab(name)
+    # Before torch is loaded: oneDNN keeps code for the last 1,024 shapes that it met, and each touch brings new ones.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     with needing("labs", verb="lab"):
         from twofold.labs.host import Host
     if words or given != NOTHING:
