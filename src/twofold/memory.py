@@ -14,9 +14,11 @@ that wants the same starts with `MALLOC_MMAP_MAX_=0`, `MALLOC_TRIM_THRESHOLD_=21
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import platform
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ctypes import CDLL
 
 # Parameters of glibc's mallopt (malloc.h), and their values when a process starts.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
@@ -41,7 +43,7 @@ def freed_memory_is_kept() -> Iterator[None]:
     finally:
         for parameter, value in _DEFAULTS.items():
             library.mallopt(parameter, value)
-        library.malloc_trim(0)
+        give_back()
 
 
 def give_back() -> None:
@@ -54,5 +56,9 @@ def give_back() -> None:
         library.malloc_trim(0)
 
 
-def _glibc() -> ctypes.CDLL | None:
+def _glibc() -> CDLL | None:
+    # Here, and not above: every start of the command line would wait for them.
+    import ctypes
+    import platform
+
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None

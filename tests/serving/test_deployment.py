@@ -25,7 +25,6 @@ from packaging.requirements import Requirement
 from served_networks import save
 from test_serve_process import Served, serving
 
-from processes import CommandLine
 from small_predictors import make
 from twofold import __file__ as twofold_file
 
@@ -181,4 +180,4 @@ def test_nginx_hands_on_what_it_is_asked(exported: Path, serving, tmp_path: Path
         assert answer(f"http://127.0.0.1:{port}", Host="elsewhere.example.org")[0] == 403
 
 
-__all__ = ["CommandLine", "serving"]
+__all__ = ["serving"]

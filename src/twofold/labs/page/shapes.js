@@ -153,7 +153,7 @@ class Step {
 
   // `progress` from 0, where the elements of the result are still in the operands, to 1.
   paint(shown, progress) {
-    const { page, part, canvas } = this,  pen = cleared(canvas, ...this.arrange(shown, Math.max(120, page.widthOf(this.element))));
+    const { page, part, canvas } = this, pen = cleared(canvas, ...this.arrange(shown, Math.max(120, page.widthOf(this.element))));
     pen.textBaseline = "middle";
     const result = this.items.find((item) => item.number === part.number && part.number !== null && item === this.items.at(-1));
     for (const item of this.items) {
