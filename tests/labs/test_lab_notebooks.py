@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -14,16 +13,12 @@ import pytest
 from playwright.sync_api import Browser, Error, Page
 
 from browsers import Watched
+from processes import free_port
 from twofold import labs
 from twofold.labs.lab import Lab
 from twofold.labs.table import LABS, class_name
 
 NAMES = [class_name(name) for name in LABS]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return taken.getsockname()[1]
 
 
 @contextlib.contextmanager

@@ -341,7 +341,7 @@ def test_the_code_of_the_rule_that_ran_is_marked(lab_page):
     ran = " ".join(lab.page.locator(".line.ran").all_text_contents())
     assert "velocity += lr * grad" in ran
     assert "x -= lr * velocity" not in ran
-    lab.page.get_by_label("convention").select_option(label="torch")
+    lab.page.get_by_label("written as in").select_option(label="torch")
     lab.until(
         "[...document.querySelectorAll('.line.ran')].some((line) => line.textContent.includes('x -= lr * velocity'))"
     )

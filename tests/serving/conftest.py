@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 from asking import Asking
+from served import Served
 from served_networks import CLASSES, save, settings_for
 
 from detectors import detector_spec
+from processes import CommandLine
 from small_predictors import boot, images, make, run
 from twofold.data.spec import ModelSpec
 from twofold.inference.build import build_model
@@ -49,6 +53,21 @@ def running(networks: dict[str, Path], log: list[str]) -> Iterator[RunningServer
     """The shared server."""
     with RunningServer(settings_for(networks, megabytes=1.0, megapixels=1.0, images=8), tell=log.append) as server:
         yield server
+
+
+@pytest.fixture
+def serving(twofold_command: CommandLine) -> Iterator[Callable[..., Served]]:
+    """Return a function that starts `twofold serve` with these words at a free port."""
+    begun: list[Served] = []
+
+    def start_one(*words: str | Path, **environment: str) -> Served:
+        process = twofold_command.start("serve", *words, "--port", "0", env={**os.environ, **environment})
+        begun.append(Served(process))
+        return begun[-1]
+
+    yield start_one
+    for served in begun:
+        served.end(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,9 +21,10 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from served import Served
 from served_networks import save
-from test_serve_process import Served, serving
 
+from processes import free_port
 from small_predictors import make
 from twofold import __file__ as twofold_file
 
@@ -79,20 +79,6 @@ def answer(url: str, **headers: str) -> tuple[int, dict]:
         return error.code, json.load(error)
 
 
-def until_ready(served: Served, url: str, **headers: str) -> None:
-    """Ask /readyz until it says yes."""
-    end = time.monotonic() + 60
-    while True:
-        assert served.process.poll() is None, served.lines
-        try:
-            urllib.request.urlopen(urllib.request.Request(f"{url}/readyz", headers=headers), timeout=5).close()
-            return
-        except (urllib.error.URLError, ConnectionError):
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.05)
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(make("lenet-bn"), tmp_path_factory.mktemp("models") / "clothes.onnx")
@@ -120,7 +106,7 @@ def test_the_container_has_all_that_it_serves_with(exported: Path, tmp_path: Pat
     )
     served = Served(process)
     url = f"http://127.0.0.1:{served.url.rpartition(':')[2]}"
-    until_ready(served, url)
+    served.until_ready(url)
     assert answer(url)[0] == 401
     status, told = answer(url, Authorization=f"Bearer {TOKEN}")
     assert status == 200, told
@@ -139,7 +125,7 @@ def test_the_unit_starts_reloads_and_stops(exported: Path, serving, tmp_path: Pa
     del words[place : place + 2]  # the fixture takes a free one
     name, _, value = service["Environment"].partition("=")
     served = serving(*words, **{name: value})
-    until_ready(served, served.url)
+    served.until_ready()
     assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
     served.process.send_signal(signal.SIGHUP)
     served.wait_for("clothes is exchanged")
@@ -169,15 +155,11 @@ def test_nginx_hands_on_what_it_is_asked(exported: Path, serving, tmp_path: Path
     monkeypatch.setenv("PATH", os.environ["PATH"] + ":/usr/sbin")
     (words,) = re.findall(r"with `twofold serve runs/demo (--allowed-host \S+)`", DOC.read_text())
     served = serving(exported, *words.split())
-    until_ready(served, served.url)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    served.until_ready()
+    port = free_port()
     text = block("nginx").replace("443 ssl", f"127.0.0.1:{port}").replace("http://127.0.0.1:8000", served.url)
     with nginx(text, tmp_path):
-        until_ready(served, f"http://127.0.0.1:{port}", Host="images.example.org")
+        served.until_ready(f"http://127.0.0.1:{port}", Host="images.example.org")
         status, told = answer(f"http://127.0.0.1:{port}", Host="images.example.org")
         assert status == 200, told
         assert answer(f"http://127.0.0.1:{port}", Host="elsewhere.example.org")[0] == 403
-
-
-__all__ = ["serving"]

@@ -4,76 +4,22 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from asking import Asking, photo
+from served import Served
 from served_networks import save
 
-from processes import CommandLine
 from small_predictors import make
 from twofold.inference.places import weights_path
-
-
-class Served:
-    """A process that serves, and what it says."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.lines: list[str] = []
-        assert process.stderr is not None
-        assert process.stdout is not None
-        self._reader = threading.Thread(target=self._read, args=(process.stderr,), daemon=True)
-        self._reader.start()
-        self.url = process.stdout.readline().strip()
-
-    def _read(self, stream: Iterator[str]) -> None:
-        self.lines += (line.rstrip("\n") for line in stream)
-
-    def wait_for(self, words: str) -> str:
-        """Return the line with these words, once it is there."""
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            for line in list(self.lines):
-                if words in line:
-                    return line
-            time.sleep(0.05)
-        raise AssertionError((words, self.lines))
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        """Send a signal, and return the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        code = self.process.wait(60)
-        self._reader.join()
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream is not None
-            stream.close()
-        return code
-
-
-@pytest.fixture
-def serving(twofold_command: CommandLine) -> Iterator[Callable[..., Served]]:
-    """Return a function that starts `twofold serve` with these words at a free port."""
-    begun: list[Served] = []
-
-    def start_one(*words: str | Path, **environment: str) -> Served:
-        process = twofold_command.start("serve", *words, "--port", "0", env={**os.environ, **environment})
-        begun.append(Served(process))
-        return begun[-1]
-
-    yield start_one
-    for served in begun:
-        served.end(signal.SIGKILL)
 
 
 class Load:
