@@ -243,6 +243,11 @@ def test_cost_measures_both_forms(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert {(200, 85, 61), (47, 102, 144)} <= {colour for _, colour in colours}
 
 
+def test_cost_says_in_words_what_has_no_shape(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "detection-errors", "--repeats", "1"]) == 0
+    assert "detection-errors was measured on 8 images, each with" in " ".join(capsys.readouterr().out.split())
+
+
 def test_cost_prints_a_table_and_draws_svg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figure = tmp_path / "cost.svg"
     assert main(["cost", "sigmoid", "--repeats", "1", "--figure", str(figure)]) == 0

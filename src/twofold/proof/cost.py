@@ -127,10 +127,10 @@ def peak_bytes(form: Callable[..., object], inputs: dict[str, object]) -> int:
 
 
 def _describe(case: Case) -> str:
-    """Return the shapes of what goes in: "x 32x64x24x24, weight 64x64x3x3"."""
+    """Return the shapes of what goes in, "x 32x64x24x24, weight 64x64x3x3"; in words what isn't a tensor."""
     shapes = {
         name: "x".join(map(str, value.shape))
         for name, value in case.inputs.items()
         if isinstance(value, torch.Tensor) and name != "grad" and value.dim() > 0
     }
-    return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or ", ".join(case.covers)

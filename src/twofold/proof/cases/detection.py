@@ -178,16 +178,18 @@ def _refused(read: Any, run: Any) -> list[Refusal]:
     return [Refusal("images without truths", lambda: read([nothing] * 2, [], 1), lambda: run(found, targets, 1))]
 
 
+_TYPICAL = "8 images, each with at most 5 objects of 3 classes and 20 detections"
+
 detection_average_precision = Parity(
     draw=lambda choose: _draw(choose, _average_precision_case),
     edges=lambda choose: _edges(choose, _average_precision_case),
     refusals=lambda: _refused(detection.evaluate, evaluate_detections),
-    typical=lambda choose: _average_precision_case([draw_image(choose, 3, 20) for _ in range(8)], 3),
+    typical=lambda choose: _average_precision_case([draw_image(choose, 3, 20) for _ in range(8)], 3, _TYPICAL),
 )
 
 detection_errors_parity = Parity(
     draw=lambda choose: _draw(choose, _error_kinds_case),
     edges=lambda choose: _edges(choose, _error_kinds_case),
     refusals=lambda: _refused(detection_errors.error_kinds, find_error_kinds),
-    typical=lambda choose: _error_kinds_case([draw_image(choose, 3, 20) for _ in range(8)], 3),
+    typical=lambda choose: _error_kinds_case([draw_image(choose, 3, 20) for _ in range(8)], 3, _TYPICAL),
 )
