@@ -182,7 +182,7 @@ DETECTORS: dict[str, ModelEntry] = {
         ModelEntry(
             "ssd-mini",
             "twofold.detect.ssd:SSDMini",
-            f"Twofold, after {_SSD}",
+            f"Twofold; after {_SSD}",
             "residual blocks and four feature maps: images of 64 to 160 px on a CPU",
             (3, 128, 128),
             {**_WIDTH, **_OF_DETECTORS},
