@@ -16,8 +16,10 @@ from browsers import Watched
 from twofold.errors import RunError
 from twofold.labs.arrays import from_bytes, to_bytes
 from twofold.labs.host import Host
+from twofold.labs.ideas_zh import IDEAS_ZH
 from twofold.labs.session import Session
 from twofold.labs.table import LABS
+from twofold.proof.ideas import IDEAS
 
 
 def ask(host: Host, path: str, /, **headers: str) -> tuple[int, dict[str, str], bytes]:
@@ -152,7 +154,11 @@ def test_the_gallery_leads_to_every_lab_in_both_languages(browser, lab_host: Hos
         page.wait_for_selector(".lab[data-answered]")
         page.locator("#language").click()
         page.wait_for_selector(".lab[data-answered]")
-        assert page.locator("h1").inner_text() == LABS["convolution"].title_zh if lang == "en-GB" else "Convolution"
+        there = LABS["convolution"].title_zh if lang == "en-GB" else LABS["convolution"].title
+        assert page.locator("h1").inner_text() == there
+        page.locator("[role=tab][data-part=formula]").click()
+        signs = IDEAS_ZH["conv2d"].where if lang == "en-GB" else IDEAS["conv2d"].where
+        expect(page.get_by_text(signs)).to_be_visible()
         watched.assert_quiet()
         page.context.close()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import given, settings, strategies as st
 import twofold.scratch
 from twofold.cli.ideas import as_markdown
 from twofold.errors import TwofoldError
+from twofold.labs.ideas_zh import IDEAS_ZH
 from twofold.labs.table import LABS
 from twofold.proof.ideas import CHAPTERS, IDEAS, Idea, find, resolve
 from twofold.proof.parity import Choose, cases, compare, refuses
@@ -62,14 +65,33 @@ def test_verify_says_so(idea: Idea) -> None:
 @ideas
 def test_an_entry_says_all_that_it_should(idea: Idea) -> None:
     assert idea.chapter in CHAPTERS
-    assert all((idea.title, idea.formula, idea.source, idea.read, idea.run, idea.proof))
+    assert all((idea.title, idea.formula, idea.where, idea.source, idea.read, idea.run, idea.proof))
     assert idea.lab == "" or idea.lab in LABS
+    assert (idea.name in IDEAS_ZH) == (idea.lab != "")
     for name in (*idea.read, *idea.parts):
         function = resolve(f"twofold.{name}")
         assert callable(function)
         assert inspect.getdoc(function)
     for name in idea.run:
         assert callable(resolve(name))
+
+
+def signs(where: str, *, colon: str, comma: str, semicolon: str) -> set[str]:
+    """Return what is explained: "x, y: images; f: factor" explains x, y and f."""
+    parts = (part.partition(colon) for part in unicodedata.normalize("NFKC", where).split(semicolon))
+    return {sign.strip() for signs, is_one, _ in parts if is_one for sign in signs.split(comma)}
+
+
+@ideas
+def test_every_sign_of_a_formula_is_explained(idea: Idea) -> None:
+    formula = unicodedata.normalize("NFKC", idea.formula)
+    explained = signs(idea.where, colon=": ", comma=", ", semicolon="; ")
+    assert [sign for sign in explained for piece in sign.split() if piece not in formula] == []
+    letters = set(re.findall(r"(?<![\w'])([A-Za-zα-ωΑ-Ω])(?![A-Za-zα-ω])", formula.replace("D2L", ""))) - {"a", "Σ"}
+    assert letters - set("".join(explained)) == set()
+    if idea.lab:
+        in_chinese = signs(IDEAS_ZH[idea.name].where, colon=":", comma="、", semicolon=";")
+        assert {sign for sign in explained if sign.isascii() and len(sign) == 1} <= in_chinese
 
 
 def test_every_module_and_function_of_scratch_belongs_to_an_idea() -> None:

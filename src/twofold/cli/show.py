@@ -51,7 +51,8 @@ def run(arguments: Sequence[str]) -> int:
     console = output()
     width = min(shutil.get_terminal_size().columns, _WIDEST)
     formula = textwrap.fill(idea.formula, width, initial_indent="  ", subsequent_indent="    ")
-    console.print(Text.assemble((f"{idea.name}: {idea.title}\n\n", "bold"), f"{formula}\n"))
+    where = textwrap.fill(idea.where, width, initial_indent="  ", subsequent_indent="    ")
+    console.print(Text.assemble((f"{idea.name}: {idea.title}\n\n", "bold"), f"{formula}\n", (f"{where}\n", "dim")))
     console.print(Text(_wrapped(_paragraph(idea, functions), width) + "\n"))
     for name, function in (functions | helpers if parsed.all else functions).items():
         lines, first = inspect.getsourcelines(function)

@@ -22,11 +22,12 @@
 | `live_run.py` | `LiveRun`: a run of the engine that is paused, stepped and changed from outside |
 | `layer_values.py` | what can be seen in each layer while it trains |
 | `augmentation.py` | augmentation |
-| `scene.py` | an image with boxes that are known, for both |
+| `scene.py` | an image with boxes that are known, for the labs of boxes and of augmentation |
 | `shapes.py` | shapes |
 | `tensor_expression.py` | an expression of small tensors, and where each element of its parts comes from |
 | `traced.py` | which lines of the code beside a lab have run |
 | `session.py` | `Session`: a lab and the page that it serves |
+| `ideas_zh.py` | the ideas that labs show, in Chinese |
 | `arrays.py` | values as bytes |
 | `modules.py` | a lab's JavaScript as one module |
 | `host.py` | `Host`: the pages of `twofold lab` |

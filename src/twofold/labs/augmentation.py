@@ -25,7 +25,7 @@ from twofold.data.pixels import to_pixels
 from twofold.data.spec import PixelSpec
 from twofold.labs.images import SAMPLES, Opened, pixels
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings, print_line
-from twofold.labs.scene import SIDE, TRUTH, scene
+from twofold.labs.scene import SIDE, TRUTH, ordered, scene
 from twofold.scratch import augment as readable, box_augment as readable_boxes
 from twofold.terminal import command
 
@@ -77,14 +77,8 @@ _MOST = {"num_changes": 16, "kernel_size": 63, "padding": 128}
 _MOST_CHANGES = 20
 
 
-def _ordered(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    if box[0] >= box[2] or box[1] >= box[3]:
-        raise ValueError(f"a box is left, top, right, bottom, with left < right and top < bottom; got {list(box)}")
-    return box
-
-
 Share = Annotated[float, Field(ge=0, le=1)]
-Corners = Annotated[tuple[Share, Share, Share, Share], AfterValidator(_ordered)]
+Corners = Annotated[tuple[Share, Share, Share, Share], AfterValidator(ordered)]
 
 
 class AugmentationSettings(LabSettings):

@@ -13,7 +13,7 @@ from torch import Tensor
 from twofold.errors import TwofoldError
 from twofold.labs.images import SAMPLES, Opened
 from twofold.labs.lab import Command, Exercise, Lab, LabSettings, print_line
-from twofold.labs.scene import CLASSES, SIDE, TRUTH, scene
+from twofold.labs.scene import CLASSES, SIDE, TRUTH, ordered, scene
 from twofold.scratch.boxes import (
     apply_offsets,
     area,
@@ -53,14 +53,8 @@ RAW: tuple[tuple[tuple[float, float, float, float], float, str], ...] = (
 )
 
 
-def _ordered(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    if box[0] >= box[2] or box[1] >= box[3]:
-        raise ValueError(f"a box is left, top, right, bottom, with left < right and top < bottom; got {list(box)}")
-    return box
-
-
 Place = Annotated[float, Field(ge=0, le=SIDE)]
-Corners = Annotated[tuple[Place, Place, Place, Place], AfterValidator(_ordered)]
+Corners = Annotated[tuple[Place, Place, Place, Place], AfterValidator(ordered)]
 Size = Annotated[float, Field(ge=0.05, le=1.5)]
 Ratio = Annotated[float, Field(ge=0.1, le=10)]
 Cells = Annotated[int, Field(ge=1, le=8)]

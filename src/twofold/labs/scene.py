@@ -25,6 +25,17 @@ _GROUND = (0.98, 1.0, 0.9)
 _GREY = (0.75, 0.75, 0.75)
 
 
+def ordered(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """Return a box of settings: left, top, right, bottom.
+
+    Raises:
+        ValueError: it has no area, or its corners are swapped.
+    """
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise ValueError(f"a box is left, top, right, bottom, with left < right and top < bottom; got {list(box)}")
+    return box
+
+
 @functools.cache
 def scene(*, colour: bool = False) -> UInt8[Tensor, "channels height width"]:
     """Return the scene, with three channels or with one."""

@@ -25,6 +25,7 @@ from typing import Any
 
 from twofold.errors import TwofoldError
 from twofold.labs.arrays import pack
+from twofold.labs.ideas_zh import IDEAS_ZH
 from twofold.labs.images import Opened
 from twofold.labs.lab import Lab, LabSettings, read_settings
 from twofold.labs.table import LABS, LabEntry
@@ -64,7 +65,13 @@ class Session:
             "kind": "about",
             **self.entry.words(),
             "ideas": [
-                {"name": idea.name, "title": idea.title, "formula": idea.formula, "source": idea.source}
+                {
+                    "name": idea.name,
+                    "formula": idea.formula,
+                    "source": idea.source,
+                    "en": {"title": idea.title, "where": idea.where},
+                    "zh": IDEAS_ZH[idea.name]._asdict(),
+                }
                 for idea in ideas
             ],
             "code": source(lab.reads),

@@ -586,10 +586,15 @@ class Page {
 
   #formula() {
     if (!this.about.ideas.length) return null;
-    return make("dl", { className: "formulas" }, ...this.about.ideas.flatMap((idea) => [
-      make("dt", {}, idea.title),
-      make("dd", {}, make("pre", { textContent: idea.formula }), make("p", { className: "soft", textContent: `${idea.source} · twofold show ${idea.name}` })),
-    ]));
+    return make("div", {},
+      make("dl", { className: "formulas" }, ...this.about.ideas.flatMap((idea) => [
+        make("dt", {}, idea[this.language].title),
+        make("dd", {},
+          make("pre", { textContent: idea.formula.replaceAll(/[;,]  /g, "\n") }),
+          make("p", { className: "where", textContent: idea[this.language].where }),
+          make("p", { className: "soft", textContent: `${idea.source} · twofold show ${idea.name}` })),
+      ])),
+      make("p", { className: "soft", textContent: this.t("Σ: the sum; ←: becomes; ∂L/∂x: how fast L changes when x does.", "Σ：求和；←：变为；∂L/∂x：x 变化时 L 变化的快慢。") }));
   }
 
   #code() {
