@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 from PIL import Image
@@ -40,3 +42,12 @@ def encoded_images() -> list[bytes]:
             image.save(file, format, **frames)
             found.append(file.getvalue())
     return found
+
+
+def tiled_tiff(side: int, tile: int) -> bytes:
+    """Return a grey TIFF of `side` px whose one tile has `tile` px, all zeros and deflated."""
+    data = zlib.compress(bytes(tile * tile), 9)
+    entries = [(256, side), (257, side), (258, 8), (259, 8), (262, 1), (277, 1), (322, tile), (323, tile)]
+    entries += [(324, 8), (325, len(data))]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", tag, 4, 1, v) for tag, v in entries)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + struct.pack("<I", 0)

@@ -193,6 +193,18 @@ def test_an_archive_is_unpacked_beside_itself_and_never_outside(server: Server, 
     Path("broken.zip").write_bytes(b"PK nothing")
     with pytest.raises(RunError, match=r"cannot unpack broken.zip"):
         d2l.extract("broken.zip")
+    with zipfile.ZipFile("damaged.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a", bytes(1000))
+    whole = Path("damaged.zip").read_bytes()
+    for place, changed in {31: b"\xff" * 6, 6: b"\x01", 8: b"\x63"}.items():  # its data, encrypted, an unknown method
+        damaged = bytearray(whole)
+        damaged[place : place + len(changed)] = changed
+        central = whole.index(b"PK\x01\x02")
+        if place < 30:
+            damaged[central + place + 2 : central + place + 3] = changed
+        Path("damaged.zip").write_bytes(damaged)
+        with pytest.raises(RunError, match=r"cannot unpack damaged.zip"):
+            d2l.extract("damaged.zip")
     with pytest.raises(TwofoldError, match="only .zip, .tar and .gz"):
         d2l.extract("a.rar")
 

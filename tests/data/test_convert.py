@@ -117,6 +117,21 @@ def test_images_of_one_name_stay_apart(tmp_path: Path) -> None:
         np.testing.assert_allclose(own, wanted, atol=1e-3)
 
 
+@pytest.mark.parametrize("to", BOX_FORMATS)
+def test_images_in_odd_places_come_back(tmp_path: Path, to: str) -> None:
+    content = coco_content()
+    places = {"a": "b1/images/a.png", "b": "images/b.png", "c": "my photo 1.png", "d": "x/Images/y/d.png"}
+    for image in content["images"]:
+        stem = Path(image["file_name"]).stem
+        image["file_name"] = places[stem]
+        draw(tmp_path / "set" / places[stem], SCENES[stem])
+    (tmp_path / "set" / "instances.json").write_text(json.dumps(content))
+    before = found(f"coco:{tmp_path / 'set'}")
+    after = found(convert_boxes(before, tmp_path / "out", to, show_progress=False).data)
+    of_stems = {key[1][-1]: rows for key, rows in contents(after).items()}
+    same({key[1][-1]: rows for key, rows in contents(before).items()}, of_stems, crowds=to != "yolo")
+
+
 def test_what_cannot_be_converted(tmp_path: Path) -> None:
     before = found(make_voc(tmp_path / "set"))
     with pytest.raises(TwofoldError, match="is there already"):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image, ImageCms, ImageFile
 
+from encoded import tiled_tiff
 from twofold.data import MAX_PIXELS, BrokenImageError, open_image
 
 from .conftest import deep_png, save_image
@@ -219,6 +220,14 @@ def test_the_limit_can_be_lowered():
         open_image(data, max_pixels=239)
     with pytest.raises(BrokenImageError, match="has no pixels"):
         open_image(Image.new("RGB", (0, 4)))
+
+
+def test_tiles_larger_than_the_image_count():
+    assert open_image(tiled_tiff(16, 256)).size == (16, 16)
+    with pytest.raises(BrokenImageError, match="its tiles are over the limit of 65,535 px"):
+        open_image(tiled_tiff(16, 256), max_pixels=65_535)
+    with pytest.raises(BrokenImageError, match="its tiles are over the limit of 89,478,485 px"):
+        open_image(tiled_tiff(16, 9472))
 
 
 def test_global_state_is_as_it_was(tmp_path: Path):

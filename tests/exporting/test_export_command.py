@@ -98,7 +98,7 @@ def test_where_it_goes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     (taken / "mine.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for out, words in {
-        taken: "has other files in it; give a new folder",
+        taken: "has other files in it, such as mine.txt; give a new folder",
         tmp_path / "file": "is a file; give a folder, or a name that ends in .onnx",
         tmp_path / "no" / "folder": "there is no folder",
     }.items():
@@ -111,6 +111,13 @@ def test_where_it_goes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     twofold.export(run, options=QUIET)
     assert (done.path / "README.md").read_text() != "old"
     assert not [path for path in run.iterdir() if path.name.startswith(".export")]
+    for mine in (done.path / "notes.txt", done.path / ".git" / "HEAD"):
+        mine.parent.mkdir(exist_ok=True)
+        mine.write_text("mine")
+        with pytest.raises(twofold.TwofoldError, match=f"such as {mine.relative_to(done.path)}; give a new folder"):
+            twofold.export(run, options=QUIET)
+        assert mine.read_text() == "mine"
+        mine.unlink()
     shutil.rmtree(done.path)
 
 

@@ -267,6 +267,26 @@ def test_colour_and_broken_images(classifier: Path, visit: Callable[..., Page]) 
     expect(page.locator("#shown")).to_be_hidden()
 
 
+def test_the_newest_image_is_computed_even_if_the_one_before_is_broken(
+    classifier: Path, visit: Callable[..., Page]
+) -> None:
+    page = visit(classifier)
+    page.evaluate(
+        """(good) => {
+          const input = document.getElementById("file");
+          for (const content of [[1, 2, 3], good]) {
+            const held = new DataTransfer();
+            held.items.add(new File([new Uint8Array(content)], "photo.png", { type: "image/png" }));
+            input.files = held.files;
+            input.dispatchEvent(new Event("change", { bubbles: true }));
+          }
+        }""",
+        [*png(np.zeros((28, 28), dtype=np.uint8))],
+    )
+    expect(page.locator("#answers li")).to_have_count(3)
+    expect(page.locator("#error")).to_have_text("")
+
+
 def test_without_the_runtime_page_and_command_say_what_to_do(
     run: Path, tmp_path: Path, visit: Callable[..., Page], capsys: pytest.CaptureFixture[str], runtime: Path
 ) -> None:

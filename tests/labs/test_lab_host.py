@@ -57,6 +57,14 @@ def test_without_the_token_nothing_is_answered_but_the_question_for_it(lab_host:
     assert headers["location"].startswith("/evil.example")
 
 
+@pytest.mark.parametrize("other", ["theme=dark mode", 'prefs={"a": 1}', "flag", "name=\xe9", "a=b=c", ";;", 'q="'])
+def test_cookies_of_other_programs_on_this_machine_do_no_harm(lab_host: Host, other: str):
+    mine = cookie(lab_host)
+    for cookies in (f"{other}; {mine}", f"{mine}; {other}"):
+        assert ask(lab_host, "/labs.json", cookie=cookies)[0] == 200
+    assert ask(lab_host, "/labs.json", cookie=other)[0] == 403
+
+
 def test_with_the_token_pages_are_there_and_nothing_else_is(lab_host: Host):
     mine = cookie(lab_host)
     for path, kind in (("/", "text/html"), ("/lab/convolution", "text/html"), ("/page/kit.css", "text/css")):
@@ -212,6 +220,32 @@ def test_an_answer_is_drawn_by_the_settings_that_it_was_computed_for(lab_page):
     # While the first is computed the others are set; of those only the last is asked.
     assert list(dict.fromkeys(drawn)) == ["anchors", "suppression"]
     assert list(dict.fromkeys(sent)) == ["anchors", "suppression"]
+
+
+def test_an_error_is_asked_for_once_also_with_the_code_beside(lab_page):
+    lab = lab_page("shapes")
+    lab.page.get_by_role("tab", name="Code").click()
+    lab.settle()
+    lab.page.evaluate("""() => {
+      const { model } = document.querySelector(".lab").page, { send } = model;
+      window.numSent = 0;
+      model.send = function (...rest) { window.numSent++; return send.apply(this, rest); };
+      document.querySelector(".lab").page.set({ expression: "a +" });
+    }""")
+    lab.page.wait_for_selector(".status:not([hidden])")
+    lab.page.wait_for_timeout(1000)
+    assert lab.page.evaluate("numSent") == 1
+
+
+def test_a_file_that_is_too_large_is_not_sent(lab_page):
+    lab = lab_page("convolution")
+    lab.page.evaluate("""() => {
+      const { page } = document.querySelector(".lab");
+      page.about.most_bytes = 10e6;
+      page.open(new File([new Uint8Array(10e6 + 1)], "large.tif"));
+    }""")
+    assert lab.error == "large.tif has more than 10 MB."
+    assert lab.page.evaluate("document.querySelector('.lab').page.waiting") is None
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from served_networks import save
 
 from data.test_decode import SAMPLES
+from encoded import tiled_tiff
 from small_predictors import make
 from twofold.errors import TwofoldError
 from twofold.inference.onnx_predictor import OnnxPredictor
@@ -108,6 +109,14 @@ def test_forms_and_json_hold_several_and_a_broken_one_fails_alone(networks: dict
                 assert_near(given, one)
 
 
+def test_a_file_whose_name_is_spelt_in_ascii_is_one(ask: Asking) -> None:
+    body, headers = form(("a.png", photo()), ("b.png", photo(1)))
+    body = body.replace(b'filename="a.png"', b"filename*=utf-8''%E6%97%A5.png")
+    first, second = ask("POST", "/v1/predict", body, headers).json["results"]
+    assert (first["name"], second["name"]) == ("日.png", "b.png")
+    assert first["predictions"] == ask.predict(photo()).json["results"][0]["predictions"]
+
+
 def test_where_no_image_can_be_used_the_whole_request_fails(ask: Asking) -> None:
     body, headers = form(("a", b"none"), ("b", b""))
     answer = ask("POST", "/v1/predict", body, headers)
@@ -131,11 +140,13 @@ def test_top_and_threshold(networks: dict[str, Path], ask: Asking) -> None:
 @pytest.mark.parametrize(
     ("query", "status", "words"),
     [
-        ("?top=0", 422, "top is a whole number from 1 on"),
+        ("?top=0", 422, "top is a whole number from 1 to 1000000"),
         ("?top=-1", 422, "top is"),
         ("?top=²", 422, "top is"),
         ("?top=99999999999999999999", 422, "top is"),
         ("?top=", 422, "top is"),
+        ("?top=0000000019999999999", 422, "top is"),
+        pytest.param(f"?top=1{'0' * 5000}", 422, "top is", id="very long"),
         ("?threshold=nan", 422, "threshold is a number from 0 to 1"),
         ("?threshold=2", 422, "threshold is"),
         ("?threshold=a", 422, "threshold is"),
@@ -158,6 +169,7 @@ def test_a_wish_that_makes_no_sense(ask: Asking, query: str, status: int, words:
         (b"%PDF-1.4", 422, "not an image that can be read: it is "),
         (photo()[:60], 422, "the image is truncated ("),
         (bomb(1001, 1000), 413, "the image has more than 1 megapixels"),
+        (tiled_tiff(16, 1008), 413, "the image has more than 1 megapixels"),
         (bomb(60_000, 60_000), 413, "the image has more than 1 megapixels"),
         (photo(size=(1001, 1000), format="JPEG"), 413, "the image has more than 1 megapixels"),
         (b"x" * 1_000_001, 413, "a request may have 1 MB"),

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import inspect
 import itertools
+import re
 import shutil
 import sys
 import textwrap
@@ -122,7 +123,7 @@ def render(form: type, *, verb: str) -> str:
     options = options_of(form)
     says = phrases(form, options)
     positionals = [option for option in options if option.positional]
-    names = [option.metavar.strip("[]") for option in positionals]
+    names = [re.sub(r"^\[(.*)\]$", r"\1", option.metavar) for option in positionals]
     usage = ["usage: twofold", verb]
     for name, option in zip(names, positionals, strict=True):
         usage.append(name if option.default is dataclasses.MISSING else f"[{name}]")

@@ -6,8 +6,10 @@ and what they print is another data set's.
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from twofold.d2l.stand_ins import STAND_INS, write_stand_in
@@ -25,6 +27,8 @@ DATA_HUB: dict[str, tuple[str, str]] = {
 """Name -> address and SHA-1, to which a chapter may add its own."""
 
 _MOST_BYTES = 2**32
+# What reading a damaged archive raises; RuntimeError: it is encrypted, or packed in a way that is not known.
+_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, RuntimeError)
 _is_offline = False
 
 
@@ -86,7 +90,7 @@ def extract(filename: str, folder: str | None = None) -> None:
             with tarfile.open(path) as archive:
                 _check_sizes(path, [member.size for member in archive])
                 archive.extractall(target, filter="data")
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
+    except _DAMAGE as error:
         raise RunError(f"cannot unpack {path}: {error}") from error
 
 

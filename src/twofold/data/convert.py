@@ -133,7 +133,8 @@ def _check_words(words: Sequence[str], to: BoxFormat) -> None:
 def _names(splits: Mapping[str, Part], *, flat: bool) -> dict[str, list[str]]:
     """Return the path of each image in the new folder: as below the folder that those of its split all lie in.
 
-    With `flat`, all lie in one folder. No two have the same path up to the ending.
+    With `flat`, all lie in one folder; so do those in folders called images, which readers of YOLO take for the one
+    that labels/ stands for. No two have the same path up to the ending.
     """
     taken: set[str] = set()
     names: dict[str, list[str]] = {}
@@ -146,7 +147,8 @@ def _names(splits: Mapping[str, Part], *, flat: bool) -> dict[str, list[str]]:
             wanted = [f"{index:06d}.png" for index in range(len(part))]
         names[split] = []
         for name in wanted:
-            stem, suffix = os.path.splitext(name.replace("/", "_") if flat else name)
+            has_images = "images" in name.casefold().split("/")[:-1]
+            stem, suffix = os.path.splitext(name.replace("/", "_") if flat or has_images else name)
             scope = "" if flat else f"{split} "
             number, unique = 1, stem
             while f"{scope}{unique}".casefold() in taken:
@@ -223,7 +225,9 @@ def _write_voc(out: Path, items: Sequence[_Item], class_names: Sequence[str]) ->
         (out / "ImageSets" / "Main").mkdir(parents=True)
         for split in dict.fromkeys(item.split for item in items):
             stems = [os.path.splitext(item.name)[0] for item in items if item.split == split]
-            (out / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{stem}\n" for stem in stems))
+            (out / "ImageSets" / "Main" / f"{split}.txt").write_text(
+                "".join(f"{stem}\n" for stem in stems), encoding="utf-8"
+            )
     notes = [f"{count:,} crowds are written as difficult objects" for count in [_num_crowds(items)] if count]
     return notes + _classes_lost(items, class_names) + _areas_lost(items, "Pascal VOC")
 

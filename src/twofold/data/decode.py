@@ -19,6 +19,7 @@ prediction and a pack agree.
 from __future__ import annotations
 
 import io
+import math
 import re
 import sys
 import warnings
@@ -48,7 +49,7 @@ DECODING = 3
 """Grows when some file gives other pixels or remarks than before: what was kept of decoded images is then made anew."""
 
 _INFO_KEY = "twofold_remarks"
-_ORIENTATION_TAG, _BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE = 0x0112, 258, 281
+_ORIENTATION_TAG, _BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE, _TILE_SIDES = 0x0112, 258, 281, (322, 323)
 _BARE_HEADER = re.compile(rb"P([56])\n([1-9]\d{0,4}) ([1-9]\d{0,4})\n255\n")
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -208,6 +209,16 @@ def identify(stream: ByteStream, path: str | None, *, formats: tuple[str, ...] =
         return Image.open(cast(IO[bytes], stream), formats=(more,))
 
 
+def declared_pixels(image: Image.Image) -> int:
+    """Return how many pixels decoding an image takes, as its header has it.
+
+    That of a TIFF may declare tiles larger than the image: whole tiles are decoded.
+    """
+    sides = (getattr(image, "tag_v2", {}).get(tag) for tag in _TILE_SIDES)
+    tile = math.prod(side if isinstance(side, int) else 0 for side in sides)
+    return max(image.width * image.height, tile)
+
+
 def _decode(image: Image.Image, path: str | None, max_pixels: int, stream: ByteStream | None = None) -> Image.Image:
     """Check the declared size, decode all pixels, rotate upright and convert to "L" or "RGB"."""
     width, height = image.size
@@ -215,6 +226,8 @@ def _decode(image: Image.Image, path: str | None, max_pixels: int, stream: ByteS
         raise BrokenImageError(path, f"has no pixels ({width} x {height} px)")
     if width * height > max_pixels:
         raise BrokenImageError(path, f"{width} x {height} px is over the limit of {max_pixels:,} px")
+    if declared_pixels(image) > max_pixels:
+        raise BrokenImageError(path, f"its tiles are over the limit of {max_pixels:,} px")
     # Read while the header says it: what Pillow has loaded no longer has tiles.
     declared, deep_mode, says_bits = _declared_bits(image), _deep_raw_mode(image), _largest_of_ppm(image) is not None
     try:

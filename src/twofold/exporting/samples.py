@@ -79,12 +79,13 @@ def samples_of(file: Path, spec: ModelSpec, data: str | None, options: Options) 
     if not (run.path / "recipe.json").is_file():
         return garments
     recipe = run.recipe()
+    options = replace(options, skip_broken=options.skip_broken or run.record().skip_broken)
     try:
         recipe.check_data()
-    except TwofoldError:  # a run that was copied here without its images
+        own = load_recipe_data(recipe, options, splits=("train", "val"))
+    except TwofoldError as error:  # a run that was copied here without its images, or whose images have changed
+        _say([f"compared on garments, for the run's own images cannot be used: {error}".partition("\n")[0]], options)
         return garments
-    options = replace(options, skip_broken=options.skip_broken or run.record().skip_broken)
-    own = load_recipe_data(recipe, options, splits=("train", "val"))
     _say(own.notes, options)
     return Samples(own.train, own.val, own.name)
 

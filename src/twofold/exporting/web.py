@@ -62,6 +62,11 @@ def kept_runtime(folder: Path) -> dict[str, Path]:
     return files if all(file.is_file() for file in files.values()) else {}
 
 
+def page_names() -> set[str]:
+    """Return the names of the files of a page, runtime and all, but for those that every export has."""
+    return {file.name for file in _PAGE.iterdir() if file.is_file()} | {f"runtime/{name}" for name in _RUNTIME.values()}
+
+
 def write_page(folder: Path, spec: ModelSpec, runtime: dict[str, Path]) -> None:
     """Write all but the network into a new folder.
 

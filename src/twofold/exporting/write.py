@@ -31,7 +31,7 @@ from twofold.exporting.precision import Trade, latencies, to_float16, to_int8
 from twofold.exporting.readme import readme, torch_readme
 from twofold.exporting.samples import Samples, samples_of
 from twofold.exporting.torch_file import ProgramPredictor, build_program, compile_program, save_program
-from twofold.exporting.web import kept_runtime, runtime_files, write_page
+from twofold.exporting.web import kept_runtime, page_names, runtime_files, write_page
 from twofold.files import as_path, atomic_folder, atomic_path, expanded, file_digest, write_text
 from twofold.inference.build import trained_model
 from twofold.inference.evaluate import summarise
@@ -48,8 +48,8 @@ from twofold.terminal import note
 To = Literal["onnx", "torch", "web"]
 Precision = Literal["float32", "float16", "int8"]
 
-# Files by which an exported folder is known: another export may replace it.
-_MARKS = ("model.onnx", "model.pt2")
+# What exports write into a folder, beside the files of a page.
+_WRITTEN = {"model.onnx", "model.pt2", "model-compiled.pt2", "spec.json", "predict.py", "README.md"}
 
 
 @dataclass(frozen=True)
@@ -212,14 +212,20 @@ def _place(file: Path, out: Path | str | None, name: str, *, may_be_file: bool) 
         raise TwofoldError(
             f"{target} is a file; give a folder{', or a name that ends in .onnx' if may_be_file else ''}"
         )
-    elif target.is_dir() and any(target.iterdir()) and not is_export(target):
-        raise TwofoldError(f"{target} has other files in it; give a new folder")
+    elif target.is_dir() and any(target.iterdir()) and (other := _not_exported(target)):
+        raise TwofoldError(f"{target} has other files in it, such as {other}; give a new folder")
     return target
 
 
-def is_export(folder: Path) -> bool:
-    """Return whether a folder is one that an export wrote, which another may replace."""
-    return any((folder / name).is_file() for name in _MARKS) and (folder / "spec.json").is_file()
+def _not_exported(folder: Path) -> str:
+    """Return the name of a file that no export wrote; "" where another export may replace the whole folder."""
+    names = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()
+    }
+    others = names - _WRITTEN - page_names()
+    if others or {"model.onnx", "model.pt2"}.isdisjoint(names):
+        return min(others or names)
+    return ""
 
 
 def _export_onnx(source: _Source, target: Path, precision: Precision, max_drop: float, options: Options) -> Exported:

@@ -28,6 +28,8 @@ class Given:
 
 
 NOTHING = Given()
+MOST_BYTES = 64_000_000
+"""The largest file that a page may send to a lab."""
 
 
 def by_name(paths: Iterable[str]) -> dict[str, str]:

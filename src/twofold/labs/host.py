@@ -17,14 +17,13 @@ import threading
 import traceback
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -33,7 +32,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from twofold.errors import RunError, TwofoldError
 from twofold.labs.arrays import from_bytes, to_bytes
-from twofold.labs.given import NOTHING, Given
+from twofold.labs.given import MOST_BYTES, NOTHING, Given
 from twofold.labs.modules import PAGE, module_text
 from twofold.labs.table import LABS
 from twofold.memory import give_back
@@ -43,7 +42,6 @@ from twofold.serving.settings import is_loopback
 if TYPE_CHECKING:
     from twofold.labs.session import Session
 
-_MOST_BYTES = 64_000_000
 _MOST_PAGES = 64
 _HEADERS = {
     "Content-Security-Policy": (
@@ -86,10 +84,8 @@ class _Guard:
             await response(scope, receive, _with_headers(send))
 
     def _is_known(self, cookies: str) -> bool:
-        jar = SimpleCookie()
-        with contextlib.suppress(CookieError):
-            jar.load(cookies)
-        return self._cookie in jar and self._equals(jar[self._cookie].value)
+        # Cookies belong to all ports of a machine, so other programs' are among them: not every parser forgives theirs.
+        return self._equals(cookie_parser(cookies).get(self._cookie, ""))
 
     def _equals(self, token: str) -> bool:
         return hmac.compare_digest(token.encode("utf-8", "replace"), self._token.encode())
@@ -295,7 +291,7 @@ class Host:
         config = uvicorn.Config(
             app,
             ws="websockets-sansio",
-            ws_max_size=_MOST_BYTES,
+            ws_max_size=MOST_BYTES + 1_000_000,  # the settings beside it
             log_config=None,
             log_level="critical",  # faults of ours are told by `tell`; what is cut off as the host ends is none
             access_log=False,

@@ -25,6 +25,7 @@ from typing import Any
 
 from twofold.errors import TwofoldError
 from twofold.labs.arrays import pack
+from twofold.labs.given import MOST_BYTES
 from twofold.labs.ideas_zh import IDEAS_ZH
 from twofold.labs.images import Opened
 from twofold.labs.lab import Lab, LabSettings, read_settings
@@ -79,6 +80,7 @@ class Session:
             "next": [LABS[name].words() for name in self.entry.next],
             "defaults": lab.Settings().model_dump(mode="json"),
             "images": lab.opened.names,
+            "most_bytes": MOST_BYTES,
             "runs": list(lab.opened.runs),
             "data": list(lab.opened.data),
             **lab.about(),

@@ -27,7 +27,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import twofold
-from twofold.data.decode import BrokenImageError, identify, quiet_pillow
+from twofold.data.decode import BrokenImageError, declared_pixels, identify, quiet_pillow
 from twofold.data.pixels import ChannelMismatchError
 from twofold.errors import TwofoldError
 from twofold.inference.predictor import Predictor
@@ -201,8 +201,8 @@ class _Wish(NamedTuple):
     @classmethod
     def of(cls, request: Request) -> _Wish:
         top, threshold = request.query_params.get("top"), request.query_params.get("threshold")
-        if top is not None and not (top.isdecimal() and top.isascii() and 1 <= int(top[:9]) <= 10**6):
-            raise RefusedError(422, "top is a whole number from 1 on")
+        if top is not None and not (top.isdecimal() and top.isascii() and len(top) < 10 and 1 <= int(top) <= 10**6):
+            raise RefusedError(422, "top is a whole number from 1 to 1000000")
         try:
             least = None if threshold is None else float(threshold)
         except ValueError as error:
@@ -316,11 +316,11 @@ def _prepare(predictor: Predictor, content: bytes) -> tuple[np.ndarray, tuple[in
 
 
 def _count_pixels(content: bytes) -> float:
-    """Return how many pixels the header of an encoded image declares; 0 where it has none that can be read."""
+    """Return how many pixels decoding an image takes by its header; 0 where it has none that can be read."""
     quiet_pillow()
     try:
         with identify(io.BytesIO(content), None) as image:
-            return image.width * image.height
+            return declared_pixels(image)
     except Image.DecompressionBombError:
         return math.inf
     except Exception:  # noqa: BLE001 - Pillow raises many kinds of error on damage

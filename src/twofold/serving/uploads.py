@@ -9,8 +9,10 @@ import contextlib
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -27,6 +29,8 @@ KINDS = "an image's bytes (image/*), multipart/form-data, or application/json"
 # A larger body is taken apart in a thread of its own: it may take a second, in which others are answered.
 _LARGE_BYTES = 1_000_000
 _MOST_FIELDS = 100
+# A name that is not ASCII, as RFC 5987 spells it: filename*=utf-8'en'%E6%97%A5.png.
+_ENCODED_NAME = re.compile(rb"(?i)\bfilename\*\s*=\s*\"?(?:[\w-]*'[^']*')?([^;\"]*)")
 # It warns of each broken form on standard error, where any client could then write at will.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
@@ -165,11 +169,11 @@ def _of_form(content_type: str, body: bytes, most: int) -> list[Upload]:
         value.clear()
 
     def end() -> None:
-        _, disposition = parse_options_header(header.get(b"content-disposition", b""))
-        if b"filename" in disposition:
+        file = _file_name(header.get(b"content-disposition", b""))
+        if file is not None:
             if len(uploads) == most:
                 raise _too_many(most)
-            uploads.append(Upload(disposition[b"filename"].decode("utf-8", "replace")[:200], content.getvalue()))
+            uploads.append(Upload(file[:200], content.getvalue()))
 
     def end_of_form() -> None:
         nonlocal is_whole
@@ -192,6 +196,15 @@ def _of_form(content_type: str, body: bytes, most: int) -> list[Upload]:
     if not is_whole:
         raise RefusedError(400, "the form is broken: it ends early")
     return uploads
+
+
+def _file_name(disposition: bytes) -> str | None:
+    """Return what a part of a form calls its file; None where it is no file."""
+    _, options = parse_options_header(disposition)
+    if b"filename" in options:
+        return options[b"filename"].decode("utf-8", "replace")
+    encoded = _ENCODED_NAME.search(disposition)  # which the library leaves out
+    return None if encoded is None else unquote(encoded[1].decode("latin-1"))
 
 
 def _of_json(body: bytes, most: int) -> list[Upload]:

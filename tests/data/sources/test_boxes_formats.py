@@ -199,6 +199,28 @@ def test_voc_beside_the_images_and_in_splits(tmp_path: Path) -> None:
     assert splits(tmp_path) == {"train": ["a", "b", "c", "d"], "val": ["a", "b", "c", "d"]}
 
 
+def test_names_in_voc_image_sets_may_have_spaces(tmp_path: Path) -> None:
+    root = make_voc(tmp_path, sets=False)
+    for stem, name in {"a": "my photo 1", "b": "my photo"}.items():
+        (root / "JPEGImages" / f"{stem}.png").rename(root / "JPEGImages" / f"{name}.png")
+        (root / "Annotations" / f"{stem}.xml").unlink()
+        (root / "Annotations" / f"{name}.xml").write_text(voc_xml(f"{name}.png", SCENES[stem]))
+    (root / "ImageSets" / "Main").mkdir(parents=True)
+    (root / "ImageSets" / "Main" / "train.txt").write_text("c  1\nd -1\n")
+    (root / "ImageSets" / "Main" / "val.txt").write_text("my photo 1\nmy photo  0\n")
+    assert splits(root) == {"train": ["c", "d"], "val": ["my photo", "my photo 1"]}
+
+
+@pytest.mark.parametrize("path", ["/home/somebody/photos/a.png", "../raw/a.png", r"C:\photos\a.png"])
+def test_paths_of_the_machine_that_wrote_them_do_no_harm(tmp_path: Path, path: str) -> None:
+    labelme, voc = make_labelme(tmp_path / "labelme"), make_voc(tmp_path / "voc", sets=False)
+    content = json.loads((labelme / "a.json").read_text())
+    (labelme / "a.json").write_text(json.dumps(content | {"imagePath": path}))
+    (voc / "Annotations" / "a.xml").write_text(voc_xml(path, SCENES["a"]))
+    for root in (labelme, voc):
+        assert boxes_by_image(found(root))["a"] == boxes_by_image(found(make_csv(tmp_path / f"csv{root.name}")))["a"]
+
+
 def test_voc_difficult_objects_are_crowds(tmp_path: Path) -> None:
     make_voc(tmp_path, sets=False)
     path = tmp_path / "Annotations" / "a.xml"
@@ -238,6 +260,7 @@ def test_voc_image_sets(tmp_path: Path) -> None:
 def test_voc_files_that_cannot_be_used(tmp_path: Path, content: str, words: str) -> None:
     root = make_voc(tmp_path / "in" / "set", sets=False)
     draw(tmp_path / "secret.png")
+    (root / "JPEGImages" / "a.png").rename(root / "JPEGImages" / "other.png")
     (root / "Annotations" / "a.xml").write_text(content)
     ((_, where, message),) = problems(root)
     assert where == "Annotations/a.xml"
@@ -262,9 +285,42 @@ def test_labelme_shapes(tmp_path: Path) -> None:
     assert "1 shape without area (points and lines) left out" in data.notes
 
 
+def test_labelme_shapes_of_a_group_are_one_object(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    parts = [
+        ("cat", 7, (1, 2, 9, 9)),
+        ("cat", 7, (12, 4, 20, 8)),
+        ("dog", 7, (3, 3, 6, 6)),
+        ("cat", None, (1, 1, 4, 4)),
+    ]
+    parts += [("cat", None, (2, 2, 5, 5))]
+    shapes = [
+        {"label": label, "group_id": group, "points": [[x1, y1], [x2, y2]], "shape_type": "rectangle"}
+        for label, group, (x1, y1, x2, y2) in parts
+    ]
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": shapes, "imagePath": "a.png"}))
+    data = found(tmp_path)
+    assert boxes_by_image(data)["a"] == [
+        ("cat", (1, 2, 20, 9)),
+        ("dog", (3, 3, 6, 6)),
+        ("cat", (1, 1, 4, 4)),
+        ("cat", (2, 2, 5, 5)),
+    ]
+    assert "1 shape belongs to an object that has another shape, by its group_id" in data.notes
+
+
+def test_labelme_files_with_the_image_before_the_shapes(tmp_path: Path) -> None:
+    root = make_labelme(tmp_path)
+    for path in root.glob("*.json"):
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({"imageData": "A" * 100_000, **content, "imagePath": content["imagePath"]}))
+    assert boxes_by_image(found(root)).keys() == boxes_by_image(found(f"labelme:{root}")).keys() == set("abcd")
+
+
 def test_labelme_files_that_cannot_be_used(tmp_path: Path) -> None:
     root = make_labelme(tmp_path / "set")
     draw(tmp_path / "outside.png")
+    (root / "a.png").rename(root / "other.png")
     (root / "a.json").write_text('{"shapes": [], "imagePath": "../outside.png"}')
     (root / "b.json").write_text('{"shapes": [1, {"label": 3}, {"label": "cat", "points": [[1, 2], 3]}]}')
     (root / "c.json").write_text('{"shapes": [')

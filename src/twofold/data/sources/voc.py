@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Container
 from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
@@ -59,8 +60,8 @@ def list_voc(path: Path, images: Path | None = None) -> BoxListing:
         raise single_error("no annotations", str(path), f"{folder} has no XML files, which Pascal VOC's boxes are in")
     index = ImageIndex(images or root, root / "Annotations.xml")
     listing = BoxListing(path, images or root, f"voc:{path}", f"{shown(str(folder))}, in <object>", "pixels from 1")
-    sets = _image_sets(root, listing)
     known = {os.path.basename(without_suffix(text)): text for text in texts}
+    sets = _image_sets(root, listing, known.keys())
     chosen = [(text, "") for text in texts]
     if sets:
         chosen = []
@@ -128,15 +129,23 @@ def _voc_root(path: Path) -> Path:
     return roots[0] if roots else path
 
 
-def _image_sets(root: Path, listing: BoxListing) -> dict[str, list[str]]:
-    """Return the names of the images of each split, without their endings; empty where nothing says it."""
+def _image_sets(root: Path, listing: BoxListing, known: Container[str]) -> dict[str, list[str]]:
+    """Return the names of the images of each split, without their endings; empty where nothing says it.
+
+    A name that is not `known` ends where 1, 0 or -1 says, as in the lists of one class, whether an object is there.
+    """
+
+    def name_of(line: str) -> str:
+        name, _, flag = line.rpartition(" ")
+        return name.rstrip() if line not in known and name and flag in ("1", "0", "-1") else line
+
     sets: dict[str, list[str]] = {}
     for split in ("train", "val", "test", "trainval"):
         path = root / "ImageSets" / "Main" / f"{split}.txt"
         if not path.is_file() or (split == "trainval" and sets.keys() & {"train", "val"}):
             continue
         try:
-            lines = [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
+            lines = [name_of(line.strip()) for line in read_text(path).splitlines() if line.strip()]
         except TwofoldError as error:
             listing.report("unread file", f"ImageSets/Main/{split}.txt", str(error), skippable=False)
             continue
@@ -157,9 +166,12 @@ def _read(listing: BoxListing, root: Path, text: str, split: str, index: ImageIn
     folder, stem = os.path.split(without_suffix(text))
     file: ImageFile | str = "is not there"
     for each in filter(None, (name and os.path.join(folder, name), name, os.path.join(folder, stem), stem)):
-        file = index.find(each)
-        if isinstance(file, ImageFile) or "lies outside" in file:
+        found = index.find(each)
+        if isinstance(found, ImageFile):
+            file = found
             break
+        # Tools write paths of the machine that they ran on; the image may be beside the XML file all the same.
+        file = file if "lies outside" in file else found
     if isinstance(file, str):
         listing.report("missing image", text, f"{shown_short(name or stem)} {file}")
         return None

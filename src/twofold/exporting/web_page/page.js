@@ -120,7 +120,9 @@ async function predict(source) {
       const turned = spec.channels === 1 && !isGrey(image);
       last = { result: result(found, image), picture: image.bitmap, found, pixels, took, turned };
     } catch (error) {
+      const newest = waiting;
       forget();
+      waiting = newest;
       failure = String(error?.message ?? error);
     }
     speak();

@@ -167,6 +167,11 @@ class Page {
 
   // Send an image to Python; `use` is called with what it is called there.
   async open(file, use = (image) => this.set({ image, drawing: "" })) {
+    if (file.size > this.about.most_bytes) {
+      const most = `${this.about.most_bytes / 1e6} MB`;
+      this.say(this.t(`${file.name} has more than ${most}.`, `${file.name} 超过 ${most}。`));
+      return;
+    }
     const bytes = await file.arrayBuffer();
     const send = () => this.#send({ kind: "open", name: file.name || "image.png" }, [bytes]);
     this.opened = use;
@@ -210,7 +215,7 @@ class Page {
     this.root.dataset.answered = content.number;
     this.root.dispatchEvent(new CustomEvent("answered", { detail: { number: content.number, ms: performance.now() - since } }));
     // Lines are looked for when the hand rests: that takes longer than the values alone.
-    if (this.waiting === null && kind === "show" && this.wantsLines() && !content.lines) {
+    if (this.waiting === null && kind === "show" && content.kind === "shown" && this.wantsLines() && !content.lines) {
       this.resting = setTimeout(() => {
         if (this.waiting === null) this.#send({ kind: "show", settings: this.settings, lines: true });
       }, REST_MS);
