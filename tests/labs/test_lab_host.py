@@ -1,11 +1,13 @@
 """The pages of the labs: who may come in, and what a real process does."""
 
+import gc
 import http.client
 import json
 import re
 import signal
 import socket
 import time
+import weakref
 
 import pytest
 from playwright.sync_api import expect
@@ -14,6 +16,7 @@ from websockets.sync.client import connect
 
 from browsers import Watched
 from twofold.errors import RunError
+from twofold.labs import host
 from twofold.labs.arrays import from_bytes, to_bytes
 from twofold.labs.host import Host
 from twofold.labs.ideas_zh import IDEAS_ZH
@@ -137,6 +140,38 @@ def test_a_page_that_is_closed_before_its_lab_is_made_is_no_fault(monkeypatch):
             assert time.monotonic() < deadline
             time.sleep(0.02)
     assert faults == []
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_what_a_page_has_used_is_free_when_memory_is_given_back(lab, monkeypatch):
+    labs, freed = [], []
+    begin = Session.begin
+
+    def begin_and_note(session):
+        labs.append(weakref.ref(session.lab))
+        begin(session)
+
+    monkeypatch.setattr(Session, "begin", begin_and_note)
+    monkeypatch.setattr(host, "give_back", lambda: freed.append(labs[-1]() is None))
+    gc.disable()  # what refers to itself would be found by chance
+    try:
+        with Host() as running:
+            own, mine = f"127.0.0.1:{running.port}", {"Cookie": cookie(running)}
+            # Once in a while the thread that has answered last is not done with its work when the page is.
+            while True not in freed and len(freed) < 3:
+                num_pages = len(freed)
+                address = f"ws://{own}/socket/{lab}"
+                with connect(address, origin=f"http://{own}", additional_headers=mine, max_size=None) as socket:
+                    assert from_bytes(socket.recv())[0]["kind"] == "about"
+                    socket.send(to_bytes({"kind": "show", "settings": {}, "number": 1}, []))
+                    assert from_bytes(socket.recv())[0]["kind"] in ("shown", "told")
+                deadline = time.monotonic() + 60
+                while len(freed) == num_pages:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)
+    finally:
+        gc.enable()
+    assert freed[-1]
 
 
 def test_a_port_that_is_taken():

@@ -228,12 +228,15 @@ class _Sockets:
                 await loop.run_in_executor(self.workers, session.receive, content, buffers)
         finally:
             self._sessions.discard(session)
-            await loop.run_in_executor(None, _end, session)
+            leaving = [session]
+            del session
+            await loop.run_in_executor(None, _end, leaving)
 
 
-def _end(session: Session) -> None:
-    session.close()
-    # A network, its maps, a run: what a page has used is not kept for one that may never come.
+def _end(leaving: list[Session]) -> None:
+    # A network, its maps, a run: what a page has used is not kept for one that may never come. It is free once the last
+    # reference to the session is gone, which this list has.
+    leaving.pop().close()
     give_back()
 
 

@@ -105,6 +105,8 @@ class Session:
     def close(self) -> None:
         """End what the lab does in the background."""
         self.lab.close()
+        # The two refer to one another: Python looks for such pairs when there are many objects, but a network is few.
+        self.lab.send = _unheard
 
     def _reply(self, message: object, buffers: Sequence[bytes | memoryview]) -> dict[str, Any]:
         if not isinstance(message, Mapping):
@@ -142,6 +144,10 @@ class Session:
 
     def _send(self, content: dict[str, Any]) -> None:
         self._answer(*pack(content))
+
+
+def _unheard(content: object) -> None:
+    """Take what a lab says after its page has left."""
 
 
 def _one_line(error: Exception) -> str:
