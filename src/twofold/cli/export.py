@@ -22,7 +22,8 @@ class ExportArguments:
     run: tyro.conf.Positional[Path]
     """A run folder, or one of its .safetensors files."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER|FILE.onnx")] = None
-    """Where to write: a folder, or the ONNX file alone. RUN/export if left out."""
+    """Where to write: a folder, or the ONNX file alone. RUN/export if left out; of other forms RUN/export-int8,
+    -float16, -torch or -web."""
     to: Literal["onnx", "torch", "web"] = "onnx"
     """onnx runs anywhere with onnxruntime; torch is a program of torch.export, compiled too where that works; web is a
     folder for any web server, in which the browser computes."""

@@ -159,6 +159,8 @@ def _phrase(option: Option, text: str) -> str:
         from twofold.engine.recipe import Recipe
 
         text = (Recipe.model_fields[name].description or "").replace("`", "")
+        if option.field.metadata.get("default") is not None:
+            text = re.sub(r"; [^;]* if left out$", "", text)  # a verb has a default of its own
     if option.metavar == "NAME" and option.choices and option.choices[0] not in text:
         text += f": {', '.join(option.choices[:-1])} or {option.choices[-1]}"
     default = option.field.metadata.get("default", option.default)

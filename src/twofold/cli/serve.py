@@ -38,7 +38,7 @@ class ServeArguments:
     wait: float = 0.0
     """Milliseconds that an image waits for others to be computed with; 0 takes those that are there."""
     waiting: int = 256
-    """The most images in the server at once; further ones are answered with 503."""
+    """The most images of a network in the server at once; further ones are answered with 503."""
     deadline: float = 10.0
     """Seconds after which a request is answered with 504."""
     megabytes: float = 32.0
@@ -118,8 +118,8 @@ def run(arguments: Sequence[str]) -> int:
     def ready(url: str) -> None:
         if is_new:
             note(f"token    {token}  (set {_TOKEN} to have one of your own)")
-        shown = f"{url}/#token={token}" if is_new else f"{url}/"
-        note(f"try it   {shown}")
+        known = token if is_new else f"TOKEN, with that of {_TOKEN}"
+        note(f"try it   {url}/{f'#token={known}' if token else ''}")
         bearer = f" -H 'Authorization: Bearer {token if is_new else f'${_TOKEN}'}'" if token else ""
         note(f"or       curl{bearer} --data-binary @IMAGE {url}/v1/predict")
         say(url)

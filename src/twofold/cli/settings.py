@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from twofold.cli.parse import typed
-from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe
+from twofold.engine.recipe import DEPENDENT_SETTINGS, Recipe, defaults_of
 from twofold.engine.sections import SECTIONS, dependent_default
 from twofold.errors import Setting, TwofoldError
 from twofold.names import json_text
@@ -58,6 +58,8 @@ def _field(name: str, base: Recipe | None, section: str, shown: str | None) -> t
     says: Any = default if shown is None else shown
     if shown is None and chooser and default in (None, defaults.get(getattr(base, chooser))):
         says = dependent_default(chooser, defaults)
+    elif shown is None and (of_detectors := defaults_of("ssd").get(name, default)) != default:
+        says = f"{default}; of a detector, {of_detectors}"
     metadata = {"section": section, "default": says}
     if isinstance(default, dict):
         return name, kind, dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
