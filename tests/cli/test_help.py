@@ -74,7 +74,11 @@ def test_every_page_is_plain_and_complete(verb: str, page: Callable[..., str]) -
         return
     assert text.count("usage:") == 1
     for option in options_of(form_of(verb)):
-        name = re.escape(option.metavar.strip("[]")) if option.positional else rf"--(\[no-\])?{option.name}"
+        name = (
+            re.escape(re.sub(r"^\[(.*)\]$", r"\1", option.metavar))
+            if option.positional
+            else rf"--(\[no-\])?{option.name}"
+        )
         entry = re.search(rf"^  {name}(?P<rest>.*\n( {{6,}}.*\n)*)", text, re.M)
         assert entry, option.name
         phrase = entry["rest"].removeprefix(f" {option.metavar}") if not option.positional else entry["rest"]

@@ -8,6 +8,7 @@ from twofold.engine.changes import CHANGEABLE, change
 from twofold.engine.options import Options
 from twofold.engine.recipe import Recipe
 from twofold.engine.run import RunFolder
+from twofold.engine.state import state_tensors
 from twofold.engine.stopping import Interrupted
 from twofold.engine.watching import Watcher
 from twofold.errors import TwofoldError
@@ -33,6 +34,9 @@ class Script(Watcher):
     def begin(self, training, run, counters):
         self.begun += 1
         self.steps_per_epoch = training.plan.steps_per_epoch
+        self.tensors = {name: value.clone() for name, value in state_tensors(training).items()}
+        names = {parameter: name for name, parameter in training.model.named_parameters()}
+        self.names = [names[one] for group in training.optimizer.param_groups for one in group["params"]]
 
     def after_step(self, counters, loss):
         self.seen.append((counters.step, counters.lr, loss))
@@ -122,6 +126,47 @@ def test_another_rule_begins_without_a_state_and_the_same_rule_keeps_it(tmp_path
             assert any(key.startswith("optimizer.") for key in weights(run.path, file)[0]) is kept
         twofold.resume(run.path, options=Options(show=False))
         assert run.record().status == "finished"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"optimizer": "adamw"}, {"optimizer": "rmsprop"}, {"optimizer": "sgd", "momentum": 0.9, "nesterov": True}],
+    ids=["adamw", "rmsprop", "nesterov"],
+)
+def test_each_parameter_keeps_its_state_where_another_weight_decay_groups_them_otherwise(tmp_path, settings):
+    with pytest.raises(Interrupted):
+        trained(tmp_path, "run", Script(stop_after=1), weight_decay=0.1, **settings)
+    run = RunFolder(tmp_path / "run")
+    before = weights(run.path)[0]
+    change(run, {"weight_decay": 0.0}, num_images=9000)
+    watch = Script(stop_after=2)
+    with pytest.raises(Interrupted):
+        twofold.resume(run.path, options=Options(show=False, watch=watch))
+    for name, value in before.items():
+        assert torch.equal(watch.tensors[name], value), name
+    states = [name.removeprefix("optimizer.").rpartition(".") for name in before if name.startswith("optimizer.")]
+    assert states
+    for parameter, _, slot in states:
+        assert (
+            slot == "step" or watch.tensors[f"optimizer.{parameter}.{slot}"].shape == before[f"model.{parameter}"].shape
+        )
+
+
+def test_a_state_that_was_numbered_is_taken(tmp_path):
+    watch = Script(stop_after=2)
+    with pytest.raises(Interrupted):
+        trained(tmp_path, "run", watch)
+    run = RunFolder(tmp_path / "run")
+    tensors, record, _ = run.checkpoints.load_newest()
+    numbered = {}
+    for key, value in tensors.items():
+        parameter, _, slot = key.removeprefix("optimizer.").rpartition(".")
+        own = key.startswith("optimizer.")
+        numbered[f"optimizer.{watch.names.index(parameter)}.{slot}" if own else key] = value
+    for _ in range(2):
+        run.checkpoints.save_last(numbered, record)
+    twofold.resume(run.path, options=Options(show=False))
+    assert_same_weights(run.path, trained(tmp_path, "alone"))
 
 
 def test_what_a_run_keeps_cannot_be_changed(tmp_path):

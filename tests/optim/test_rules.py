@@ -359,6 +359,22 @@ def test_a_state_dict_goes_on_to_the_same_bits_in_any_layout(rule: str) -> None:
         assert torch.equal(one, two)
 
 
+@pytest.mark.parametrize("rule", [rule for rule in TORCH if rule != "sgd"])  # which has none
+def test_a_state_of_another_shape_is_refused_and_nothing_is_taken(rule: str) -> None:
+    small, large = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3, 5))
+    for parameter in (small, large):
+        parameter.grad = torch.ones_like(parameter)
+    optimizer, other = create_optimizer(rule, [small], lr=0.1), create_optimizer(rule, [large], lr=0.2)
+    optimizer.step()
+    other.step()
+    before = copy.deepcopy(other.state_dict())
+    with pytest.raises(TwofoldError, match=r"has the shape \(2,\), not \(3, 5\) of its parameter"):
+        other.load_state_dict(optimizer.state_dict())
+    after = other.state_dict()
+    assert after["param_groups"] == before["param_groups"]
+    assert all(torch.equal(after["state"][0][name], value) for name, value in before["state"][0].items())
+
+
 def test_a_gradient_in_another_layout_reaches_the_right_weights() -> None:
     weight = nn.Parameter(torch.zeros(2, 3, 4, 5).contiguous(memory_format=torch.channels_last))
     weight.grad = torch.arange(120.0).view(2, 3, 4, 5)

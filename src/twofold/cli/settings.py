@@ -58,8 +58,8 @@ def _field(name: str, base: Recipe | None, section: str, shown: str | None) -> t
     says: Any = default if shown is None else shown
     if shown is None and chooser and default in (None, defaults.get(getattr(base, chooser))):
         says = dependent_default(chooser, defaults)
-    elif shown is None and (of_detectors := defaults_of("ssd").get(name, default)) != default:
-        says = f"{default}; of a detector, {of_detectors}"
+    elif shown is None and default is not None and (of_detector := defaults_of("ssd").get(name, default)) != default:
+        says = f"{default}; of a detector, {of_detector}"
     metadata = {"section": section, "default": says}
     if isinstance(default, dict):
         return name, kind, dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)

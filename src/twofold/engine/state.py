@@ -79,11 +79,21 @@ def state_tensors(training: Training) -> dict[str, Tensor]:
     tensors = {f"model.{name}": value for name, value in training.model.state_dict().items()}
     if training.average is not None:
         tensors |= {f"average.{name}": value for name, value in training.average.state_dict().items()}
-    for index, slots in training.optimizer.state_dict()["state"].items():
+    names = _names_by_place(training)
+    for place, slots in training.optimizer.state_dict()["state"].items():
         for slot, value in slots.items():
             if value is not None:
-                tensors[f"optimizer.{index}.{slot}"] = value
+                tensors[f"optimizer.{names[place]}.{slot}"] = value
     return tensors
+
+
+def _names_by_place(training: Training) -> list[str]:
+    """Return the names of the parameters in the order in which the optimiser counts them: group by group.
+
+    Which groups there are depends on the settings: with another weight decay the same parameter has another number.
+    """
+    names = {parameter: name for name, parameter in training.model.named_parameters()}
+    return [names[parameter] for group in training.optimizer.param_groups for parameter in group["params"]]
 
 
 def restore_tensors(training: Training, tensors: Mapping[str, Tensor], *, source: str) -> None:
@@ -100,11 +110,16 @@ def restore_tensors(training: Training, tensors: Mapping[str, Tensor], *, source
     if training.average is not None:
         load_weights(training.average, parts.get("average", {}), source=source)
     slots: dict[int, dict[str, Tensor]] = {}
+    places = {name: place for place, name in enumerate(_names_by_place(training))}
     state = training.optimizer.state_dict()
     try:
         for name, value in parts.get("optimizer", {}).items():
-            index, slot = name.split(".", 1)
-            slots.setdefault(int(index), {})[slot] = value
+            parameter, _, slot = name.rpartition(".")
+            # Runs of before had numbers in place of names.
+            place = int(parameter) if parameter.isdecimal() else places.get(parameter)
+            if place is None:
+                raise ValueError(f"there is no parameter {parameter[:200]}")
+            slots.setdefault(place, {})[slot] = value
         training.optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})
     except ValueError as error:
         raise TwofoldError(f"{source} holds the state of another optimiser: {error}") from error

@@ -65,11 +65,21 @@ class Rule(torch.optim.Optimizer):
         super().add_param_group(param_group)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the state and the groups' settings from `state_dict`; see torch.optim.Optimizer."""
+        """Take the state and the groups' settings from `state_dict`; see torch.optim.Optimizer.
+
+        Raises:
+            TwofoldError: a state has another shape than its parameter: it is that of others, or in another order.
+        """
+        kept = self.state, self.param_groups
         super().load_state_dict(state_dict)
         for parameter, state in self.state.items():
             for name in self.state_names:
                 if name in state:
+                    # The fused kernels go by the parameter alone, and would read and write beyond a smaller one.
+                    if state[name].shape != parameter.shape:
+                        shapes = f"{tuple(state[name].shape)}, not {tuple(parameter.shape)}"
+                        self.state, self.param_groups = kept
+                        raise TwofoldError(f"a {name} has the shape {shapes} of its parameter")
                     state[name] = laid_out_like(state[name], parameter)
 
     @torch.no_grad()
