@@ -5,7 +5,7 @@ Claim: outputs and answers differ by at most 1e-4 (outputs in parts of the large
 Conditions: Fashion-MNIST's test images in the network's size, random weights whose running statistics have seen images,
 float32 on the CPU. Detectors are compared by their boxes.
 
-    python benchmarks/export_parity.py                       # half an hour
+    python benchmarks/export_parity.py                       # an hour on one core
     python benchmarks/export_parity.py resnet18 ssd-mini --images 200
 """
 
@@ -37,9 +37,9 @@ CLASSES = tuple("abcdefghij")
 
 
 def spec_of(name: str) -> ModelSpec:
-    """Return the spec of a network: grey images of 64 px, or of the size that its architecture fixes."""
+    """Return the spec of a network: grey images of 32 px, or of the size that its architecture fixes."""
     entry = MODELS[name]
-    side = {"lenet": 28, "lenet-bn": 28, "sprint": 28, "ssd-mini": 128, "ssd300": 300, "ssd": 128}.get(name, 64)
+    side = {"lenet": 28, "lenet-bn": 28, "sprint": 28, "ssd-mini": 128, "ssd300": 300, "ssd": 128}.get(name, 32)
     options = {"stem": "small"} if "stem" in entry.options and entry.task == "classify" else {}
     channels = 3 if name == "ssd300" else 1
     return ModelSpec(
