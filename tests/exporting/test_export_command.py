@@ -92,6 +92,17 @@ def test_a_file_alone(run: Path, tmp_path: Path, boot: Path) -> None:
     assert done.load().predict(boot).class_name == twofold.load(done).predict(boot).class_name
 
 
+def test_images_of_the_run_that_cannot_be_used_any_more(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(run, tmp_path / "copy")
+    (tmp_path / "empty").mkdir()
+    recipe = json.loads((copy / "recipe.json").read_text())
+    (copy / "recipe.json").write_text(json.dumps(recipe | {"data": str(tmp_path / "empty")}))
+    assert twofold.export(copy, tmp_path / "net.onnx").file.is_file()
+    assert "compared on garments, for the run's own images cannot be used: " in capsys.readouterr().err
+
+
 def test_where_it_goes(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     taken = tmp_path / "taken"
     taken.mkdir()
