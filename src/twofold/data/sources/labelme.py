@@ -26,7 +26,6 @@ from twofold.data.sources.boxes_listing import (
     records,
     without_suffix,
 )
-from twofold.data.sources.listing import ImageFile
 from twofold.data.sources.problems import single_error
 from twofold.data.sources.table_index import ImageIndex
 from twofold.errors import TwofoldError
@@ -124,16 +123,12 @@ def _image(text: str, content: dict[str, Any], index: ImageIndex) -> BoxedImage 
     named = content.get("imagePath")
     folder, stem = os.path.split(without_suffix(text))
     name = named.replace("\\", "/") if isinstance(named, str) and named else ""
-    file = "has no imagePath, and no image has its name"
-    for each in filter(None, (name and os.path.join(folder, name), os.path.join(folder, stem))):
-        found = index.find(each)
-        if isinstance(found, ImageFile):
-            sides = (as_number(content.get("imageHeight")), as_number(content.get("imageWidth")))
-            size = (int(sides[0] or 0), int(sides[1] or 0))
-            return BoxedImage(found, "", text, size=None if 0 in size else size)
-        # Tools write paths of the machine that they ran on; the image may be beside the JSON file all the same.
-        file = file if "lies outside" in file else found
-    return f"{shown_short(name)} {file}"
+    file = index.find_first(filter(None, (name and os.path.join(folder, name), os.path.join(folder, stem))))
+    if isinstance(file, str):
+        return f"{shown_short(name)} {file}"
+    sides = (as_number(content.get("imageHeight")), as_number(content.get("imageWidth")))
+    size = (int(sides[0] or 0), int(sides[1] or 0))
+    return BoxedImage(file, "", text, size=None if 0 in size else size)
 
 
 def _box(listing: BoxListing, where: str, shape: dict[str, Any]) -> Box | None:

@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from twofold.data.formats import is_image_name, suffix_of, unread_notes
@@ -45,6 +45,20 @@ class ImageIndex:
     def example(self) -> str:
         """The path of one of the images."""
         return self.files[0].relative
+
+    def find_first(self, names: Iterable[str]) -> ImageFile | str:
+        """Return the image that the first of `names` finds, or why none does.
+
+        Tools write paths of the machine that they ran on: one that lies outside does not end the search, but is the
+        reason to give where nothing is found.
+        """
+        reason = "is not there"
+        for name in names:
+            found = self.find(name)
+            if isinstance(found, ImageFile):
+                return found
+            reason = reason if "lies outside" in reason else found
+        return reason
 
     def find(self, name: str) -> ImageFile | str:
         """Return the image that a cell names, or why there is none.

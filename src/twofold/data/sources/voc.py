@@ -30,7 +30,6 @@ from twofold.data.sources.boxes_listing import (
     read_text,
     without_suffix,
 )
-from twofold.data.sources.listing import ImageFile
 from twofold.data.sources.problems import single_error
 from twofold.data.sources.table_index import ImageIndex
 from twofold.errors import TwofoldError
@@ -164,14 +163,8 @@ def _read(listing: BoxListing, root: Path, text: str, split: str, index: ImageIn
     name = (tree.findtext("filename") or "").strip()
     # The name in the file is right in most tools, that of the file in the others.
     folder, stem = os.path.split(without_suffix(text))
-    file: ImageFile | str = "is not there"
-    for each in filter(None, (name and os.path.join(folder, name), name, os.path.join(folder, stem), stem)):
-        found = index.find(each)
-        if isinstance(found, ImageFile):
-            file = found
-            break
-        # Tools write paths of the machine that they ran on; the image may be beside the XML file all the same.
-        file = file if "lies outside" in file else found
+    named = (name and os.path.join(folder, name), name, os.path.join(folder, stem), stem)
+    file = index.find_first(filter(None, named))
     if isinstance(file, str):
         listing.report("missing image", text, f"{shown_short(name or stem)} {file}")
         return None
